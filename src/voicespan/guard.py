@@ -30,9 +30,9 @@ _reported: set[tuple[str, str, int]] = set()
 _lock = threading.Lock()
 
 
-def report(error: BaseException) -> None:
-    """Log `error` once for each place that it came from."""
-    if reraise:
+def report(error: BaseException, *, ours: bool = True) -> None:
+    """Log `error` once for each place that it came from; `ours=False`: a hook of the user's raised it."""
+    if reraise and ours:
         raise error
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:

@@ -1,0 +1,115 @@
+"""One connection of a conversation: frames go in, the provider's protocol makes moments of them.
+
+This is the hot path. A frame that carries only audio costs one clock reading, one context reading and the
+protocol's byte search; it takes no lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from opentelemetry.context import get_current
+
+from voicespan.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from voicespan.clock import Clock
+    from voicespan.conversation import Conversation
+    from voicespan.moments import Moment
+
+#: Close codes that are a normal end (RFC 6455, section 7.4.1): done, going away, and no code given.
+_NORMAL_CLOSE = frozenset({1000, 1001, 1005})
+
+
+class WireProtocol(Protocol):
+    """What both providers' protocols are: pure, given the time with each frame."""
+
+    def count_speech(self, frame: Any) -> bool:
+        """Whether the server's `frame` carries only audio that tells nothing new; it has been counted then."""
+        ...
+
+    def count_microphone(self, frame: Any) -> bool:
+        """The same for a client's frame."""
+        ...
+
+    def receive(self, frame: Any, at: int) -> Sequence[Moment]:
+        """What a server's frame tells."""
+        ...
+
+    def send(self, frame: Any, at: int) -> Sequence[Moment]:
+        """What a client's frame tells."""
+        ...
+
+
+class Connection:
+    """Feeds one socket's frames into its conversation. Nothing here raises."""
+
+    def __init__(self, conversation: Conversation, protocol: WireProtocol, clock: Clock) -> None:
+        self.conversation = conversation
+        self.protocol = protocol
+        self.frames_received = 0
+        self.frames_sent = 0
+        #: Frames that the application gave to the SDK and that never left the process.
+        self.frames_unsent = 0
+        self.close_code: int | None = None
+        self.close_reason: str | None = None
+        self.lost: BaseException | None = None
+        self.ended = False
+        self._clock = clock
+        self._monotonic_ns = clock.monotonic_ns
+
+    @guarded
+    def received(self, frame: Any) -> None:
+        """The server's `frame` is about to be handed to the application."""
+        if self.ended:
+            return
+        at = self._monotonic_ns()
+        conversation = self.conversation
+        if get_current().get(conversation.KEY) is not conversation:
+            conversation.make_current()
+        self.frames_received += 1
+        if not self.protocol.count_speech(frame):
+            with conversation.lock:
+                conversation.record(self.protocol.receive(frame, at), frame)
+
+    @guarded
+    def sent(self, frame: Any) -> None:
+        """The SDK took the application's `frame` and put it on the wire."""
+        if self.ended:
+            return
+        at = self._monotonic_ns()
+        self.frames_sent += 1
+        if not self.protocol.count_microphone(frame):
+            conversation = self.conversation
+            with conversation.lock:
+                conversation.record(self.protocol.send(frame, at), frame)
+
+    @guarded
+    def broke(self, error: BaseException, code: int | None, reason: str | None) -> None:
+        """Reading failed because the socket is closed; a reconnect may follow."""
+        self.lost = error
+        self.close_code, self.close_reason = code, reason
+
+    @guarded
+    def resumed(self) -> None:
+        """The SDK reconnected on the same object."""
+        self.lost = None
+        self.close_code = self.close_reason = None
+        self.conversation.reconnected()
+
+    @guarded
+    def closed(self, code: int | None = None, error: BaseException | None = None) -> None:
+        """The connection is over; `error`: what left the application's block, if anything did."""
+        if self.ended:
+            return
+        self.ended = True
+        if self.close_code is None:
+            self.close_code = code
+        self.conversation.disconnect(self, error)
+
+    @property
+    def closed_abnormally(self) -> bool:
+        """Whether the socket ended otherwise than by a normal close."""
+        return self.lost is not None and self.close_code not in _NORMAL_CLOSE

@@ -1,0 +1,636 @@
+"""The conversation: one trace from its first connection to its last.
+
+It owns the root span and what the root tells; `voicespan.spans` writes the children. Two context
+variables are kept apart: the *scope* (which conversation new connections join, set by `conversation()`)
+and the *current* one (whose live parent the application's own spans nest under, set by every frame that
+is handed to the application).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import logging
+import os
+import secrets
+import threading
+import uuid
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from voicespan import guard, semconv, tracers
+from voicespan.clock import SYSTEM
+from voicespan.connection import Connection
+from voicespan.content import Content, cut_text, encode
+from voicespan.content import metadata as as_metadata
+from voicespan.guard import guarded
+from voicespan.live_parent import LiveParent
+from voicespan.moments import SessionDescribed, WireError
+from voicespan.settings import ROOT_TRANSCRIPT_BYTES, Redact, Settings
+from voicespan.spans import Spans, mark_error
+from voicespan.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Protocol
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, TracerProvider
+    from opentelemetry.util.types import AttributeValue
+
+    from voicespan.clock import Clock
+    from voicespan.connection import WireProtocol
+    from voicespan.moments import Moment
+
+    class Delivery(Protocol):
+        """What a destination that takes recordings registers with the conversation."""
+
+        def attach(self, source: bytes | str | Path, mime_type: str) -> None:
+            """Put a recording beside the root before it goes."""
+
+        def expect(self, timeout: float) -> None:
+            """Hold the root for a recording, at most `timeout` seconds after its end."""
+
+
+_logger = logging.getLogger("voicespan")
+_MOST_METADATA = 40
+#: Metadata keys that LangSmith would take for the thread before `thread_id`.
+_THREAD_RIVALS = ("session_id", "conversation_id")
+#: What ends a block without being an error of the conversation.
+_NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)
+
+_scope: ContextVar[Conversation | None] = ContextVar("voicespan_scope", default=None)
+_open: set[Conversation] = set()
+_redact: Redact | None = None
+
+
+def set_redaction(redact: Redact | None) -> None:
+    """The hook for all conversations from the next one on; see `voicespan.configure`."""
+    global _redact  # noqa: PLW0603  one per process, like the tracer provider
+    _redact = redact
+
+
+class Conversation:
+    """One spoken conversation and its trace. Made by `conversation()` or by the first connection."""
+
+    #: Where a context keeps its current conversation.
+    KEY: ClassVar[str] = otel_context.create_key("voicespan-conversation")
+
+    def __init__(
+        self,
+        name: str = "conversation",
+        *,
+        thread_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        continues: str | None = None,
+        record: bool | None = None,
+        scoped: bool = False,
+        tracer_provider: TracerProvider | None = None,
+        clock: Clock = SYSTEM,
+        settings: Settings | None = None,
+    ) -> None:
+        """Not for applications: use `conversation()`."""
+        self.lock = threading.RLock()
+        #: The application's, or a new UUIDv7: what LangSmith groups conversations by.
+        self.thread_id = thread_id or str(_uuid7(clock))
+        self.ended = False
+        self.recording = False
+        self.scoped = scoped
+        self.record_audio = record
+        self.deliveries: list[Delivery] = []
+        self._settings = settings or Settings.from_environment(redact=_redact)
+        self._content = Content(self._settings)
+        self._clock = clock
+        # One mapping per conversation: a wall clock that is set during a call does not bend it.
+        self._started_at = clock.monotonic_ns()
+        self._wall_offset = clock.time_ns() - self._started_at
+        self._connections: list[Connection] = []
+        self._past_connections = 0
+        self._frames = [0, 0, 0]
+        self._reconnects = 0
+        self._session_ids: list[str] = []
+        self._model: dict[str, AttributeValue] = {}
+        self._session_facts: dict[str, AttributeValue] = {}
+        self._close: dict[str, AttributeValue] = {}
+        self._error: WireError | None = None
+        self._setback: WireError | None = None
+        self._metadata: dict[str, AttributeValue] = {}
+        self._tags: list[str] = []
+        self._status = "completed"
+        self._before: Span | None = None
+        self._before_conversation: Conversation | None = None
+        self.set_metadata(**(metadata or {}))
+        self.add_tags(*tags)
+        self._begin(name, thread_id, continues, tracer_provider)
+
+    def _begin(
+        self, name: str, thread_id: str | None, continues: str | None, tracer_provider: TracerProvider | None
+    ) -> None:
+        context = otel_context.get_current()
+        before = trace.get_current_span(context)
+        links = []
+        if self._settings.parent == "root":
+            # A real root: LangSmith silently drops a tree whose root's parent it never sees. The
+            # baggage, which lives in the same context, is kept.
+            if before.get_span_context().is_valid:
+                links.append(trace.Link(before.get_span_context(), {"voicespan.link": "opened_in"}))
+            context = trace.set_span_in_context(trace.INVALID_SPAN, context)
+        if continues is not None:
+            links += _link_to(continues)
+        context = otel_context.set_value(self.KEY, self, context)
+        common: dict[str, AttributeValue] = {semconv.THREAD_ID: self.thread_id}
+        first: dict[str, AttributeValue] = {
+            **common,
+            semconv.SPAN_KIND: "chain",
+            semconv.MODALITY: "audio",
+            semconv.INTEGRATION: "voicespan",
+            semconv.INTEGRATION_VERSION: VERSION,
+        }
+        if thread_id is not None:
+            first[semconv.CONVERSATION_ID] = thread_id
+        tracer = tracers.tracer(tracer_provider)
+        self._root = tracer.start_span(
+            name, context=context, attributes=first, links=links, start_time=self._wall(self._started_at)
+        )
+        self._live = LiveParent(self._root, before.get_span_context())
+        self.recording = self._settings.enabled and self._root.is_recording()
+        if not self.recording:
+            return
+        self._before = before
+        self._before_conversation = _of(otel_context.get_current())
+        self._first = first
+        self._spans = Spans(
+            tracer,
+            trace.set_span_in_context(self._root, context),
+            self._content,
+            self._settings,
+            common=common,
+            provider=lambda: self._model,
+            wall=self._wall,
+            on_current=self._live.point_to,
+        )
+        _open.add(self)
+        _end_open_at_exit()
+
+    # What the application uses.
+
+    @property
+    def trace_id(self) -> str:
+        """The OpenTelemetry trace id, 32 hexadecimal digits."""
+        return trace.format_trace_id(self._root.get_span_context().trace_id)
+
+    @property
+    def run_id(self) -> str:
+        """The root run's id in LangSmith, which its OTLP ingest derives from the span id."""
+        return str(uuid.UUID(int=self._root.get_span_context().span_id))
+
+    def set_metadata(self, **facts: Any) -> None:
+        """Add metadata to the root: at most 40 keys, scalars as they are, structures as JSON."""
+        with guard.guard(), self.lock:
+            for key, fact in as_metadata(facts).items():
+                if key in _THREAD_RIVALS:
+                    _warn_of_rival(key)
+                if key not in self._metadata and len(self._metadata) >= _MOST_METADATA:
+                    _logger.warning("voicespan keeps %d metadata keys a conversation", _MOST_METADATA)
+                    break
+                if isinstance(fact, str):
+                    fact = self._content.text(fact, role="system", place="metadata") or ""  # noqa: PLW2901
+                self._metadata[key] = fact
+
+    def add_tags(self, *tags: str) -> None:
+        """Add tags to the root run."""
+        with guard.guard(), self.lock:
+            # LangSmith takes one comma-separated string.
+            self._tags += [cut_text(str(tag).replace(",", " "), 200) for tag in tags if tag not in self._tags][:_MOST_METADATA]
+
+    def attach_recording(self, path_or_bytes: str | Path | bytes, mime_type: str) -> None:
+        """Attach the recording that a client made (a browser's, a telephone gateway's) to the root run."""
+        with guard.guard():
+            for delivery in self.deliveries:
+                delivery.attach(path_or_bytes, mime_type)
+
+    def expect_recording(self, timeout: float = 30) -> None:
+        """Hold the root run for a recording that is still to come, at most `timeout` seconds after the end."""
+        with guard.guard():
+            for delivery in self.deliveries:
+                delivery.expect(timeout)
+
+    @contextlib.contextmanager
+    def tool_call(self, call_id: str) -> Iterator[None]:
+        """Spans that start inside nest under exactly this function call, however many are open."""
+        span = None
+        with guard.guard():
+            span = self._spans.call_span(call_id) if self.recording else None
+        if span is None:
+            yield
+            return
+        token = otel_context.attach(trace.set_span_in_context(span, self._current_context()))
+        try:
+            yield
+        finally:
+            otel_context.detach(token)
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[Conversation]:
+        """Make this conversation current in another thread, or in a task that was started before it."""
+        if not self.recording:
+            yield self
+            return
+        before = _scope.get()
+        if self.scoped:
+            _scope.set(self)
+        token = otel_context.attach(trace.set_span_in_context(self._live, self._current_context()))
+        try:
+            yield self
+        finally:
+            otel_context.detach(token)
+            _scope.set(before)
+
+    # What connections use.
+
+    def connect(self, protocol: WireProtocol, attributes: Mapping[str, AttributeValue]) -> Connection:
+        """A connection has opened. `attributes`: provider, model and server, for the root and the llm spans."""
+        with self.lock:
+            connection = Connection(self, protocol, self._clock)
+            self._connections.append(connection)
+            self._setback = None
+            self.describe(attributes)
+        self.make_current()
+        return connection
+
+    def connect_failed(self, error: BaseException, attributes: Mapping[str, AttributeValue]) -> None:
+        """A handshake failed. In a scope the application may try again."""
+        with self.lock:
+            self.describe(attributes)
+            if _is_error(error):
+                self._setback = _wire_error(error)
+            else:
+                self._status = "cancelled"
+            if not self.scoped:
+                self.end()
+
+    def describe(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """What is known of the model and the server by now."""
+        self._model.update(
+            {key: value for key, value in attributes.items() if key not in (semconv.SERVER_ADDRESS, semconv.SERVER_PORT)}
+        )
+        self._root.set_attributes(attributes)
+        self._first.update(attributes)
+
+    def record(self, moments: Sequence[Moment], frame: Any = None) -> None:
+        """Write what happened. The lock is held."""
+        if self.ended or not moments:
+            return
+        raw = _parsed(frame) if self._settings.raw_events else None
+        for moment in moments:
+            if type(moment) is SessionDescribed:
+                self._session(moment)
+            else:
+                self._spans.record(moment, raw)
+
+    def make_current(self) -> None:
+        """From now on the spans of this context nest in this conversation."""
+        if self.recording and not self.ended:
+            # No token is kept: the frame that moves a context into another conversation can come at
+            # any depth of the application's own blocks, and those restore what they replaced.
+            otel_context.attach(trace.set_span_in_context(self._live, self._current_context()))
+
+    def reconnected(self) -> None:
+        """The SDK opened a new socket behind the same connection object."""
+        self._reconnects += 1
+
+    def disconnect(self, connection: Connection, error: BaseException | None) -> None:
+        """A connection is over; without a scope the conversation ends with its last one."""
+        with self.lock:
+            if connection not in self._connections:
+                return
+            self._connections.remove(connection)
+            self._past_connections += 1
+            for index, frames in enumerate(
+                (connection.frames_received, connection.frames_sent, connection.frames_unsent)
+            ):
+                self._frames[index] += frames
+            self._close = _close_facts(connection)
+            if error is not None and _is_error(error):
+                self._error = self._error or _wire_error(error)
+            elif error is not None:
+                self._status = "cancelled"
+            if connection.closed_abnormally:
+                self._setback = WireError(
+                    "connection_closed", f"the connection closed abnormally (code {connection.close_code})"
+                )
+            if not self.scoped and not self._connections:
+                self.end()
+
+    def end(self, error: BaseException | None = None, status: str | None = None) -> None:
+        """End the root, at once, with what is known now."""
+        with self.lock:
+            if self.ended:
+                return
+            if not self.recording:
+                self.ended = True
+                return
+            at = self._clock.monotonic_ns()
+            if error is not None:
+                if _is_error(error):
+                    self._error = self._error or _wire_error(error)
+                else:
+                    self._status = "cancelled"
+            failure = self._error or self._setback
+            self._status = status or ("error" if failure else self._status)
+            with guard.guard():
+                self._spans.finish(at)
+                self._root.set_attributes(self._facts(at))
+                if failure is not None:
+                    text = self._content.text(failure.message, role="system", place="error") or failure.type
+                    mark_error(self._root, WireError(failure.type, text), self._wall(at))
+            self.ended = True
+            _open.discard(self)
+            for connection in self._connections:
+                connection.ended = True
+            self._give_back()
+            self._live.release()
+        self._root.end(self._wall(at))
+
+    def root_facts(self) -> dict[str, AttributeValue]:
+        """The root's attributes as of now, so that it can be told even if the process dies."""
+        with self.lock:
+            if not self.recording:
+                return {}
+            return {**self._first, **self._facts(self._clock.monotonic_ns())}
+
+    def open_calls(self) -> dict[str, tuple[str, Span]]:
+        """Name and span of each function call that waits for its answer, by call id."""
+        with self.lock:
+            return self._spans.open_calls() if self.recording else {}
+
+    def abandon(self) -> None:
+        """Forget this conversation without telling anything: another process owns it (after a fork)."""
+        self.ended = True
+        self.recording = False
+        self.lock = threading.RLock()
+        self._live.release()
+
+    # The root.
+
+    def _wall(self, at: int) -> int:
+        # Whole microseconds, since LangSmith's run order has no more and every rounding should agree.
+        return (self._wall_offset + at) // 1000 * 1000
+
+    def _current_context(self) -> Context:
+        return otel_context.set_value(self.KEY, self)
+
+    def _give_back(self) -> None:
+        """Where this context still stands in the conversation, make current what was so before it."""
+        before, self._before = self._before, None
+        earlier, self._before_conversation = self._before_conversation, None
+        context = otel_context.get_current()
+        if before is None or trace.get_current_span(context) is not self._live:
+            return
+        if earlier is not None and earlier.ended:
+            before, earlier = trace.NonRecordingSpan(before.get_span_context()), None
+        otel_context.attach(trace.set_span_in_context(before, otel_context.set_value(self.KEY, earlier, context)))
+
+    def _session(self, moment: SessionDescribed) -> None:
+        known = self._session_ids
+        if moment.session_id is not None and moment.session_id not in known and len(known) < _MOST_METADATA:
+            known.append(moment.session_id)
+        self._session_facts.update(as_metadata(moment.facts))
+        if moment.model is not None:
+            self.describe({semconv.REQUEST_MODEL: moment.model})
+
+    def _facts(self, at: int) -> dict[str, AttributeValue]:
+        live = self._connections
+        facts: dict[str, Any] = {
+            **self._session_facts,
+            # Not `session_id`: LangSmith would take it for the thread.
+            "realtime_session_id": ",".join(self._session_ids) or None,
+            "status": self._status,
+            "connection_count": self._past_connections + len(live),
+            "reconnect_count": self._reconnects or None,
+            "event_count": sum(self._frames[:2]) + sum(each.frames_received + each.frames_sent for each in live),
+            "frames_unsent": (self._frames[2] + sum(each.frames_unsent for each in live)) or None,
+            "duration_s": round((at - self._started_at) / 1e9, 6),
+            "transcript_omitted": self._spans.transcript.omitted or None,
+            **self._close,
+        }
+        attributes = self._spans.counts.attributes()
+        attributes.update((semconv.METADATA + key, fact) for key, fact in as_metadata(facts).items())
+        attributes.update((semconv.METADATA + key, fact) for key, fact in self._metadata.items())
+        if self._tags:
+            attributes[semconv.SPAN_TAGS] = ",".join(self._tags)
+        attributes.update(self._transcript())
+        return attributes
+
+    def _transcript(self) -> dict[str, AttributeValue]:
+        """Inputs: up to the user's first words; outputs: the rest. Together in spoken order, each text once."""
+        messages = self._spans.transcript.messages()
+        first = next((index for index, message in enumerate(messages) if message["role"] == "user"), -1) + 1
+        attributes: dict[str, AttributeValue] = {}
+        if messages[:first]:
+            attributes[semconv.PROMPT] = _encode_messages(messages[:first])
+        if messages[first:]:
+            attributes[semconv.COMPLETION] = _encode_messages(messages[first:])
+        return attributes
+
+
+def current_conversation(context: Context | None = None) -> Conversation | None:
+    """The conversation that spans started here and now belong to, if there is one.
+
+    Inside `conversation()` that is its conversation even before a connection is open. None outside of
+    any, after its end, and (without a scope) when the trace is not sampled.
+    """
+    found = _of(otel_context.get_current() if context is None else context)
+    if found is None and context is None:
+        found = _scope.get()
+    return None if found is None or found.ended else found
+
+
+def scope() -> Conversation | None:
+    """The conversation that a connection opened here and now joins."""
+    found = _scope.get()
+    return None if found is None or found.ended else found
+
+
+def open_conversations() -> list[Conversation]:
+    """Every conversation of this process that is being traced."""
+    return list(_open)
+
+
+class ConversationScope:
+    """What `conversation()` returns: a context manager, sync and async."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self._arguments = arguments
+        self._conversation: Conversation | None = None
+        self._outer: Conversation | None = None
+
+    def __enter__(self) -> Conversation:
+        """Open the conversation and make it the scope of new connections."""
+        opened = Conversation(scoped=True, **self._arguments)
+        self._conversation = opened
+        self._outer = _scope.get()
+        _scope.set(opened)
+        opened.make_current()
+        return opened
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the conversation; the exception, if there is one, goes on."""
+        # Set, not reset by token: an async generator may be closed in another context than it began in.
+        _scope.set(self._outer)
+        if self._conversation is not None:
+            _end(self._conversation, error)
+
+    async def __aenter__(self) -> Conversation:
+        """As `__enter__`."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """As `__exit__`."""
+        self.__exit__(kind, error, traceback)
+
+
+def conversation(
+    name: str = "conversation",
+    *,
+    thread_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    tags: Sequence[str] | None = None,
+    record: bool | None = None,
+    continues: str | None = None,
+) -> ConversationScope:
+    """One conversation: every connection opened inside joins its trace.
+
+    Without it, each connection is a conversation of its own.
+
+    Args:
+        name: the root span's name. Not what the user said: a name is to filter by.
+        thread_id: groups conversations in LangSmith and is written as `gen_ai.conversation.id`; a new
+            UUIDv7 when left out.
+        metadata: at most 40 keys for the root run.
+        tags: for the root run.
+        record: False vetoes the recording of this one conversation.
+        continues: the `traceparent` of an earlier part (of another process, say), which is linked.
+
+    Example:
+        >>> import voicespan
+        >>> with voicespan.conversation(thread_id="caller-42", tags=["hotline"]) as conversation:
+        ...     conversation.set_metadata(campaign="autumn")
+    """
+    return ConversationScope(
+        name=name, thread_id=thread_id, metadata=metadata, tags=tags or (), record=record, continues=continues
+    )
+
+
+@guarded
+def _end(ending: Conversation, error: BaseException | None) -> None:
+    ending.end(error)
+
+
+@guarded
+def end_open_conversations(status: str) -> None:
+    """End every open conversation; `status` says why on its root."""
+    for each in open_conversations():
+        _end_as(each, status)
+
+
+@guarded
+def _end_as(ending: Conversation, status: str) -> None:
+    ending.end(status=status)
+
+
+_registered = False
+
+
+def _end_open_at_exit() -> None:
+    # Not at import: exit callbacks run last in, first out, and the tracer provider, which was there
+    # before its first conversation, must still be working.
+    global _registered  # noqa: PLW0603  a process exits once
+    if not _registered:
+        _registered = True
+        atexit.register(end_open_conversations, "process ended")
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_forget_open)
+
+
+@guarded
+def _forget_open() -> None:
+    # The parent goes on telling these; a child that told them as well would send each span twice.
+    inherited = list(_open)
+    _open.clear()
+    for each in inherited:
+        each.abandon()
+
+
+def _of(context: Context) -> Conversation | None:
+    found = context.get(Conversation.KEY)
+    return found if isinstance(found, Conversation) else None
+
+
+def _is_error(error: BaseException) -> bool:
+    # CancelledError is told by its name: importing asyncio costs what a sync application need not pay.
+    return not isinstance(error, _NO_ERROR) and type(error).__name__ != "CancelledError"
+
+
+def _wire_error(error: BaseException) -> WireError:
+    # The message of a foreign exception may quote anything: headers, keys, a person's words.
+    return WireError(type(error).__qualname__, cut_text(str(error), 2_000))
+
+
+def _link_to(traceparent: str) -> list[trace.Link]:
+    context = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
+    earlier = trace.get_current_span(context).get_span_context()
+    if not earlier.is_valid:
+        _logger.warning("continues= is not a traceparent; the conversation is not linked")
+        return []
+    return [trace.Link(earlier, {"voicespan.link": "continues"})]
+
+
+def _close_facts(connection: Connection) -> dict[str, Any]:
+    return {
+        "close_code": connection.close_code,
+        "close_reason": cut_text(connection.close_reason, 200) if connection.close_reason else None,
+    }
+
+
+def _encode_messages(messages: list[dict[str, Any]]) -> str:
+    return encode({"messages": messages}, ROOT_TRANSCRIPT_BYTES)
+
+
+def _parsed(frame: Any) -> Any:
+    if isinstance(frame, (bytes, str)):
+        try:
+            return json.loads(frame)
+        except (ValueError, RecursionError):
+            return {"unreadable": f"{len(frame)} bytes"}
+    return frame
+
+
+_warned_rivals: set[str] = set()
+
+
+def _warn_of_rival(key: str) -> None:
+    if key not in _warned_rivals:
+        _warned_rivals.add(key)
+        _logger.warning("LangSmith groups by the metadata %r before thread_id; this conversation may be grouped by it", key)
+
+
+def _uuid7(clock: Clock) -> uuid.UUID:
+    """Time-ordered (RFC 9562, section 5.7), as LangSmith advises for thread ids."""
+    milliseconds = clock.time_ns() // 1_000_000
+    value = (milliseconds & (1 << 48) - 1) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return uuid.UUID(int=value)

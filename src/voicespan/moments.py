@@ -1,0 +1,228 @@
+"""The vocabulary that both providers speak: what happened in a conversation, and when.
+
+A protocol turns wire frames into moments; the conversation turns moments into spans. `at` and the other
+times are monotonic nanoseconds, `event_type` is the wire type of the frame that told it first.
+What is not known is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Literal, TypeAlias
+
+Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
+
+
+class Level(IntEnum):
+    """From which `VOICESPAN_EVENTS` on an event that has no name of its own gets a span."""
+
+    ESSENTIAL = 0
+    STANDARD = 1
+    ALL = 2
+    NEVER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened."""
+
+    at: int
+    event_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDescribed(Moment):
+    """The server told what the session is; repeated when it changes or is reconnected."""
+
+    session_id: str | None
+    model: str | None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted(Moment):
+    """The user began to speak."""
+
+    item_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped(Moment):
+    """The user's speech ended: voice activity detection said so, or the application committed it."""
+
+    item_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(Moment):
+    """A message took its place in the conversation; its words may come later."""
+
+    item_id: str
+    role: Role
+    after: str | None = None
+    awaits_transcript: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Moment):
+    """A message of text: typed by the user, written by the model, or put there by the application."""
+
+    item_id: str
+    role: Role
+    text: str
+    after: str | None = None
+    #: The application put it into the history; nobody said it in this conversation.
+    seeded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn(Moment):
+    """A message that was sent is not in the conversation: the server refused it."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed(Moment):
+    """The server gave a message that is already known its own id."""
+
+    item_id: str
+    new_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed(Moment):
+    """One utterance in words: `input_transcription` (user) or `output_transcription` (assistant)."""
+
+    role: Role
+    item_id: str
+    started_at: int
+    text: str | None
+    response_id: str | None = None
+    error: WireError | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCalled(Moment):
+    """The model asks for a function, with its full arguments (JSON text as the model wrote it)."""
+
+    call_id: str
+    name: str
+    arguments: str
+    item_id: str | None = None
+    response_id: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionAnswered(Moment):
+    """An answer to a function call was sent to the model."""
+
+    call_id: str
+    output: str
+    name: str | None = None
+    item_id: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCancelled(Moment):
+    """The model no longer wants the answer."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationStarted(Moment):
+    """The model began a response."""
+
+    response_id: str
+    out_of_band: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAudio(Moment):
+    """The first audio of a response was received (not yet heard)."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationEnded(Moment):
+    """The model's response is over: `turn_complete`."""
+
+    response_id: str
+    status: str
+    reason: str | None
+    #: What the model said or wrote in it, in order, where known.
+    text: str | None
+    call_ids: tuple[str, ...]
+    usage: Usage | None
+    #: Milliseconds of speech it produced; None where its audio did not cross this socket.
+    generated_ms: int | None
+    had_speech: bool
+    model: str | None = None
+    error: WireError | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted(Moment):
+    """A sign that the user cut the agent off; several signs can tell of one barge-in."""
+
+    response_id: str | None
+    item_id: str | None
+    cause: str
+    #: Milliseconds of this answer that the user heard, where this sign tells it.
+    heard_ms: int | None = None
+    generated_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReported(Moment):
+    """The server reported an error; the session goes on."""
+
+    error: WireError
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WireEvent(Moment):
+    """A frame that keeps its own wire type as its name."""
+
+    level: Level
+    payload: Any
+    from_client: bool = False
+    error: WireError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """An error in the provider's words."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the server counted them; totals include every detail, None is not told."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    #: By LangSmith's names: text, audio, image, cache_read, cache_read_audio, reasoning, ...
+    input_details: dict[str, int] = field(default_factory=dict)
+    output_details: dict[str, int] = field(default_factory=dict)
+
+
+#: The names that every reader of a voice trace knows (LangSmith, "Voice tracing fundamentals").
+INPUT_TRANSCRIPTION = "input_transcription"
+OUTPUT_TRANSCRIPTION = "output_transcription"
+FUNCTION_CALL = "function_call"
+FUNCTION_RESPONSE = "function_response"
+TURN_COMPLETE = "turn_complete"
+INTERRUPTED = "interrupted"
+ERROR = "error"

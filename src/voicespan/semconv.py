@@ -1,0 +1,63 @@
+"""Every attribute name that voicespan writes, with the source it comes from.
+
+Three vocabularies meet on one span. LangSmith's own names decide how it shows a run. The OpenTelemetry
+GenAI names are for everybody else; they follow the open-telemetry/semantic-conventions-genai repository
+as of 2026-09 (the installed `opentelemetry-semantic-conventions` has none of the per-modality usage
+names yet, so they stand here).
+"""
+
+from __future__ import annotations
+
+# LangSmith: docs.langchain.com, "Trace with OpenTelemetry". Its ingest drops every attribute it does
+# not know, so what a reader needs is mirrored under METADATA.
+SPAN_KIND = "langsmith.span.kind"
+SPAN_TAGS = "langsmith.span.tags"
+METADATA = "langsmith.metadata."
+USAGE_METADATA = "langsmith.usage_metadata"
+ATTACHMENTS = "langsmith.attachments"
+PROMPT = "gen_ai.prompt"
+COMPLETION = "gen_ai.completion"
+
+# LangSmith, "Voice tracing fundamentals": on the root alone.
+MODALITY = METADATA + "ls_modality"
+INTEGRATION = METADATA + "ls_integration"
+INTEGRATION_VERSION = METADATA + "ls_integration_version"
+# On every run, so that token, cost and thread filters find it.
+THREAD_ID = METADATA + "thread_id"
+EVENT_TYPE = METADATA + "event_type"
+RAW_EVENT = METADATA + "raw_event"
+# How LangSmith renders an errored run that was interrupted.
+AUDIO_ATTACH_STATUS = METADATA + "ls_audio_attach_status"
+AUDIO_STARTED_AT = METADATA + "ls_audio_recording_started_at"
+AUDIO_START_OFFSET_MS = METADATA + "ls_audio_recording_start_offset_ms"
+
+# OpenTelemetry GenAI. `gen_ai.system` is the deprecated predecessor of `gen_ai.provider.name`; LangSmith
+# documents only the old one, so both are written.
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+SYSTEM = "gen_ai.system"
+REQUEST_MODEL = "gen_ai.request.model"
+RESPONSE_MODEL = "gen_ai.response.model"
+RESPONSE_ID = "gen_ai.response.id"
+FINISH_REASONS = "gen_ai.response.finish_reasons"
+OUTPUT_TYPE = "gen_ai.output.type"
+CONVERSATION_ID = "gen_ai.conversation.id"
+# `gen_ai.tool.name` alone makes a LangSmith run a tool, so these stand on tool spans only.
+TOOL_NAME = "gen_ai.tool.name"
+TOOL_CALL_ID = "gen_ai.tool.call.id"
+TOOL_TYPE = "gen_ai.tool.type"
+USAGE = "gen_ai.usage."
+ERROR_TYPE = "error.type"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+
+# OpenTelemetry: exceptions on spans.
+EXCEPTION_EVENT = "exception"
+EXCEPTION_TYPE = "exception.type"
+EXCEPTION_MESSAGE = "exception.message"
+
+# The resource attribute by which a Collector knows what belongs to LangSmith.
+DELIVERY_RESOURCE = "voicespan.delivery"
+
+#: The instrumentation scope of every span of ours.
+SCOPE = "voicespan"

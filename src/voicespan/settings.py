@@ -1,0 +1,130 @@
+"""What the environment decides: `VOICESPAN_*`, and what we read of `OTEL_*`.
+
+Read once per conversation, so that a changed variable counts from the next conversation on. A value that
+cannot be understood falls back to the default and is named once in the log (never its content).
+The destination of the traces (`LANGSMITH_*`, `VOICESPAN_ENDPOINT`) is resolved in `voicespan.langsmith`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from voicespan.moments import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_logger = logging.getLogger("voicespan")
+
+_LEVELS = {"essential": Level.ESSENTIAL, "standard": Level.STANDARD, "all": Level.ALL}
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"", "0", "false", "no", "off"})
+#: The official values of OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT beside what people write.
+#: Our content is on spans only, so "event only" means: nothing for us to keep.
+_CONTENT = {
+    "no_content": False,
+    "event_only": False,
+    "span_only": True,
+    "span_and_event": True,
+    **dict.fromkeys(_YES, True),
+    **dict.fromkeys(_NO - {""}, False),
+}
+
+#: A child span's attributes together stay under this many bytes.
+CHILD_SPAN_BYTES = 64_000
+#: The transcript on the root, in bytes.
+ROOT_TRANSCRIPT_BYTES = 4_000_000
+#: From here on only essential spans are kept: LangSmith takes 25,000 runs a trace.
+SPAN_BUDGET = 20_000
+#: And here even those end, so that the root itself always fits.
+SPAN_LIMIT = 24_900
+
+
+class Redact(Protocol):
+    """What `voicespan.configure(redact=...)` takes."""
+
+    def __call__(self, text: str, *, role: str, place: str) -> str:
+        """Return what may be stored of `text`.
+
+        `role` is whose words they are (`user`, `assistant`, `tool`, `system`), `place` where they would
+        stand (`transcript`, `arguments`, `result`, `event`, `error`).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One conversation's settings."""
+
+    events: Level = Level.STANDARD
+    raw_events: bool = False
+    parent: Literal["root", "child"] = "root"
+    capture_content: bool = True
+    redact: Redact | None = None
+    enabled: bool = True
+    #: Seconds that a conversation waits for its resumption.
+    resume_window: float = 30.0
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, *, redact: Redact | None = None
+    ) -> Settings:
+        """Read the variables."""
+        return cls(
+            events=_LEVELS[_choice(environ, "VOICESPAN_EVENTS", _LEVELS, "standard")],
+            raw_events=_flag(environ, "VOICESPAN_RAW_EVENTS", default=False),
+            parent="child"
+            if _choice(environ, "VOICESPAN_PARENT", ("root", "child"), "root") == "child"
+            else "root",
+            capture_content=_CONTENT[
+                _choice(environ, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", _CONTENT, "true")
+            ],
+            redact=redact,
+            enabled=not _flag(environ, "OTEL_SDK_DISABLED", default=False)
+            and not _flag(environ, "VOICESPAN_DISABLED", default=False),
+            resume_window=_number(environ, "VOICESPAN_RESUME_WINDOW", 30.0),
+        )
+
+
+_warned: set[str] = set()
+
+
+def _misread(name: str, default: object) -> None:
+    if name not in _warned:
+        _warned.add(name)
+        _logger.warning("%s has a value that voicespan does not know; using %s", name, default)
+
+
+def _choice(environ: Mapping[str, str], name: str, known: Mapping[str, object] | tuple[str, ...], default: str) -> str:
+    value = environ.get(name, "").strip().lower()
+    if value in known:
+        return value
+    if value:
+        _misread(name, default)
+    return default
+
+
+def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    value = environ.get(name, "").strip().lower()
+    if value in _YES:
+        return True
+    if value and value not in _NO:
+        _misread(name, default)
+    return default if not value else False
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    value = environ.get(name, "").strip()
+    if not value:
+        return default
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e9:
+        _misread(name, default)
+        return default
+    return number

@@ -1,0 +1,155 @@
+"""What was said, in the order in which it was spoken.
+
+An entry takes its place when its message first appears, not when its words arrive: the user's transcript
+is often ready only after the agent's answer. It keeps a bounded amount of text: past the limit it loses
+from the middle, since how a call began and how it ended tell the most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voicespan.moments import Role
+
+#: Entries without words weigh something as well.
+_ENTRY_WEIGHT = 100
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One message; `text` is None until its words are known."""
+
+    item_id: str
+    role: Role
+    text: str | None = None
+    awaits_transcript: bool = False
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    tool_call_id: str | None = None
+    name: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def message(self) -> dict[str, Any]:
+        """The entry as LangSmith and the chat APIs write a message."""
+        message: dict[str, Any] = {"role": self.role, "content": self.text or ""}
+        if self.name is not None:
+            message["name"] = self.name
+        if self.tool_calls:
+            message["tool_calls"] = self.tool_calls
+        if self.tool_call_id is not None:
+            message["tool_call_id"] = self.tool_call_id
+        if self.facts:
+            message["metadata"] = dict(self.facts)
+        return message
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything is known of it beyond that it exists."""
+        return self.text is not None or bool(self.tool_calls)
+
+    @property
+    def weight(self) -> int:
+        return _ENTRY_WEIGHT + len(self.text or "") + sum(len(str(call)) for call in self.tool_calls)
+
+
+class Transcript:
+    """The entries of a conversation, findable by item id."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: how many characters are kept."""
+        self._limit = limit
+        self._entries: list[Entry] = []
+        self._by_id: dict[str, Entry] = {}
+        self._weight = 0
+        #: How many messages were left out of the middle.
+        self.omitted = 0
+        self._cut_after: Entry | None = None
+
+    def place(self, item_id: str, role: Role, after: str | None = None) -> Entry:
+        """The entry of `item_id`, made at its place if it is new."""
+        entry = self._by_id.get(item_id)
+        if entry is None:
+            entry = Entry(item_id, role)
+            self._by_id[item_id] = entry
+            previous = self._by_id.get(after) if after is not None else None
+            if previous is None or previous is self._entries[-1]:
+                self._entries.append(entry)
+            else:
+                self._entries.insert(self._index(previous) + 1, entry)
+            self._weigh(_ENTRY_WEIGHT)
+        return entry
+
+    def write(self, entry: Entry, text: str | None) -> None:
+        """Give an entry its words (again, where a later frame knows better)."""
+        self._weigh(len(text or "") - len(entry.text or ""))
+        entry.text = text
+        entry.awaits_transcript = False
+
+    def call(self, entry: Entry, tool_call: dict[str, Any]) -> None:
+        """Add a function call to an assistant's entry."""
+        entry.tool_calls.append(tool_call)
+        self._weigh(len(str(tool_call)))
+
+    def find(self, item_id: str) -> Entry | None:
+        return self._by_id.get(item_id)
+
+    def rename(self, item_id: str, new_id: str) -> None:
+        """The server has its own id for a message that we know by ours."""
+        entry = self._by_id.pop(item_id, None)
+        if entry is not None:
+            entry.item_id = new_id
+            self._by_id[new_id] = entry
+
+    def remove(self, item_id: str) -> None:
+        entry = self._by_id.pop(item_id, None)
+        if entry is not None:
+            self._entries.remove(entry)
+            self._weigh(-entry.weight)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """All messages of which something is known, the gap in the middle marked."""
+        messages: list[dict[str, Any]] = []
+        for entry in self._entries:
+            if entry.has_content:
+                messages.append(entry.message())
+            if entry is self._cut_after:
+                messages.append({"role": "system", "content": f"[{self.omitted} messages left out here]"})
+        return messages
+
+    def _index(self, entry: Entry) -> int:
+        # From the end: what is looked for is nearly always among the last few.
+        for index in range(len(self._entries) - 1, -1, -1):
+            if self._entries[index] is entry:
+                return index
+        return len(self._entries) - 1
+
+    def _weigh(self, change: int) -> None:
+        self._weight += change
+        # A quarter over before anything is cut: each cut walks the list.
+        if self._weight > self._limit * 5 // 4:
+            self._cut()
+
+    def _cut(self) -> None:
+        kept = 0
+        first = 0
+        while first < len(self._entries) - 1 and kept + self._entries[first].weight <= self._limit // 2:
+            kept += self._entries[first].weight
+            first += 1
+        last = first
+        while last < len(self._entries) - 1 and self._weight > self._limit:
+            gone = self._entries[last]
+            self._weight -= gone.weight
+            self._by_id.pop(gone.item_id, None)
+            last += 1
+        self.omitted += last - first
+        del self._entries[first:last]
+        self._cut_after = self._entries[first - 1] if first else None

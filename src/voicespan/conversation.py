@@ -31,7 +31,7 @@ from voicespan.content import metadata as as_metadata
 from voicespan.guard import guarded
 from voicespan.live_parent import LiveParent
 from voicespan.moments import SessionDescribed, WireError
-from voicespan.settings import ROOT_TRANSCRIPT_BYTES, Redact, Settings
+from voicespan.settings import ROOT_TRANSCRIPT_BYTES, Settings
 from voicespan.spans import Spans, mark_error
 from voicespan.version import VERSION
 
@@ -68,13 +68,6 @@ _NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)
 
 _scope: ContextVar[Conversation | None] = ContextVar("voicespan_scope", default=None)
 _open: set[Conversation] = set()
-_redact: Redact | None = None
-
-
-def set_redaction(redact: Redact | None) -> None:
-    """The hook for all conversations from the next one on; see `voicespan.configure`."""
-    global _redact  # noqa: PLW0603  one per process, like the tracer provider
-    _redact = redact
 
 
 class Conversation:
@@ -106,8 +99,8 @@ class Conversation:
         self.scoped = scoped
         self.record_audio = record
         self.deliveries: list[Delivery] = []
-        self._settings = settings or Settings.from_environment(redact=_redact)
-        self._content = Content(self._settings)
+        self.settings = settings or Settings.from_environment()
+        self._content = Content(self.settings)
         self._clock = clock
         # One mapping per conversation: a wall clock that is set during a call does not bend it.
         self._started_at = clock.monotonic_ns()
@@ -137,7 +130,7 @@ class Conversation:
         context = otel_context.get_current()
         before = trace.get_current_span(context)
         links = []
-        if self._settings.parent == "root":
+        if self.settings.parent == "root":
             # A real root: LangSmith silently drops a tree whose root's parent it never sees. The
             # baggage, which lives in the same context, is kept.
             if before.get_span_context().is_valid:
@@ -161,7 +154,7 @@ class Conversation:
             name, context=context, attributes=first, links=links, start_time=self._wall(self._started_at)
         )
         self._live = LiveParent(self._root, before.get_span_context())
-        self.recording = self._settings.enabled and self._root.is_recording()
+        self.recording = self.settings.enabled and self._root.is_recording()
         if not self.recording:
             return
         self._before = before
@@ -171,7 +164,7 @@ class Conversation:
             tracer,
             trace.set_span_in_context(self._root, context),
             self._content,
-            self._settings,
+            self.settings,
             common=common,
             provider=lambda: self._model,
             wall=self._wall,
@@ -289,7 +282,7 @@ class Conversation:
         """Write what happened. The lock is held."""
         if self.ended or not moments:
             return
-        raw = _parsed(frame) if self._settings.raw_events else None
+        raw = _parsed(frame) if self.settings.raw_events else None
         for moment in moments:
             if type(moment) is SessionDescribed:
                 self._session(moment)

@@ -61,6 +61,8 @@ class Placed(Moment):
     item_id: str
     role: Role
     after: str | None = None
+    #: Whether the model has it; speech that has only begun is not part of any input yet.
+    given: bool = True
     awaits_transcript: bool = False
 
 
@@ -78,17 +80,9 @@ class Written(Moment):
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn(Moment):
-    """A message that was sent is not in the conversation: the server refused it."""
+    """A message that had begun did not become part of the conversation."""
 
     item_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Renamed(Moment):
-    """The server gave a message that is already known its own id."""
-
-    item_id: str
-    new_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,7 @@ class Settings:
     resume_window: float = 30.0
 
     @classmethod
-    def from_environment(
-        cls, environ: Mapping[str, str] = os.environ, *, redact: Redact | None = None
-    ) -> Settings:
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Read the variables."""
         return cls(
             events=_LEVELS[_choice(environ, "VOICESPAN_EVENTS", _LEVELS, "standard")],
@@ -82,7 +80,7 @@ class Settings:
             capture_content=_CONTENT[
                 _choice(environ, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", _CONTENT, "true")
             ],
-            redact=redact,
+            redact=_redact,
             enabled=not _flag(environ, "OTEL_SDK_DISABLED", default=False)
             and not _flag(environ, "VOICESPAN_DISABLED", default=False),
             resume_window=_number(environ, "VOICESPAN_RESUME_WINDOW", 30.0),
@@ -90,6 +88,13 @@ class Settings:
 
 
 _warned: set[str] = set()
+_redact: Redact | None = None
+
+
+def set_redaction(redact: Redact | None) -> None:
+    """The hook for all conversations from the next one on; see `voicespan.configure`."""
+    global _redact  # noqa: PLW0603  one per process, like the tracer provider
+    _redact = redact
 
 
 def _misread(name: str, default: object) -> None:

@@ -178,36 +178,36 @@ class Spans:
         self._speech_ended_at = moment.at
 
     def _placed(self, moment: moments.Placed) -> None:
-        known = self.transcript.find(moment.item_id) is not None
         entry = self.transcript.place(moment.item_id, moment.role, moment.after)
         if moment.awaits_transcript and entry.text is None:
             entry.awaits_transcript = True
-        if not known and moment.role != "assistant":
-            self._new_inputs.append(entry)
+        if moment.given and moment.role != "assistant":
+            self._give(entry)
 
     def _wrote(self, moment: moments.Written) -> None:
-        known = self.transcript.find(moment.item_id) is not None
         entry = self.transcript.place(moment.item_id, moment.role, moment.after)
         self.transcript.write(entry, self._content.text(moment.text, role=moment.role, place="transcript"))
         if moment.seeded and moment.role == "assistant":
             entry.facts["source"] = "application"
-        if not known and (moment.role != "assistant" or moment.seeded):
+        if moment.seeded or moment.role != "assistant":
+            self._give(entry)
+
+    def _give(self, entry: Entry) -> None:
+        """`entry` is part of the next generation's input."""
+        if not entry.given:
+            entry.given = True
             self._new_inputs.append(entry)
 
     def _withdrawn(self, moment: moments.Withdrawn) -> None:
-        self._new_inputs = [entry for entry in self._new_inputs if entry.item_id != moment.item_id]
-        self.transcript.remove(moment.item_id)
-
-    def _renamed(self, moment: moments.Renamed) -> None:
-        self.transcript.rename(moment.item_id, moment.new_id)
+        entry = self.transcript.find(moment.item_id)
+        if entry is not None and not entry.given:
+            self.transcript.remove(moment.item_id)
 
     def _transcribed(self, moment: moments.Transcribed) -> None:
         text = self._content.text(moment.text, role=moment.role, place="transcript")
-        entry = self.transcript.find(moment.item_id)
-        if entry is None:
-            entry = self.transcript.place(moment.item_id, moment.role)
-            if moment.role == "user":
-                self._new_inputs.append(entry)
+        entry = self.transcript.place(moment.item_id, moment.role)
+        if moment.role == "user":
+            self._give(entry)
         if text is not None or entry.text is None:
             # An utterance of several parts is one message.
             whole = text if not entry.text else f"{entry.text} {text or ''}".strip()
@@ -263,7 +263,7 @@ class Spans:
         entry = self.transcript.place(moment.item_id or f"answer {moment.call_id}", "tool")
         entry.tool_call_id, entry.name = moment.call_id, name
         self.transcript.write(entry, output)
-        self._new_inputs.append(entry)
+        self._give(entry)
         self._point_or_stretch(
             moments.FUNCTION_RESPONSE if name is None else f"{moments.FUNCTION_RESPONSE}: {name}",
             moment,
@@ -297,6 +297,9 @@ class Spans:
         self.counts.turns += 1
         if moment.usage is not None:
             self.counts.add(moment.usage)
+        cut = self._cuts.get(moment.response_id)
+        if cut is not None and moment.generated_ms is not None:
+            cut.generated_ms = moment.generated_ms
         calls = (self._calls.get(call_id) or self._past_calls.get(call_id) for call_id in moment.call_ids)
         self._waiting.append(_Turn(generation, moment, [call.message for call in calls if call is not None]))
         self._settle()
@@ -363,7 +366,9 @@ class Spans:
         """Write what waited and is complete now, or will not become more complete."""
         final = heard_is_final or everything
         for cut in self._cuts.values():
-            if not cut.written and (final or cut.heard_ms is not None):
+            # What was generated is known when the generation is over.
+            told = cut.heard_ms is not None and cut.moment.response_id not in self._generations
+            if not cut.written and (final or told):
                 self._write_cut(cut)
         if not self._waiting:
             return
@@ -548,7 +553,6 @@ class Spans:
         moments.Placed: _placed,
         moments.Written: _wrote,
         moments.Withdrawn: _withdrawn,
-        moments.Renamed: _renamed,
         moments.Transcribed: _transcribed,
         moments.FunctionCalled: _function_called,
         moments.FunctionAnswered: _function_answered,

@@ -26,6 +26,8 @@ class Entry:
     item_id: str
     role: Role
     text: str | None = None
+    #: The model has it: it is part of an input.
+    given: bool = False
     awaits_transcript: bool = False
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
     tool_call_id: str | None = None
@@ -95,13 +97,6 @@ class Transcript:
 
     def find(self, item_id: str) -> Entry | None:
         return self._by_id.get(item_id)
-
-    def rename(self, item_id: str, new_id: str) -> None:
-        """The server has its own id for a message that we know by ours."""
-        entry = self._by_id.pop(item_id, None)
-        if entry is not None:
-            entry.item_id = new_id
-            self._by_id[new_id] = entry
 
     def remove(self, item_id: str) -> None:
         entry = self._by_id.pop(item_id, None)

@@ -1,0 +1,109 @@
+"""What every instrumentor of ours does alike: set seams when a library is imported, and restore them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from wrapt import register_post_import_hook
+
+from voicespan import tracers
+from voicespan.clock import SYSTEM
+from voicespan.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    from opentelemetry.trace import TracerProvider
+
+    from voicespan.clock import Clock
+
+_ABSENT = object()
+
+
+class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no types
+    """Replaces attributes of classes, in modules that may be imported much later.
+
+    Under `opentelemetry-instrument` this runs in every Python process of an image, with or without the
+    library: it imports nothing and never raises, since an exception would keep every other
+    instrumentor of the process from being loaded.
+    """
+
+    #: The modules that hold the seams.
+    modules: ClassVar[tuple[str, ...]] = ()
+    tracer_provider: TracerProvider | None = None
+    clock: Clock = SYSTEM
+    _active = False
+    _hooked = False
+    _replaced: ClassVar[list[tuple[type, str, Any, Any]]] = []
+
+    def __init_subclass__(cls) -> None:
+        """Each instrumentor is one object with its own list."""
+        super().__init_subclass__()
+        cls._replaced = []
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None: a library that is missing is no conflict, and one that is too old is left alone."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        self._start(kwargs.get("tracer_provider"), kwargs.get("clock", SYSTEM))
+
+    @guarded
+    def _start(self, tracer_provider: TracerProvider | None, clock: Clock) -> None:
+        self.tracer_provider = tracer_provider
+        self.clock = clock
+        if tracer_provider is not None and tracers.named_provider() is None:
+            tracers.name_provider(tracer_provider)
+        self._active = True
+        for name in self.modules:
+            if name in sys.modules:
+                self._set(sys.modules[name])
+            elif not type(self)._hooked:  # noqa: SLF001  a flag of this class
+                register_post_import_hook(self._imported, name)
+        type(self)._hooked = True  # noqa: SLF001
+
+    def _uninstrument(self, **kwargs: Any) -> None:  # noqa: ARG002  the base's signature
+        self._stop()
+
+    @guarded
+    def _stop(self) -> None:
+        self._active = False
+        if tracers.named_provider() is self.tracer_provider:
+            tracers.name_provider(None)
+        self._end_open()
+        while self._replaced:
+            owner, name, ours, original = self._replaced.pop()
+            if owner.__dict__.get(name) is not ours:
+                # Somebody wrapped it after us; ours passes everything through from now on.
+                continue
+            if original is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
+
+    @guarded
+    def _imported(self, module: ModuleType) -> None:
+        if self._active:
+            self._set(module)
+
+    @guarded
+    def _set(self, module: ModuleType) -> None:
+        for owner, name, ours in list(self._seams(module)):
+            self._replaced.append((owner, name, ours, owner.__dict__.get(name, _ABSENT)))
+            setattr(owner, name, ours)
+
+    def is_tracing(self) -> bool:
+        """Whether a conversation that starts here and now is to be traced."""
+        return self._active and is_instrumentation_enabled()
+
+    def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
+        """Every (class, attribute, replacement) in `module`."""
+        raise NotImplementedError
+
+    def _end_open(self) -> None:
+        """End what is being traced."""

@@ -1,0 +1,40 @@
+"""The instrumentor: sets and restores the seams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voicespan.conversation import end_open_conversations
+from voicespan.guard import guarded
+from voicespan.instrumentor import SeamInstrumentor
+from voicespan.openai_realtime import opening, seams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+
+class OpenAIRealtimeInstrumentor(SeamInstrumentor):
+    """Traces every OpenAI Realtime connection of the process, whichever client made it.
+
+    `instrument(tracer_provider=...)` takes the provider for the spans (default: the global one). It
+    needs `openai` 1.107 or later; where that is not installed it does nothing. Connections that are open
+    already stay untraced; those that are open at `uninstrument()` end with the status `untraced`.
+
+    Example:
+        >>> from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+        >>> OpenAIRealtimeInstrumentor().instrument()
+        >>> OpenAIRealtimeInstrumentor().uninstrument()
+    """
+
+    modules = seams.MODULES
+
+    def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
+        return seams.seams(module, self._begin)
+
+    @guarded
+    def _begin(self, manager: Any) -> opening.Opening | None:
+        return opening.Opening(manager, self.tracer_provider, self.clock) if self.is_tracing() else None
+
+    def _end_open(self) -> None:
+        end_open_conversations("untraced")

@@ -1,0 +1,97 @@
+"""From the SDK's connection manager to a connection of a conversation."""
+
+from __future__ import annotations
+
+import _thread
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from voicespan import semconv
+from voicespan.conversation import Conversation, scope
+from voicespan.guard import guarded
+from voicespan.openai_realtime.protocol import Protocol
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+    from opentelemetry.util.types import AttributeValue
+
+    from voicespan.clock import Clock
+    from voicespan.connection import Connection
+
+#: Hosts whose provider has a name of its own in the GenAI conventions.
+_PROVIDERS = ((".azure.com", "azure.ai.openai"), (".azure.us", "azure.ai.openai"), ("api.x.ai", "x_ai"))
+
+
+class Opening:
+    """A handshake that is under way."""
+
+    def __init__(self, manager: Any, tracer_provider: TracerProvider | None, clock: Clock) -> None:
+        self._attributes = describe(manager)
+        self._conversation = scope() or Conversation(tracer_provider=tracer_provider, clock=clock)
+
+    @guarded
+    def succeeded(self) -> Connection | None:
+        """The socket is open. None: the conversation is not traced."""
+        if not self._conversation.recording or self._conversation.ended:
+            return None
+        return self._conversation.connect(Protocol(self._conversation.settings.events), self._attributes)
+
+    @guarded
+    def failed(self, error: BaseException) -> None:
+        """The handshake raised `error`."""
+        self._conversation.connect_failed(error, self._attributes)
+
+
+Begin: TypeAlias = Callable[[Any], "Opening | None"]
+
+
+def describe(manager: Any) -> dict[str, AttributeValue]:
+    """Provider, model and server, as far as the manager tells before the server does."""
+    client = _private(manager, "client")
+    address = urlsplit(str(getattr(client, "websocket_base_url", None) or getattr(client, "base_url", "") or ""))
+    azure = any(kind.__name__ in ("AzureOpenAI", "AsyncAzureOpenAI") for kind in type(client).__mro__)
+    host = address.hostname or ""
+    provider = next((name for suffix, name in _PROVIDERS if host.endswith(suffix)), "openai")
+    if azure:
+        provider = "azure.ai.openai"
+    attributes: dict[str, AttributeValue] = {semconv.PROVIDER: provider, semconv.SYSTEM: provider}
+    if host:
+        attributes[semconv.SERVER_ADDRESS] = host
+        if address.port is not None:
+            attributes[semconv.SERVER_PORT] = address.port
+    # On Azure the client's own deployment wins over the model (which is a deployment's name as well).
+    model = getattr(client, "_azure_deployment", None) or _private(manager, "model")
+    if isinstance(model, str) and model:
+        attributes[semconv.REQUEST_MODEL] = model
+    return attributes
+
+
+def connection_of(manager: Any) -> Any:
+    """The connection that a manager has open."""
+    return _private(manager, "connection")
+
+
+@guarded
+def abandon(connection: Connection) -> None:
+    """The application dropped its connection without closing it.
+
+    This runs inside garbage collection, possibly inside a lock of an exporter; so it is done by a thread
+    of its own, started by the primitive that takes no lock.
+    """
+    if not connection.ended:
+        _thread.start_new_thread(_close_abandoned, (connection,))
+
+
+@guarded
+def _close_abandoned(connection: Connection) -> None:
+    connection.closed()
+
+
+def _private(manager: Any, name: str) -> Any:
+    """A private attribute of the manager, under which class's name it may be mangled."""
+    for kind in type(manager).__mro__:
+        value = getattr(manager, f"_{kind.__name__.lstrip('_')}__{name}", None)
+        if value is not None:
+            return value
+    return None

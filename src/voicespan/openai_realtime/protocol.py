@@ -1,0 +1,779 @@
+"""OpenAI Realtime: wire frames in, moments out. No clock, no I/O, no OpenTelemetry: time comes with the frame.
+
+Two tables say what each event is: at which `VOICESPAN_EVENTS` it gets a span under its own name, and which
+method reads what it means. GA and beta names stand side by side. What is not in a table passes under its
+own name; what is missing or of another type than documented is taken as not told.
+
+The Azure, Voice Live and xAI services speak this protocol with small differences (usage beside the
+response instead of inside, a status detail that is a string); the readers below allow for them.
+
+    protocol = Protocol()
+    for line in recording:
+        read = protocol.receive if line["dir"] == "server" else protocol.send
+        moments += read(line["event"], at=0)
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from voicespan import moments
+from voicespan.moments import Level, Moment, WireError, WireEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    _Reader: TypeAlias = Callable[["Protocol", dict[str, Any], int], Iterator[Moment]]
+
+#: Where the type and the ids of an audio frame stand: before its payload.
+_HEAD = 512
+#: A frame without audio that is longer than this is not parsed: it would hold up the application.
+_LONGEST = 8_000_000
+#: Of items, responses and calls this many are remembered: far more than are ever open.
+_MOST_REMEMBERED = 256
+_TRANSCRIPT_DELTAS = frozenset({
+    b"response.output_audio_transcript.delta",
+    b"response.audio_transcript.delta",
+    b"conversation.item.input_audio_transcription.delta",
+})  # fmt: skip
+#: Bytes of audio per millisecond, by GA and beta names of the formats.
+_BYTES_PER_MS = {"audio/pcmu": 8, "audio/pcma": 8, "g711_ulaw": 8, "g711_alaw": 8, "pcm16": 48}
+_TYPED_PARTS = frozenset({"input_text", "text", "output_text", "input_image"})
+
+
+@dataclass(slots=True)
+class _Response:
+    had_speech: bool = False
+    heard_first_audio: bool = False
+    #: Characters of base64.
+    audio: int = 0
+    #: What was said or written, by item, in order.
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A message that the application sent and the server has not shown yet."""
+
+    at: int
+    event_id: str | None
+    item: dict[str, Any]
+    local_id: str
+
+
+class Protocol:
+    """The state of one connection."""
+
+    def __init__(self, events: Level = Level.STANDARD) -> None:
+        """`events`: up to which level frames under their own name are wanted."""
+        self._events = events
+        self._quiet = _quiet(events)
+        self._transcribes = False
+        self._bytes_per_ms = 48.0
+        self._responses: OrderedDict[str, _Response] = OrderedDict()
+        self._response_of: OrderedDict[str, str] = OrderedDict()
+        self._fragments: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._typed: OrderedDict[str, None] = OrderedDict()
+        self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._names: OrderedDict[str, str] = OrderedDict()
+        self._called: OrderedDict[str, None] = OrderedDict()
+        self._answered: OrderedDict[str, None] = OrderedDict()
+        self._sent: list[_Sent] = []
+        self._messages_sent = 0
+        self._speaking: str | None = None
+        # The answer whose audio is arriving, and its item id as it stands in each of its frames.
+        self._speech: _Response | None = None
+        self._speech_mark = b""
+        self._fragment_mark = b""
+
+    def count_speech(self, frame: Any) -> bool:
+        """Count a frame that carries only more audio of the answer that is arriving.
+
+        By byte search alone: parsing 10 kB of base64 costs six times as much as all the rest.
+        """
+        speech = self._speech
+        if (
+            speech is None
+            or type(frame) is not bytes
+            or frame.find(b'audio.delta"', 0, _HEAD) < 0
+            or frame.find(self._speech_mark, 0, _HEAD) < 0
+        ):
+            return False
+        key = frame.find(b'"delta"', 0, _HEAD)
+        if key < 0:
+            return False
+        start = frame.find(b'"', key + 7) + 1
+        speech.audio += frame.find(b'"', start) - start
+        return True
+
+    def count_microphone(self, frame: Any) -> bool:
+        """Whether a client's frame is microphone audio, which tells nothing but that it was sent."""
+        if isinstance(frame, dict):
+            return frame.get("type") == "input_audio_buffer.append"
+        if isinstance(frame, str):
+            return frame.find('"input_audio_buffer.append"', 0, 80) >= 0
+        if isinstance(frame, bytes):
+            return frame.find(b'"input_audio_buffer.append"', 0, 80) >= 0
+        return getattr(frame, "type", None) == "input_audio_buffer.append"
+
+    def receive(self, frame: Any, at: int) -> list[Moment]:
+        """What a server's frame (bytes, text, or the event itself) tells."""
+        if type(frame) is bytes and self._is_quiet(frame):
+            return []
+        event = _event(frame)
+        if event is None:
+            return [_unreadable(frame, at, from_client=False)]
+        return list(self._read(_SERVER, event, at, from_client=False))
+
+    def send(self, frame: Any, at: int) -> list[Moment]:
+        """What a client's frame tells."""
+        event = _event(frame)
+        if event is None:
+            return [_unreadable(frame, at, from_client=True)]
+        return list(self._read(_CLIENT, event, at, from_client=True))
+
+    def _is_quiet(self, frame: bytes) -> bool:
+        """Whether a frame, by its type, tells nothing that is wanted, so that it need not be parsed."""
+        # Only where the type is the first key is it certainly the frame's own.
+        if frame.startswith(b'{"type":"'):
+            kind = frame[9 : frame.find(b'"', 9, _HEAD)]
+        elif frame.startswith(b'{"type": "'):
+            kind = frame[10 : frame.find(b'"', 10, _HEAD)]
+        else:
+            return False
+        if kind in self._quiet:
+            return True
+        # Of a text that is arriving only the first fragment tells something: when it began.
+        return (
+            kind in _TRANSCRIPT_DELTAS
+            and self._fragment_mark != b""
+            and frame.find(self._fragment_mark, 0, _HEAD) >= 0
+        )
+
+    def _read(
+        self, table: dict[str, tuple[Level, _Reader | None]], event: dict[str, Any], at: int, *, from_client: bool
+    ) -> Iterator[Moment]:
+        kind = _text(event.get("type")) or "unknown"
+        level, reader = table.get(kind) or (_unknown(kind, from_client=from_client), None)
+        if reader is not None:
+            yield from reader(self, event, at)
+        if level <= self._events:
+            yield WireEvent(at, kind, level, event, from_client, _error_in(kind, event))
+
+    # The session.
+
+    def _session(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        session = _object(event.get("session"))
+        audio_in = _object(_object(session.get("audio")).get("input"))
+        audio_out = _object(_object(session.get("audio")).get("output"))
+        transcription = audio_in.get("transcription", session.get("input_audio_transcription"))
+        detection = _object(audio_in.get("turn_detection", session.get("turn_detection")))
+        format_in = audio_in.get("format", session.get("input_audio_format"))
+        format_out = audio_out.get("format", session.get("output_audio_format"))
+        if "audio" in session or "input_audio_transcription" in session:
+            self._transcribes = bool(transcription)
+        if format_out is not None:
+            self._bytes_per_ms = _bytes_per_ms(format_out)
+        yield moments.SessionDescribed(
+            at,
+            event["type"],
+            _text(session.get("id")),
+            _text(session.get("model")),
+            {
+                "session_type": _text(session.get("type")),
+                "voice": _text(audio_out.get("voice", session.get("voice"))),
+                "transcription_model": _text(_object(transcription).get("model")),
+                "turn_detection": _text(detection.get("type")),
+                "input_audio_format": _format_name(format_in),
+                "output_audio_format": _format_name(format_out),
+            },
+        )
+
+    # What the user does.
+
+    def _speech_started(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item_id = _text(event.get("item_id"))
+        self._speaking = item_id
+        yield moments.SpeechStarted(at, event["type"], item_id)
+        if item_id is not None:
+            yield moments.Placed(at, event["type"], item_id, "user", given=False)
+
+    def _speech_stopped(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        yield moments.SpeechStopped(at, event["type"], _text(event.get("item_id")))
+
+    def _committed(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item_id = _text(event.get("item_id"))
+        if item_id is not None:
+            self._speaking = None
+            yield self._user_speech(event, at, item_id)
+
+    def _audio_cleared(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        if self._speaking is not None:
+            yield moments.Withdrawn(at, event["type"], self._speaking)
+            self._speaking = None
+
+    def _user_speech(self, event: dict[str, Any], at: int, item_id: str) -> Moment:
+        awaited = self._transcribes and (item_id, 0) not in self._told
+        return moments.Placed(
+            at, event["type"], item_id, "user", _text(event.get("previous_item_id")), awaits_transcript=awaited
+        )
+
+    def _user_transcript_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        self._note_fragment(event, at)
+        return iter(())
+
+    def _user_transcript(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item_id, index = _text(event.get("item_id")) or "", _integer(event.get("content_index")) or 0
+        failed = event["type"].endswith(".failed")
+        _remember(self._told, (item_id, index), None)
+        usage = _object(event.get("usage"))
+        yield moments.Transcribed(
+            at,
+            event["type"],
+            "user",
+            item_id,
+            self._fragments.pop((item_id, index), at),
+            None if failed else _text(event.get("transcript"), longest=None) or "",
+            error=_wire_error(event.get("error"), "transcription_failed") if failed else None,
+            facts={
+                "content_index": index,
+                "usage_seconds": _number(usage.get("seconds")),
+                "usage_total_tokens": _integer(usage.get("total_tokens")),
+                "usage_input_tokens": _integer(usage.get("input_tokens")),
+                "usage_output_tokens": _integer(usage.get("output_tokens")),
+                "languages": event.get("languages"),
+            },
+        )
+
+    # Items, whoever made them.
+
+    def _item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item = _object(event.get("item"))
+        kind = _text(item.get("type")) or "message"
+        if kind == "message":
+            yield from self._message(event, item, at)
+        elif kind == "function_call":
+            yield from self._call_item(event, item, at)
+        elif kind == "function_call_output":
+            yield from self._answer(event, item, at)
+        elif kind.startswith("mcp_") and Level.ALL > self._events >= Level.STANDARD and event["type"].endswith(".done"):
+            # An MCP item is complete only in this frame, and no other event carries its result.
+            item_id = _text(item.get("id")) or ""
+            if item_id not in self._typed:
+                _remember(self._typed, item_id, None)
+                yield WireEvent(at, event["type"], Level.STANDARD, event, error=_error_in(kind, item))
+
+    def _message(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
+        item_id, role = _text(item.get("id")) or "", _text(item.get("role")) or "user"
+        after = _text(event.get("previous_item_id"))
+        if item_id in self._response_of:
+            yield moments.Placed(at, event["type"], item_id, "assistant", after)
+        elif role == "user" and not _is_typed(item):
+            yield self._user_speech(event, at, item_id)
+        elif role == "assistant" and item.get("status") == "in_progress":
+            yield moments.Placed(at, event["type"], item_id, "assistant", after)
+        elif item_id not in self._typed and not (role == "assistant" and not self._take_sent(item)):
+            _remember(self._typed, item_id, None)
+            if role != "assistant":
+                self._take_sent(item)
+            yield moments.Written(at, event["type"], item_id, _role(role), _item_text(item), after, seeded=True)
+            if self._events is Level.STANDARD:
+                yield WireEvent(at, event["type"], Level.STANDARD, event)
+
+    def _call_item(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
+        call_id, name = _text(item.get("call_id")), _text(item.get("name"))
+        if call_id is not None and name is not None:
+            _remember(self._names, call_id, name)
+        if item.get("status") in ("completed", None) and not event["type"].endswith(".added"):
+            yield from self._call(event, item, at)
+
+    def _call(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
+        call_id = _text(item.get("call_id")) or _text(item.get("id"))
+        if call_id is None or call_id in self._called:
+            return
+        name = _text(item.get("name")) or self._names.get(call_id)
+        if name is None:
+            # Early versions leave the name out of the arguments' frame; the item follows with it.
+            return
+        _remember(self._called, call_id, None)
+        item_id = _text(item.get("item_id")) or _text(item.get("id"))
+        yield moments.FunctionCalled(
+            at,
+            event["type"],
+            call_id,
+            name,
+            _arguments(item.get("arguments")),
+            item_id,
+            _text(event.get("response_id")) or self._response_of.get(item_id or ""),
+        )
+
+    def _answer(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
+        call_id = _text(item.get("call_id"))
+        if call_id is None or call_id in self._answered:
+            return
+        _remember(self._answered, call_id, None)
+        yield moments.FunctionAnswered(
+            at,
+            event["type"],
+            call_id,
+            _arguments(item.get("output")),
+            self._names.get(call_id),
+            _text(item.get("id")),
+        )
+
+    # What the model does.
+
+    def _response_created(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        # What was sent before and neither shown nor refused is part of this response's input: not
+        # every service shows the items that it takes.
+        for sent in self._sent:
+            role = _role(_text(sent.item.get("role")))
+            _remember(self._typed, sent.local_id, None)
+            yield moments.Written(
+                sent.at, "conversation.item.create", sent.local_id, role, _item_text(sent.item), seeded=True
+            )
+        self._sent.clear()
+        response = _object(event.get("response"))
+        response_id = _text(response.get("id")) or ""
+        _remember(self._responses, response_id, _Response())
+        yield moments.GenerationStarted(
+            at,
+            event["type"],
+            response_id,
+            # A plain response carries the conversation's id; one out of band carries an explicit null.
+            out_of_band="conversation_id" in response and response["conversation_id"] is None and bool(response.get("metadata")),
+        )
+
+    def _output_item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item = _object(event.get("item"))
+        item_id, response_id = _text(item.get("id")), _text(event.get("response_id"))
+        if item_id is not None and response_id is not None:
+            _remember(self._response_of, item_id, response_id)
+        yield from self._item(event, at)
+
+    def _speech_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        """The first audio of an answer, or of another item of it; the rest is counted without parsing."""
+        item_id = _text(event.get("item_id")) or ""
+        response_id = self._response_id(event, item_id)
+        response = self._response(response_id)
+        response.had_speech = True
+        delta = event.get("delta")
+        response.audio += len(delta) if isinstance(delta, str) else 0
+        self._speech = response
+        self._speech_mark = b'"%s"' % item_id.encode() if item_id else b'"%s"' % response_id.encode()
+        if not response.heard_first_audio:
+            response.heard_first_audio = True
+            yield moments.FirstAudio(at, event["type"], response_id)
+
+    def _transcript_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item_id = _text(event.get("item_id")) or ""
+        self._response(self._response_id(event, item_id)).had_speech = True
+        self._note_fragment(event, at)
+        return iter(())
+
+    def _transcript(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item_id, index = _text(event.get("item_id")) or "", _integer(event.get("content_index")) or 0
+        if (item_id, index) in self._told:
+            return
+        _remember(self._told, (item_id, index), None)
+        text = _text(event.get("transcript"), longest=None) or ""
+        response_id = self._response_id(event, item_id)
+        response = self._response(response_id)
+        response.had_speech = True
+        response.texts[item_id] = text
+        yield moments.Transcribed(
+            at,
+            event["type"],
+            "assistant",
+            item_id,
+            self._fragments.pop((item_id, index), at),
+            text,
+            response_id,
+            facts={"content_index": index, "output_index": _integer(event.get("output_index"))},
+        )
+
+    def _text_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item_id = _text(event.get("item_id")) or ""
+        text = _text(event.get("text"), longest=None) or ""
+        self._response(self._response_id(event, item_id)).texts[item_id] = text
+        yield moments.Written(at, event["type"], item_id, "assistant", text)
+
+    def _arguments_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        yield from self._call(event, event, at)
+
+    def _response_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        told = _object(event.get("response"))
+        response_id = _text(told.get("id")) or ""
+        response = self._response(response_id)
+        if self._speech is response:
+            self._speech = None
+        items = [_object(item) for item in _list(told.get("output"))]
+        for item in items:
+            yield from self._output_of(event, item, response_id, response, at)
+        status = _text(told.get("status")) or "unknown"
+        details = _object(told.get("status_details"))
+        reason = _text(details.get("reason"))
+        spoken = [_text(item.get("id")) for item in items if item.get("type") == "message"]
+        generated_ms = round(response.audio * 3 / 4 / self._bytes_per_ms) if response.audio else None
+        if status == "cancelled" and reason == "turn_detected" and response.had_speech:
+            yield moments.Interrupted(
+                at,
+                event["type"],
+                response_id,
+                spoken[-1] if spoken else next(reversed(response.texts), None),
+                "response.done",
+                generated_ms=generated_ms,
+            )
+        failed = status == "failed" or bool(details.get("error"))
+        # Where the services that speak this protocol put it differently, beside the response.
+        usage = _object(told.get("usage")) or _object(event.get("usage"))
+        yield moments.GenerationEnded(
+            at,
+            event["type"],
+            response_id,
+            status,
+            reason,
+            " ".join(text for text in response.texts.values() if text) or None,
+            tuple(call_id for item in items if (call_id := _text(item.get("call_id"))) is not None),
+            _usage(usage),
+            generated_ms,
+            response.had_speech,
+            error=_wire_error(details.get("error"), "response_failed") if failed else None,
+            facts={
+                "conversation_id_in_session": _text(told.get("conversation_id")),
+                "response_metadata": told.get("metadata") or None,
+                "output_item_count": len(items),
+            },
+        )
+
+    def _output_of(
+        self, event: dict[str, Any], item: dict[str, Any], response_id: str, response: _Response, at: int
+    ) -> Iterator[Moment]:
+        """What an item of a finished response tells that no frame before it did."""
+        item_id = _text(item.get("id")) or ""
+        if item.get("type") == "function_call":
+            yield from self._call({**event, "response_id": response_id}, item, at)
+        elif item.get("type") in ("message", None):
+            for index, part in enumerate(_list(item.get("content"))):
+                transcript = _text(_object(part).get("transcript"), longest=None)
+                text = _text(_object(part).get("text"), longest=None)
+                if transcript and (item_id, index) not in self._told:
+                    whole = {"item_id": item_id, "content_index": index, "transcript": transcript}
+                    yield from self._transcript({**whole, "type": event["type"], "response_id": response_id}, at)
+                    response.had_speech = True
+                    response.texts[item_id] = transcript
+                elif text and item_id not in response.texts:
+                    response.texts[item_id] = text
+                    yield moments.Written(at, event["type"], item_id, "assistant", text)
+
+    # Barge-ins.
+
+    def _playback_cleared(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        response_id = _text(event.get("response_id"))
+        item_id = next((item for item, of in reversed(self._response_of.items()) if of == response_id), None)
+        yield self._cut(event, at, response_id, item_id, "output_audio_buffer.cleared")
+
+    def _truncated(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item_id = _text(event.get("item_id"))
+        response_id = self._response_of.get(item_id or "")
+        yield self._cut(event, at, response_id, item_id, event["type"], _integer(event.get("audio_end_ms")))
+
+    def _cut(
+        self, event: dict[str, Any], at: int, response_id: str | None, item_id: str | None, cause: str, heard_ms: int | None = None
+    ) -> Moment:
+        response = self._responses.get(response_id or "")
+        generated = response.audio if response is not None else 0
+        return moments.Interrupted(
+            at,
+            event["type"],
+            response_id,
+            item_id,
+            cause,
+            heard_ms,
+            # Of an answer that is still arriving this is what was generated until now.
+            round(generated * 3 / 4 / self._bytes_per_ms) if generated else None,
+        )
+
+    # Errors, and what the application sends.
+
+    def _error(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        error = _object(event.get("error")) or event
+        refused = _text(error.get("event_id"))
+        if refused is not None:
+            self._sent = [sent for sent in self._sent if sent.event_id != refused]
+        yield moments.ErrorReported(
+            at,
+            event["type"],
+            _wire_error(event.get("error") or event, "error"),
+            {
+                "code": _text(error.get("code")),
+                "param": _text(error.get("param")),
+                "client_event_id": refused,
+            },
+        )
+
+    def _sent_item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        item = _object(event.get("item"))
+        kind = _text(item.get("type")) or "message"
+        if kind == "function_call_output":
+            yield from self._answer(event, item, at)
+            return
+        if kind == "function_call" and (call_id := _text(item.get("call_id"))) is not None:
+            # A call of an earlier session, put back into the history: nobody makes it now.
+            _remember(self._called, call_id, None)
+            _remember(self._answered, call_id, None)
+        elif kind == "message" and len(self._sent) < _MOST_REMEMBERED:
+            self._messages_sent += 1
+            local_id = _text(item.get("id")) or f"sent {self._messages_sent}"
+            self._sent.append(_Sent(at, _text(event.get("event_id")), item, local_id))
+
+    def _committed_by_client(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+        # Push to talk: nothing else tells when the user's speech ended.
+        if self._speaking is None:
+            yield moments.SpeechStopped(at, event["type"], None)
+
+    def _take_sent(self, item: dict[str, Any]) -> bool:
+        """Whether the application sent this message; from now on the server has shown it."""
+        item_id, text, role = item.get("id"), _item_text(item), item.get("role")
+        for sent in self._sent:
+            if sent.local_id == item_id or (sent.item.get("role") == role and _item_text(sent.item) == text):
+                self._sent.remove(sent)
+                return True
+        return False
+
+    def _note_fragment(self, event: dict[str, Any], at: int) -> None:
+        item_id, index = _text(event.get("item_id")) or "", _integer(event.get("content_index")) or 0
+        if (item_id, index) not in self._fragments:
+            _remember(self._fragments, (item_id, index), at)
+        if index == 0 and item_id:
+            self._fragment_mark = b'"%s"' % item_id.encode()
+
+    def _response(self, response_id: str) -> _Response:
+        response = self._responses.get(response_id)
+        if response is None:
+            response = _Response()
+            _remember(self._responses, response_id, response)
+        return response
+
+    def _response_id(self, event: dict[str, Any], item_id: str) -> str:
+        response_id = _text(event.get("response_id")) or self._response_of.get(item_id, "")
+        if item_id and response_id and item_id not in self._response_of:
+            _remember(self._response_of, item_id, response_id)
+        return response_id
+
+    # The tables.
+
+    SERVER: ClassVar[dict[str, tuple[Level, _Reader | None]]] = {
+        "session.created": (Level.ESSENTIAL, _session),
+        "session.updated": (Level.ESSENTIAL, _session),
+        "transcription_session.created": (Level.ESSENTIAL, _session),
+        "transcription_session.updated": (Level.ESSENTIAL, _session),
+        "conversation.created": (Level.ALL, None),
+        "conversation.item.added": (Level.ALL, _item),
+        "conversation.item.created": (Level.ALL, _item),
+        "conversation.item.done": (Level.ALL, _item),
+        "conversation.item.retrieved": (Level.ALL, None),
+        "conversation.item.deleted": (Level.STANDARD, None),
+        "conversation.item.truncated": (Level.STANDARD, _truncated),
+        "conversation.item.input_audio_transcription.delta": (Level.NEVER, _user_transcript_fragment),
+        "conversation.item.input_audio_transcription.segment": (Level.ALL, None),
+        "conversation.item.input_audio_transcription.completed": (Level.NEVER, _user_transcript),
+        "conversation.item.input_audio_transcription.failed": (Level.NEVER, _user_transcript),
+        "input_audio_buffer.speech_started": (Level.STANDARD, _speech_started),
+        "input_audio_buffer.speech_stopped": (Level.STANDARD, _speech_stopped),
+        "input_audio_buffer.committed": (Level.ALL, _committed),
+        "input_audio_buffer.cleared": (Level.ALL, _audio_cleared),
+        "input_audio_buffer.timeout_triggered": (Level.STANDARD, None),
+        "input_audio_buffer.dtmf_event_received": (Level.STANDARD, None),
+        "output_audio_buffer.started": (Level.STANDARD, None),
+        "output_audio_buffer.stopped": (Level.STANDARD, None),
+        "output_audio_buffer.cleared": (Level.STANDARD, _playback_cleared),
+        "response.created": (Level.ALL, _response_created),
+        "response.done": (Level.NEVER, _response_done),
+        "response.output_item.added": (Level.ALL, _output_item),
+        "response.output_item.done": (Level.ALL, _output_item),
+        "response.content_part.added": (Level.ALL, None),
+        "response.content_part.done": (Level.ALL, None),
+        "response.output_audio.delta": (Level.NEVER, _speech_fragment),
+        "response.audio.delta": (Level.NEVER, _speech_fragment),
+        "response.output_audio.done": (Level.ALL, None),
+        "response.audio.done": (Level.ALL, None),
+        "response.output_audio_transcript.delta": (Level.NEVER, _transcript_fragment),
+        "response.audio_transcript.delta": (Level.NEVER, _transcript_fragment),
+        "response.output_audio_transcript.done": (Level.NEVER, _transcript),
+        "response.audio_transcript.done": (Level.NEVER, _transcript),
+        "response.output_text.delta": (Level.NEVER, None),
+        "response.text.delta": (Level.NEVER, None),
+        "response.output_text.done": (Level.STANDARD, _text_done),
+        "response.text.done": (Level.STANDARD, _text_done),
+        "response.function_call_arguments.delta": (Level.NEVER, None),
+        "response.function_call_arguments.done": (Level.NEVER, _arguments_done),
+        "response.mcp_call_arguments.delta": (Level.NEVER, None),
+        "rate_limits.updated": (Level.STANDARD, None),
+        "error": (Level.NEVER, _error),
+    }
+
+    CLIENT: ClassVar[dict[str, tuple[Level, _Reader | None]]] = {
+        "input_audio_buffer.append": (Level.NEVER, None),
+        "input_audio_buffer.commit": (Level.ALL, _committed_by_client),
+        "conversation.item.create": (Level.ALL, _sent_item),
+        "conversation.item.truncate": (Level.ALL, _truncated),
+    }
+
+
+_SERVER = Protocol.SERVER
+_CLIENT = Protocol.CLIENT
+
+
+def _unknown(kind: str, *, from_client: bool) -> Level:
+    """Fragments and audio never become spans; everything else that is new passes as itself."""
+    if kind.endswith(".delta"):
+        return Level.NEVER
+    return Level.ALL if from_client else Level.STANDARD
+
+
+def _quiet(events: Level) -> frozenset[bytes]:
+    return frozenset(
+        kind.encode() for kind, (level, reader) in _SERVER.items() if reader is None and level > events
+    )
+
+
+def _event(frame: Any) -> dict[str, Any] | None:
+    """The event in a frame: its JSON, the dict that the application gave, or the SDK's model of it."""
+    if isinstance(frame, (bytes, str)):
+        if len(frame) > _LONGEST:
+            return None
+        try:
+            frame = json.loads(frame)
+        except (ValueError, RecursionError):
+            return None
+    elif hasattr(frame, "model_dump"):
+        frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return frame if isinstance(frame, dict) else None
+
+
+def _unreadable(frame: Any, at: int, *, from_client: bool) -> Moment:
+    size = len(frame) if isinstance(frame, (bytes, str)) else 0
+    return WireEvent(at, "unreadable_frame", Level.STANDARD, {"bytes": size}, from_client)
+
+
+def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    memory[key] = value
+    if len(memory) > _MOST_REMEMBERED:
+        memory.popitem(last=False)
+
+
+# Readers of values that may be missing or of another type.
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any, longest: int | None = 512) -> str | None:
+    """A text; ids and names longer than any real one are cut."""
+    if not isinstance(value, str):
+        return None
+    return value if longest is None or len(value) <= longest else value[:longest]
+
+
+def _integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53 else None
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _arguments(value: Any) -> str:
+    """JSON text as the model wrote it; some services give the object itself."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _role(value: str | None) -> moments.Role:
+    if value in ("assistant", "system", "developer", "tool"):
+        return value  # type: ignore[return-value]  # checked in the line above
+    return "user"
+
+
+def _is_typed(item: dict[str, Any]) -> bool:
+    return any(_object(part).get("type") in _TYPED_PARTS for part in _list(item.get("content")))
+
+
+def _item_text(item: dict[str, Any]) -> str:
+    """The words of a message: typed parts, and transcripts where a history was put back."""
+    words = []
+    for part in map(_object, _list(item.get("content"))):
+        if part.get("type") == "input_image":
+            words.append("[image]")
+        else:
+            words.append(_text(part.get("text"), longest=None) or _text(part.get("transcript"), longest=None) or "")
+    return " ".join(word for word in words if word)
+
+
+def _format_name(value: Any) -> str | None:
+    """`audio/pcm@24000`, or the beta API's bare name."""
+    if isinstance(value, dict):
+        name, rate = _text(value.get("type")), _integer(value.get("rate"))
+        return name if rate is None or name is None else f"{name}@{rate}"
+    return _text(value)
+
+
+def _bytes_per_ms(value: Any) -> float:
+    if isinstance(value, dict):
+        name = _text(value.get("type")) or ""
+        return float(_BYTES_PER_MS.get(name, (_integer(value.get("rate")) or 24_000) * 2 / 1000)) or 48.0
+    return float(_BYTES_PER_MS.get(value, 48)) if isinstance(value, str) else 48.0
+
+
+def _wire_error(value: Any, fallback: str) -> WireError:
+    if isinstance(value, dict):
+        kind = _text(value.get("code")) or _text(value.get("type")) or fallback
+        message = _text(value.get("message"), longest=4_000) or kind
+        return WireError(fallback if kind == "error" else kind, message)
+    return WireError(fallback, _text(value, longest=4_000) or fallback)
+
+
+def _error_in(kind: str, event: dict[str, Any]) -> WireError | None:
+    """The error of an event that keeps its own name: a failed MCP call or tool listing."""
+    error = event.get("error")
+    if kind.endswith(".failed") or (kind.startswith("mcp_") and error):
+        return _wire_error(error, kind)
+    return None
+
+
+def _usage(told: dict[str, Any]) -> moments.Usage | None:
+    if not told:
+        return None
+    into = _object(told.get("input_token_details") or told.get("input_tokens_details"))
+    out = _object(told.get("output_token_details") or told.get("output_tokens_details"))
+    details = {
+        **_token_details(into),
+        "cache_read": _integer(into.get("cached_tokens")),
+        **{f"cache_read_{name}": n for name, n in _token_details(_object(into.get("cached_tokens_details"))).items()},
+    }
+    return moments.Usage(
+        _integer(told.get("input_tokens")),
+        _integer(told.get("output_tokens")),
+        _integer(told.get("total_tokens")),
+        {name: tokens for name, tokens in details.items() if tokens is not None},
+        {name: tokens for name, tokens in _token_details(out).items() if tokens is not None},
+    )
+
+
+def _token_details(told: dict[str, Any]) -> dict[str, int | None]:
+    """`{"audio_tokens": 3, ...}` as `{"audio": 3, ...}`, whatever kinds there are."""
+    return {
+        name.removesuffix("_tokens"): _integer(tokens)
+        for name, tokens in list(told.items())[:20]
+        if name.endswith("_tokens") and name != "cached_tokens"
+    }

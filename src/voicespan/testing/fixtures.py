@@ -1,0 +1,75 @@
+"""Pytest fixtures, switched on by `pytest_plugins = ["voicespan.testing.fixtures"]` in a `conftest.py`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from voicespan.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from voicespan.testing import LangSmithServer
+
+
+class StartServer(Protocol):
+    """Starts a server that is stopped when the test is over."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Start it with these arguments of its class."""
+        ...
+
+
+@pytest.fixture
+def fake_clock() -> FakeClock:
+    """A clock that stands still until the test moves it."""
+    return FakeClock()
+
+
+@pytest.fixture
+def langsmith_server(fake_clock: FakeClock) -> Iterator[LangSmithServer]:
+    """A LangSmith that listens; its orphans' window passes by `fake_clock`."""
+    from voicespan.testing.langsmith import LangSmithServer  # noqa: PLC0415  loaded when asked for
+
+    with LangSmithServer(clock=fake_clock) as server:
+        yield server
+
+
+@pytest.fixture
+def openai_realtime_server() -> Iterator[StartServer]:
+    """A function that starts an `OpenAIRealtimeServer` with the arguments that it is given."""
+    with ExitStack() as servers:
+
+        def start(*args: Any, **kwargs: Any) -> Any:
+            from voicespan import testing  # noqa: PLC0415  loaded when asked for
+
+            return servers.enter_context(testing.OpenAIRealtimeServer(*args, **kwargs))
+
+        yield start
+
+
+@pytest.fixture
+def span_exporter() -> InMemorySpanExporter:
+    """Holds the finished spans of `tracer_provider`."""
+    from opentelemetry.sdk.trace.export import in_memory_span_exporter  # noqa: PLC0415  loaded when asked for
+
+    return in_memory_span_exporter.InMemorySpanExporter()
+
+
+@pytest.fixture
+def tracer_provider(span_exporter: InMemorySpanExporter) -> Iterator[TracerProvider]:
+    """A provider of its own for each test, with ids that repeat, that exports to `span_exporter` at once."""
+    from opentelemetry.sdk.trace import TracerProvider, export  # noqa: PLC0415  loaded when asked for
+
+    from voicespan.testing.ids import SequentialIds  # noqa: PLC0415  loaded when asked for
+
+    provider = TracerProvider(id_generator=SequentialIds(), shutdown_on_exit=False)
+    provider.add_span_processor(export.SimpleSpanProcessor(span_exporter))
+    yield provider
+    provider.shutdown()

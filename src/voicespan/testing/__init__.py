@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from voicespan.testing.clock import FakeClock
     from voicespan.testing.ids import SequentialIds
     from voicespan.testing.langsmith import Attachment, Dropped, LangSmithServer, Request, Run, render
+    from voicespan.testing.openai_realtime import OpenAIRealtimeServer
 
 __all__ = [
     "Attachment",
     "Dropped",
     "FakeClock",
     "LangSmithServer",
+    "OpenAIRealtimeServer",
     "Request",
     "Run",
     "SequentialIds",
@@ -37,6 +39,7 @@ _HOMES = {
     "Request": "voicespan.testing.langsmith",
     "Run": "voicespan.testing.langsmith",
     "render": "voicespan.testing.langsmith",
+    "OpenAIRealtimeServer": "voicespan.testing.openai_realtime",
 }
 
 

@@ -1,0 +1,177 @@
+"""The server: what each connection gets, and where it listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from websockets.exceptions import ConnectionClosed
+
+from voicespan.testing._connection import Connection, Frame, Refuse
+from voicespan.testing._websocket import LoopbackServer, Wire
+from voicespan.testing.openai_realtime.answers import Answer, Dialogue, Transcription, Turn
+from voicespan.testing.openai_realtime.conversation import RealtimeConversation
+from voicespan.testing.openai_realtime.dialect import DIALECTS, DialectName
+from voicespan.testing.script import Script, Step
+
+#: What one connection gets; a list of steps is a script.
+Part = Script | Dialogue | Refuse | Iterable[Step]
+
+
+class OpenAIRealtimeServer(LoopbackServer):
+    """An OpenAI Realtime server on 127.0.0.1, for tests without a network or an account.
+
+    It holds a conversation (`OpenAIRealtimeServer.conversational`), as the real server does:
+
+    >>> from openai import OpenAI
+    >>> from voicespan.testing.openai_realtime import Answer, OpenAIRealtimeServer
+    >>> with OpenAIRealtimeServer.conversational([Answer("Good morning!")]) as server:
+    ...     client = OpenAI(api_key="test", websocket_base_url=server.url)
+    ...     with client.realtime.connect(model="gpt-realtime") as connection:
+    ...         connection.response.create()
+    ...         for event in connection:
+    ...             if event.type == "response.output_audio_transcript.done":
+    ...                 print(event.transcript)
+    ...             if event.type == "response.done":
+    ...                 break
+    Good morning!
+
+    or it plays a script, frame by frame:
+
+    >>> from voicespan.testing.openai_realtime import Close, Expect, Send
+    >>> with OpenAIRealtimeServer([
+    ...     Send({"type": "session.created", "event_id": "event_1", "session": {"type": "realtime"}}),
+    ...     Expect("input_audio_buffer.append", count=2),
+    ...     Close(1011, "internal error"),
+    ... ]) as server:
+    ...     client = OpenAI(api_key="test", websocket_base_url=server.url)
+    ...     with client.realtime.connect(model="gpt-realtime") as connection:
+    ...         print(connection.recv().type)
+    ...         connection.input_audio_buffer.append(audio="AAAA")
+    ...         connection.input_audio_buffer.append(audio="AAAA")
+    ...         server.connections[0].wait_closed()
+    session.created
+    (1011, 'internal error')
+
+    What clients did is in `connections`. What went wrong on the server's side, an expectation that was
+    not met for example, is raised at the end of the `with` block.
+
+    Clients of all kinds can connect, whatever the path of their URL: the GA and the beta client of the
+    `openai` package (which gets the beta's event names), those for Azure, and `call_id=`, which joins a
+    call whose audio runs on a media track: `hear` is the caller's voice then.
+
+    Args:
+        parts: What successive connections get: a `Script` or a list of steps, a `Dialogue`, or a
+            `Refuse`. The last one is for all further connections too. Without any, a conversation in
+            which every turn gets the same short answer.
+        dialect: `ga`, `beta` or `xai`. By default `beta` for clients that say they speak it, else `ga`.
+        timeout: Seconds after which what a test or a script waits for counts as missing.
+    """
+
+    base_path = "/v1"
+
+    def __init__(self, *parts: Part, dialect: DialectName | None = None, timeout: float = 5.0) -> None:
+        super().__init__(timeout=timeout)
+        self._parts = [_part(part) for part in parts] or [Dialogue()]
+        self._dialect = dialect
+        self._counts: Counter[str] = Counter()
+        self._conversations: dict[Connection, RealtimeConversation] = {}
+
+    @classmethod
+    def conversational(
+        cls,
+        answers: Iterable[Answer] | Callable[[Turn], Answer] | None = None,
+        user_transcripts: Iterable[str | Transcription] = (),
+        *,
+        chunk_ms: int = 200,
+        rate_limits: bool = True,
+        dialect: DialectName | None = None,
+        timeout: float = 5.0,
+    ) -> OpenAIRealtimeServer:
+        """A server whose every connection holds the same conversation; see `Dialogue` and the class."""
+        dialogue = Dialogue(answers, user_transcripts, chunk_ms=chunk_ms, rate_limits=rate_limits)
+        return cls(dialogue, dialect=dialect, timeout=timeout)
+
+    def hear(self, audio: bytes) -> None:
+        """What the caller says on the media track of the newest conversation that is open.
+
+        Args:
+            audio: In the session's input format: PCM16 little-endian mono at 24 kHz by default.
+
+        Raises:
+            RuntimeError: No conversation is open.
+        """
+
+        def hear() -> None:
+            if not self._conversations:
+                raise RuntimeError("no conversation is open")
+            list(self._conversations.values())[-1].hear(audio)
+
+        self._in_loop(hear)
+
+    def frame_name(self, frame: Frame) -> str:
+        """A frame's `type`."""
+        return str(frame.get("type")) if isinstance(frame, dict) else "(not a JSON object)"
+
+    def admit(self, number: int) -> Refuse | None:
+        """Refuse the connections for which the test says so."""
+        part = self._part(number)
+        return part if isinstance(part, Refuse) else None
+
+    async def converse(self, wire: Wire) -> None:
+        """Play the connection's script, or hold its conversation."""
+        part = self._part(wire.connection.number)
+        if isinstance(part, Script):
+            await part.play(self, wire)
+        elif isinstance(part, Dialogue):
+            await self._hold_conversation(part, wire)
+
+    async def _hold_conversation(self, dialogue: Dialogue, wire: Wire) -> None:
+        # Frames are queued, not sent from within: a client that sends a long time before it reads
+        # must be listened to all the while.
+        outbox: asyncio.Queue[str] = asyncio.Queue()
+        query = wire.connection.query
+        conversation = RealtimeConversation(
+            dialogue,
+            send=outbox.put_nowait,
+            next_id=self._next_id,
+            hold=self.hold,
+            dialect=DIALECTS[self._dialect or _spoken_dialect(wire.connection)],
+            model=query.get("model") or query.get("deployment") or "gpt-realtime",
+            transcribes_only=query.get("intent") == "transcription",
+            on_media_track="call_id" in query,
+        )
+        self._conversations[wire.connection] = conversation
+        sending = asyncio.ensure_future(_send_all(wire, outbox))
+        try:
+            conversation.open()
+            await wire.listen(conversation.receive)
+        finally:
+            del self._conversations[wire.connection]
+            conversation.close()
+            sending.cancel()
+            await asyncio.wait({sending})
+
+    def _part(self, number: int) -> Script | Dialogue | Refuse:
+        return self._parts[min(number, len(self._parts) - 1)]
+
+    def _next_id(self, prefix: str) -> str:
+        self._counts[prefix] += 1
+        return f"{prefix}_{self._counts[prefix]:04d}"
+
+
+async def _send_all(wire: Wire, outbox: asyncio.Queue[str]) -> None:
+    try:
+        while True:
+            await wire.send(await outbox.get())
+    except ConnectionClosed:
+        return
+
+
+def _spoken_dialect(connection: Connection) -> DialectName:
+    return "beta" if connection.headers.get("openai-beta") == "realtime=v1" else "ga"
+
+
+def _part(part: Part) -> Script | Dialogue | Refuse:
+    return part if isinstance(part, Script | Dialogue | Refuse) else Script(part)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18  # a multiple of four: base64 comes in groups of four characters
 _CONTENT_KEY = b'"content"'
+# What `mimetypes` answers depends on the machine, and for Ogg is an ending that few players know.
+_ENDINGS = {"audio/ogg": ".ogg", "audio/wav": ".wav", "audio/flac": ".flac", "audio/mpeg": ".mp3"}
 
 
 class UnreadableError(Exception):
@@ -61,7 +63,7 @@ class Attachments:
 def _file_name(run_id: str, name: str, mime_type: str) -> str:
     """Run, name and the ending of the type; what a sender wrote never leads out of the folder."""
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", f"{run_id}-{name}")[:150]
-    return safe + (mimetypes.guess_extension(mime_type) or "")
+    return safe + (_ENDINGS.get(mime_type) or mimetypes.guess_extension(mime_type) or "")
 
 
 def piecewise(view: View, start: int, end: int) -> Iterator[bytes]:

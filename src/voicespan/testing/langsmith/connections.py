@@ -60,15 +60,15 @@ class Service(Protocol):
         """The most bytes that a body may have."""
         ...
 
-    def failure(self, request: Request) -> Failure | None:
-        """The failure that was ordered for this request, whose head alone was read."""
+    def begin(self, request: Request) -> Failure | None:
+        """A request's head was read; the failure that was ordered for it."""
         ...
 
     def answer(self, request: Request, key: str | None, body: Body) -> Answer:
         """The whole request was read: take it in."""
         ...
 
-    def record(self, request: Request) -> None:
+    def end(self, request: Request) -> None:
         """The request is at its end; its answer leaves after this returns."""
         ...
 
@@ -173,7 +173,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         length = _length(headers)
         public = {name: value for name, value in headers.items() if name not in _SECRET_HEADERS}
         request = Request(self.command, self.path, public, length, at=service.seconds())
-        failure = service.failure(request)
+        failure = service.begin(request)
         answer = None
         self._body_bytes = 0
         try:
@@ -182,7 +182,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         finally:
             # Also where the client went away. And before the answer leaves: a client that has its answer
             # finds its request among the server's.
-            service.record(
+            service.end(
                 replace(
                     request,
                     body_bytes=self._body_bytes,

@@ -76,7 +76,7 @@ def _figures(run: Run) -> Iterator[str]:
     latencies = {
         key.removesuffix("_ms"): value
         for key, value in run.metadata.items()
-        if key.endswith("_ms") and isinstance(value, int | float)
+        if key.endswith("_ms") and isinstance(value, int | float) and not isinstance(value, bool)
     }
     for name, value in list(latencies.items())[:_MOST_FIGURES]:
         yield f"{_cut(name, _MOST_NAME)} {value:.0f} ms"

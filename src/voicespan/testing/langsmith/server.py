@@ -195,6 +195,18 @@ class LangSmithServer:
     # What was received
 
     @property
+    def underway(self) -> int:
+        """How many requests have begun and not been answered; one that hangs counts as ended."""
+        with self._store.changed:
+            return self._service.underway
+
+    @property
+    def most_underway(self) -> int:
+        """The most requests that were ever under way at once."""
+        with self._store.changed:
+            return self._service.most_underway
+
+    @property
     def requests(self) -> list[Request]:
         """Every request at whose end the server is, in the order of those ends; the last 100,000."""
         with self._store.changed:
@@ -297,7 +309,7 @@ class _Service:
         attachments: Attachments,
     ) -> None:
         self.requests: deque[Request] = deque(maxlen=_MOST_REQUESTS_KEPT)
-        self.hanging = 0
+        self.underway = self.most_underway = self.hanging = 0
         self._server = server
         self._clock = clock
         self._started_ns = clock.monotonic_ns()
@@ -311,7 +323,11 @@ class _Service:
     def limit(self) -> int:
         return self._server.max_body_bytes
 
-    def failure(self, request: Request) -> Failure | None:
+    def begin(self, request: Request) -> Failure | None:
+        with self._changed:
+            self.underway += 1
+            self.most_underway = max(self.most_underway, self.underway)
+            self._changed.notify_all()
         return self._failures.take(request)
 
     def answer(self, request: Request, key: str | None, body: Body) -> Answer:
@@ -324,8 +340,9 @@ class _Service:
             limit=self.limit(),
         )
 
-    def record(self, request: Request) -> None:
+    def end(self, request: Request) -> None:
         with self._changed:
+            self.underway -= 1
             self.requests.append(request)
             self._changed.notify_all()
 

@@ -203,7 +203,9 @@ def _async_receiving(original: Callable[..., Awaitable[Any]]) -> Callable[..., A
 
 
 @guarded
-def _sent(sdk_connection: Any, found: _Traced, frame: Any) -> None:
+def _sent(sdk_connection: Any, found: _Traced, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    # The frame's parameter is called `event` or `data`; either may be given by name.
+    (frame,) = args or named.values()
     # Accepted is not sent: during a reconnect the SDK queues, and may give up.
     if getattr(sdk_connection, "_is_reconnecting", False) is True:
         if len(found.queued) < _MOST_QUEUED:
@@ -216,11 +218,11 @@ def _sent(sdk_connection: Any, found: _Traced, frame: Any) -> None:
 
 def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def send(self: Any, frame: Any) -> Any:
-        result = original(self, frame)
+    def send(self: Any, *args: Any, **named: Any) -> Any:
+        result = original(self, *args, **named)
         found = getattr(self, _TRACED, None)
         if found is not None:
-            _sent(self, found, frame)
+            _sent(self, found, args, named)
         return result
 
     return send
@@ -228,11 +230,11 @@ def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _async_sending(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
-    async def send(self: Any, frame: Any) -> Any:
-        result = await original(self, frame)
+    async def send(self: Any, *args: Any, **named: Any) -> Any:
+        result = await original(self, *args, **named)
         found = getattr(self, _TRACED, None)
         if found is not None:
-            _sent(self, found, frame)
+            _sent(self, found, args, named)
         return result
 
     return send

@@ -1,0 +1,68 @@
+"""Runs tests with other versions of the libraries than those of `make test`, each in an environment of its own.
+
+    python tests/compat/run.py            all of them
+    python tests/compat/run.py openai-2   those whose name begins so
+    python tests/compat/run.py --list
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+from environments import PYTEST, ROOT, VOICESPAN, environment
+
+
+@dataclass(frozen=True)
+class Run:
+    """Tests, and what is installed beside voicespan for them."""
+
+    name: str
+    packages: tuple[str, ...]
+    tests: tuple[str, ...] = ("tests/compat",)
+    why: str = ""
+
+
+#: The oldest and the newest, and each version in which the way of a frame through the package changed.
+RUNS = (
+    Run("openai-1.107", ("openai==1.107.0", "websockets==14.*", "wrapt==1.16.*"), why="the oldest with the GA API"),
+    Run("openai-2.30", ("openai==2.30.0", "websockets==15.*"), why="call_id, no send_raw"),
+    Run("openai-2.31", ("openai==2.31.0", "websockets==15.*", "wrapt==1.*"), why="send_raw, which send does not call"),
+    Run("openai-2.32", ("openai==2.32.0", "websockets==14.*"), why="reconnects, the manager's queue, dispatch_events"),
+    Run("openai-3.0", ("openai==3.0.0", "websockets==15.*"), why="httpx2"),
+    Run("openai-3.36", ("openai==3.36.1", "websockets==13.*"), why="a shared base with _send, which send does not call"),
+    Run("openai-3.43", ("openai==3.43.0", "websockets==15.*"), why="send reaches _send past send_raw"),
+    Run("openai-3.44", ("openai==3.44.0", "websockets==14.*"), why="a queue that is flushed by the next send"),
+    Run("openai-newest", ("openai", "websockets==13.*", "wrapt==2.*"), why="the newest, with the oldest websockets"),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Run them one after the other; 1 if any failed."""
+    chosen = [run for run in RUNS if not arguments or any(run.name.startswith(name) for name in arguments)]
+    if arguments == ["--list"] or not chosen:
+        for run in RUNS:
+            print(f"{run.name:16} {' '.join(run.packages):50} {run.why}")
+        return 0 if arguments == ["--list"] else 2
+    failed = [run.name for run in chosen if not _passes(run)]
+    print(f"\n{len(chosen) - len(failed)} environments passed, {len(failed)} failed {' '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _passes(run: Run) -> bool:
+    print(f"\n-- {run.name}: {' '.join(run.packages)}  ({run.why})", flush=True)
+    began = time.monotonic()
+    python = environment(run.name, (*VOICESPAN, *PYTEST, *run.packages))
+    # The tests check that they run with what is meant here.
+    environ = {**os.environ, "VOICESPAN_COMPAT": " ".join(run.packages)}
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *run.tests]
+    result = subprocess.run(command, cwd=ROOT, env=environ, check=False)
+    print(f"-- {run.name}: {'passed' if result.returncode == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s")
+    return result.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

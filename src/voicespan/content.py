@@ -166,7 +166,9 @@ def _shorten(value: Any, longest_text: int, longest_list: int, depth: int) -> An
         if len(value) <= longest_list:
             return [_shorten(inner, longest_text, longest_list, depth + 1) for inner in value]
         head, tail = longest_list - longest_list // 2, longest_list // 2
-        middle = f"… [{len(value) - head - tail} of {len(value)} left out]"
+        mark = f"… [{len(value) - head - tail} of {len(value)} left out]"
+        messages = isinstance(value[0], dict) and "role" in value[0]
+        middle = {"role": "system", "content": mark} if messages else mark
         return [
             *(_shorten(inner, longest_text, longest_list, depth + 1) for inner in value[:head]),
             middle,

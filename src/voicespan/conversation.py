@@ -201,8 +201,11 @@ class Conversation:
     def add_tags(self, *tags: str) -> None:
         """Add tags to the root run."""
         with guard.guard(), self.lock:
-            # LangSmith takes one comma-separated string.
-            self._tags += [cut_text(str(tag).replace(",", " "), 200) for tag in tags if tag not in self._tags][:_MOST_METADATA]
+            for tag in tags:
+                # LangSmith takes one comma-separated string.
+                name = cut_text(str(tag).replace(",", " "), 200)
+                if name not in self._tags and len(self._tags) < _MOST_METADATA:
+                    self._tags.append(name)
 
     def attach_recording(self, path_or_bytes: str | Path | bytes, mime_type: str) -> None:
         """Attach the recording that a client made (a browser's, a telephone gateway's) to the root run."""

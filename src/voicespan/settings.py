@@ -35,8 +35,10 @@ _CONTENT = {
 
 #: A child span's attributes together stay under this many bytes.
 CHILD_SPAN_BYTES = 64_000
-#: The transcript on the root, in bytes.
+#: The transcript on the root, in bytes, and how many characters are kept for it: JSON takes its share,
+#: and the transcript grows by a quarter before it is cut.
 ROOT_TRANSCRIPT_BYTES = 4_000_000
+ROOT_TRANSCRIPT_CHARACTERS = 3_000_000
 #: From here on only essential spans are kept: LangSmith takes 25,000 runs a trace.
 SPAN_BUDGET = 20_000
 #: And here even those end, so that the root itself always fits.

@@ -134,7 +134,7 @@ class Spans:
         self._wall = wall
         self._on_current = on_current
         self._value_limit = _value_limit(tracer)
-        self.transcript = Transcript(settings.ROOT_TRANSCRIPT_BYTES)
+        self.transcript = Transcript(settings.ROOT_TRANSCRIPT_CHARACTERS)
         self.counts = Counts()
         self._written = 0
         self._frame: Any = None

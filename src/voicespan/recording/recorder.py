@@ -1,0 +1,316 @@
+"""The recorder: what an application hands its audio to."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voicespan.clock import SYSTEM
+from voicespan.guard import guard, guarded
+from voicespan.recording.files import CHANNELS
+from voicespan.recording.formats import SAMPLE_BYTES, USUAL_RATE
+from voicespan.recording.inbox import AGENT, USER
+from voicespan.recording.repair import repair
+from voicespan.recording.run import NS
+from voicespan.recording.tape import Tape
+from voicespan.recording.writer import shared
+
+if TYPE_CHECKING:
+    from voicespan.clock import Clock
+    from voicespan.recording.writer import Writer
+
+_MS = 1_000_000
+#: What libsoxr is asked to follow, in Hz.
+_LEAST_RATE, _MOST_RATE = 4_000, 192_000
+#: No monotonic clock has run for 30 years; `time.time()` has.
+_MOST_SECONDS = 1e9
+
+
+class Cut:
+    """What a cut did. It is known once it has been laid out; asking does that.
+
+    A recorder that records nothing knows nothing: then all is None.
+    """
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+        self._told: list[int] = []
+
+    @property
+    def at(self) -> float | None:
+        """When playback stopped, in seconds of `time.monotonic()`."""
+        return None if (told := self._ask()) is None else told[0] / NS
+
+    @property
+    def heard_ms(self) -> float | None:
+        """How much of the answer that was cut had been heard.
+
+        The answer begins where `Recorder.mark_answer` said, or else with the first audio after half a
+        second of nothing.
+        """
+        return None if (told := self._ask()) is None else told[1] / _MS
+
+    @property
+    def unheard_ms(self) -> float | None:
+        """How much was removed."""
+        return None if (told := self._ask()) is None else told[2] / _MS
+
+    def _ask(self) -> list[int] | None:
+        if not self._told:
+            self._tape.read_inbox()
+        return self._told or None
+
+
+class Recorder:
+    """Records both sides of one conversation into a stereo file: left the user, right the agent.
+
+    What is handed over is copied and laid out later, by one thread for all recorders; so every method but
+    `finish`, `first_heard` and `heard_ms` may be called from any thread, an audio callback included. None
+    of them waits or raises. The rules of the layout are in `timeline.py`.
+
+    Audio is mono: PCM16 (little-endian int16) or G.711, in any object that holds bytes (`bytes`,
+    `bytearray`, `memoryview`, an int16 array). A sample may be split over two calls. Rate and encoding may
+    change from call to call.
+
+    The file is FLAC while the call runs. Its rate is the faster side's among 8, 12, 16, 24 and 48 kHz,
+    decided when the first block is written, half a second after the first audio; see `expect_rate`. It
+    ends with the last audio, and a kill costs it one second at most: see `repair`.
+
+    Args:
+        folder: Where the file is made, with the first audio. None: nothing is recorded.
+        name: Of the file, without its suffix.
+        started_at: The time of the file's first frame, in seconds of `time.monotonic()`; by default now.
+        clock: Where time comes from.
+        writer: Who writes; by default the process's own.
+
+    Attributes:
+        source: Who reports the audio: `app`, or the name of another source.
+    """
+
+    channels = CHANNELS
+
+    def __init__(
+        self,
+        folder: str | Path | None,
+        *,
+        name: str = "conversation",
+        started_at: float | None = None,
+        clock: Clock = SYSTEM,
+        writer: Writer | None = None,
+    ) -> None:
+        now = clock.monotonic_ns()
+        origin = now if started_at is None else round(started_at * NS)
+        self.source = "app"
+        self._clock = clock
+        self._off = folder is None
+        self._tape = Tape(Path(folder or "") / f"{name}.flac", origin)
+        self._started_at_wall = clock.time_ns() - (now - origin)
+        self._inbox = self._tape.inbox
+        if self._off:
+            self._inbox.close()
+        else:
+            # A recorder that is dropped without a word is finished by the writer all the same.
+            weakref.finalize(self, self._inbox.close).atexit = False
+            with guard():  # without a thread, `finish` writes it all
+                (writer or shared()).add(self._tape)
+
+    @guarded
+    def user(
+        self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
+    ) -> None:
+        """Hand over audio of the user, as the microphone gave it.
+
+        Args:
+            pcm: Mono samples.
+            rate: In Hz; by default 24,000 for PCM16, 8,000 for G.711.
+            encoding: `pcm16`, `g711_ulaw` or `g711_alaw`.
+            at: When its first sample was captured, in seconds of `time.monotonic()`, at most 0.4 s ago; by
+                default now, or right after what was handed over before.
+        """
+        self._hand_over(USER, pcm, rate, encoding, at)
+
+    @guarded
+    def agent(
+        self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
+    ) -> None:
+        """Hand over audio of the agent, as it is handed to the speaker.
+
+        It may come faster than it is heard: it is laid out at the speed at which it is heard, and what was
+        not heard is removed by `cut_agent`.
+
+        Args:
+            pcm: Mono samples.
+            rate: In Hz; by default 24,000 for PCM16, 8,000 for G.711.
+            encoding: `pcm16`, `g711_ulaw` or `g711_alaw`.
+            at: When its first sample is heard, in seconds of `time.monotonic()`; by default now, or right
+                after what was handed over before.
+        """
+        self._hand_over(AGENT, pcm, rate, encoding, at)
+
+    @guarded
+    def cut_agent(self, at: float | None = None, played_ms: float | None = None) -> Cut:
+        """Playback was stopped: remove from the recording what had not been heard.
+
+        Args:
+            at: When, in seconds of `time.monotonic()`, at most 0.4 s ago; by default now.
+            played_ms: How much of the newest answer was played, where the player counts it; this decides
+                then. See `mark_answer`.
+
+        Returns:
+            What was heard and what was not, for whoever asks.
+        """
+        cut = Cut(self._tape)
+        played = None if played_ms is None else round(played_ms * _MS)
+        self._inbox.event(self._tape.cut, self._clock.monotonic_ns(), _nanoseconds(at), played, cut._told)  # noqa: SLF001
+        return cut
+
+    @guarded
+    def mark_answer(self) -> None:
+        """What is handed to the speaker from here on is another answer."""
+        self._inbox.event(self._tape.timeline.agent.mark_answer, self._clock.monotonic_ns())
+
+    @guarded
+    def pause(self) -> None:
+        """Record silence until `resume`: a card number is being said.
+
+        Nothing that is handed over or heard in between is kept, on either side.
+        """
+        self._inbox.paused = True
+        self._inbox.event(self._tape.timeline.pause, self._clock.monotonic_ns())
+
+    @guarded
+    def resume(self) -> None:
+        """End a pause."""
+        self._inbox.event(self._tape.timeline.resume, self._clock.monotonic_ns())
+        self._inbox.paused = False
+
+    @guarded
+    def expect_rate(self, rate: int) -> None:
+        """A side will speak at `rate` Hz: let the file have no less.
+
+        The user often speaks first. Where the agent's rate is known before its first audio comes, saying
+        so keeps the agent from being resampled down to the microphone's.
+        """
+        self._tape.least_rate = max(self._tape.least_rate, rate)
+
+    def close(self) -> None:
+        """Take no more audio. What was handed over is kept, to its end: see `cut_agent`."""
+        self._inbox.close()
+
+    def finish(self) -> Path | None:
+        """Close, and write what is left. Takes a while: not for an event loop.
+
+        Returns:
+            The file; None when nothing was recorded. It is whole, also when recording had failed on the way.
+        """
+        self.close()
+        tape = self._tape
+        if not self._off:
+            tape.run(self._clock.monotonic_ns())
+        if tape.state == "failed" and tape.rate and tape.path.exists():
+            return tape.path if repair(tape.path) else None
+        return tape.path if tape.state == "finished" and tape.frames else None
+
+    def first_heard(self, after: float) -> float | None:
+        """When the agent was first heard from `after` on.
+
+        Where an answer was marked at `after` or before, what was handed over before the mark does not
+        count; otherwise what was sounding already at `after` does not. Heard is what is louder than
+        -60 dBFS. Only the last few minutes are known.
+
+        Args:
+            after: In seconds of `time.monotonic()`, as is what is returned.
+
+        Returns:
+            None when it has not been heard until now.
+        """
+        first = self._tape.first_heard(round(after * NS), self._clock.monotonic_ns())
+        return None if first is None else first / NS
+
+    def heard_ms(self, start: float, end: float | None = None) -> float:
+        """How much of the agent's audio was heard, from its first sound to its last.
+
+        Args:
+            start: From when on, in seconds of `time.monotonic()`.
+            end: Until when; by default, and at most, now.
+        """
+        now = self._clock.monotonic_ns()
+        return self._tape.heard(round(start * NS), now if end is None else round(end * NS), now) / _MS
+
+    @property
+    def status(self) -> str:
+        """How it stands.
+
+        `off`, `waiting` for audio, `recording`, `paused`, `closed`, `finished`, `failed` (see `error`), or
+        `forked`: in a forked child, while the parent goes on.
+        """
+        state = self._tape.state
+        if self._off or self._tape.over:
+            return "off" if self._off else state
+        if not self._inbox.open:
+            return "closed"
+        return "paused" if self._inbox.paused else state
+
+    @property
+    def error(self) -> str | None:
+        """Why recording failed, in the operating system's words."""
+        return self._tape.error
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Bytes of audio that were handed over and are not in the file, cuts and pauses aside."""
+        return self._tape.dropped
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, or will be."""
+        return self._tape.path
+
+    @property
+    def rate(self) -> int:
+        """The file's, in Hz; 0 while there is none."""
+        return self._tape.rate
+
+    @property
+    def seconds(self) -> float:
+        """How long the file is by now."""
+        return self._tape.frames / self._tape.rate if self._tape.rate else 0.0
+
+    @property
+    def frames_on_disk(self) -> int:
+        """How many of its frames whoever opens the file now will surely find."""
+        return self._tape.frames_on_disk
+
+    @property
+    def started_at(self) -> float:
+        """The time of the file's first frame, in seconds of `time.monotonic()`."""
+        return self._tape.origin / NS
+
+    @property
+    def started_at_wall_ns(self) -> int:
+        """The same on the wall clock as it stood then, in nanoseconds since the Unix epoch."""
+        return self._started_at_wall
+
+    def _hand_over(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
+        handed = self._clock.monotonic_ns()
+        if rate is None:
+            rate = USUAL_RATE[encoding]
+        if encoding not in SAMPLE_BYTES or not _LEAST_RATE <= rate <= _MOST_RATE:
+            raise ValueError(f"no audio is {encoding} at {rate} Hz")
+        if type(pcm) is not bytes:
+            pcm = _copy(pcm)
+        if pcm:
+            self._inbox.audio(side, handed, pcm, (rate, encoding), _nanoseconds(at))
+
+
+def _copy(pcm: object) -> bytes:
+    view = memoryview(pcm)  # type: ignore[arg-type]  # raises TypeError for what holds no bytes
+    if view.format in {"f", "d", "e"}:
+        raise TypeError("samples are int16, not floating point")
+    return view.tobytes()
+
+
+def _nanoseconds(at: float | None) -> int | None:
+    # False for what is not a number, too.
+    return round(at * NS) if at is not None and -_MOST_SECONDS < at < _MOST_SECONDS else None

@@ -1,0 +1,234 @@
+"""What the writer does for one recording: reads the inbox, lays out, resamples, writes.
+
+Two locks, neither of which an audio thread ever takes: `_state` guards the timeline and is held for the
+time of some arithmetic, `_file` guards the file and is held while it is written.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from voicespan.guard import guard
+from voicespan.recording.audible import Audible
+from voicespan.recording.channel import Channel
+from voicespan.recording.files import CHANNELS, FlacFile
+from voicespan.recording.formats import rate_at_least
+from voicespan.recording.g711 import decode
+from voicespan.recording.inbox import AGENT, USER, Inbox
+from voicespan.recording.run import NS
+from voicespan.recording.side import MS
+from voicespan.recording.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What lies so far back is settled: facts about it come too late.
+SETTLE = 400 * MS
+#: What lies so far back is written. The difference is what the resampler holds back.
+LAG = 500 * MS
+
+#: The most that is written in one pass, in seconds: a long silence before the first word.
+_MOST_SECONDS = 600
+#: The most that is laid out at once when the recording ends.
+_STEP = 10 * NS
+#: Two FLAC blocks and more: what the encoder may not have put into the file yet.
+_IN_THE_ENCODER = 4096
+
+
+class Tape:
+    """One recording, from the writer's side.
+
+    Args:
+        path: Of the FLAC file; it is made with the first audio.
+        origin: The time of the first frame, in nanoseconds of the monotonic clock.
+
+    Attributes:
+        state: `waiting` for audio, `recording`, `finished`, `failed`, or `forked`: it goes on in the
+            parent process.
+        error: Why it failed.
+        rate: Of the file, in Hz; 0 while there is none. It is the faster side's when the first block is
+            written, or `least_rate`, whichever is more: a side that turns out faster later is resampled.
+        frames: How many were written.
+    """
+
+    def __init__(self, path: Path, origin: int) -> None:
+        self.path = path
+        self.origin = origin
+        self.timeline = Timeline(origin)
+        self.inbox = Inbox(self.timeline.user.place, self.timeline.agent.place)
+        self.state = "waiting"
+        self.error: str | None = None
+        self.least_rate = 0
+        self.rate = 0
+        self.frames = 0
+        self._audible = Audible()
+        self._channels: tuple[Channel, Channel] | None = None
+        self._out: FlacFile | None = None
+        self._state = threading.Lock()
+        self._file = threading.Lock()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.state in {"finished", "failed", "forked"}
+
+    @property
+    def dropped(self) -> int:
+        """Bytes of audio that came and are not in the file, cuts and pauses aside."""
+        return self.inbox.dropped + self.timeline.user.left_out + self.timeline.agent.left_out
+
+    @property
+    def frames_on_disk(self) -> int:
+        """How many frames another reader of the file will surely find."""
+        return self.frames if self.state == "finished" else max(0, self.frames - _IN_THE_ENCODER)
+
+    def run(self, now: int) -> None:
+        """Write what has settled by `now`; when the inbox is closed, all that there is."""
+        with self._file:
+            if self.over:
+                return
+            try:
+                if self.inbox.open:
+                    self._lay_out(now - SETTLE)
+                    self._write(now - LAG)
+                else:
+                    self._finish()
+            except (OSError, RuntimeError, ImportError) as error:
+                self._fail(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
+
+    def fail(self, error: str) -> None:
+        """Stop recording, because of `error`."""
+        with self._file:
+            if not self.over:
+                self._fail(error)
+
+    def disown(self) -> None:
+        """Be nobody's, in a forked child. The locks may be held by threads that are not there."""
+        self._state, self._file = threading.Lock(), threading.Lock()
+        self.inbox.close()
+        self.inbox.facts.clear()
+        self.timeline = Timeline(self.origin)
+        if not self.over:
+            self.state = "forked"
+            if self._out is not None:
+                self._out.disown()
+
+    def read_inbox(self) -> None:
+        """Let the timeline know what was told until now."""
+        with self._state:
+            self._read_inbox()
+
+    def cut(self, handed: int, at: int | None, played: int | None, tell: list[int]) -> None:
+        """Cut the agent's side, see `Speaker.cut`; `tell` is filled with what that returns."""
+        told = self.timeline.agent.cut(handed, at, played)
+        self._audible.cut(told[0])
+        tell.extend(told)
+
+    def first_heard(self, after: int, now: int) -> int | None:
+        """See `Recorder.first_heard`."""
+        with self._state:
+            audible = self._listen_until(now)
+            begin = self.timeline.agent.begin_of_answer(after)
+        if begin is None or begin > now:
+            return None
+        return audible.first(begin, afresh=begin == after)
+
+    def heard(self, start: int, end: int, now: int) -> int:
+        """See `Recorder.heard_ms`; in nanoseconds."""
+        with self._state:
+            audible = self._listen_until(now)
+            first, last = audible.first(start, afresh=False), audible.last(min(end, now))
+            if first is None or last is None:
+                return 0
+            return self.timeline.agent.played(first, last)
+
+    def _listen_until(self, now: int) -> Audible:
+        """When the agent was audible, what is not settled included."""
+        self._read_inbox()
+        audible = self._audible.copy()
+        for piece in self.timeline.peek_agent(now):
+            audible.listen(piece.start, piece.rate, decode(piece.pcm, piece.encoding))
+        return audible
+
+    def _read_inbox(self) -> None:
+        facts = self.inbox.facts
+        with guard():
+            for _ in range(len(facts)):
+                apply, arguments = facts.popleft()
+                apply(*arguments)
+        self.inbox.held[USER] = self.timeline.user.held
+        self.inbox.held[AGENT] = self.timeline.agent.held
+
+    def _lay_out(self, until: int) -> None:
+        """Settle what lies before `until`, and bring it to the file's rate."""
+        if not (self.inbox.facts or self.timeline.user or self.timeline.agent):
+            return
+        with self._state:
+            self._read_inbox()
+            rates = self.timeline.user.rates | self.timeline.agent.rates
+            user, agent = self.timeline.take(until)
+            heard = [decode(piece.pcm, piece.encoding) for piece in agent]
+            for piece, samples in zip(agent, heard, strict=True):
+                self._audible.listen(piece.start, piece.rate, samples)
+        if not (user or agent):
+            return
+        left, right = self._channels or self._start(max(rates))
+        for piece in user:
+            left.feed(piece, decode(piece.pcm, piece.encoding))
+        for piece, samples in zip(agent, heard, strict=True):
+            right.feed(piece, samples)
+
+    def _start(self, fastest: int) -> tuple[Channel, Channel]:
+        self.rate = rate_at_least(max(fastest, self.least_rate))
+        self._out = FlacFile(self.path, self.rate)
+        self._channels = Channel(self.origin, self.rate), Channel(self.origin, self.rate)
+        self.state = "recording"
+        return self._channels
+
+    def _write(self, until: int) -> None:
+        """Write the frames before `until`, as far as they are known.
+
+        Silence is written when something follows it: a conversation in which nothing happens costs nothing.
+        """
+        if self._channels is None or self._out is None:
+            return
+        left, right = self._channels
+        end = min(max(left.position, right.position), (until - self.origin) * self.rate // NS)
+        end = min([end, *(channel.position for channel in (left, right) if channel.open)])
+        end = min(end, self.frames + _MOST_SECONDS * self.rate)
+        import numpy as np  # noqa: PLC0415  not before there is audio
+
+        while self.frames < end:
+            block = np.zeros((min(end - self.frames, self.rate), CHANNELS), dtype=np.int16)
+            left.fill(block[:, 0], self.frames)
+            right.fill(block[:, 1], self.frames)
+            self._out.write(block)
+            self.frames += len(block)
+
+    def _finish(self) -> None:
+        self.read_inbox()
+        end = self.timeline.end
+        if end is not None:
+            until = min(self.timeline.user.settled, self.timeline.agent.settled)
+            while until <= end:
+                until = min(until + _STEP, end + 1)
+                self._lay_out(until)
+                self._write(until)
+        if self._channels is not None and self._out is not None:
+            ends = max(channel.position for channel in self._channels)
+            while self.frames < ends:
+                self._write(self.origin + (ends + 1) * NS // self.rate)
+            self._out.close()
+        self.state = "finished"
+
+    def _fail(self, error: str) -> None:
+        self.state, self.error = "failed", error
+        with self._state:
+            self.inbox.close(failed=True)
+            for side in (self.timeline.user, self.timeline.agent):
+                self.inbox.dropped += side.left_out + side.waiting
+            self.timeline = Timeline(self.origin)
+        out, self._out, self._channels = self._out, None, None
+        if out is not None:
+            out.abandon()

@@ -1,0 +1,90 @@
+"""Where each sample of a recording goes. No thread, no clock, no file: times come in as arguments.
+
+The rules:
+
+1. A sample's place is the time at which it was captured (user) or is heard (agent), in nanoseconds of the
+   monotonic clock. The wall clock is never looked at.
+2. Audio that comes with a time lies there. Audio that comes without lies where it was handed over, or
+   right after what was handed over before it, if that ends later: a burst is laid out at the speed at
+   which it is heard.
+3. Jitter is no gap. What lies within `TOLERANCE` of the end of what came before continues it without a
+   seam. Further off, the side is anchored anew: later, there is silence between; earlier (a device clock
+   that runs fast), what would lie over placed samples is left out.
+4. What has a place keeps it, and keeps it to itself: two samples of a side never share one. Only a cut
+   removes (`speaker.py`). One exception moves: a microphone that had stalled (`microphone.py`).
+5. What was taken is on its way to the file. Audio for a time before that comes too late and is left out.
+6. Nothing that is handed over or heard during a pause is kept. It takes its place as silence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voicespan.recording.formats import SAMPLE_BYTES, SILENCE
+from voicespan.recording.microphone import Microphone
+from voicespan.recording.run import NS
+from voicespan.recording.speaker import Speaker
+
+if TYPE_CHECKING:
+    from voicespan.recording.side import Piece
+
+#: Later than every time that can come.
+FOREVER = 1 << 62
+
+
+class Timeline:
+    """Both sides of one recording, on one clock.
+
+    Args:
+        origin: The time of the first frame, in nanoseconds of the monotonic clock.
+    """
+
+    def __init__(self, origin: int) -> None:
+        self.user = Microphone(origin)
+        self.agent = Speaker(origin)
+        self._pauses: list[tuple[int, int]] = []
+
+    @property
+    def end(self) -> int | None:
+        """When the last sample has been heard; None while there is none."""
+        return max((side.end for side in (self.user, self.agent) if side.end is not None), default=None)
+
+    def pause(self, at: int) -> None:
+        """Keep nothing from `at` on. Again without a `resume` between, nothing changes."""
+        if not self._pauses or self._pauses[-1][1] != FOREVER:
+            self._pauses.append((at, FOREVER))
+
+    def resume(self, at: int) -> None:
+        """Keep what is handed over and heard from `at` on."""
+        if self._pauses and self._pauses[-1][1] == FOREVER:
+            self._pauses[-1] = (self._pauses[-1][0], at)
+            self.user.resumed = at
+
+    def take(self, until: int) -> tuple[list[Piece], list[Piece]]:
+        """What the user and the agent said before `until`; it is settled by that."""
+        taken = self._without_pauses(self.user.take(until)), self._without_pauses(self.agent.take(until))
+        self._pauses = [pause for pause in self._pauses if pause[1] > until]
+        return taken
+
+    def peek_agent(self, until: int) -> list[Piece]:
+        """What the agent said before `until` and has not been taken."""
+        return self._without_pauses(self.agent.peek(until))
+
+    def _without_pauses(self, pieces: list[Piece]) -> list[Piece]:
+        if not self._pauses:
+            return pieces
+        return [self._silenced(piece) for piece in pieces]
+
+    def _silenced(self, piece: Piece) -> Piece:
+        width = SAMPLE_BYTES[piece.encoding]
+        pcm = piece.pcm
+
+        def offset(time: int) -> int:
+            samples = -((piece.start - time) * piece.rate // NS)
+            return min(max(samples * width, 0), len(pcm))
+
+        for start, end in self._pauses:
+            first, beyond = offset(start), offset(end)
+            if beyond > first:
+                pcm = pcm[:first] + SILENCE[piece.encoding] * (beyond - first) + pcm[beyond:]
+        return piece._replace(pcm=pcm)

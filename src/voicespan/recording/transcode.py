@@ -1,0 +1,154 @@
+"""From the FLAC that a call leaves to the format that is attached.
+
+In blocks of one second, so that memory stays small, and in steps, so that most of the work is done by the
+time the call ends. What is encoded is never needed after a crash: it is made again from the FLAC. (So Ogg
+keeps its pages of a second; shorter ones would survive a kill better, at 9 % more bytes.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voicespan.recording.files import create, open_sound
+from voicespan.recording.formats import FORMATS, rate_at_least
+
+if TYPE_CHECKING:
+    import numpy as np
+    import soundfile
+    import soxr
+    from numpy.typing import NDArray
+
+#: What the sizes in a WAV header can tell, less some room for the header.
+_LARGEST_WAV = (1 << 32) - (1 << 12)
+
+
+def transcode(source: str | Path, form: str, target: str | Path | None = None) -> Path:
+    """Write the finished recording `source` in another format.
+
+    Args:
+        source: Any file that libsndfile reads.
+        form: `ogg` (Opus), `flac`, `wav` or `mp3`. A rate that it does not take is resampled to the next
+            higher one that it takes.
+        target: By default beside `source`, with the format's suffix. It appears when it is whole.
+
+    Returns:
+        The file; `source` itself if that is what was asked for.
+
+    Raises:
+        OSError: A file cannot be read or written.
+        RuntimeError: libsndfile cannot read `source`, or cannot write (`soundfile.LibsndfileError`).
+        ValueError: There is no such format, or a WAV would be larger than its header can say.
+    """
+    transcoding = Transcoding(source, form, target)
+    try:
+        return transcoding.finish()
+    finally:
+        transcoding.abandon()
+
+
+class Transcoding:
+    """A `transcode` in steps, of a source that may still be growing.
+
+    Attributes:
+        done: How many frames of the source have been encoded.
+    """
+
+    def __init__(self, source: str | Path, form: str, target: str | Path | None = None) -> None:
+        if form not in FORMATS:
+            raise ValueError(f"no recording is written as {form}: {', '.join(FORMATS)} are known")
+        self.done = 0
+        self._source = Path(source)
+        self._form = form
+        self._target = self._source.with_suffix(FORMATS[form].suffix) if target is None else Path(target)
+        self._part = self._target.with_name(self._target.name + ".part")
+        self._descriptor: int | None = None
+        self._sound: soundfile.SoundFile | None = None
+        self._resampler: soxr.ResampleStream | None = None
+
+    def advance(self, frames: int) -> None:
+        """Encode the source up to frame `frames`, which must be in the file.
+
+        Raises: see `transcode`.
+        """
+        if not self._is_done_already and frames > self.done:
+            with self._open() as source:
+                self._encode(source, frames)
+
+    def finish(self) -> Path:
+        """Encode what is left of the source, which has been finished.
+
+        Raises: see `transcode`.
+        """
+        if self._is_done_already:
+            return self._source
+        with self._open() as source:
+            if self._form == "wav" and source.frames * source.channels * 2 > _LARGEST_WAV:
+                raise ValueError("too long for a WAV")
+            self._encode(source, source.frames, last=True)
+        if self._sound is not None:
+            self._sound.close()
+        self._release()
+        self._part.replace(self._target)
+        return self._target
+
+    def abandon(self) -> None:
+        """Remove what was encoded, unless it is finished."""
+        if self._descriptor is not None:
+            self._release()
+            with contextlib.suppress(OSError):
+                self._part.unlink()
+
+    @property
+    def _is_done_already(self) -> bool:
+        return self._source == self._target
+
+    def _open(self) -> soundfile.SoundFile:
+        import soundfile as sf  # noqa: PLC0415  not before there is audio
+
+        source = sf.SoundFile(self._source)
+        if self._sound is None:
+            self._begin(source.samplerate, source.channels)
+        return source
+
+    def _begin(self, rate: int, channels: int) -> None:
+        rates = FORMATS[self._form].rates
+        wanted = rate if not rates or rate in rates else rate_at_least(rate, rates)
+        self._part.unlink(missing_ok=True)  # of a process that was killed
+        self._descriptor = create(self._part)
+        self._sound = open_sound(self._descriptor, self._form, wanted, channels)
+        if wanted != rate:
+            import soxr  # noqa: PLC0415  not before it is needed
+
+            self._resampler = soxr.ResampleStream(rate, wanted, channels, dtype="int16", quality="HQ")
+
+    def _encode(self, source: soundfile.SoundFile, frames: int, *, last: bool = False) -> None:
+        if self.done:
+            source.seek(self.done)
+        while self.done < frames:
+            block = source.read(min(source.samplerate, frames - self.done), dtype="int16", always_2d=True)
+            if not len(block):
+                break
+            self._write(block)
+            self.done += len(block)
+        if last and self._resampler is not None:
+            import numpy as np  # noqa: PLC0415  it is loaded
+
+            self._write(np.zeros((0, source.channels), dtype=np.int16), last=True)
+
+    def _write(self, block: NDArray[np.int16], *, last: bool = False) -> None:
+        assert self._sound is not None  # noqa: S101  for the type checker
+        if self._resampler is not None:
+            block = self._resampler.resample_chunk(block, last=last)
+        if len(block):
+            self._sound.write(block)
+
+    def _release(self) -> None:
+        if self._sound is not None:
+            with contextlib.suppress(RuntimeError):
+                self._sound.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._sound = self._resampler = self._descriptor = None

@@ -68,6 +68,8 @@ class Server(Protocol):
     def changed(self) -> threading.Condition:
         """Guards all records; notified when one changes."""
 
+    most_bytes: int
+
     def frame_name(self, frame: Frame) -> str:
         """What a frame is called."""
 
@@ -102,6 +104,7 @@ class Connection:
         self.status = status
         self._server = server
         self._frames: list[str | bytes] = []
+        self._size = 0
         self._forgotten = 0
         self._closed: tuple[int, str] | None = None
 
@@ -132,6 +135,8 @@ class Connection:
 
         Raises:
             AssertionError: They did not come in time.
+
+        It blocks: from a coroutine call it with `asyncio.to_thread` where the frames are still to be sent.
         """
         found: list[Frame] = []
         seen = 0
@@ -155,6 +160,9 @@ class Connection:
 
         Raises:
             AssertionError: It was still open after `timeout` seconds (the server's, when not given).
+
+        It blocks, and a client that runs in the event loop has to answer a close: from a coroutine call
+        it with `asyncio.to_thread`.
         """
         self._server.wait_until(lambda: self._closed is not None, timeout)
         if self._closed is None:
@@ -163,14 +171,16 @@ class Connection:
 
     # The server's thread writes the record.
 
-    def record(self, frame: str | bytes, most_frames: int) -> None:
-        """Keep a frame; of very many only the newer half."""
+    def record(self, frame: str | bytes) -> None:
+        """Keep a frame; when they are too many bytes, only the newer half of the frames."""
         with self._server.changed:
             self._frames.append(frame)
-            if len(self._frames) > most_frames:
+            self._size += len(frame)
+            if self._size > self._server.most_bytes:
                 half = len(self._frames) // 2
                 del self._frames[:half]
                 self._forgotten += half
+                self._size = sum(map(len, self._frames))
             self._server.changed.notify_all()
 
     def record_close(self, code: int, reason: str) -> None:

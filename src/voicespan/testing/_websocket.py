@@ -41,21 +41,24 @@ _LAST_CLOSE_TIMEOUT = 0.25
 class Wire:
     """The open connection, in the server's thread."""
 
-    def __init__(self, socket: ServerConnection, connection: Connection, most_frames: int) -> None:
+    def __init__(self, socket: ServerConnection, connection: Connection) -> None:
         self.connection = connection
         self._socket = socket
-        self._most_frames = most_frames
 
     async def send(self, frame: str | bytes, *, binary: bool = False) -> None:
         """Send one frame: text, also where it is given as encoded bytes, unless `binary` is set."""
-        await self._socket.send(frame, text=not binary)
+        if isinstance(frame, bytes) is binary:
+            # As websockets does by itself; version 13 cannot be told.
+            await self._socket.send(frame)
+        else:
+            await self._socket.send(frame, text=not binary)
 
     async def listen(self, on_frame: Callable[[str | bytes], None]) -> None:
         """Keep every frame that comes and hand it on, until the connection is closed."""
-        record, most_frames = self.connection.record, self._most_frames
+        record = self.connection.record
         try:
             async for frame in self._socket:
-                record(frame, most_frames)
+                record(frame)
                 on_frame(frame)
         except ConnectionClosed:
             # Without a closing handshake; `Connection.closed` will tell.
@@ -76,7 +79,8 @@ class Wire:
     async def record_close(self) -> None:
         """Wait for the very end and keep how it came about."""
         await self._socket.wait_closed()
-        self.connection.record_close(self._socket.close_code or 1006, self._socket.close_reason or "")
+        ended = self._socket.protocol
+        self.connection.record_close(ended.close_code or 1006, ended.close_reason or "")
 
 
 class LoopbackServer:
@@ -88,15 +92,15 @@ class LoopbackServer:
     Args:
         timeout: Seconds after which what a test or a script waits for counts as missing.
         tls: For `wss://`, a context with the server's certificate.
-        most_frames: How many client frames are kept for each connection.
     """
 
     #: What precedes the protocol's own path in `url`.
     base_path = ""
 
-    def __init__(
-        self, *, timeout: float = 5.0, tls: ssl.SSLContext | None = None, most_frames: int = 100_000
-    ) -> None:
+    #: How much of a client's frames is kept for each connection; of more, the older frames are dropped.
+    most_bytes = 64 << 20
+
+    def __init__(self, *, timeout: float = 5.0, tls: ssl.SSLContext | None = None) -> None:
         self.timeout = timeout
         #: What clients did, in the order in which they connected; refused handshakes too.
         self.connections: list[Connection] = []
@@ -104,7 +108,6 @@ class LoopbackServer:
         self.failures: list[BaseException] = []
         self.changed = threading.Condition()
         self._tls = tls
-        self._most_frames = most_frames
         self._port = 0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -167,11 +170,8 @@ class LoopbackServer:
 
     def __enter__(self) -> Self:
         started: Future[int] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._run(started)),
-            name=f"voicespan {type(self).__name__}",
-            daemon=True,
-        )
+        name = f"voicespan {type(self).__name__}"
+        self._thread = threading.Thread(target=self._run_loop, args=(started,), name=name, daemon=True)
         self._thread.start()
         self._port = started.result()
         return self
@@ -217,6 +217,13 @@ class LoopbackServer:
             return function()
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(self.timeout)
+
+    def _run_loop(self, started: Future[int]) -> None:
+        try:
+            asyncio.run(self._run(started))
+        finally:
+            if not started.done():
+                started.set_exception(RuntimeError("the server did not start"))
 
     async def _run(self, started: Future[int]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -275,7 +282,7 @@ class LoopbackServer:
 
     async def _handle(self, socket: ServerConnection) -> None:
         connection = self._admitted.pop(socket)
-        wire = self._wires[socket] = Wire(socket, connection, self._most_frames)
+        wire = self._wires[socket] = Wire(socket, connection)
         session = asyncio.ensure_future(self.converse(wire))
         # Waited for, not awaited: whatever ended the session is looked at, nothing has to be caught.
         await asyncio.wait({session})

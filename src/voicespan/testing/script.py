@@ -38,14 +38,19 @@ if TYPE_CHECKING:
 Where = Mapping[str, Any] | Callable[[dict[str, Any]], bool]
 
 
+# Frames that came while the script was busy with something else.
+_MOST_WAITING = 100_000
+
+
 class Stage:
     """Where a script is played: the wire, and the client's frames that no step has taken yet."""
 
-    def __init__(self, server: LoopbackServer, wire: Wire, most_frames: int = 100_000) -> None:
+    def __init__(self, server: LoopbackServer, wire: Wire) -> None:
         self.server = server
         self.wire = wire
         self.closed = asyncio.Event()
-        self._frames: deque[str | bytes] = deque(maxlen=most_frames)
+        self._over = False
+        self._frames: deque[str | bytes] = deque(maxlen=_MOST_WAITING)
         self._came = asyncio.Event()
         self._taken: deque[str] = deque(maxlen=1000)
 
@@ -56,8 +61,14 @@ class Stage:
         self._came.set()
 
     def _take_in(self, frame: str | bytes) -> None:
-        self._frames.append(frame)
-        self._came.set()
+        if not self._over:
+            self._frames.append(frame)
+            self._came.set()
+
+    def finish(self) -> None:
+        """No step will ask for frames any more."""
+        self._over = True
+        self._frames.clear()
 
     async def next_frame(self) -> Frame | None:
         """The client's next frame; None when the connection is closed and no frame is left."""
@@ -207,10 +218,16 @@ class Script:
         steps: What is played, in order.
         stay_open: When all is played, wait for the client to close (frames that come are kept);
             else close normally.
+
+    Raises:
+        TypeError: A step is none; a frame is sent by `Send(frame)`.
     """
 
     def __init__(self, steps: Iterable[Step], *, stay_open: bool = True) -> None:
         self.steps = tuple(steps)
+        for step in self.steps:
+            if not isinstance(step, Step):
+                raise TypeError(f"{step!r:.100} is no step of a script; a frame is sent by Send(frame)")
         self.stay_open = stay_open
 
     @classmethod
@@ -249,6 +266,7 @@ class Script:
         try:
             for step in self.steps:
                 await step.play(stage)
+            stage.finish()
             if self.stay_open:
                 await listening
             code = 1000

@@ -102,9 +102,9 @@ class RealtimeConversation:
             self.emit("error", error=rejection.error(client_event_id))
 
     def _take(self, event: Event) -> None:
-        take = self._CLIENT_EVENTS.get(required(event, "type", str))
+        take = self.CLIENT_EVENTS.get(required(event, "type", str))
         if take is None:
-            known = ", ".join(sorted(self._CLIENT_EVENTS))
+            known = ", ".join(sorted(self.CLIENT_EVENTS))
             raise Rejected("invalid_value", f"'{event['type']}' is none of {known}", "type")
         take(self, event)
 
@@ -290,7 +290,7 @@ class RealtimeConversation:
             raise Rejected("response_cancel_not_active", "there is no response in progress")
         self.responses.cancel(generation, "client_cancelled")
 
-    _CLIENT_EVENTS: ClassVar[dict[str, Callable[[RealtimeConversation, Event], None]]] = {
+    CLIENT_EVENTS: ClassVar[dict[str, Callable[[RealtimeConversation, Event], None]]] = {
         "session.update": _session_update,
         "input_audio_buffer.append": _audio_append,
         "input_audio_buffer.commit": _audio_commit,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from voicespan.testing.openai_realtime.rejected import Rejected
+from voicespan.testing.openai_realtime.session import FORMATS
 
 Event = dict[str, Any]
 
@@ -55,8 +56,7 @@ _BETA_TYPES = {
     "response.output_audio_transcript.done": "response.audio_transcript.done",
 }
 _BETA_PARTS = {"output_audio": "audio", "output_text": "text"}
-_BETA_FORMATS = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"}
-_GA_FORMATS = {ga: beta for beta, ga in _BETA_FORMATS.items()}
+_GA_FORMATS = {encoding.name: ga for ga, encoding in FORMATS.items()}
 
 # Where the beta's flat session fields are in GA.
 _BETA_SESSION = {
@@ -114,8 +114,8 @@ def _beta_session(session: Mapping[str, Any]) -> Event:
         "instructions": session.get("instructions"),
         "voice": audio_output.get("voice"),
         "turn_detection": audio_input["turn_detection"],
-        "input_audio_format": _GA_FORMATS[audio_input["format"]["type"]],
-        "output_audio_format": _GA_FORMATS[audio_output.get("format", audio_input["format"])["type"]],
+        "input_audio_format": FORMATS[audio_input["format"]["type"]].name,
+        "output_audio_format": FORMATS[audio_output.get("format", audio_input["format"])["type"]].name,
         "input_audio_transcription": audio_input["transcription"],
         "tool_choice": session.get("tool_choice"),
         "temperature": 0.8,
@@ -136,7 +136,7 @@ def _beta_response(response: Mapping[str, Any]) -> Event:
         "conversation_id": response["conversation_id"],
         "modalities": _beta_modalities(response["output_modalities"]),
         "voice": output["voice"],
-        "output_audio_format": _GA_FORMATS[output["format"]["type"]],
+        "output_audio_format": FORMATS[output["format"]["type"]].name,
         "temperature": 0.8,
         "max_output_tokens": response["max_output_tokens"],
         "usage": response["usage"],
@@ -179,5 +179,5 @@ def _ga_value(name: str, value: Any) -> Any:
     if name == "modalities" and isinstance(value, list):
         return ["audio"] if "audio" in value else ["text"]
     if name.endswith("_audio_format") and isinstance(value, str):
-        return {"type": _BETA_FORMATS.get(value, value)}
+        return {"type": _GA_FORMATS.get(value, value)}
     return copy.deepcopy(value)

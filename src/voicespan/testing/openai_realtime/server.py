@@ -67,12 +67,21 @@ class OpenAIRealtimeServer(LoopbackServer):
             which every turn gets the same short answer.
         dialect: `ga`, `beta` or `xai`. By default `beta` for clients that say they speak it, else `ga`.
         timeout: Seconds after which what a test or a script waits for counts as missing.
+
+    Raises:
+        TypeError: A part is none, or a step of a script is none.
+        ValueError: There is no such dialect.
+
+    A hint on the sync client: read what was sent before leaving its block. It takes up to ten seconds to
+    close a connection while more than 16 frames wait to be read.
     """
 
     base_path = "/v1"
 
     def __init__(self, *parts: Part, dialect: DialectName | None = None, timeout: float = 5.0) -> None:
         super().__init__(timeout=timeout)
+        if dialect is not None and dialect not in DIALECTS:
+            raise ValueError(f"the dialects are {', '.join(DIALECTS)}")
         self._parts = [_part(part) for part in parts] or [Dialogue()]
         self._dialect = dialect
         self._counts: Counter[str] = Counter()

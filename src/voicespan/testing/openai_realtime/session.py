@@ -44,22 +44,21 @@ class Format:
     """An audio format of the session.
 
     Attributes:
+        name: `pcm16`, `g711_ulaw` or `g711_alaw`.
         bytes_per_ms: How many bytes a millisecond has.
-        rate: Samples per second.
         silence: One byte of silence.
-        encoding: `pcm`, `pcmu` (G.711 µ-law) or `pcma` (A-law).
     """
 
+    name: str
     bytes_per_ms: int
-    rate: int
     silence: bytes
-    encoding: str
 
 
-_FORMATS = {
-    "audio/pcm": Format(48, 24000, b"\0", "pcm"),
-    "audio/pcmu": Format(8, 8000, b"\xff", "pcmu"),
-    "audio/pcma": Format(8, 8000, b"\xd5", "pcma"),
+#: By the name that GA has for them.
+FORMATS = {
+    "audio/pcm": Format("pcm16", 48, b"\0"),
+    "audio/pcmu": Format("g711_ulaw", 8, b"\xff"),
+    "audio/pcma": Format("g711_alaw", 8, b"\xd5"),
 }
 
 
@@ -134,12 +133,12 @@ class Session:
     @property
     def input_format(self) -> Format:
         """How the user's audio comes."""
-        return _FORMATS[self.fields["audio"]["input"]["format"]["type"]]
+        return FORMATS[self.fields["audio"]["input"]["format"]["type"]]
 
     @property
     def output_format(self) -> Format:
         """How answers are spoken."""
-        return _FORMATS[self.fields["audio"]["output"]["format"]["type"]]
+        return FORMATS[self.fields["audio"]["output"]["format"]["type"]]
 
     @property
     def transcription(self) -> dict[str, Any] | None:
@@ -217,9 +216,9 @@ def _check_audio(audio: Any, before: Mapping[str, Any]) -> None:
         raise Rejected("invalid_type", f"'session.audio' has {' and '.join(before)}", "session.audio")
     for name, side in audio.items():
         encoding = side.get("format") if isinstance(side, Mapping) else None
-        if not isinstance(encoding, Mapping) or encoding.get("type") not in _FORMATS:
+        if not isinstance(encoding, Mapping) or encoding.get("type") not in FORMATS:
             param = f"session.audio.{name}.format"
-            raise Rejected("invalid_value", f"the types of '{param}' are {', '.join(_FORMATS)}", param)
+            raise Rejected("invalid_value", f"the types of '{param}' are {', '.join(FORMATS)}", param)
 
 
 def _complete(audio_input: dict[str, Any]) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from voicespan.recording.g711 import decode
 
+if TYPE_CHECKING:
     from voicespan.testing.openai_realtime.session import Format, TurnDetection
 
 WINDOW_MS = 32
@@ -67,7 +67,7 @@ class SpeechDetector:
         if settings is None or count == 0:
             self._windows += count
             return []
-        windows = _samples(audio[:whole], encoding.encoding).reshape(count, -1)
+        windows = decode(audio[:whole], encoding.name).astype(np.float64).reshape(count, -1)
         loudness = np.sqrt((windows**2).mean(axis=1))
         threshold = _RMS_AT_THRESHOLD_1 * settings.threshold
         found = (self._window(bool(loud), settings) for loud in loudness > threshold)
@@ -90,27 +90,3 @@ class SpeechDetector:
         """Forget the speech that is going on: its audio was committed or cleared by the client."""
         self.speaking = False
         self._loud = 0
-
-
-def _samples(audio: bytes, encoding: str) -> NDArray[np.float64]:
-    if encoding == "pcm":
-        return np.frombuffer(audio, "<i2").astype(np.float64)
-    codes = np.frombuffer(audio, np.uint8).astype(np.int32)
-    return (_mu_law(codes) if encoding == "pcmu" else _a_law(codes)).astype(np.float64)
-
-
-# ITU-T G.711: a sign bit, three bits of exponent, four of mantissa.
-
-
-def _mu_law(codes: NDArray[np.int32]) -> NDArray[np.int32]:
-    codes = ~codes & 0xFF
-    magnitude = ((((codes & 0x0F) << 3) + 0x84) << ((codes >> 4) & 7)) - 0x84
-    return np.where(codes & 0x80, -magnitude, magnitude)
-
-
-def _a_law(codes: NDArray[np.int32]) -> NDArray[np.int32]:
-    codes = codes ^ 0x55
-    exponent = (codes >> 4) & 7
-    mantissa = ((codes & 0x0F) << 4) + 8
-    magnitude = np.where(exponent == 0, mantissa, (mantissa + 0x100) << np.maximum(exponent - 1, 0))
-    return np.where(codes & 0x80, magnitude, -magnitude)

@@ -1,0 +1,237 @@
+"""The LangSmith copy of a span: encoded by OpenTelemetry's own encoder, then changed in small named steps.
+
+The application's span is never touched; every other processor and exporter sees it as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from voicespan import semconv
+from voicespan.guard import guarded
+from voicespan.langsmith.journal import Envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from voicespan.langsmith.settings import Privacy
+
+PARENT_SPAN_ID = semconv.METADATA + "parent_span_id"
+#: What LangSmith's own integrations write on a root; nothing is written on children.
+ROOT_SPAN = "langsmith.root_span"
+#: How many spans of the conversation LangSmith does not get.
+DROPPED_SPANS = semconv.METADATA + "dropped_spans"
+TRANSCRIPT_OMITTED = semconv.METADATA + "transcript_omitted"
+SAMPLE_RATE = semconv.METADATA + "ls_tracing_sample_rate"
+
+# What LangSmith's ingest makes inputs and outputs of, by attribute and by event: with
+# LANGSMITH_HIDE_INPUTS and LANGSMITH_HIDE_OUTPUTS none of it may leave the process.
+_INPUTS = (
+    "gen_ai.prompt",
+    "gen_ai.input.messages",
+    "gen_ai.system_instructions",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.tool.definitions",
+    "input.value",
+    "llm.input_messages",
+    "llm.prompt_template",
+    "traceloop.entity.input",
+    "prompt",
+    "all_messages_events",
+    "tool_arguments",
+)
+_OUTPUTS = (
+    "gen_ai.completion",
+    "gen_ai.output.messages",
+    "gen_ai.tool.call.result",
+    "output.value",
+    "llm.output_messages",
+    "traceloop.entity.output",
+    "retrieval.documents",
+    "all_messages_events",
+    "events",
+)
+_INPUT_EVENTS = frozenset({"gen_ai.system.message", "gen_ai.user.message", "gen_ai.content.prompt"})
+_OUTPUT_EVENTS = frozenset(
+    {"gen_ai.assistant.message", "gen_ai.tool.message", "gen_ai.choice", "gen_ai.content.completion"}
+)
+#: Frames and messages that we write as metadata carry both.
+_BOTH = (semconv.RAW_EVENT,)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """How the copies of one conversation's spans differ from the spans."""
+
+    privacy: Privacy
+    #: Through a Collector: the resource says what it shall route to LangSmith.
+    marked: bool = False
+    sample_rate: float | None = None
+
+    def of(
+        self,
+        spans: Sequence[ReadableSpan],
+        thread_id: str | None,
+        revise: Callable[[Span], None] | None = None,
+    ) -> list[tuple[Envelope, list[Span]]]:
+        """Encoded copies, grouped by what they have in common.
+
+        `revise` is called with each copy before it is made private.
+        """
+        groups = []
+        for resource_spans in _encode(spans).resource_spans:
+            if self.marked:
+                set_attributes(resource_spans.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
+            for scope_spans in resource_spans.scope_spans:
+                for span in scope_spans.spans:
+                    _name_thread(span, thread_id)
+                    if self.sample_rate is not None:
+                        set_attributes(span, {SAMPLE_RATE: self.sample_rate})
+                    if revise is not None:
+                        revise(span)
+                    _make_private(span, self.privacy)
+                groups.append((_envelope(resource_spans, scope_spans), list(scope_spans.spans)))
+        return groups
+
+
+def as_root(span: Span) -> None:
+    """LangSmith shows no tree whose root has a parent that it never sees."""
+    if span.parent_span_id:
+        set_attributes(span, {PARENT_SPAN_ID: span.parent_span_id.hex()})
+        span.parent_span_id = b""
+    set_attributes(span, {ROOT_SPAN: True})
+
+
+def fail(span: Span, at: int, kind: str, message: str) -> None:
+    """End `span` at `at` (wall clock, nanoseconds) with an error, told in both ways that readers look for."""
+    span.end_time_unix_nano = max(at, span.start_time_unix_nano)
+    span.status.code = Status.STATUS_CODE_ERROR
+    span.status.message = message
+    event = span.events.add(name=semconv.EXCEPTION_EVENT, time_unix_nano=span.end_time_unix_nano)
+    set_attributes(event, {semconv.EXCEPTION_TYPE: kind, semconv.EXCEPTION_MESSAGE: message})
+    set_attributes(span, {semconv.ERROR_TYPE: kind})
+
+
+def count_dropped(span: Span, dropped: int) -> None:
+    """Tell on the root that so many more spans are missing."""
+    if dropped:
+        told = get_attribute(span, DROPPED_SPANS)
+        set_attributes(span, {DROPPED_SPANS: dropped + (told if isinstance(told, int) else 0)})
+
+
+def remove_transcript(span: Span) -> None:
+    """For a server that takes no request as large as this conversation's words."""
+    _remove(span, _INPUTS + _OUTPUTS, frozenset())
+    set_attributes(span, {TRANSCRIPT_OMITTED: "too_large"})
+
+
+def get_attribute(holder: _Holder, key: str) -> str | bool | float | None:
+    """A scalar attribute's value."""
+    for attribute in holder.attributes:
+        if attribute.key == key:
+            kind = attribute.value.WhichOneof("value")
+            return None if kind is None else getattr(attribute.value, kind)
+    return None
+
+
+def set_attributes(holder: _Holder, attributes: Mapping[str, str | bool | float]) -> None:
+    """Add attributes, each in the place of what had its key."""
+    _remove_attributes(holder, lambda key: key in attributes)
+    holder.attributes.extend(KeyValue(key=key, value=_any_value(value)) for key, value in attributes.items())
+
+
+def join(groups: Iterable[tuple[Envelope, Span]]) -> bytes:
+    """One request of a few spans, encoded."""
+    request = ExportTraceServiceRequest()
+    for envelope, span in groups:
+        resource_spans = request.resource_spans.add()
+        resource_spans.MergeFromString(envelope.resource)
+        scope_spans = resource_spans.scope_spans.add()
+        scope_spans.MergeFromString(envelope.scope)
+        scope_spans.spans.append(span)
+    return request.SerializeToString()
+
+
+def split(request: bytes) -> Iterator[tuple[Envelope, Span]]:
+    """The spans of an encoded request."""
+    for resource_spans in ExportTraceServiceRequest.FromString(request).resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            envelope = _envelope(resource_spans, scope_spans)
+            for span in scope_spans.spans:
+                yield envelope, span
+
+
+def _encode(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
+    request = guarded(encode_spans)(spans)
+    if request is None:
+        # One span that cannot be encoded must not take the others along.
+        request = ExportTraceServiceRequest()
+        for span in spans if len(spans) > 1 else ():
+            request.MergeFrom(_encode([span]))
+    return request
+
+
+def _envelope(resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> Envelope:
+    return Envelope(
+        ResourceSpans(
+            resource=resource_spans.resource, schema_url=resource_spans.schema_url
+        ).SerializeToString(),
+        ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url).SerializeToString(),
+    )
+
+
+def _name_thread(span: Span, thread_id: str | None) -> None:
+    # LangSmith finds the tokens, the cost and the filters of a thread only on runs that name it.
+    if thread_id is not None and get_attribute(span, semconv.THREAD_ID) is None:
+        set_attributes(span, {semconv.THREAD_ID: thread_id})
+
+
+def _make_private(span: Span, privacy: Privacy) -> None:
+    if privacy.hide_inputs:
+        _remove(span, (*_INPUTS, *_BOTH), _INPUT_EVENTS)
+    if privacy.hide_outputs:
+        _remove(span, (*_OUTPUTS, *_BOTH), _OUTPUT_EVENTS)
+    if privacy.hide_metadata:
+        _remove(
+            span, (semconv.METADATA.rstrip("."), "traceloop.association.properties", "metadata"), frozenset()
+        )
+
+
+def _remove(span: Span, names: tuple[str, ...], events: frozenset[str]) -> None:
+    # `gen_ai.prompt` is also `gen_ai.prompt.0.content`.
+    prefixes = tuple(f"{name}." for name in names)
+    _remove_attributes(span, lambda key: key in names or key.startswith(prefixes))
+    if any(event.name in events for event in span.events):
+        kept = [event for event in span.events if event.name not in events]
+        del span.events[:]
+        span.events.extend(kept)
+
+
+def _remove_attributes(holder: _Holder, unwanted: Callable[[str], bool]) -> None:
+    for index in reversed(range(len(holder.attributes))):
+        if unwanted(holder.attributes[index].key):
+            del holder.attributes[index]
+
+
+def _any_value(value: str | bool | float) -> AnyValue:
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    if isinstance(value, int):
+        return AnyValue(int_value=value)
+    if isinstance(value, float):
+        return AnyValue(double_value=value)
+    return AnyValue(string_value=value)
+
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+    _Holder = Span | Span.Event | Resource

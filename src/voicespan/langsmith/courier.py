@@ -1,0 +1,164 @@
+"""Delivers one folder: its batches, then its root, until everything is settled or has to wait."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from voicespan.langsmith import bodies, recordings
+from voicespan.langsmith.folder import PROGRESS, ROOT, Settled
+from voicespan.langsmith.progress import Batch, Encoding, Outcome, Progress, Step
+from voicespan.langsmith.reactions import Answer, Reaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voicespan.clock import Clock
+    from voicespan.langsmith.folder import Folder
+    from voicespan.langsmith.protobuf import Message
+    from voicespan.langsmith.settings import Destination, Privacy
+
+_logger = logging.getLogger("voicespan")
+
+_TOO_LARGE = Answer(413, "larger than any request can be", reached=False)
+
+
+class Courier:
+    """Brings folders to one destination. For one thread."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        post: Callable[[Message], Answer],
+        clock: Clock,
+        privacy: Privacy,
+    ) -> None:
+        self._destination = destination
+        self._post = post
+        self._clock = clock
+        self._privacy = privacy
+        self._said: set[str] = set()
+
+    def deliver(self, folder: Folder) -> Answer | None:
+        """Send what is left of a complete folder, which is then gone, or kept for a person to look at.
+
+        Returns:
+            None, or the answer that it has to wait after.
+
+        Raises:
+            OSError: a file of the folder cannot be read.
+        """
+        progress = Progress.of(folder.files.read(PROGRESS))
+        bodies.cut(folder, progress)
+        has_root = not folder.meta.loose and folder.files.exists(ROOT)
+        while (what := progress.next(self._now(), has_root=has_root)) is not Step.DONE:
+            answer, sent_before, recording = self._send(folder, progress, what)
+            outcome = progress.answered(
+                what, answer, self._now(), sent_before=sent_before, recording=recording
+            )
+            if outcome is Outcome.SPLIT and isinstance(what, Batch):
+                progress.split(what, bodies.halves(folder, what))
+            self._save(folder, progress)
+            self._tell(answer, sent_before=sent_before)
+            if outcome is Outcome.WAIT:
+                return answer
+        self._close(folder, progress)
+        return None
+
+    def _send(self, folder: Folder, progress: Progress, what: Batch | Step) -> tuple[Answer, bool, bool]:
+        """The answer, whether it may have been sent before, and whether the recording went along."""
+        recording = False
+        body: Message | None
+        if isinstance(what, Batch):
+            body = bodies.batch_body(folder, what)
+        else:
+            body, recording = self._root(folder, progress)
+        sent_before = progress.sending(what)
+        self._save(folder, progress)
+        if body is None:
+            return _TOO_LARGE, sent_before, recording
+        try:
+            return self._post(body), sent_before, recording
+        except OSError:
+            if not recording:
+                raise
+            # It broke off in the middle of the recording: the server has no whole request.
+            progress.unreadable()
+            return Answer(None, "the recording cannot be read", 0.0, reached=False), sent_before, True
+
+    def _root(self, folder: Folder, progress: Progress) -> tuple[Message | None, bool]:
+        settled = folder.settled or Settled("none")
+        if progress.encoding is Encoding.SMALLER:
+            smaller = recordings.smaller(folder, settled)
+            if smaller is None:
+                progress.no_smaller()
+            else:
+                settled = smaller
+        recording = settled.status == "attached" and progress.encoding.with_recording
+        hide = self._privacy.hide_metadata
+        try:
+            return bodies.root_body(folder, progress, settled, hide_metadata=hide), recording
+        except OSError:
+            if not recording:
+                raise
+            progress.unreadable()
+            return bodies.root_body(folder, progress, settled, hide_metadata=hide), False
+
+    def _close(self, folder: Folder, progress: Progress) -> None:
+        settled = folder.settled
+        undelivered = (
+            settled is not None
+            and settled.file is not None
+            and (
+                progress.recording_status is not None
+                or progress.root_was_there
+                or settled.status != "attached"
+            )
+        )
+        if (
+            progress.root_refused is None
+            and not undelivered
+            and not any(batch.refused for batch in progress.batches)
+        ):
+            folder.remove()
+            return
+        if (
+            settled is not None
+            and settled.file is not None
+            and not undelivered
+            and progress.root_refused is None
+        ):
+            folder.files.remove(settled.file)
+        folder.keep()
+        where = folder.files.folder
+        if undelivered:
+            why = progress.recording_status or "another exporter sent the root first"
+            self._say(f"a recording could not be attached ({why}); it is kept in {where}")
+
+    def _save(self, folder: Folder, progress: Progress) -> None:
+        folder.files.replace(PROGRESS, progress.encoded())
+
+    def _tell(self, answer: Answer, *, sent_before: bool) -> None:
+        reaction = answer.reaction
+        if reaction is Reaction.REFUSED:
+            self._say(f"LangSmith refused spans ({answer}); they are set aside in the spool")
+        elif reaction is Reaction.KEY:
+            self._say(f"LangSmith does not take this key ({answer}); conversations wait in the spool")
+        elif reaction is Reaction.NOWHERE:
+            self._say(
+                f"nobody takes traces at {self._destination.url} ({answer}); conversations wait in the spool"
+            )
+        elif reaction is Reaction.DUPLICATE and not sent_before:
+            self._say("LangSmith had spans that voicespan had not sent: does another exporter send them too?")
+        elif answer.rejected:
+            self._say(f"{answer.rejected} spans were not taken ({answer.words})")
+
+    def _say(self, words: str) -> None:
+        """Once per cause; causes differ by their first words."""
+        cause = words.split("(", 1)[0]
+        if cause not in self._said:
+            self._said.add(cause)
+            _logger.warning("voicespan: %s", words)
+
+    def _now(self) -> float:
+        return self._clock.time_ns() / 1e9

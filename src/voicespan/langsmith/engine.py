@@ -1,0 +1,188 @@
+"""What stands behind a processor once there is a conversation: spool, writer, sender, and their threads."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from voicespan.langsmith.copies import Copy
+from voicespan.langsmith.courier import Courier
+from voicespan.langsmith.folder import PROGRESS, Folder, Meta
+from voicespan.langsmith.post import Post
+from voicespan.langsmith.progress import Progress
+from voicespan.langsmith.sender import Sender
+from voicespan.langsmith.spool import Spool
+from voicespan.langsmith.worker import Worker
+from voicespan.langsmith.writer import Ended, Loose, Started, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from voicespan.clock import Clock
+    from voicespan.langsmith.delivery import Delivery
+    from voicespan.langsmith.folder import Settled
+    from voicespan.langsmith.settings import Destination, Privacy, SpoolSettings
+    from voicespan.langsmith.traces import Trace
+
+_logger = logging.getLogger("voicespan")
+
+#: Seconds that ended spans wait for others before they are written: half of what a kill may cost.
+_LINGER = 0.1
+#: Seconds between two looks while somebody waits.
+_LOOK_EVERY = 0.02
+#: The share of the time at exit that a recording may take to be finished.
+_RECORDING_SHARE = 0.5
+
+
+class Engine:
+    """One destination's delivery. Its methods may be called from any thread; none but the waits wait."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        spool_settings: SpoolSettings,
+        privacy: Privacy,
+        clock: Clock,
+        *,
+        sample_rate: float | None = None,
+    ) -> None:
+        self.destination = destination
+        self.spool = Spool(spool_settings, clock)
+        self._clock = clock
+        copy = Copy(privacy, marked=destination.through_collector, sample_rate=sample_rate)
+        self.post = Post(destination, clock)
+        courier = Courier(destination, self.post, clock, privacy)
+        self.sender = Sender(self.spool, destination, courier, clock, privacy)
+        # One salt for each process: folders of one process can be told to have one key, and no more.
+        named = destination.named(secrets.token_bytes(16))
+        self.writer = Writer(self.spool, copy, named, clock, self._hand_over)
+        self._writing = Worker("voicespan-spool", self.writer.step, linger=_LINGER)
+        self._sending = Worker("voicespan-sender", self.sender.step)
+
+    def opened(self, trace: Trace) -> None:
+        """A conversation has opened."""
+        self.writer.put(Started(trace))
+        self._writing.wake()
+        # It also looks for what dead processes left.
+        self._sending.wake()
+
+    def started(self, trace: Trace) -> None:
+        """A span of an open conversation has started."""
+        self.writer.put(Started(trace))
+        self._writing.wake()
+
+    def ended(self, trace: Trace, span: ReadableSpan, *, root: bool) -> None:
+        """A span of a conversation has ended."""
+        if not self.writer.put(Ended(trace, span)):
+            trace.drop()
+        # A process that is told to end does so moments after its conversations.
+        self._writing.wake(urgent=root)
+
+    def loose(self, trace: Trace | None, span: ReadableSpan) -> None:
+        """A span has ended that waits for no root."""
+        if not self.writer.put(Loose(trace, span)):
+            self.writer.lost += 1
+        self._writing.wake()
+        self._sending.wake()
+
+    def settle(self) -> None:
+        """Something changed about a recording."""
+        self._writing.wake(urgent=True)
+
+    def late(self, delivery: Delivery, file: BinaryIO, settled: Settled) -> None:
+        """A recording came when its conversation was complete: it still joins a root that waits.
+
+        Raises:
+            OSError: it cannot be copied.
+        """
+        root, name = self.spool.root, delivery.folder_name
+        if root is None or name is None or settled.file is None:
+            _logger.warning("voicespan: a recording came too late and there is no disk to keep it on")
+            return
+        folder = Folder.claim(root / name, self.spool.memory)
+        if folder is not None and not Progress.of(folder.files.read(PROGRESS)).root_sent:
+            try:
+                folder.files.copy_in(settled.file, file)
+                folder.settle(settled)
+            finally:
+                folder.release()
+            return
+        if folder is not None:
+            folder.release()
+        self._keep(name, file, settled)
+
+    def flush(self, deadline: float) -> bool:
+        """Wait until everything that has ended is delivered, or until `deadline` (monotonic seconds)."""
+        return self._deliver_until(deadline, lambda: None)
+
+    def shutdown(self, deadline: float, on_wait: Callable[[], None] = lambda: None) -> bool:
+        """As `flush`, but recordings that are still expected have only a part of the time.
+
+        `on_wait` is called again and again meanwhile.
+        """
+        share = (deadline - self.now()) * _RECORDING_SHARE
+        self.writer.hurry(share)
+        delivered = self._deliver_until(deadline, on_wait)
+        self.stop()
+        return delivered
+
+    def stop(self) -> None:
+        """Let the threads end."""
+        self._writing.stop()
+        self._sending.stop()
+
+    def forget_all(self) -> None:
+        """In a forked child: everything here is the parent's."""
+        self.writer.forget_all()
+        self.sender.forget_all()
+        self.post.forget()
+
+    def _deliver_until(self, deadline: float, on_wait: Callable[[], None]) -> bool:
+        written = threading.Event()
+        self.writer.close_loose()
+        self.writer.put(written)
+        self._writing.wake(urgent=True)
+        if not self._until(written.is_set, deadline, on_wait):
+            return False
+        if not self._until(lambda: not self.writer.busy, deadline, on_wait):
+            return False
+        self.sender.hurry()
+        self._sending.wake()
+        return self._until(lambda: not self.sender.left(), deadline, on_wait, self.sender.resting)
+
+    def _until(
+        self,
+        done: Callable[[], bool],
+        deadline: float,
+        on_wait: Callable[[], None],
+        hopeless: Callable[[float], bool] = lambda _: False,
+    ) -> bool:
+        while not done():
+            if self.now() >= deadline or hopeless(deadline):
+                return False
+            on_wait()
+            time.sleep(_LOOK_EVERY)
+        return True
+
+    def _keep(self, name: str, file: BinaryIO, settled: Settled) -> None:
+        meta = Meta(destination={}, started_at=self._clock.time_ns(), after=name)
+        kept = Folder.create(self.spool.root, f"{name}-late", meta, None, self.spool.memory)
+        kept.files.copy_in(settled.file or "recording", file)
+        kept.settle(replace(settled, status="late"))
+        kept.keep()
+        _logger.warning("voicespan: a recording came after its root was sent; kept in %s", kept.files.folder)
+
+    def _hand_over(self, folder: Folder) -> None:
+        self.sender.offer(folder)
+        self._sending.wake()
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._clock.monotonic_ns() / 1e9

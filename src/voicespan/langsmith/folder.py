@@ -1,0 +1,300 @@
+"""One folder of the spool: what a conversation has on disk until LangSmith has it.
+
+=================  ==========================================================================================
+`lock`             held by the process that works on the folder
+`meta.json`        whose it is: ids, thread, destination; written once
+`spans-N.journal`  encoded spans that have ended (see `journal`); a new one is begun when the last may be torn
+`open.pb`          the root and the other spans that are open, as of now; replaced as they change
+`root.pb`          the root, once it has ended
+`settled.json`     what became of the recording; from here on the folder is complete
+`progress.json`    what was sent, what was acknowledged (see `progress`)
+`recording.*`      the recording
+=================  ==========================================================================================
+
+A folder of *loose* spans has neither root nor recording: spans of the application that ended after their
+root, or, with `export="all"`, of other traces.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from voicespan.langsmith import journal, locks
+from voicespan.langsmith.files import Files, MemoryFullError
+from voicespan.langsmith.journal import Envelope, Kind
+from voicespan.langsmith.locks import FolderLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from voicespan.langsmith.files import Memory
+
+META = "meta.json"
+OPEN = "open.pb"
+ROOT = "root.pb"
+SETTLED = "settled.json"
+PROGRESS = "progress.json"
+RECORDING = "recording"
+JOURNAL = ".journal"
+
+#: Folders that are being made or removed begin with a dot; those that are only kept, with this.
+KEPT = "kept-"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Whose folder it is."""
+
+    #: As `Destination.named` tells it.
+    destination: dict[str, str | None]
+    #: Wall clock, nanoseconds.
+    started_at: int
+    trace_id: str | None = None
+    root_span_id: str | None = None
+    thread_id: str | None = None
+    #: The name of the folder that must be delivered before this one.
+    after: str | None = None
+    process: int = field(default_factory=os.getpid)
+    host: str = field(default_factory=socket.gethostname)
+    version: int = _VERSION
+
+    @property
+    def loose(self) -> bool:
+        """Whether there is no root to wait for."""
+        return self.root_span_id is None
+
+    @classmethod
+    def of(cls, written: bytes | None) -> Meta | None:
+        """What `meta.json` says; None: it is not there, damaged, or from a version that wrote other folders."""
+        facts = _json(written)
+        if facts.get("version") != _VERSION:
+            return None
+        try:
+            return cls(**facts)
+        except TypeError:
+            return None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of the recording."""
+
+    #: `attached`, `none`, `too_large`, `unreadable`, `timeout`, ...
+    status: str
+    #: The name of the file in the folder; there may be one that was not attached.
+    file: str | None = None
+    mime_type: str = "application/octet-stream"
+    #: Wall clock, seconds; None: not known.
+    started_at: float | None = None
+
+    @classmethod
+    def of(cls, written: bytes | None) -> Settled | None:
+        """What `settled.json` says."""
+        try:
+            return cls(**_json(written)) if written is not None else None
+        except TypeError:
+            return cls("unreadable")
+
+
+class Folder:
+    """A folder that this process works on."""
+
+    def __init__(self, meta: Meta, files: Files, lock: FolderLock | None, name: str) -> None:
+        """Not to be called: see `create` and `claim`."""
+        self.meta = meta
+        self.files = files
+        self.name = name
+        self._lock = lock
+        self._segment = self._next_segment()
+        self._envelope: Envelope | None = None
+
+    @classmethod
+    def create(
+        cls, spool: Path | None, name: str, meta: Meta, opened: bytes | None, memory: Memory
+    ) -> Folder:
+        """A new folder in `spool`, locked; without a spool, in memory. `opened`: the first `open.pb`.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        written = json.dumps(asdict(meta)).encode()
+        if spool is None:
+            files = Files(None, memory)
+            files.replace(META, written)
+            if opened is not None:
+                files.replace(OPEN, opened)
+            return cls(meta, files, None, name)
+        # Others see the folder only when it is locked and says whose it is.
+        making = spool / f".{name}"
+        making.mkdir(mode=0o700)
+        lock = None
+        try:
+            lock = FolderLock.take(making, create=True)
+            _write(making / META, written)
+            if opened is not None:
+                _write(making / OPEN, opened)
+            making.rename(spool / name)
+        except OSError:
+            if lock is not None:
+                lock.release()
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+        if lock is not None:
+            lock.follow(spool / name)
+        return cls(meta, Files(spool / name, memory), lock, name)
+
+    @classmethod
+    def claim(cls, path: Path, memory: Memory) -> Folder | None:
+        """Work on a folder that is there; None: somebody else does, or it is gone or no folder of ours.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        lock = FolderLock.take(path)
+        if lock is None:
+            return None
+        files = Files(path, memory)
+        meta = Meta.of(files.read(META))
+        if meta is None:
+            lock.release()
+            return None
+        return cls(meta, files, lock, path.name)
+
+    # While the conversation is open.
+
+    def append(self, envelope: Envelope, spans: Sequence[bytes]) -> None:
+        """Journal ended spans.
+
+        Raises:
+            MemoryFullError: neither disk nor memory has room.
+        """
+        content = b"".join(journal.record(Kind.SPAN, span) for span in spans)
+        head = journal.record(Kind.ENVELOPE, envelope.payload())
+        try:
+            self.files.append(self._segment, (b"" if envelope == self._envelope else head) + content)
+        except MemoryFullError:
+            raise
+        except OSError:
+            segment = self._next_segment()
+            self.files.keep(segment, head + content)
+            self._segment = segment
+        self._envelope = envelope
+
+    def checkpoint(self, opened: bytes) -> None:
+        """Have the spans that are open on disk as they are now."""
+        self.files.replace(OPEN, opened)
+
+    def end(self, root: bytes) -> None:
+        """The root has ended."""
+        self.files.replace(ROOT, root)
+
+    def settle(self, settled: Settled) -> None:
+        """The recording is there or is not coming: the folder is complete."""
+        self.files.replace(SETTLED, json.dumps(asdict(settled)).encode())
+
+    # When it is complete.
+
+    @property
+    def settled(self) -> Settled | None:
+        """What became of the recording; None: the folder is not complete."""
+        return Settled.of(self.files.read(SETTLED))
+
+    def segments(self) -> list[str]:
+        """The journals, in order."""
+        return [name for name in self.files.names() if name.endswith(JOURNAL)]
+
+    def records(self, segment: str, start: int = 0, end: int | None = None) -> Iterator[journal.Record]:
+        """What a journal holds."""
+        with self.files.open(segment) as file:
+            yield from journal.read(file, start, end)
+
+    def open_recording(self, name: str) -> BinaryIO:
+        """Open the recording for reading."""
+        return self.files.open(name)
+
+    def last_sign_of_life(self) -> int:
+        """When something was last written before now (wall clock, nanoseconds); for a process that died."""
+        if self.files.folder is None:
+            return self.meta.started_at
+        signs = [
+            (self.files.folder / name).stat().st_mtime_ns
+            for name in self.files.names()
+            if name.endswith(JOURNAL) or name.startswith(RECORDING) or name in (META, OPEN)
+        ]
+        return max([self.meta.started_at, *signs])
+
+    def release(self) -> None:
+        """Let other processes work on it."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def remove(self) -> None:
+        """Everything is delivered."""
+        path = self.files.folder
+        if path is not None:
+            # Renamed first: a half-removed folder must not be taken for a dead conversation.
+            gone = path.with_name(f".{path.name}")
+            path.rename(gone)
+            self.files.folder = gone
+        self.files.remove_all()
+        self.release()
+
+    def keep(self) -> None:
+        """Nothing of it will be sent any more; what is left is for a person to look at."""
+        path = self.files.folder
+        if path is not None and not path.name.startswith(KEPT):
+            kept = path.with_name(KEPT + path.name)
+            path.rename(kept)
+            self.files.folder = kept
+            if self._lock is not None:
+                self._lock.follow(kept)
+        self.release()
+
+    def _next_segment(self) -> str:
+        return f"spans-{len(self.segments()):03d}{JOURNAL}"
+
+
+def read_meta(path: Path) -> Meta | None:
+    """Whose folder `path` is, without working on it."""
+    try:
+        return Meta.of((path / META).read_bytes())
+    except OSError:
+        return None
+
+
+def is_complete(path: Path) -> bool:
+    """Whether nothing more is awaited for the folder."""
+    return (path / SETTLED).exists()
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process works on the folder now."""
+    if locks.held_here(path):
+        return True
+    lock = FolderLock.take(path)
+    if lock is None:
+        return path.exists()
+    lock.release()
+    return False
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _json(written: bytes | None) -> dict[str, Any]:
+    try:
+        facts = json.loads(written or b"")
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}

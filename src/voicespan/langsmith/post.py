@@ -1,0 +1,183 @@
+"""One HTTP request and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import requests
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from requests import exceptions
+
+from voicespan.langsmith.reactions import Answer, retry_after
+from voicespan.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voicespan.clock import Clock
+    from voicespan.langsmith.protobuf import Message
+    from voicespan.langsmith.settings import Destination
+
+_PROTOBUF = "application/x-protobuf"
+_CONNECT_SECONDS = 10.0
+#: How long the server may think about a small request, and how much more about each megabyte.
+_ANSWER_SECONDS = 30.0
+_ANSWER_SECONDS_PER_MEGABYTE = 2.0
+_ANSWER_SECONDS_AT_MOST = 600.0
+#: Of an answer so many bytes are read, and so many characters kept.
+_WORDS_READ = 4096
+_WORDS_KEPT = 300
+
+
+class Post:
+    """Sends requests to one destination over one connection that is kept alive. For one thread."""
+
+    def __init__(self, destination: Destination, clock: Clock) -> None:
+        self._destination = destination
+        self._clock = clock
+        self._session: requests.Session | None = None
+        #: Bytes of the request that is under way, and how many of them are gone.
+        self.size = 0
+        self.sent = 0
+
+    def __call__(self, body: Message) -> Answer:
+        """Send `body`; whatever goes wrong on the way is an answer too.
+
+        Raises:
+            OSError: a file that is part of the body cannot be read.
+        """
+        # Our own requests are not for anybody's traces.
+        with suppress_instrumentation():
+            return self._send(_Upload(body, self._sent))
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def forget(self) -> None:
+        """In a forked child: the connection is the parent's."""
+        self._session = None
+
+    def _send(self, upload: _Upload) -> Answer:
+        self.size, self.sent = len(upload), 0
+        if self._session is None:
+            self._session = requests.Session()
+            # A ~/.netrc must not replace the key.
+            self._session.auth = _no_netrc
+        headers: dict[str, str | bytes] = {
+            **self._destination.request_headers(),
+            "Content-Type": _PROTOBUF,
+            "User-Agent": f"voicespan/{VERSION}",
+        }
+        seconds = _ANSWER_SECONDS + len(upload) / 1e6 * _ANSWER_SECONDS_PER_MEGABYTE
+        try:
+            # A redirect is not followed: the key and the conversation are for this host.
+            response = self._session.post(
+                self._destination.url,
+                data=upload,
+                headers=headers,
+                timeout=(_CONNECT_SECONDS, min(seconds, _ANSWER_SECONDS_AT_MOST)),
+                allow_redirects=False,
+                stream=True,
+            )
+        except exceptions.RequestException as error:
+            upload.raise_if_unreadable()
+            self.close()
+            return Answer(None, _told(error), reached=self.sent > 0)
+        finally:
+            self.size = self.sent = 0
+        with response:
+            return self._answer(response)
+
+    def _answer(self, response: requests.Response) -> Answer:
+        content = b""
+        with contextlib.suppress(exceptions.RequestException):
+            content = next(response.iter_content(_WORDS_READ), b"")
+        rejected = 0
+        words = content.decode(errors="replace")
+        if response.headers.get("Content-Type", "").startswith(_PROTOBUF):
+            rejected, words = _partial_success(content)
+        return Answer(
+            response.status_code,
+            self._without_secrets(words),
+            retry_after(response.headers.get("Retry-After"), self._clock.time_ns() / 1e9),
+            rejected,
+        )
+
+    def _without_secrets(self, words: str) -> str:
+        # Some proxies answer with the request that they did not like.
+        credentials = self._destination.credentials
+        for secret in credentials.secrets if credentials is not None else ():
+            words = words.replace(secret, "[key]")
+        return " ".join(words.split())[:_WORDS_KEPT]
+
+    def _sent(self, size: int) -> None:
+        self.sent += size
+
+
+class _Upload:
+    """A body that `requests` streams: it has a length and is iterated."""
+
+    def __init__(self, body: Message, on_sent: Callable[[int], None]) -> None:
+        self._body = body
+        self._on_sent = on_sent
+        self._unreadable: OSError | None = None
+
+    def __len__(self) -> int:
+        return len(self._body)
+
+    def __iter__(self) -> Iterator[bytes]:
+        pieces = iter(self._body)
+        while True:
+            try:
+                piece = next(pieces, None)
+            except OSError as error:
+                # To `requests` it would look like a broken connection.
+                self._unreadable = error
+                raise
+            if piece is None:
+                return
+            yield piece
+            self._on_sent(len(piece))
+
+    def raise_if_unreadable(self) -> None:
+        """Raise what kept the body from being read."""
+        if self._unreadable is not None:
+            raise self._unreadable
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _partial_success(content: bytes) -> tuple[int, str]:
+    """How many spans the server did not take, and why (OTLP 1.0, "Partial Success")."""
+    try:
+        partial = ExportTraceServiceResponse.FromString(content).partial_success
+    except ValueError:  # protobuf's DecodeError
+        return 0, ""
+    return partial.rejected_spans, partial.error_message
+
+
+def _told(error: exceptions.RequestException) -> str:
+    # Not the exception's text: it quotes the URL and, behind a proxy, its password.
+    for kind, told in _TOLD.items():
+        if isinstance(error, kind):
+            return told
+    return type(error).__name__
+
+
+_TOLD: dict[type[Exception], str] = {
+    exceptions.ConnectTimeout: "could not connect in time",
+    exceptions.ReadTimeout: "did not answer in time",
+    exceptions.SSLError: "TLS failed",
+    exceptions.ProxyError: "the proxy failed",
+    exceptions.ConnectionError: "could not connect, or the connection broke",
+}
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator

@@ -1,0 +1,207 @@
+"""The spool: everything that waits for LangSmith, one folder for each conversation.
+
+What always holds:
+
+1. What has been written survives the process, however it ends. (Not a power cut: nothing is synced to the
+   platter while people talk.)
+2. A folder is worked on by one process at a time, the holder of its lock, and by nobody of a dead process
+   but the one that takes the lock after it.
+3. A folder is sent only by a process that has the destination it names: the same URL, project, workspace
+   and key.
+4. Journals only grow, batches are ranges of them: what was sent once is sent again byte for byte.
+5. Nothing is sent while its conversation is open; children go before their root; the root goes last, alone.
+6. Nothing is removed before the root has been acknowledged. Then, in one rename, it is gone.
+7. The spool is bounded: `max_bytes`, and at most a tenth of what the disk has free. Past that, spans of the
+   running conversations are dropped and counted on their roots. A root always fits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import stat
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from voicespan.langsmith.files import Memory
+from voicespan.langsmith.folder import KEPT, Folder, is_held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from voicespan.clock import Clock
+    from voicespan.langsmith.folder import Meta
+    from voicespan.langsmith.settings import SpoolSettings
+
+_logger = logging.getLogger("voicespan")
+
+#: What stands in memory when no disk takes it, over all conversations of a processor.
+MEMORY_BYTES = 32_000_000
+#: One part in so many is kept for roots.
+_ROOT_RESERVE = 20
+#: Seconds between two looks at how full the spool is.
+_LOOK_EVERY = 10.0
+#: A folder that was being made when its process died, in seconds.
+_ABANDONED_AFTER = 3600
+
+
+class Spool:
+    """The folders under the first place that can be written."""
+
+    def __init__(self, settings: SpoolSettings, clock: Clock) -> None:
+        self.settings = settings
+        self.memory = Memory(MEMORY_BYTES)
+        self._clock = clock
+        self._root: Path | None = None
+        self._chosen = False
+        self._used = 0
+        self._limit = settings.max_bytes
+        self._look_again_at = 0.0
+
+    @property
+    def root(self) -> Path | None:
+        """Where new folders are made; None: nowhere, they stay in memory."""
+        if not self._chosen:
+            self._chosen = True
+            self._root = self._choose()
+        return self._root
+
+    def create(self, meta: Meta, opened: bytes | None = None) -> Folder:
+        """A new folder, on disk if that can be.
+
+        Raises:
+            MemoryFullError: neither disk nor memory has room.
+        """
+        moment = datetime.fromtimestamp(meta.started_at / 1e9, tz=timezone.utc)
+        name = f"{moment:%Y%m%dT%H%M%S}-{meta.trace_id or 'spans'}-{secrets.token_hex(3)}"
+        try:
+            return Folder.create(self.root, name, meta, opened, self.memory)
+        except OSError as error:
+            reason = error.strerror or "refused"
+            _say_once(f"voicespan cannot write to its spool {self.root} ({reason}); keeping spans in memory")
+            return Folder.create(None, name, meta, opened, self.memory)
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` bytes of children may be written; looks at the disk now and then."""
+        now = self._clock.monotonic_ns() / 1e9
+        if now >= self._look_again_at:
+            began = time.monotonic()
+            self._look()
+            # A spool with thousands of folders takes its time to add up.
+            self._look_again_at = now + max(_LOOK_EVERY, 100 * (time.monotonic() - began))
+        return self._used + size <= self._limit - self._limit // _ROOT_RESERVE
+
+    def wrote(self, size: int) -> None:
+        """Something of ours has been written since the last look."""
+        self._used += size
+
+    def waiting(self) -> list[Path]:
+        """Every folder that waits or is worked on, in every place a process may have chosen; oldest first."""
+        found = [path for root in self._places() for path in _folders(root) if not path.name.startswith(KEPT)]
+        return sorted(found, key=lambda path: path.name)
+
+    def kept(self) -> list[Path]:
+        """Every folder that nothing will be sent from; oldest first."""
+        found = [path for root in self._places() for path in _folders(root) if path.name.startswith(KEPT)]
+        return sorted(found, key=lambda path: path.name)
+
+    def tidy(self) -> None:
+        """Remove what killed processes left half made or half removed."""
+        for root in self._places():
+            for path in _subfolders(root):
+                with contextlib.suppress(OSError):
+                    old = time.time() - path.stat().st_mtime > _ABANDONED_AFTER
+                    if path.name.startswith(".") and old and not is_held(path):
+                        shutil.rmtree(path, ignore_errors=True)
+
+    def _choose(self) -> Path | None:
+        for place in (self.settings.folder, self.settings.temporary):
+            if self._can_be_used(place):
+                return place
+        _say_once("voicespan has no disk to keep spans on: what is not delivered at exit is lost")
+        return None
+
+    def _can_be_used(self, place: Path) -> bool:
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe = place / f".probe-{secrets.token_hex(3)}"
+            probe.mkdir(mode=0o700)
+            probe.rmdir()
+        except OSError as error:
+            _say_once(f"voicespan cannot use {place} as its spool ({error.strerror or error})")
+            return False
+        if place == self.settings.temporary and not _is_ours(place):
+            _say_once(f"voicespan does not use {place} as its spool: it belongs to somebody else")
+            return False
+        return True
+
+    def _places(self) -> Iterator[Path]:
+        yield self.settings.folder
+        if self.settings.temporary != self.settings.folder and _is_ours(self.settings.temporary):
+            yield self.settings.temporary
+
+    def _look(self) -> None:
+        root = self.root
+        if root is None:
+            self._used, self._limit = 0, self.settings.max_bytes
+            return
+        self._used = sum(_size(path) for path in _subfolders(root))
+        free = shutil.disk_usage(root).free
+        self._limit = min(self.settings.max_bytes, (free + self._used) // 10)
+        if self._used > self._limit:
+            self._forget_kept()
+
+    def _forget_kept(self) -> None:
+        for path in self.kept():
+            if self._used <= self._limit:
+                return
+            size = _size(path)
+            _say_once(f"voicespan's spool is full; removed {path.name}, which LangSmith had refused")
+            shutil.rmtree(path, ignore_errors=True)
+            self._used -= size
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether a folder among everybody's temporary files was made by this user, for this user."""
+    try:
+        found = place.lstat()
+    except OSError:
+        return False
+    # Not a link: in a folder that everybody can write, a link leads where its maker wants.
+    private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
+    return not hasattr(os, "getuid") or (private and found.st_uid == os.getuid())
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    return (path for path in _subfolders(root) if not path.name.startswith("."))
+
+
+def _subfolders(root: Path) -> list[Path]:
+    try:
+        with os.scandir(root) as entries:
+            return [root / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+_said: set[str] = set()
+
+
+def _say_once(words: str) -> None:
+    if words not in _said and len(_said) < 100:  # noqa: PLR2004
+        _said.add(words)
+        _logger.warning("%s", words)

@@ -1,0 +1,178 @@
+"""Which spans belong to which conversation, and how many of them LangSmith takes."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING
+
+from voicespan import moments, semconv
+from voicespan.settings import SPAN_BUDGET, SPAN_LIMIT
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan, Span
+
+    from voicespan.conversation import Conversation
+    from voicespan.langsmith.delivery import Delivery
+
+#: The application's spans that end after the root are taken for another hour.
+LATE_SECONDS = 3600.0
+
+_ESSENTIAL_NAMES = frozenset(
+    {
+        moments.INPUT_TRANSCRIPTION,
+        moments.OUTPUT_TRANSCRIPTION,
+        moments.TURN_COMPLETE,
+        moments.INTERRUPTED,
+        moments.ERROR,
+        "session.created",
+        "session.updated",
+        "setup_complete",
+        "go_away",
+        "session_resumption_update",
+    }
+)
+_ESSENTIAL_PREFIXES = (f"{moments.FUNCTION_CALL}: ", f"{moments.FUNCTION_RESPONSE}: ")
+
+
+def is_ours(span: ReadableSpan) -> bool:
+    """Whether voicespan wrote the span."""
+    scope = span.instrumentation_scope
+    return scope is not None and (scope.name == semconv.SCOPE or scope.name.startswith(f"{semconv.SCOPE}."))
+
+
+def is_root(span: ReadableSpan) -> bool:
+    """Whether the span is the root of a conversation."""
+    return is_ours(span) and (span.attributes or {}).get(semconv.MODALITY) == "audio"
+
+
+def is_essential(span: ReadableSpan) -> bool:
+    """Whether the span is kept when a conversation has more than LangSmith takes."""
+    return is_ours(span) and (span.name in _ESSENTIAL_NAMES or span.name.startswith(_ESSENTIAL_PREFIXES))
+
+
+class Trace:
+    """One conversation's spans, from its root's start until an hour after its end."""
+
+    def __init__(self, root: Span, conversation: Conversation | None, thread_id: str | None) -> None:
+        context = root.get_span_context()
+        assert context is not None  # noqa: S101  a span that was started has one
+        self.trace_id = context.trace_id
+        self.root_span_id = context.span_id
+        self.started_at = root.start_time or 0
+        self.root: Span | None = root
+        self.conversation = conversation
+        self.thread_id = thread_id
+        self.delivery: Delivery | None = None
+        #: Spans that were not kept; told on the root.
+        self.dropped = 0
+        #: Monotonic seconds; None: the root is open.
+        self.ended_at: float | None = None
+        self._counting = threading.Lock()
+        self._kept = 0
+        self._parents: set[int] = set()
+        self._open: weakref.WeakValueDictionary[int, Span] = weakref.WeakValueDictionary()
+        # VOICESPAN_PARENT=child: the trace also holds what is above the root and beside it.
+        self._descendants: set[int] | None = None if root.parent is None else {self.root_span_id}
+
+    def started(self, span: Span) -> bool:
+        """A span of the trace has started; whether it is one of the conversation's."""
+        if not self.has(span):
+            return False
+        context = span.get_span_context()
+        assert context is not None  # noqa: S101  a span that was started has one
+        if self._descendants is not None and len(self._descendants) < SPAN_LIMIT:
+            self._descendants.add(context.span_id)
+        if len(self._open) < SPAN_LIMIT:
+            self._open[context.span_id] = span
+        return True
+
+    def has(self, span: ReadableSpan) -> bool:
+        """Whether a span of the trace is one of the conversation's."""
+        if self._descendants is None:
+            return True
+        context = span.get_span_context()
+        parent = span.parent.span_id if span.parent is not None else None
+        return parent in self._descendants or (context is not None and context.span_id in self._descendants)
+
+    def is_root(self, span: ReadableSpan) -> bool:
+        """Whether it is the conversation's root."""
+        context = span.get_span_context()
+        return context is not None and context.span_id == self.root_span_id
+
+    def takes(self, span: ReadableSpan) -> bool:
+        """A span has ended; whether it is within what LangSmith takes."""
+        context = span.get_span_context()
+        assert context is not None  # noqa: S101  a span that was started has one
+        self._open.pop(context.span_id, None)
+        # A span whose parent never comes is dropped by LangSmith without a word, so a parent is
+        # as essential as what it is the parent of.
+        essential = is_essential(span) or context.span_id in self._parents
+        with self._counting:
+            if self._kept >= (SPAN_LIMIT if essential else SPAN_BUDGET):
+                self.dropped += 1
+                return False
+            self._kept += 1
+        if span.parent is not None:
+            self._parents.add(span.parent.span_id)
+        return True
+
+    def drop(self, spans: int = 1) -> None:
+        """There was no room for so many spans."""
+        with self._counting:
+            self.dropped += spans
+
+    def open_spans(self) -> list[Span]:
+        """Every span but the root that has started and not ended."""
+        # Not `values()`: another thread may start a span meanwhile.
+        return [span for reference in self._open.valuerefs() if (span := reference()) is not None]
+
+    def end(self, now: float) -> None:
+        """The root has ended; nothing large is kept for the hour that late spans have."""
+        self.ended_at = now
+        self.root = self.conversation = None
+
+
+class Traces:
+    """Every conversation that spans may still come for. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._traces: dict[int, list[Trace]] = {}
+        self._ended: deque[Trace] = deque()
+        self._lock = threading.Lock()
+
+    def add(self, trace: Trace, now: float) -> None:
+        """A root has started."""
+        with self._lock:
+            while self._ended and now - (self._ended[0].ended_at or now) > LATE_SECONDS:
+                self._forget(self._ended.popleft())
+            self._traces.setdefault(trace.trace_id, []).append(trace)
+
+    def of(self, span: ReadableSpan) -> Trace | None:
+        """The conversation of a span that has started before."""
+        context = span.get_span_context()
+        if context is None:
+            return None
+        # Every span of the application comes by here: one look-up, no lock.
+        for trace in self._traces.get(context.trace_id, ()):
+            if trace.has(span):
+                return trace
+        return None
+
+    def end(self, trace: Trace, now: float) -> None:
+        """A root has ended."""
+        with self._lock:
+            trace.end(now)
+            self._ended.append(trace)
+
+    def forget_all(self) -> None:
+        """In a forked child: they are the parent's."""
+        self.__init__()  # type: ignore[misc]
+
+    def _forget(self, gone: Trace) -> None:
+        left = [trace for trace in self._traces[gone.trace_id] if trace is not gone]
+        if left:
+            self._traces[gone.trace_id] = left
+        else:
+            del self._traces[gone.trace_id]

@@ -1,0 +1,351 @@
+"""Brings ended spans from the application's threads to the spool, at most a quarter of a second later."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from voicespan import semconv
+from voicespan.guard import guard
+from voicespan.langsmith import copies
+from voicespan.langsmith.files import MemoryFullError
+from voicespan.langsmith.folder import Folder, Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
+
+    from voicespan.clock import Clock
+    from voicespan.langsmith.copies import Copy
+    from voicespan.langsmith.journal import Envelope
+    from voicespan.langsmith.spool import Spool
+    from voicespan.langsmith.traces import Trace
+
+#: Spans that wait in memory for the writer. More means that the disk has stood still for minutes.
+MOST_QUEUED = 20_000
+#: Seconds between two writings of what is open in one conversation.
+_CHECKPOINT_EVERY = 0.1
+#: Bytes of open spans a second: a long transcript is rewritten less often.
+_CHECKPOINT_RATE = 1_000_000
+#: Seconds that loose spans are collected, and bytes.
+_LOOSE_SECONDS = 2.0
+_LOOSE_BYTES = 4_000_000
+_RETRY_DISK_EVERY = 1.0
+
+
+class Started(NamedTuple):
+    """A root has started."""
+
+    trace: Trace
+
+
+class Ended(NamedTuple):
+    """A span has ended; the root as well as any other."""
+
+    trace: Trace
+    span: ReadableSpan
+
+
+class Loose(NamedTuple):
+    """A span has ended that waits for no root; `trace`: whose root it comes after."""
+
+    trace: Trace | None
+    span: ReadableSpan
+
+
+Event: TypeAlias = "Started | Ended | Loose | threading.Event"
+
+
+@dataclass
+class _Entry:
+    """A conversation whose folder this process works on."""
+
+    trace: Trace
+    folder: Folder
+    checkpoint_at: float = 0.0
+    dirty: bool = False
+    ended: bool = False
+    spans: list[ReadableSpan] = field(default_factory=list)
+
+
+@dataclass
+class _LooseEntry:
+    folder: Folder
+    close_at: float
+    size: int = 0
+
+
+class Writer:
+    """The only one that writes to folders of open conversations. `step` is called by its worker alone."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        copy: Copy,
+        destination: dict[str, str | None],
+        clock: Clock,
+        hand_over: Callable[[Folder], None],
+    ) -> None:
+        """`destination`: as folders name it; `hand_over` takes each folder that is complete, locked."""
+        self._spool = spool
+        self._copy = copy
+        self._destination = destination
+        self._clock = clock
+        self._hand_over = hand_over
+        self._queue: deque[Event] = deque()
+        self._entries: dict[Trace, _Entry] = {}
+        self._loose: dict[Trace | None, _LooseEntry] = {}
+        self._retry_disk_at = 0.0
+        #: Spans that came after everything that could still take them.
+        self.lost = 0
+
+    def put(self, event: Event) -> bool:
+        """Have `event` written; False: there are too many already. From any thread."""
+        if len(self._queue) >= MOST_QUEUED and not isinstance(event, threading.Event):
+            return False
+        self._queue.append(event)
+        return True
+
+    @property
+    def busy(self) -> bool:
+        """Whether a conversation has ended whose folder is not complete."""
+        return any(entry.ended for entry in list(self._entries.values()))
+
+    def step(self) -> float | None:
+        """Write everything that has come; seconds until there is something to do without anything coming."""
+        events, flushed = self._taken()
+        loose: dict[Trace | None, list[ReadableSpan]] = {}
+        touched: list[_Entry] = []
+        for event in events:
+            with guard():
+                entry = self._note(event, loose)
+                if entry is not None and entry not in touched:
+                    touched.append(entry)
+        for entry in touched:
+            with guard():
+                self._journal(entry)
+        for trace, spans in loose.items():
+            with guard():
+                self._write_loose(trace, spans)
+        delay = self._tend()
+        for waiting in flushed:
+            waiting.set()
+        return delay
+
+    def _taken(self) -> tuple[list[Started | Ended | Loose], list[threading.Event]]:
+        events: list[Started | Ended | Loose] = []
+        flushed = []
+        for _ in range(len(self._queue)):
+            event = self._queue.popleft()
+            if isinstance(event, threading.Event):
+                flushed.append(event)
+            else:
+                events.append(event)
+        return events, flushed
+
+    def _note(
+        self, event: Started | Ended | Loose, loose: dict[Trace | None, list[ReadableSpan]]
+    ) -> _Entry | None:
+        if isinstance(event, Loose):
+            loose.setdefault(event.trace, []).append(event.span)
+            return None
+        entry = self._entries.get(event.trace)
+        if isinstance(event, Started):
+            if entry is None:
+                entry = self._entries[event.trace] = self._begin(event.trace)
+            entry.dirty = True
+            return entry
+        if entry is None:
+            # It ended while its root did, in another thread.
+            loose.setdefault(event.trace, []).append(event.span)
+            return None
+        entry.spans.append(event.span)
+        return entry
+
+    def _begin(self, trace: Trace) -> _Entry:
+        meta = Meta(
+            destination=self._destination,
+            started_at=trace.started_at,
+            trace_id=f"{trace.trace_id:032x}",
+            root_span_id=f"{trace.root_span_id:016x}",
+            thread_id=trace.thread_id,
+        )
+        folder = self._spool.create(meta, self._opened(trace))
+        if trace.delivery is not None:
+            trace.delivery.made(folder)
+        return _Entry(trace, folder)
+
+    def _journal(self, entry: _Entry) -> None:
+        """Write the spans of one conversation that have ended since the last time."""
+        trace = entry.trace
+        spans, entry.spans = entry.spans, []
+        children = [span for span in spans if _id(span) != trace.root_span_id]
+        for envelope, encoded in self._copy.of(children, trace.thread_id) if children else ():
+            trace.drop(self._append(entry.folder, envelope, encoded))
+        entry.dirty = True
+        for root in spans:
+            if _id(root) == trace.root_span_id:
+                self._end(entry, root)
+
+    def _append(self, folder: Folder, envelope: Envelope, encoded: Iterable[EncodedSpan]) -> int:
+        """Append spans; how many there was no room for."""
+        written = [span.SerializeToString() for span in encoded]
+        size = sum(map(len, written))
+        if not self._spool.has_room(size):
+            return len(written)
+        try:
+            folder.append(envelope, written)
+        except MemoryFullError:
+            return len(written)
+        self._spool.wrote(size)
+        return 0
+
+    def _end(self, entry: _Entry, root: ReadableSpan) -> None:
+        trace = entry.trace
+
+        def revise(span: EncodedSpan) -> None:
+            copies.as_root(span)
+            copies.count_dropped(span, trace.dropped)
+            if not entry.folder.files.all_on_disk:
+                copies.set_attributes(span, {semconv.METADATA + "voicespan_spool": "memory"})
+
+        entry.folder.end(_request(self._copy.of([root], trace.thread_id, revise)))
+        entry.ended = True
+        if trace.delivery is not None:
+            trace.delivery.ended()
+
+    def _tend(self) -> float | None:
+        """Do what is due for the folders that this process works on; seconds until something is due again."""
+        now = self._clock.monotonic_ns() / 1e9
+        delays = [
+            self._tend_one(entry) if entry.ended else self._checkpoint(entry, now)
+            for entry in list(self._entries.values())
+        ]
+        delays += [self._tend_loose(trace, entry, now) for trace, entry in list(self._loose.items())]
+        if now >= self._retry_disk_at and self._move_to_disk():
+            self._retry_disk_at = now + _RETRY_DISK_EVERY
+            delays.append(_RETRY_DISK_EVERY)
+        due = [delay for delay in delays if delay is not None]
+        return min(due) if due else None
+
+    def _tend_one(self, entry: _Entry) -> float | None:
+        delivery = entry.trace.delivery
+        if delivery is None:
+            return None
+        remaining = delivery.due_in()
+        if remaining is None or remaining > 0:
+            return remaining
+        with guard():
+            entry.folder.settle(delivery.close())
+        del self._entries[entry.trace]
+        self._hand_over(entry.folder)
+        return None
+
+    def _checkpoint(self, entry: _Entry, now: float) -> float | None:
+        if not entry.dirty:
+            return None
+        if now < entry.checkpoint_at:
+            return entry.checkpoint_at - now
+        entry.dirty = False
+        with guard():
+            opened = self._opened(entry.trace)
+            if opened is not None:
+                entry.folder.checkpoint(opened)
+                entry.checkpoint_at = now + max(_CHECKPOINT_EVERY, len(opened) / _CHECKPOINT_RATE)
+        return None
+
+    def _opened(self, trace: Trace) -> bytes | None:
+        """The root and the other open spans, as they are now."""
+        root = trace.root
+        if root is None:
+            return None
+        spans: list[ReadableSpan] = [span for span in trace.open_spans() if span is not root]
+        facts = trace.conversation.root_facts() if trace.conversation is not None else {}
+        spans.append(
+            ReadableSpan(
+                root.name,
+                root.get_span_context(),
+                root.parent,
+                root.resource,
+                {**(root.attributes or {}), **facts},
+                root.events,
+                root.links,
+                root.kind,
+                None,
+                root.status,
+                root.start_time,
+                root.end_time,
+                root.instrumentation_scope,
+            )
+        )
+
+        def revise(span: EncodedSpan) -> None:
+            if int.from_bytes(span.span_id, "big") == trace.root_span_id:
+                copies.as_root(span)
+
+        return _request(self._copy.of(spans, trace.thread_id, revise))
+
+    def _write_loose(self, trace: Trace | None, spans: list[ReadableSpan]) -> None:
+        entry = self._loose.get(trace)
+        now = self._clock.monotonic_ns() / 1e9
+        if entry is None:
+            meta = Meta(
+                destination=self._destination,
+                started_at=self._clock.time_ns(),
+                trace_id=None if trace is None else f"{trace.trace_id:032x}",
+                after=trace.delivery.folder_name
+                if trace is not None and trace.delivery is not None
+                else None,
+            )
+            entry = self._loose[trace] = _LooseEntry(self._spool.create(meta), now + _LOOSE_SECONDS)
+        for envelope, encoded in self._copy.of(spans, None if trace is None else trace.thread_id):
+            self.lost += self._append(entry.folder, envelope, encoded)
+            entry.size += sum(span.ByteSize() for span in encoded)
+
+    def _tend_loose(self, trace: Trace | None, entry: _LooseEntry, now: float) -> float | None:
+        if now < entry.close_at and entry.size < _LOOSE_BYTES:
+            return entry.close_at - now
+        del self._loose[trace]
+        self._hand_over(entry.folder)
+        return None
+
+    def _move_to_disk(self) -> bool:
+        """Try again what the disk refused; whether something is still in memory that belongs on the disk."""
+        left = [
+            entry.folder.files.move_to_disk()
+            for entry in self._entries.values()
+            if entry.folder.files.folder and not entry.folder.files.all_on_disk
+        ]
+        return not all(left)
+
+    def hurry(self, seconds: float) -> None:
+        """The process is about to end: no recording is waited for longer than `seconds`."""
+        for entry in list(self._entries.values()):
+            if entry.trace.delivery is not None:
+                entry.trace.delivery.hurry(seconds)
+
+    def close_loose(self) -> None:
+        """Collect no longer: the process is about to end, or somebody waits."""
+        for entry in list(self._loose.values()):
+            entry.close_at = 0.0
+
+    def forget_all(self) -> None:
+        """In a forked child: what the parent was writing is the parent's."""
+        self._queue = deque()
+        self._entries = {}
+        self._loose = {}
+
+
+def _request(groups: list[tuple[Envelope, list[EncodedSpan]]]) -> bytes:
+    return copies.join((envelope, span) for envelope, spans in groups for span in spans)
+
+
+def _id(span: ReadableSpan) -> int:
+    context = span.get_span_context()
+    return 0 if context is None else context.span_id

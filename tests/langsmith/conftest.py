@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+
+from voicespan.conversation import Conversation
+from voicespan.langsmith.processor import LangSmithSpanProcessor
+
+_OURS = ("LANGSMITH_", "LANGCHAIN_", "VOICESPAN_", "HOSTED_LANGSERVE")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch, tmp_path):
+    """Nothing of the machine's own settings, and no spool outside of the test's folder."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LANGSMITH_CONFIG_FILE", str(tmp_path / "no-profiles.json"))
+    monkeypatch.setenv("VOICESPAN_SPOOL_DIR", str(tmp_path / "spool"))
+    monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "10")
+
+
+@pytest.fixture
+def spool_dir(tmp_path):
+    return tmp_path / "spool"
+
+
+class Agent:
+    """A process with a processor, as far as one test needs it."""
+
+    def __init__(self, server, **arguments):
+        arguments = {"endpoint": server.url, "api_key": server.api_key, **arguments}
+        self.server = server
+        self.processor = LangSmithSpanProcessor(**arguments)
+        self.provider = TracerProvider(shutdown_on_exit=False)
+        self.provider.add_span_processor(self.processor)
+        self.tracer = self.provider.get_tracer("voicespan")
+
+    def conversation(self, **arguments):
+        return Conversation(tracer_provider=self.provider, **arguments)
+
+    def child(self, conversation, name="turn_complete", tracer=None, **attributes):
+        """A span below the conversation's root that starts and ends now."""
+        with conversation.use():
+            span = (tracer or self.tracer).start_span(name, attributes=attributes)
+            span.end()
+        return span
+
+    def deliver(self, timeout=10.0):
+        return self.processor.force_flush(int(timeout * 1000))
+
+
+@pytest.fixture
+def agent(langsmith_server):
+    agents = []
+
+    def start(**arguments):
+        started = Agent(langsmith_server, **arguments)
+        agents.append(started)
+        return started
+
+    yield start
+    for started in agents:
+        langsmith_server.clear_failures()
+        langsmith_server.release()
+        started.processor.shutdown()

@@ -56,7 +56,7 @@ def post(
     server: LangSmithServer,
     *spans: ReadableSpan,
     path: str = "/otel/v1/traces",
-    timeout: float = 10,
+    timeout: float | tuple[float, float] = 10,
     **more: str,
 ) -> requests.Response:
     """Post these spans; `more` are headers with `_` for `-`."""

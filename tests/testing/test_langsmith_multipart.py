@@ -164,8 +164,8 @@ def test_creation_and_update_in_one_body(server):
         server,
         core("patch", fields(end_time=END.isoformat())),
         (f"patch.{ROOT}.outputs", "application/json", b'{"answer": 1}'),
-        core("post", fields(name="root", start_time=START.isoformat())),
         (f"post.{ROOT}.inputs", "application/json", b'{"question": 1}'),
+        core("post", fields(name="root", start_time=START.isoformat(), inputs=None)),
         (f"post.{ROOT}.extra", "application/json", b'{"metadata": {"k": "v"}}'),
         (f"attachment.{ROOT}.conversation", "audio/wav; length=9", WAV),
         (f"attachment.{ROOT}.conversation.wav", "audio/wav", WAV),
@@ -211,6 +211,7 @@ def test_spans_and_runs_are_one_tree(server):
         ([(f"post.{ROOT}", "application/json", json.dumps(fields("other")).encode())], 422),
         ([(f"attachment.{ROOT}.conversation", "audio/wav", WAV)], 422),
         ([core("post", fields(start_time="yesterday"))], 422),
+        ([core("post", fields(name=7))], 422),
         ([core("post", fields(dotted_order=f"{ORDER}.{ORDER}"))], 400),
         (
             [core("post", fields(dotted_order="20260102T030405123456Z01950000-0000-7000-8000-000000000009"))],

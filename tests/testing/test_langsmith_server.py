@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -14,7 +15,6 @@ import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
@@ -394,10 +394,10 @@ def test_unreadable_attachments_are_dropped(server, spans, written, tmp_path):
 def test_attachments_are_saved_to_a_folder(spans, tmp_path):
     files = attachments(("conversation", b"OggS" * 9, "audio/ogg"), ("/etc/passwd", b"x", "text/plain"))
     root = spans.make("conversation", {"langsmith.attachments": files})
-    broken = attachments(("half", b"OggS" * 9, "audio/ogg"))[:-20]
+    broken = attachments(("half", bytes(99), "audio/ogg")).replace('A"', '!"')
     with LangSmithServer(save_attachments=tmp_path / "saved") as server:
         post(server, root)
-        post(server, spans.make("broken", {"langsmith.attachments": broken + '!!"}]'}))
+        post(server, spans.make("broken", {"langsmith.attachments": broken}))
         recording = server.run(run_id(root)).attachments["conversation"]
     assert recording.path == tmp_path / "saved" / f"{run_id(root)}-conversation.ogg"
     assert recording.content is None
@@ -429,7 +429,7 @@ sys.exit(requests.post(url, data=content, headers=sent).status_code != 200)
             subprocess.run(
                 [sys.executable, "-c", client, str(size), server.traces_url, server.api_key],
                 check=True,
-                env={"PYTHONPATH": str(Path(__file__).parent)},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             )
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -540,7 +540,8 @@ def test_a_client_gives_up_on_a_request_that_was_stored(server, spans):
     server.fail(hang="answer", stored=True)
     span = spans.make()
     with pytest.raises(requests.exceptions.ReadTimeout):
-        post(server, span, timeout=0.05)
+        post(server, span, timeout=(10, 0.05))
+    server.wait_for(lambda server: server.hanging == 1)
     assert len(server.runs) == 1
     assert post(server, span).status_code == 409
 
@@ -677,23 +678,21 @@ def test_a_client_that_goes_away_in_its_body(server, sent):
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"),
+    "sent",
     [
-        (b"no HTTP at all\r\n\r\n", b" 400 "),
-        (b"POST /otel/v1/traces HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b" 400 "),
-        (
-            b"POST /otel/v1/traces HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n",
-            b" 400 ",
-        ),
+        b"no HTTP at all\r\n\r\n",
+        b"POST /otel/v1/traces HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /otel/v1/traces HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n",
     ],
 )
-def test_malformed_http(server, sent, status):
+def test_malformed_http(server, sent):
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as client:
         client.sendall(sent)
         answer = b""
         while piece := client.recv(4096):
             answer += piece
-    assert status in answer.partition(b"\r\n")[0]
+    assert b"400" in answer
+    assert server.runs == []
 
 
 # ---- waiting, and many at once

@@ -118,7 +118,9 @@ class Listener:
                     self._start(connection)
 
     def _start(self, connection: socket.socket) -> None:
-        connection.setblocking(True)  # not everywhere: some systems hand down the listener's mode
+        connection.setblocking(True)  # some systems hand the listener's mode down
+        with contextlib.suppress(OSError):  # as the client may have gone again
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         thread = threading.Thread(
             target=self._serve, args=(connection,), name="LangSmithServer connection", daemon=True
         )
@@ -129,7 +131,7 @@ class Listener:
     def _serve(self, connection: socket.socket) -> None:
         try:
             # A client that goes away, or one that is sent away by close(), ends here.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(ConnectionError):
                 _Connection(connection, ("127.0.0.1", 0), cast("BaseServer", self))
         finally:
             with self._lock:
@@ -158,7 +160,6 @@ class Listener:
 class _Connection(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "voicespan.testing"
-    disable_nagle_algorithm = True
 
     @property
     def _listener(self) -> Listener:
@@ -235,18 +236,20 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         return None
 
     def _read_half(self, length: int | None) -> None:
-        half = pieces(self.rfile, length if length is None else length // 2)
-        for piece in half:
-            self._body_bytes += len(piece)
-            if length is None:
-                return
+        """Read half of the body, or of chunks the first."""
+        with contextlib.suppress(BodyError):
+            for piece in pieces(self.rfile, length if length is None else length // 2):
+                self._body_bytes += len(piece)
+                if length is None:
+                    return
 
     def _break_off(self, failure: Failure | None) -> None:
         self.close_connection = True
         if failure is not None and failure.hang:
             self._listener.service.hang()
         if failure is not None and failure.reset:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            with contextlib.suppress(OSError):  # as above
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)

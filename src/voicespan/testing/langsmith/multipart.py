@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PART_NAME = re.compile(r"(post|patch)\.([^.]+)(?:\.(inputs|outputs|events|extra|error|serialized))?")
 _ATTACHMENT_NAME = re.compile(r"attachment\.([^.]+)\.(.+)")
+_TEXTS = ("name", "run_type", "parent_run_id", "session_name", "session_id", "reference_example_id", "error")
 _ID_LENGTH = 36
 _MOST_HEADER_BYTES = 1 << 14
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -63,7 +64,7 @@ class Operation:
 
 
 def operations(view: View, content_type: str) -> list[Operation]:
-    """What the body asks for: creations first, then updates.
+    """What the body asks for.
 
     Raises:
         MalformedError: It is no multipart body of that content type, or a run lacks what it must have.
@@ -86,7 +87,7 @@ def operations(view: View, content_type: str) -> list[Operation]:
         operation.files = of_run
     for operation in found.values():
         _check(operation)
-    return sorted(found.values(), key=lambda operation: operation.kind, reverse=True)
+    return list(found.values())
 
 
 def _required(operation: Operation | None, run_id: str) -> Operation:
@@ -146,6 +147,9 @@ def _check(operation: Operation) -> None:
         raise MalformedError("dotted_order must lead from trace_id to id", 400)
     for name in ("start_time", "end_time"):
         _ns(fields.get(name))
+    wrong = [name for name in _TEXTS if not isinstance(fields.get(name) or "", str)]
+    if wrong:
+        raise MalformedError(f"run {run_id} has a {wrong[0]} that is no text")
 
 
 def to_run(operation: Operation) -> Run:
@@ -173,7 +177,8 @@ def update(run: Run, fields: dict[str, Any]) -> None:
     run.name = fields.get("name") or run.name
     run.inputs = _object(fields, "inputs") or run.inputs
     run.outputs = _object(fields, "outputs") or run.outputs
-    run.tags = fields.get("tags") or run.tags
+    tags = fields.get("tags")
+    run.tags = [str(tag) for tag in tags] if isinstance(tags, list) else run.tags
     run.error = fields.get("error") or run.error
     extra = _object(fields, "extra")
     run.metadata.update(_object(extra, "metadata"))

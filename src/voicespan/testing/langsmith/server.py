@@ -365,7 +365,8 @@ def _bound(port: int) -> socket.socket:
     """A socket bound to the port.
 
     A second socket holds the port while the server is down, so that no other program is given it: both say
-    that they share it, and only one that listens is connected to.
+    that they share it (the first option is enough for Linux, BSD and macOS need the second), and only one
+    that listens is connected to.
     """
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if os.name == "posix":

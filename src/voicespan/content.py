@@ -23,10 +23,10 @@ WITHHELD = "[withheld]"
 _SECRET = "[secret]"  # noqa: S105  what stands in a secret's place
 
 #: Keys whose values are secrets wherever they stand in a session or a tool (MCP servers take headers
-#: and tokens, a session carries ephemeral keys).
+#: and tokens, a session carries ephemeral keys, and who has its resumption handle can take it up).
 _SECRET_KEY = re.compile(
     r"^(authorization|headers|api[-_]?key|x-api-key|.*secret.*|.*password.*|(access|bearer|auth|refresh|id|ephemeral)?"
-    r"[-_]?token|credentials?|.*[-_](api[-_]?key|access[-_]token))$",
+    r"[-_]?token|credentials?|.*[-_](api[-_]?key|access[-_]token)|new_?handle)$",
     re.IGNORECASE,
 )
 #: And values that are secrets wherever they stand.

@@ -14,6 +14,12 @@ from typing import Any, Literal, TypeAlias
 Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
 
 
+class LocalId(str):
+    """An id that voicespan made up where the wire has none: it keeps things apart and is never shown as a fact."""
+
+    __slots__ = ()
+
+
 class Level(IntEnum):
     """From which `VOICESPAN_EVENTS` on an event that has no name of its own gets a span."""
 
@@ -118,6 +124,10 @@ class FunctionAnswered(Moment):
     output: str
     name: str | None = None
     item_id: str | None = None
+    #: The response that is in progress and goes on with this answer; None: the next one will have it.
+    response_id: str | None = None
+    #: More answers to the same call are to come, so it stays open.
+    more: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -159,7 +169,16 @@ class GenerationEnded(Moment):
     had_speech: bool
     model: str | None = None
     error: WireError | None = None
+    #: What the model thought aloud before; not part of what it said.
+    thoughts: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReported(Moment):
+    """Tokens that the server counted outside of any response."""
+
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)

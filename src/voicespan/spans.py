@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from voicespan import moments, semconv, settings
 from voicespan.content import encode, metadata
-from voicespan.moments import Level, WireError
+from voicespan.moments import Level, LocalId, WireError
 from voicespan.transcript import Entry, Transcript
 
 if TYPE_CHECKING:
@@ -235,9 +235,10 @@ class Spans:
         attributes: dict[str, AttributeValue] = {
             semconv.OPERATION: "execute_tool",
             semconv.TOOL_NAME: moment.name,
-            semconv.TOOL_CALL_ID: moment.call_id,
             semconv.TOOL_TYPE: "function",
         }
+        if not isinstance(moment.call_id, LocalId):
+            attributes[semconv.TOOL_CALL_ID] = moment.call_id
         span = self._start(
             f"{moments.FUNCTION_CALL}: {moment.name}",
             moment.event_type,
@@ -259,11 +260,17 @@ class Spans:
         output = self._content.text(moment.output, role="tool", place="result") or ""
         call = self._calls.get(moment.call_id) or self._past_calls.get(moment.call_id)
         name = moment.name or (call.name if call is not None else None)
-        self._end_call(moment.call_id, moment.at, None, output)
+        if not moment.more:
+            self._end_call(moment.call_id, moment.at, None, output)
         entry = self.transcript.place(moment.item_id or f"answer {moment.call_id}", "tool")
         entry.tool_call_id, entry.name = moment.call_id, name
         self.transcript.write(entry, output)
-        self._give(entry)
+        generation = self._generations.get(moment.response_id or "")
+        if generation is not None and not entry.given:
+            entry.given = True
+            generation.inputs.append(entry)
+        else:
+            self._give(entry)
         self._point_or_stretch(
             moments.FUNCTION_RESPONSE if name is None else f"{moments.FUNCTION_RESPONSE}: {name}",
             moment,
@@ -303,6 +310,9 @@ class Spans:
         calls = (self._calls.get(call_id) or self._past_calls.get(call_id) for call_id in moment.call_ids)
         self._waiting.append(_Turn(generation, moment, [call.message for call in calls if call is not None]))
         self._settle()
+
+    def _usage_reported(self, moment: moments.UsageReported) -> None:
+        self.counts.add(moment.usage)
 
     def _interrupted(self, moment: moments.Interrupted) -> None:
         key = moment.response_id or f"item {moment.item_id}"
@@ -409,6 +419,8 @@ class Spans:
             "role": "assistant",
             "content": self._content.text(ended.text, role="assistant", place="transcript") or "",
         }
+        if ended.thoughts is not None:
+            output["reasoning"] = self._content.text(ended.thoughts, role="assistant", place="transcript")
         if turn.calls:
             output["tool_calls"] = turn.calls
         facts = {
@@ -520,7 +532,8 @@ class Spans:
         if attributes:
             whole.update(attributes)
         if facts:
-            whole.update((semconv.METADATA + key, value) for key, value in metadata(facts, self._value_limit).items())
+            told = {key: fact for key, fact in facts.items() if not isinstance(fact, LocalId)}
+            whole.update((semconv.METADATA + key, value) for key, value in metadata(told, self._value_limit).items())
         self._add_content(whole, prompt, completion, self._frame if raw and self._config.raw_events else None)
         return self._tracer.start_span(
             name,
@@ -560,6 +573,7 @@ class Spans:
         moments.GenerationStarted: _generation_started,
         moments.FirstAudio: _first_audio,
         moments.GenerationEnded: _generation_ended,
+        moments.UsageReported: _usage_reported,
         moments.Interrupted: _interrupted,
         moments.ErrorReported: _error_reported,
         moments.WireEvent: _wire_event,
@@ -625,7 +639,7 @@ def _turn_attributes(ended: moments.GenerationEnded) -> dict[str, AttributeValue
         semconv.FINISH_REASONS: (ended.reason or ended.status,),
         semconv.OUTPUT_TYPE: "speech" if ended.had_speech else "text",
     }
-    if ended.response_id:
+    if ended.response_id and not isinstance(ended.response_id, LocalId):
         attributes[semconv.RESPONSE_ID] = ended.response_id
     if ended.model:
         attributes[semconv.RESPONSE_MODEL] = ended.model

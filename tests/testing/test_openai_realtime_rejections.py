@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from openai_realtime_client import MODEL, conversing, next_frame, read, silence, speech, user_says
 
 from voicespan.testing.openai_realtime import Answer, Dialogue
@@ -132,52 +131,143 @@ def test_items_go_where_the_client_wants_them():
         assert next_frame(connection)["error"]["param"] == "item.id"
 
 
-KEYS = (
-    "type", "format", "input", "output", "turn_detection", "transcription", "model", "voice", "id", "content",
-    "role", "rate", "threshold", "silence_duration_ms", "call_id", "arguments", "text", "conversation",
-)  # fmt: skip
-WORDS = ("realtime", "message", "server_vad", "semantic_vad", "audio/pcm", "input_text", "AAAA", "auto", "")
-values = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.sampled_from(WORDS),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
-    max_leaves=12,
-)
-sessions = st.fixed_dictionaries(
-    {"type": st.just("realtime")},
-    optional=dict.fromkeys(
-        ("audio", "instructions", "output_modalities", "tools", "voice", "input_audio_format"), values
-    ),
-)
-fields = (
-    "event_id",
-    "audio",
-    "item",
-    "item_id",
-    "previous_item_id",
-    "response",
-    "response_id",
-    "audio_end_ms",
-)
-client_frames = st.fixed_dictionaries(
-    {"type": st.sampled_from(sorted(RealtimeConversation.CLIENT_EVENTS))},
-    optional={**dict.fromkeys(fields, values), "content_index": st.just(0), "session": sessions},
-)
+VALID_FRAMES = {
+    "ga": [
+        {
+            "type": "session.update",
+            "session": {
+                "type": "realtime",
+                "instructions": "Be brief.",
+                "output_modalities": ["audio"],
+                "tools": [{"type": "function", "name": "look", "parameters": {}}],
+                "max_output_tokens": 100,
+                "audio": {
+                    "input": {
+                        "format": {"type": "audio/pcm", "rate": 24000},
+                        "transcription": {"model": "whisper-1", "language": "de"},
+                        "turn_detection": {
+                            "type": "server_vad",
+                            "threshold": 0.4,
+                            "prefix_padding_ms": 100,
+                            "silence_duration_ms": 100,
+                            "create_response": True,
+                            "interrupt_response": True,
+                        },
+                    },
+                    "output": {"format": {"type": "audio/pcmu"}, "voice": "echo", "speed": 1.1},
+                },
+            },
+        },
+        {"type": "input_audio_buffer.append", "audio": "AAAA"},
+        {
+            "type": "conversation.item.create",
+            "previous_item_id": "root",
+            "item": {"id": "a", **user_says("x")},
+        },
+        {
+            "type": "conversation.item.create",
+            "item": {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
+        },
+        {
+            "type": "conversation.item.create",
+            "item": {"type": "function_call_output", "call_id": "c", "output": "x"},
+        },
+        {
+            "type": "response.create",
+            "event_id": "mine",
+            "response": {
+                "conversation": "none",
+                "metadata": {"topic": "mood"},
+                "output_modalities": ["text"],
+                "max_output_tokens": 7,
+            },
+        },
+        {"type": "response.create"},
+        {
+            "type": "conversation.item.truncate",
+            "item_id": "item_0004",
+            "content_index": 0,
+            "audio_end_ms": 10,
+        },
+        {"type": "conversation.item.retrieve", "item_id": "a"},
+        {"type": "conversation.item.delete", "item_id": "a"},
+        {"type": "response.cancel", "response_id": "resp_0001"},
+    ],
+    "beta": [
+        {
+            "type": "session.update",
+            "session": {
+                "modalities": ["audio", "text"],
+                "voice": "echo",
+                "input_audio_format": "pcm16",
+                "output_audio_format": "g711_ulaw",
+                "input_audio_transcription": {"model": "whisper-1"},
+                "turn_detection": {"type": "server_vad", "threshold": 0.5},
+                "max_response_output_tokens": 10,
+                "temperature": 0.8,
+                "instructions": "Be brief.",
+            },
+        },
+        {"type": "conversation.item.create", "item": {"id": "a", **user_says("x")}},
+        {"type": "response.create", "response": {"modalities": ["text"], "metadata": {"topic": "mood"}}},
+    ],
+}
+ODD_VALUES = [None, True, -7, 1.5, "x", [], {}, [1], [[]], {"type": []}, {"id": {}}]
 
 
-@settings(max_examples=100, deadline=None)
-@given(dialect=st.sampled_from(sorted(DIALECTS)), frames=st.lists(client_frames, max_size=6))
-def test_no_client_frame_breaks_the_server(dialect, frames):
+SPEECH = speech(100) + silence(300)
+
+
+def odd_ones(value):
+    """The value with each of its parts, one at a time, replaced by something odd, or gone."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield {key: other for key, other in value.items() if key != name}
+            for odd in [*ODD_VALUES, *odd_ones(part)]:
+                yield {**value, name: odd}
+    if isinstance(value, list):
+        for place, part in enumerate(value):
+            for odd in [*ODD_VALUES, *odd_ones(part)]:
+                yield [*value[:place], odd, *value[place + 1 :]]
+
+
+def events_of(dialect: str, frames: list) -> list[dict]:
+    """What a conversation sends when it gets these frames, and then speech."""
+    ids = Counter()
+
+    def next_id(prefix: str) -> str:
+        ids[prefix] += 1
+        return f"{prefix}_{ids[prefix]:04d}"
+
     sent = []
     conversation = RealtimeConversation(
         Dialogue(),
         send=sent.append,
-        next_id=lambda prefix: prefix,
+        next_id=next_id,
         hold=lambda _resume: lambda: None,
         dialect=DIALECTS[dialect],
         model=MODEL,
     )
-    conversation.open()
     for frame in frames:
         conversation.receive(json.dumps(frame))
-    conversation.hear(silence(50))
-    assert json.loads(sent[0])["type"] == "session.created"
+    conversation.hear(SPEECH)
+    return [json.loads(frame) for frame in sent]
+
+
+@pytest.mark.parametrize("dialect", VALID_FRAMES)
+def test_the_frames_that_are_made_odd_are_valid_as_they_are(dialect):
+    rejected = [
+        event["error"] for event in events_of(dialect, VALID_FRAMES[dialect]) if event["type"] == "error"
+    ]
+    assert [error["code"] for error in rejected] == ["response_cancel_not_active"] * (dialect == "ga")
+
+
+@pytest.mark.parametrize("dialect", VALID_FRAMES)
+def test_no_odd_frame_breaks_the_server(dialect):
+    frames = VALID_FRAMES[dialect]
+    tried = 0
+    for place, frame in enumerate(frames):
+        for odd in odd_ones(frame):
+            assert events_of(dialect, [*frames[:place], odd, *frames[place + 1 :]])
+            tried += 1
+    assert tried > 100

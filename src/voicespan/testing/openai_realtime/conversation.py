@@ -232,8 +232,9 @@ class RealtimeConversation:
         if kind == "message":
             required(given, "role", str, within="item")
             content = required(given, "content", list, within="item")
-            if not all(isinstance(part, dict) for part in content):
-                raise Rejected("invalid_type", "'item.content' has to be a list of objects", "item.content")
+            if not all(isinstance(part, dict) and isinstance(part.get("type"), str) for part in content):
+                message = "'item.content' has to be a list of objects that have a type"
+                raise Rejected("invalid_type", message, "item.content")
             fields["status"] = "completed"
         elif kind == "function_call_output":
             call_id = required(given, "call_id", str, within="item")

@@ -190,8 +190,10 @@ def modalities(fields: Mapping[str, Any], *, within: str) -> list[str] | None:
     Raises:
         Rejected: They are not supported.
     """
-    given = fields.get("output_modalities")
-    if given is not None and given not in (["audio"], ["text"]):
+    if "output_modalities" not in fields:
+        return None
+    given: list[str] = fields["output_modalities"]
+    if given not in (["audio"], ["text"]):
         param = f"{within}.output_modalities"
         raise Rejected("invalid_value", f"'{param}' has to be ['audio'] or ['text']", param)
     return given
@@ -216,7 +218,7 @@ def _check_audio(audio: Any, before: Mapping[str, Any]) -> None:
         raise Rejected("invalid_type", f"'session.audio' has {' and '.join(before)}", "session.audio")
     for name, side in audio.items():
         encoding = side.get("format") if isinstance(side, Mapping) else None
-        if not isinstance(encoding, Mapping) or encoding.get("type") not in FORMATS:
+        if not isinstance(encoding, Mapping) or str(encoding.get("type")) not in FORMATS:
             param = f"session.audio.{name}.format"
             raise Rejected("invalid_value", f"the types of '{param}' are {', '.join(FORMATS)}", param)
 

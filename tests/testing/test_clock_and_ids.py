@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -95,6 +96,14 @@ def test_the_server_fixture_runs_on_the_fake_clock(langsmith_server, fake_clock)
     assert isinstance(langsmith_server, LangSmithServer)
     fake_clock.advance(5)
     assert langsmith_server.requests == []
+
+
+def test_the_realtime_fixture_starts_servers(openai_realtime_server):
+    first, second = openai_realtime_server(), openai_realtime_server()
+    ports = [int(server.url.rpartition(":")[2].partition("/")[0]) for server in (first, second)]
+    assert ports[0] != ports[1]
+    for port in ports:
+        socket.create_connection(("127.0.0.1", port)).close()
 
 
 def test_names_are_loaded_when_asked_for():

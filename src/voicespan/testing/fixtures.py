@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from voicespan.testing.clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from voicespan.testing import LangSmithServer
-
-
-class StartServer(Protocol):
-    """Starts a server that is stopped when the test is over."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Start it with these arguments of its class."""
-        ...
+    from voicespan.testing import LangSmithServer, OpenAIRealtimeServer
 
 
 @pytest.fixture
@@ -42,14 +34,14 @@ def langsmith_server(fake_clock: FakeClock) -> Iterator[LangSmithServer]:
 
 
 @pytest.fixture
-def openai_realtime_server() -> Iterator[StartServer]:
+def openai_realtime_server() -> Iterator[Callable[..., OpenAIRealtimeServer]]:
     """A function that starts an `OpenAIRealtimeServer` with the arguments that it is given."""
+    from voicespan.testing.openai_realtime import OpenAIRealtimeServer  # noqa: PLC0415  loaded when asked for
+
     with ExitStack() as servers:
 
-        def start(*args: Any, **kwargs: Any) -> Any:
-            from voicespan import testing  # noqa: PLC0415  loaded when asked for
-
-            return servers.enter_context(testing.OpenAIRealtimeServer(*args, **kwargs))
+        def start(*args: Any, **kwargs: Any) -> OpenAIRealtimeServer:
+            return servers.enter_context(OpenAIRealtimeServer(*args, **kwargs))
 
         yield start
 

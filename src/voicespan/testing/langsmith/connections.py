@@ -151,10 +151,11 @@ class Listener:
             for connection in connections:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-        self.service.release()
         deadline = time.monotonic() + _JOIN_SECONDS
         for thread in connections.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+            while thread.is_alive() and time.monotonic() < deadline:
+                self.service.release()  # each time, as it may only now have come to hang
+                thread.join(1 / _TICKS_PER_SECOND)
 
 
 class _Connection(http.server.BaseHTTPRequestHandler):

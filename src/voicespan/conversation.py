@@ -17,7 +17,7 @@ import secrets
 import threading
 import uuid
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -25,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from voicespan import guard, semconv, tracers
 from voicespan.clock import SYSTEM
-from voicespan.connection import Connection
+from voicespan.connection import CURRENT, Connection
 from voicespan.content import Content, cut_text, encode
 from voicespan.content import metadata as as_metadata
 from voicespan.guard import guarded
@@ -72,9 +72,6 @@ _open: set[Conversation] = set()
 
 class Conversation:
     """One spoken conversation and its trace. Made by `conversation()` or by the first connection."""
-
-    #: Where a context keeps its current conversation.
-    KEY: ClassVar[str] = otel_context.create_key("voicespan-conversation")
 
     def __init__(
         self,
@@ -138,7 +135,7 @@ class Conversation:
             context = trace.set_span_in_context(trace.INVALID_SPAN, context)
         if continues is not None:
             links += _link_to(continues)
-        context = otel_context.set_value(self.KEY, self, context)
+        context = otel_context.set_value(CURRENT, self, context)
         common: dict[str, AttributeValue] = {semconv.THREAD_ID: self.thread_id}
         first: dict[str, AttributeValue] = {
             **common,
@@ -382,7 +379,7 @@ class Conversation:
         return (self._wall_offset + at) // 1000 * 1000
 
     def _current_context(self) -> Context:
-        return otel_context.set_value(self.KEY, self)
+        return otel_context.set_value(CURRENT, self)
 
     def _give_back(self) -> None:
         """Where this context still stands in the conversation, make current what was so before it."""
@@ -393,7 +390,7 @@ class Conversation:
             return
         if earlier is not None and earlier.ended:
             before, earlier = trace.NonRecordingSpan(before.get_span_context()), None
-        otel_context.attach(trace.set_span_in_context(before, otel_context.set_value(self.KEY, earlier, context)))
+        otel_context.attach(trace.set_span_in_context(before, otel_context.set_value(CURRENT, earlier, context)))
 
     def _session(self, moment: SessionDescribed) -> None:
         known = self._session_ids
@@ -571,7 +568,7 @@ def _forget_open() -> None:
 
 
 def _of(context: Context) -> Conversation | None:
-    found = context.get(Conversation.KEY)
+    found = context.get(CURRENT)
     return found if isinstance(found, Conversation) else None
 
 

@@ -1,0 +1,84 @@
+"""What a frame may cost, counted in instructions: the same number on a busy machine and on an idle one.
+
+The limits are what was counted when this was written, with a fifth to spare. Each 100 instructions are
+about 1 µs. Times are measured by `benchmarks/receive_path.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import tracemalloc
+
+import pytest
+
+from voicespan.conversation import Conversation
+from voicespan.openai_realtime.protocol import Protocol
+
+IDS = {"event_id": "event_1", "response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
+
+
+def encoded(kind, **fields):
+    return json.dumps({"type": kind, **IDS, **fields}, separators=(",", ":")).encode()
+
+
+AUDIO = encoded("response.output_audio.delta", delta=base64.b64encode(bytes(9600)).decode())
+WORDS = encoded("response.output_audio_transcript.delta", delta="and so on")
+QUIET = encoded("response.content_part.added", part={"type": "audio"})
+MICROPHONE = json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(960)).decode()})
+
+
+@pytest.fixture
+def connection(tracer_provider):
+    conversation = Conversation(tracer_provider=tracer_provider)
+    connection = conversation.connect(Protocol(), {})
+    for frame in (AUDIO, WORDS, AUDIO):
+        connection.received(frame)
+    yield connection
+    conversation.end()
+
+
+def instructions(call, frame):
+    """How many bytecode instructions the interpreter runs for one call."""
+    count = 0
+
+    def trace(running, event, _):
+        nonlocal count
+        running.f_trace_opcodes = True
+        if event == "opcode":
+            count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call(frame)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize(("frame", "most"), [(AUDIO, 125), (WORDS, 185), (QUIET, 165)], ids=["audio", "words", "quiet"])
+def test_a_received_frame_that_tells_nothing_new(connection, frame, most):
+    counted = instructions(connection.received, frame)
+    assert 20 < counted <= most
+
+
+def test_a_chunk_of_the_microphone(connection):
+    counted = instructions(connection.sent, MICROPHONE)
+    assert 20 < counted <= 60
+
+
+def test_nothing_is_kept_of_a_frame(connection):
+    for _ in range(10):
+        connection.received(AUDIO)
+        connection.sent(MICROPHONE)
+    tracemalloc.start()
+    for _ in range(500):
+        connection.received(AUDIO)
+        connection.received(WORDS)
+        connection.sent(MICROPHONE)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2_000

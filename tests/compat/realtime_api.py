@@ -13,7 +13,13 @@ import openai
 VERSION = tuple(int(part) for part in openai.__version__.split(".")[:2])
 
 #: The first version that has it, so that what a test does not find is missing and not overlooked.
-SINCE = {"call_id": (2, 1), "send_raw": (2, 31), "dispatch_events": (2, 32), "reconnect": (2, 32), "queue": (2, 32)}
+SINCE = {
+    "call_id": (2, 1),
+    "send_raw": (2, 31),
+    "dispatch_events": (2, 32),
+    "reconnect": (2, 32),
+    "queue": (2, 32),
+}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Runs tests with other versions of the libraries than those of `make test`, each in an environment of its own.
 
-    python tests/compat/run.py            all of them
-    python tests/compat/run.py openai-2   those whose name begins so
-    python tests/compat/run.py --list
+python tests/compat/run.py            all of them
+python tests/compat/run.py openai-2   those whose name begins so
+python tests/compat/run.py --list
 """
 
 from __future__ import annotations
@@ -28,15 +28,37 @@ class Run:
 
 #: The oldest and the newest, and each version in which the way of a frame through the package changed.
 RUNS = (
-    Run("openai-1.107", ("openai==1.107.0", "websockets==14.*", "wrapt==1.16.*"), why="the oldest with the GA API"),
+    Run(
+        "openai-1.107",
+        ("openai==1.107.0", "websockets==14.*", "wrapt==1.16.*"),
+        why="the oldest with the GA API",
+    ),
     Run("openai-2.30", ("openai==2.30.0", "websockets==15.*"), why="call_id, no send_raw"),
-    Run("openai-2.31", ("openai==2.31.0", "websockets==15.*", "wrapt==1.*"), why="send_raw, which send does not call"),
-    Run("openai-2.32", ("openai==2.32.0", "websockets==14.*"), why="reconnects, the manager's queue, dispatch_events"),
+    Run(
+        "openai-2.31",
+        ("openai==2.31.0", "websockets==15.*", "wrapt==1.*"),
+        why="send_raw, which send does not call",
+    ),
+    Run(
+        "openai-2.32",
+        ("openai==2.32.0", "websockets==14.*"),
+        why="reconnects, the manager's queue, dispatch_events",
+    ),
     Run("openai-3.0", ("openai==3.0.0", "websockets==15.*"), why="httpx2"),
-    Run("openai-3.36", ("openai==3.36.1", "websockets==13.*"), why="a shared base with _send, which send does not call"),
+    Run(
+        "openai-3.36",
+        ("openai==3.36.1", "websockets==13.*"),
+        why="a shared base with _send, which send does not call",
+    ),
     Run("openai-3.43", ("openai==3.43.0", "websockets==15.*"), why="send reaches _send past send_raw"),
-    Run("openai-3.44", ("openai==3.44.0", "websockets==14.*"), why="a queue that is flushed by the next send"),
-    Run("openai-newest", ("openai", "websockets==13.*", "wrapt==2.*"), why="the newest, with the oldest websockets"),
+    Run(
+        "openai-3.44", ("openai==3.44.0", "websockets==14.*"), why="a queue that is flushed by the next send"
+    ),
+    Run(
+        "openai-newest",
+        ("openai", "websockets==13.*", "wrapt==2.*"),
+        why="the newest, with the oldest websockets",
+    ),
 )
 
 
@@ -60,7 +82,9 @@ def _passes(run: Run) -> bool:
     environ = {**os.environ, "VOICESPAN_COMPAT": " ".join(run.packages)}
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *run.tests]
     result = subprocess.run(command, cwd=ROOT, env=environ, check=False)
-    print(f"-- {run.name}: {'passed' if result.returncode == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s")
+    print(
+        f"-- {run.name}: {'passed' if result.returncode == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s"
+    )
     return result.returncode == 0
 
 

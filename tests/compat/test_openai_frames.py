@@ -83,7 +83,9 @@ async def test_frames_that_are_dispatched(api, registered_on, trace, openai_real
 
 
 async def test_the_frame_is_the_one_that_the_socket_gave(api, trace, openai_realtime_server):
-    server = openai_realtime_server([Send('{"type": "of the future",  "event_id":"event_0", "text":"\u00e9\U0001f600"}')])
+    server = openai_realtime_server(
+        [Send('{"type": "of the future",  "event_id":"event_0", "text":"\u00e9\U0001f600"}')]
+    )
     async with opened(api.connect(api.client(server), model="gpt-realtime")) as connection:
         frame = await settled(connection.recv_bytes())
     assert frame == '{"type": "of the future",  "event_id":"event_0", "text":"\u00e9\U0001f600"}'.encode()
@@ -134,9 +136,15 @@ RESOURCES = {
     "session.update": update,
     "response.create": lambda connection, api, **event_id: connection.response.create(**event_id),
     "response.cancel": lambda connection, api, **event_id: connection.response.cancel(**event_id),
-    "input_audio_buffer.commit": lambda connection, api, **event_id: connection.input_audio_buffer.commit(**event_id),
-    "input_audio_buffer.clear": lambda connection, api, **event_id: connection.input_audio_buffer.clear(**event_id),
-    "output_audio_buffer.clear": lambda connection, api, **event_id: connection.output_audio_buffer.clear(**event_id),
+    "input_audio_buffer.commit": lambda connection, api, **event_id: connection.input_audio_buffer.commit(
+        **event_id
+    ),
+    "input_audio_buffer.clear": lambda connection, api, **event_id: connection.input_audio_buffer.clear(
+        **event_id
+    ),
+    "output_audio_buffer.clear": lambda connection, api, **event_id: connection.output_audio_buffer.clear(
+        **event_id
+    ),
     "conversation.item.create": lambda connection, api, **event_id: connection.conversation.item.create(
         item=MESSAGE, **event_id
     ),
@@ -163,7 +171,7 @@ SENDS = {
 
 @pytest.mark.parametrize("name", RESOURCES)
 async def test_frames_that_a_resource_sends(api, name, trace, openai_realtime_server):
-    server = openai_realtime_server([Send(CREATED)])
+    server = openai_realtime_server([])
     async with opened(api.connect(api.client(server), model="gpt-realtime")) as connection:
         await settled(RESOURCES[name](connection, api, event_id="sent"))
     assert [frame["type"] for frame in arrived(server)] == [name]
@@ -176,7 +184,7 @@ async def test_frames_that_the_connection_sends(api, way, trace, openai_realtime
     if "send_raw" in way and not api.has("send_raw"):
         assert not hasattr(api.connection_class, "send_raw")
         return
-    server = openai_realtime_server([Send(CREATED)])
+    server = openai_realtime_server([])
     async with opened(api.connect(api.client(server), model="gpt-realtime")) as connection:
         await settled(SENDS[way](connection, api))
     assert arrived(server) == [COMMIT]
@@ -185,7 +193,7 @@ async def test_frames_that_the_connection_sends(api, way, trace, openai_realtime
 
 
 async def test_audio_is_counted_and_leaves_no_span(api, trace, openai_realtime_server):
-    server = openai_realtime_server([Send(CREATED)])
+    server = openai_realtime_server([])
     async with opened(api.connect(api.client(server), model="gpt-realtime")) as connection:
         for _ in range(3):
             await settled(connection.input_audio_buffer.append(audio="AAAA"))
@@ -196,7 +204,7 @@ async def test_audio_is_counted_and_leaves_no_span(api, trace, openai_realtime_s
 
 
 async def test_what_cannot_be_sent_is_not_counted(api, trace, openai_realtime_server):
-    server = openai_realtime_server([Send(CREATED)])
+    server = openai_realtime_server([])
     async with opened(api.connect(api.client(server), model="gpt-realtime")) as connection:
         with pytest.raises(TypeError):
             await settled(connection.send({"type": "session.update", "session": {"instructions": object()}}))
@@ -207,7 +215,7 @@ async def test_what_cannot_be_sent_is_not_counted(api, trace, openai_realtime_se
 
 @pytest.mark.parametrize("api", [api for api in APIS if api.has("queue")], ids=str)
 async def test_frames_that_are_queued_before_the_connection_opens(api, trace, openai_realtime_server):
-    server = openai_realtime_server([Send(CREATED)])
+    server = openai_realtime_server([])
     manager = api.connect(api.client(server), model="gpt-realtime")
     event = {"type": "session.update", "event_id": "queued_1", "session": dict(SESSION)}
     manager.send(event)

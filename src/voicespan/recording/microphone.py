@@ -43,13 +43,13 @@ class Microphone(Side):
         self._stalled: Run | None = None
 
     def _place(self, handed: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
+        if at is None and self.resumed is not None:
+            pcm = self._without_the_pause(handed, self.resumed, pcm, rate, encoding)
+            if not pcm:
+                return None
         if at is not None or self.end is None:
             self._stalled = None
             return super()._place(handed, pcm, rate, encoding, at)
-        if self.resumed is not None:
-            pcm = self._without_the_pause(handed, pcm, rate, encoding)
-            if not pcm:
-                return None
         lead = self.end - handed
         gap = -lead
         if lead < -TOLERANCE:
@@ -80,11 +80,10 @@ class Microphone(Side):
             stalled.move(start)
         self.end = self._runs[-1].end
 
-    def _without_the_pause(self, handed: int, pcm: Pcm, rate: int, encoding: str) -> Pcm:
+    def _without_the_pause(self, handed: int, resumed: int, pcm: Pcm, rate: int, encoding: str) -> Pcm:
         """Silence what was captured before the pause ended: a piece begins before it is handed over."""
-        assert self.resumed is not None  # noqa: S101  for the type checker
         width = SAMPLE_BYTES[encoding]
-        since = (handed - self.resumed) * rate // NS * width
+        since = (handed - resumed) * rate // NS * width
         muted = min(size_of(pcm) - since, size_of(pcm))
         if muted <= 0:
             self.resumed = None

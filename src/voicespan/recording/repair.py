@@ -56,6 +56,8 @@ _BLOCKS = {1: 192} | {code: 144 << code for code in range(2, 6)} | {code: 1 << c
 _BLOCK_BYTES = {6: 1, 7: 2}
 #: The same for the rate, which is known.
 _RATE_BYTES = {12: 1, 13: 2, 14: 2}
+#: What a frame begins with, as far as it was written.
+_NEXT = re.compile(rb"\xff[\xf8\xf9]|\xff?\Z")
 
 
 class _Stream(NamedTuple):
@@ -142,12 +144,22 @@ def _last_frame_in(window: bytes, stream: _Stream) -> _Frame | None:
         samples = _samples_after(window[sync.start() : sync.start() + _LONGEST_HEAD], stream)
         if samples is not None:
             heads.append((sync.start(), samples))
-    ends = [len(window), *(at for at, _ in reversed(heads))]
-    for end in ends:
-        for at, samples in reversed(heads):
-            # Over a whole frame, its own checksum included, the sum is 0.
-            if at < end <= at + stream.largest_frame and _crc16(window[at:end]) == 0:
-                return _Frame(end, samples)
+    for at, samples in reversed(heads):
+        end = _frame_end(window, at, stream)
+        if end is not None:
+            return _Frame(end, samples)
+    return None
+
+
+def _frame_end(window: bytes, at: int, stream: _Stream) -> int | None:
+    """Where the frame at `at` ends: where its checksum is right, and the next one or nothing follows."""
+    crc = 0
+    for end in range(at, min(at + stream.largest_frame, len(window))):
+        crc = (crc << 8 & 0xFF00) ^ _CRC16[crc >> 8 ^ window[end]]
+        if crc == 0:  # over a whole frame, its own checksum included
+            following = window[end + 1 : end + 3]
+            if _NEXT.match(following) or not window[end + 1 :].strip(b"\0"):
+                return end + 1
     return None
 
 
@@ -202,16 +214,11 @@ def _crc8(data: bytes) -> int:
     return value
 
 
-def _crc16(data: bytes) -> int:
-    value = 0
-    for byte in data:
-        value = (value << 8 & 0xFF00) ^ _CRC16[value >> 8 ^ byte]
-    return value
-
-
 # --- WAV ----------------------------------------------------------------------------------------------
 
 _MOST = 0xFFFFFFFF
+#: Of the chunk `fmt `, as far as it is read.
+_FMT_END = 22
 
 
 def _repair_wav(file: BinaryIO, size: int) -> int:
@@ -220,7 +227,7 @@ def _repair_wav(file: BinaryIO, size: int) -> int:
     while at + 8 <= size:
         file.seek(at)
         name, length = struct.unpack("<4sI", file.read(8))
-        if name == b"fmt ":
+        if name == b"fmt " and size - at >= _FMT_END:
             align = struct.unpack("<12xH", file.read(14))[0]
         elif name == b"data":
             break

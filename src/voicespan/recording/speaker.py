@@ -97,6 +97,12 @@ class Speaker(Side):
         self._afresh = False
         return start
 
+    def _first(self, handed: int, at: int | None) -> int:
+        if not self._afresh or self.end is None:
+            return super()._first(handed, at)
+        # What comes after a cut continues nothing: not even within the tolerance.
+        return max(handed, self.end) if at is None else at
+
     def _after_playing(self, duration: int) -> int:
         """Where so much of the newest answer has been played."""
         place = self._answer

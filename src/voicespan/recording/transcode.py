@@ -122,13 +122,15 @@ class Transcoding:
         if wanted != rate:
             import soxr  # noqa: PLC0415  not before it is needed
 
-            self._resampler = soxr.ResampleStream(rate, wanted, channels, dtype="int16", quality="HQ")
+            samples = FORMATS[self._form].samples
+            self._resampler = soxr.ResampleStream(rate, wanted, channels, dtype=samples, quality="HQ")
 
     def _encode(self, source: soundfile.SoundFile, frames: int, *, last: bool = False) -> None:
+        samples = FORMATS[self._form].samples
         if self.done:
             source.seek(self.done)
         while self.done < frames:
-            block = source.read(min(source.samplerate, frames - self.done), dtype="int16", always_2d=True)
+            block = source.read(min(source.samplerate, frames - self.done), dtype=samples, always_2d=True)
             if not len(block):
                 break
             self._write(block)
@@ -136,9 +138,9 @@ class Transcoding:
         if last and self._resampler is not None:
             import numpy as np  # noqa: PLC0415  it is loaded
 
-            self._write(np.zeros((0, source.channels), dtype=np.int16), last=True)
+            self._write(np.zeros((0, source.channels), dtype=samples), last=True)
 
-    def _write(self, block: NDArray[np.int16], *, last: bool = False) -> None:
+    def _write(self, block: NDArray[np.signedinteger], *, last: bool = False) -> None:
         assert self._sound is not None  # noqa: S101  for the type checker
         if self._resampler is not None:
             block = self._resampler.resample_chunk(block, last=last)

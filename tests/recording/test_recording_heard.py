@@ -1,0 +1,136 @@
+"""What the trace asks the recorder: when the agent was heard, and how much of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from studio import noise
+
+RATE = 24_000
+
+
+def quiet(seconds: float) -> np.ndarray:
+    """Audio at and below the threshold: -60 dBFS."""
+    return np.random.default_rng(0).integers(-32, 33, round(seconds * RATE)).astype(np.int16)
+
+
+def ago(studio, time):
+    """Seconds since the recorder was made."""
+    return None if time is None else pytest.approx(time - studio.opened_at, abs=1e-6)
+
+
+def test_heard_begins_with_the_first_sample_above_the_threshold(studio):
+    recorder = studio.recorder()
+    speech = noise(RATE)
+    speech[0] = -33
+    studio.wait(1.0)
+    recorder.agent(np.concatenate([quiet(0.3), speech, quiet(0.3)]).tobytes())
+    assert recorder.first_heard(studio.opened_at) is None  # nothing yet
+    studio.wait(0.29)
+    assert recorder.first_heard(studio.opened_at) is None
+    studio.wait(0.02)
+    assert ago(studio, recorder.first_heard(studio.opened_at)) == 1.3  # before it has settled
+    studio.wait(3.0)
+    assert ago(studio, recorder.first_heard(studio.opened_at)) == 1.3
+    assert recorder.heard_ms(studio.opened_at) == pytest.approx(1_000)
+    assert recorder.first_heard(studio.opened_at + 1.5) is None
+
+
+def test_a_user_is_not_the_agent(studio):
+    recorder = studio.recorder()
+    recorder.user(noise(RATE).tobytes())
+    studio.wait(2)
+    assert recorder.first_heard(studio.opened_at) is None
+    assert recorder.heard_ms(studio.opened_at) == 0
+
+
+def test_what_was_sounding_already_is_not_the_answer(studio):
+    recorder = studio.recorder()
+    recorder.agent(noise(2 * RATE).tobytes())  # 0 to 2
+    studio.wait(1.0)
+    asked = studio.now
+    studio.wait(2.0)
+    recorder.agent(noise(RATE).tobytes())  # 3 to 4
+    studio.wait(0.5)
+    assert ago(studio, recorder.first_heard(asked)) == 3.0
+    studio.wait(2.0)
+    assert ago(studio, recorder.first_heard(asked)) == 3.0
+    assert ago(studio, recorder.first_heard(studio.opened_at)) == 0.0
+
+
+def test_an_answer_that_waits_behind_another_is_heard_after_it(studio):
+    recorder = studio.recorder()
+    recorder.agent(noise(2 * RATE).tobytes())  # 0 to 2
+    studio.wait(1.0)
+    recorder.mark_answer()
+    marked = studio.now
+    assert recorder.first_heard(marked) is None
+    studio.wait(0.25)
+    recorder.agent(noise(2 * RATE).tobytes())  # 2 to 4, without a gap
+    studio.wait(0.5)
+    assert recorder.first_heard(marked) is None
+    studio.wait(1.0)
+    assert ago(studio, recorder.first_heard(marked)) == 2.0
+    cut = recorder.cut_agent()
+    assert (cut.heard_ms, cut.unheard_ms) == (750, 1_250)
+    assert ago(studio, recorder.first_heard(studio.opened_at)) == 0.0
+
+
+def test_heard_milliseconds_are_those_between_two_times(studio):
+    recorder = studio.recorder()
+    recorder.agent(noise(2 * RATE).tobytes())
+    studio.wait(3.0)
+    recorder.agent(noise(2 * RATE).tobytes())
+    studio.wait(1.0)
+    opened = studio.opened_at
+    assert recorder.heard_ms(opened, opened + 1.5) == pytest.approx(1_500)
+    assert recorder.heard_ms(opened + 1.0, opened + 3.5) == pytest.approx(1_500)
+    assert recorder.heard_ms(opened + 2.1, opened + 2.9) == 0
+    assert recorder.heard_ms(opened) == pytest.approx(3_000)  # not what is still to be heard
+    recorder.cut_agent()
+    studio.wait(5.0)
+    assert recorder.heard_ms(opened) == pytest.approx(3_000)
+
+
+def test_a_device_s_endless_stream_of_zeros_is_not_heard(studio):
+    recorder = studio.recorder()
+    speech = noise(RATE)
+    stream = np.concatenate([np.zeros(RATE, np.int16), speech, np.zeros(RATE, np.int16)] * 2)
+    for n in range(0, len(stream), 480):
+        recorder.agent(stream[n : n + 480].tobytes(), at=studio.now + 0.1)
+        studio.wait(0.02)
+    assert ago(studio, recorder.first_heard(studio.opened_at)) == 1.1
+    assert ago(studio, recorder.first_heard(studio.opened_at + 2.0)) == 4.1
+    assert recorder.heard_ms(studio.opened_at, studio.opened_at + 3.5) == pytest.approx(1_000)
+
+
+def test_a_pause_is_not_listened_to(studio):
+    recorder = studio.recorder()
+    recorder.pause()
+    recorder.agent(noise(RATE).tobytes())
+    studio.wait(2)
+    assert recorder.first_heard(studio.opened_at) is None
+
+
+def test_only_the_last_minutes_are_remembered(studio):
+    recorder = studio.recorder()
+    for _ in range(400):
+        recorder.agent(noise(80).tobytes(), 8_000)
+        studio.wait(1.0)
+    tape = recorder._tape
+    assert len(tape._audible._times) == len(tape.timeline.agent._stretches) == 256
+    assert ago(studio, recorder.first_heard(studio.opened_at + 398.5)) == 399.0
+    assert recorder.heard_ms(studio.opened_at + 390) == pytest.approx(100)
+
+
+def test_what_is_told_of_the_file(studio):
+    recorder = studio.recorder(started_at=studio.now - 2.0)
+    assert (recorder.channels, recorder.rate, recorder.seconds, recorder.source) == (2, 0, 0.0, "app")
+    assert recorder.started_at == studio.now - 2.0
+    assert recorder.started_at_wall_ns == studio.clock.time_ns() - 2 * 10**9
+    recorder.user(noise(16_000).tobytes(), 16_000)
+    studio.wait(2.0)
+    assert (recorder.rate, recorder.seconds) == (16_000, 3.0)
+    left, _, _ = studio.listen(recorder)
+    assert not left[:32_000].any()
+    assert np.array_equal(left[32_000:], noise(16_000))

@@ -1,0 +1,273 @@
+"""What only a real process shows: kills, forks, full disks, threads, hours."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from studio import noise
+
+from voicespan.recording import Recorder, repair
+from voicespan.recording.writer import Writer
+
+HERE = Path(__file__).parent
+
+
+def python(script: str, *arguments, **kwargs) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=HERE,
+        **kwargs,
+    )
+
+
+def output(script: str, *arguments) -> list[str]:
+    with python(script, *arguments) as process:
+        told, _ = process.communicate(timeout=50)
+    assert process.returncode == 0
+    return told.split()
+
+
+# Talks until it is killed. Each line says how much has been handed over by then.
+TALK = """
+import sys, time
+from studio import noise
+from voicespan.recording import Recorder
+
+rate, encoding = int(sys.argv[2]), sys.argv[3]
+pcm = noise(rate * 10).tobytes() if encoding == "pcm16" else noise(rate * 10).astype("uint8").tobytes()
+step = len(pcm) // 500
+recorder = Recorder(sys.argv[1])
+began = time.monotonic()
+for n in range(500):
+    time.sleep(max(0, began + n * 0.02 - time.monotonic()))
+    recorder.user(pcm[n * step:(n + 1) * step], rate, encoding)
+    print(n + 1, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_kill_loses_at_most_a_second(tmp_path):
+    calls = []
+    for n, (rate, encoding) in enumerate([(8_000, "g711_ulaw"), (24_000, "pcm16"), (8_000, "pcm16")]):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        calls.append((folder / "conversation.flac", rate, encoding, python(TALK, folder, rate, encoding)))
+    handed = {}
+    for n, (path, _, _, process) in enumerate(calls):
+        handed[path] = next(int(line) for line in process.stdout if int(line) >= 80 + n * 13)
+    for path, _, _, process in calls:
+        process.kill()
+        # What it had said by then is still in the pipe.
+        handed[path] = max([handed[path], *(int(line) for line in process.stdout.read().split("\n")[:-1])])
+        process.wait()
+        process.stdout.close()
+    for path, rate, encoding, _ in calls:
+        frames = repair(path)
+        assert handed[path] * 0.02 - frames / rate <= 1.0
+        samples, found = sf.read(path, dtype="int16")
+        assert (len(samples), found) == (frames, rate)
+        if encoding == "pcm16":
+            heard = samples[np.flatnonzero(samples[:, 0])[0] :, 0]
+            assert np.array_equal(heard, noise(rate * 10)[: len(heard)])
+
+
+FORK = """
+import os, sys
+from studio import Studio, noise
+from pathlib import Path
+from voicespan.recording import Recorder
+from voicespan.recording.writer import shared
+
+studio = Studio(Path(sys.argv[1]))
+recorder = studio.recorder()
+said = noise(24_000 * 4)
+studio.speak(recorder.user, said[:48_000], piece=0.1)
+if os.fork() == 0:
+    told = [recorder.status]
+    recorder.user(said.tobytes())
+    recorder.agent(said.tobytes())
+    told.append(recorder.cut_agent().heard_ms)
+    studio.wait(2)
+    told += [recorder.finish(), len(recorder._inbox.facts)]
+    own = Recorder(sys.argv[2])
+    own.user(said[:4_800].tobytes())
+    assert own.finish().exists()
+    assert told == ["forked", None, None, 0], told
+    sys.exit(7)  # with all that an interpreter does at its end
+status = os.waitstatus_to_exitcode(os.wait()[1])
+studio.speak(recorder.user, said[48_000:], piece=0.1)
+print(status, recorder.status, recorder.finish())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_leaves_the_recording_to_its_parent(tmp_path):
+    parent, child = tmp_path / "parent", tmp_path / "child"
+    parent.mkdir()
+    child.mkdir()
+    status, state, path = output(FORK, parent, child)
+    assert (status, state) == ("7", "recording")
+    samples, _ = sf.read(path, dtype="int16")
+    assert np.array_equal(samples[:, 0], noise(24_000 * 4))
+    samples, _ = sf.read(child / "conversation.flac", dtype="int16")
+    assert np.array_equal(samples[-4_800:, 0], noise(24_000 * 4)[:4_800])
+
+
+FULL = """
+import resource, sys
+from studio import Studio, noise
+from pathlib import Path
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+studio = Studio(Path(sys.argv[1]))
+recorder = studio.recorder()
+said = noise(24_000 * 6)
+studio.speak(recorder.user, said, piece=0.1)
+before = recorder.dropped_bytes
+recorder.user(bytes(1_000))
+assert recorder.dropped_bytes == before + 1_000
+assert not studio.writer._tapes and not recorder._inbox.facts
+print(recorder.status, recorder.error.replace(" ", "_"), recorder.dropped_bytes, recorder.finish())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits")
+def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path):
+    status, error, dropped, path = output(FULL, tmp_path)
+    assert (status, error) == ("failed", "File_too_large")
+    samples, _ = sf.read(path, dtype="int16")  # what fitted is whole
+    assert 24_000 < len(samples) < 5 * 24_000
+    assert np.array_equal(samples[:, 0], noise(24_000 * 6)[: len(samples)])
+    assert 24_000 < int(dropped) <= 2 * (24_000 * 6 - len(samples)) + 1_000
+
+
+def test_a_folder_that_cannot_be_written_ends_the_recording(studio):
+    studio.folder = studio.folder / "nowhere"
+    recorder = studio.recorder()
+    recorder.user(noise(24_000).tobytes())
+    studio.wait(1)
+    assert (recorder.status, recorder.error) == ("failed", "No such file or directory")
+    assert recorder.dropped_bytes > 0
+    recorder.agent(bytes(500))
+    assert (recorder.finish(), recorder.first_heard(0), recorder.heard_ms(0)) == (None, None, 0)
+
+
+# Two hours in passes of half a second; memory is read after two minutes and at the end.
+HOURS = """
+import gc, resource, sys
+from studio import Studio, noise
+from pathlib import Path
+
+def resident():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+studio = Studio(Path(sys.argv[1]))
+recorder = studio.recorder()
+user, agent = noise(4_000, 1).tobytes(), noise(16_000, 2).tobytes()
+before = 0
+for n in range(2 * 7_200):
+    recorder.user(user, 8_000)
+    if n % 20 == 0:
+        recorder.mark_answer()
+        recorder.agent(agent, 8_000)
+    if n % 20 == 3:
+        recorder.cut_agent()
+    studio.clock.advance(0.5)
+    studio.writer.run_once()
+    if n == 240:
+        before = resident()
+print(resident() - before, recorder.seconds, recorder.dropped_bytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):
+    grown, seconds, dropped = output(HOURS, tmp_path)
+    assert int(grown) < 2 << 20
+    assert float(seconds) == pytest.approx(7_200, abs=1)
+    assert dropped == "0"
+
+
+def test_fifty_at_once(studio):
+    recorders = [studio.recorder(name=str(n)) for n in range(50)]
+    said = [noise(4_000, n) for n in range(50)]
+    for first in range(0, 4_000, 400):
+        for recorder, samples in zip(recorders, said, strict=True):
+            recorder.user(samples[first : first + 400].tobytes(), 8_000)
+            recorder.agent(samples[first : first + 400][::-1].tobytes(), 8_000)
+        studio.wait(0.05)
+    for recorder, samples in zip(recorders, said, strict=True):
+        left, right, _ = studio.listen(recorder)
+        assert np.array_equal(left, samples)
+        assert np.array_equal(right.reshape(-1, 400)[:, ::-1].ravel(), samples)
+
+
+def test_one_thread_writes_for_all_while_there_is_something_to_write(tmp_path):
+    writer = Writer()
+    recorders = [Recorder(tmp_path, name=str(n), writer=writer) for n in range(3)]
+    for recorder in recorders:
+        recorder.user(noise(24_000).tobytes())
+    deadline = time.monotonic() + 10
+    while not all(recorder.seconds > 0.2 for recorder in recorders) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    names = [thread.name for thread in threading.enumerate()]
+    assert names.count("voicespan-recording") == 1
+    assert all(0.2 < recorder.seconds < 1 for recorder in recorders)
+    for recorder in recorders:
+        samples, _ = sf.read(recorder.finish(), dtype="int16")
+        assert np.array_equal(samples[-24_000:, 0], noise(24_000))
+    writer._thread.join(timeout=10)
+    assert writer._thread is None
+    late = Recorder(tmp_path, name="late", writer=writer)
+    late.close()
+    while late.status != "finished" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert late.status == "finished"
+
+
+def test_one_that_cannot_be_laid_out_does_not_stop_the_others(studio, monkeypatch):
+    from voicespan import guard
+
+    monkeypatch.setattr(guard, "reraise", False)
+    broken, sound = studio.recorder(name="broken"), studio.recorder(name="sound")
+    for recorder in (broken, sound):
+        recorder.user(noise(24_000).tobytes())
+    monkeypatch.setattr(broken._tape.timeline, "take", lambda until: 1 / 0)
+    studio.wait(2)
+    assert (broken.status, sound.status) == ("failed", "recording")
+    assert broken.finish() is None
+    left, _, _ = studio.listen(sound)
+    assert np.array_equal(left, noise(24_000))
+
+
+def test_handing_over_is_cheap(tmp_path):
+    """A microsecond or two; the limit leaves room for a busy machine."""
+    recorder = Recorder(tmp_path, writer=Writer(threaded=False))
+    piece = bytes(960)
+    times = []
+    for _ in itertools.repeat(None, 2_000):
+        began = time.perf_counter_ns()
+        recorder.user(piece)
+        times.append(time.perf_counter_ns() - began)
+    assert sorted(times)[len(times) // 2] < 10_000
+
+
+def test_importing_voicespan_loads_nothing_heavy():
+    loaded = output(
+        "import sys, voicespan.recording; voicespan.recording.Recorder; print(*sorted(sys.modules))"
+    )
+    assert "voicespan.recording.recorder" in loaded
+    assert {"numpy", "soundfile", "soxr"}.isdisjoint(loaded)

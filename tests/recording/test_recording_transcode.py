@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import soundfile as sf
+from studio import noise
+
+from voicespan.recording import follower, transcode
+from voicespan.recording.follower import Follower
+from voicespan.recording.formats import FORMATS, rate_at_least
+from voicespan.recording.recorder import Recorder
+from voicespan.recording.writer import Writer
+
+
+def tone(seconds: float, rate: int) -> np.ndarray:
+    """Left 440 Hz, right 660 Hz."""
+    times = np.arange(round(seconds * rate)) / rate
+    return (8_000 * np.sin(2 * np.pi * np.outer(times, (440, 660)))).astype(np.int16)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "conversation.flac"
+    sf.write(path, tone(2.5, 24_000), 24_000)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_says_what_was_said(recording, form):
+    path = transcode.transcode(recording, form)
+    assert path == recording.with_suffix(FORMATS[form].suffix)
+    assert {file.name for file in recording.parent.iterdir()} == {recording.name, path.name}
+    assert path.stat().st_mode & 0o777 == (0o644 if path == recording else 0o600)
+    samples, rate = sf.read(path, dtype="int16")
+    expected = tone(2.5, 24_000)
+    assert (rate, samples.shape) == (24_000, expected.shape)
+    middle = slice(6_000, 54_000)
+    error = samples[middle].astype(float) - expected[middle]
+    assert np.sqrt((error**2).mean()) < {"flac": 1, "wav": 1, "ogg": 150, "mp3": 300}[form]  # of 5,657
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 96_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_rate_that_a_format_does_not_take_is_resampled(tmp_path, form, rate, channels):
+    source = tmp_path / "somebody.wav"
+    sf.write(source, tone(1.25, rate)[:, :channels], rate)
+    path = transcode.transcode(source, form, tmp_path / "attachment")
+    made = sf.info(path)
+    takes = FORMATS[form].rates
+    assert made.samplerate == (rate if not takes or rate in takes else rate_at_least(rate, takes))
+    assert made.channels == channels
+    assert made.duration == pytest.approx(1.25, abs=0.001)
+    loudness = np.sqrt((sf.read(path)[0] ** 2).mean())
+    assert loudness == pytest.approx(8_000 / 32_768 / np.sqrt(2), rel=0.07)  # LAME takes 5 % off
+
+
+def test_memory_stays_small_because_blocks_are(recording, monkeypatch):
+    sizes = []
+    write = transcode.Transcoding._write
+    monkeypatch.setattr(
+        transcode.Transcoding,
+        "_write",
+        lambda self, block, **last: sizes.append(len(block)) or write(self, block),
+    )
+    transcode.transcode(recording, "wav")
+    assert sizes == [24_000, 24_000, 12_000]
+
+
+def test_what_cannot_be_made_leaves_nothing(recording, tmp_path):
+    with pytest.raises(ValueError, match="aiff"):
+        transcode.transcode(recording, "aiff")
+    with pytest.raises(sf.LibsndfileError):
+        transcode.transcode(tmp_path / "nothing.flac", "ogg")
+    with pytest.raises(FileNotFoundError):
+        transcode.transcode(recording, "ogg", tmp_path / "nowhere" / "conversation.ogg")
+    recording.write_bytes(recording.read_bytes()[:20_000])
+    (tmp_path / "conversation.ogg.part").write_bytes(b"of a process that was killed")
+    with pytest.raises(sf.LibsndfileError):
+        transcode.transcode(recording, "ogg")
+    assert list(tmp_path.iterdir()) == [recording]
+
+
+def test_a_wav_that_its_header_cannot_tell_of_is_refused(recording, monkeypatch):
+    monkeypatch.setattr(transcode, "_LARGEST_WAV", 100_000)
+    with pytest.raises(ValueError, match="too long"):
+        transcode.transcode(recording, "wav")
+    assert not recording.with_suffix(".wav").exists()
+
+
+class TestFollowing:
+    @pytest.fixture
+    def followed(self, studio):
+        recorder = studio.recorder()
+        follower = Follower(studio.writer, threaded=False)
+        return recorder, follower, follower.follow(recorder, "wav")
+
+    def test_only_a_tail_is_left_at_the_end(self, studio, followed, monkeypatch):
+        recorder, follower, result = followed
+        said = noise(63 * 8_000)
+        for second in range(63):
+            recorder.user(said[second * 8_000 : (second + 1) * 8_000].tobytes(), 8_000)
+            studio.wait(1.0)
+            follower.run_once()
+        transcoding = follower._followed[0].transcoding
+        assert recorder.seconds * 8_000 - transcoding.done < 8 * 8_000
+        assert not result.done()
+        recorder.close()
+        follower.run_once()
+        samples, rate = sf.read(result.result(timeout=0), dtype="int16")
+        assert rate == 8_000
+        assert np.array_equal(samples[:, 0], said)
+        assert follower._followed == []
+
+    def test_rests_while_the_writer_is_behind(self, studio, followed):
+        recorder, follower, _ = followed
+        recorder.user(noise(10 * 8_000).tobytes(), 8_000)
+        studio.wait(11)
+        studio.clock.advance(0.9)
+        follower.run_once()
+        assert follower._followed[0].transcoding.done == 0
+        studio.wait(0.25)
+        follower.run_once()
+        assert follower._followed[0].transcoding.done == 5 * 8_000
+
+    def test_is_none_without_audio(self, studio, followed):
+        recorder, follower, result = followed
+        follower.run_once()
+        recorder.close()
+        follower.run_once()
+        assert result.result(timeout=0) is None
+
+    def test_can_be_called_off(self, studio, followed):
+        recorder, follower, result = followed
+        recorder.user(noise(10 * 8_000).tobytes(), 8_000)
+        studio.wait(11)
+        follower.run_once()
+        assert {path.suffix for path in studio.folder.iterdir()} == {".flac", ".part"}
+        assert result.cancel()
+        follower.run_once()
+        assert follower._followed == []
+        assert sf.info(recorder.finish()).frames == 80_000
+        assert list(studio.folder.iterdir()) == [recorder.path]
+
+    def test_tells_what_went_wrong_and_leaves_the_flac(self, studio, followed):
+        recorder, follower, result = followed
+        recorder.user(noise(8_000).tobytes(), 8_000)
+        recorder.path.with_suffix(".wav").mkdir()
+        (recorder.path.with_suffix(".wav") / "in the way").touch()
+        studio.wait(2)
+        recorder.close()
+        follower.run_once()
+        assert isinstance(result.exception(timeout=0), OSError)
+        assert sf.info(recorder.path).frames == 8_000
+        assert follower._followed == []
+
+    def test_refuses_what_it_does_not_know(self, studio):
+        with pytest.raises(ValueError, match="aiff"):
+            Follower(studio.writer, threaded=False).follow(studio.recorder(), "aiff")
+
+    def test_has_a_thread_of_low_priority_while_there_is_something_to_do(self, tmp_path, monkeypatch):
+        priorities = []
+        turn = follower._Followed.turn
+
+        def spy(self, *, rest):
+            if sys.platform == "linux":
+                priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return turn(self, rest=rest)
+
+        monkeypatch.setattr(follower._Followed, "turn", spy)
+        monkeypatch.setattr(follower, "PERIOD", 0.01)
+        writer = Writer()
+        recorder = Recorder(tmp_path, writer=writer)
+        thread = Follower(writer)
+        result = thread.follow(recorder, "ogg")
+        recorder.user(noise(24_000).tobytes())
+        recorder.close()
+        assert 24_000 <= sf.info(result.result(timeout=20)).frames < 26_400  # it began after the recorder
+        if sys.platform == "linux":
+            assert set(priorities) == {os.getpriority(os.PRIO_PROCESS, 0) + follower._NICENESS}
+        deadline = time.monotonic() + 10
+        while (thread._thread or writer._thread) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (thread._thread, writer._thread) == (None, None)

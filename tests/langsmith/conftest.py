@@ -66,3 +66,60 @@ def agent(langsmith_server):
         langsmith_server.clear_failures()
         langsmith_server.release()
         started.processor.shutdown()
+
+
+class ManualAgent(Agent):
+    """The same without threads: the test calls the steps, and the clock moves when the test says so."""
+
+    def __init__(self, server, clock, **arguments):
+        super().__init__(server, **arguments)
+        self.clock = clock
+        self.processor._clock = clock
+
+    @property
+    def engine(self):
+        return self.processor._running()
+
+    def write(self):
+        """What the writer's thread does; seconds until it is due again."""
+        return self.engine.writer.step()
+
+    def send(self):
+        """What the sender's thread does: one folder; seconds until it is due again."""
+        return self.engine.sender.step()
+
+    def send_for(self, seconds):
+        """Let so many seconds pass, the sender working as it likes; how many steps it took."""
+        end = self.clock.monotonic_ns() + round(seconds * 1e9)
+        steps = 0
+        while True:
+            left = (end - self.clock.monotonic_ns()) / 1e9
+            delay = self.send()
+            steps += 1
+            if delay >= left:
+                self.clock.advance(max(left, 0.0))
+                return steps
+            # What is rounded to nothing would never pass.
+            self.clock.advance(max(delay, 1e-6))
+
+    def conversation(self, **arguments):
+        conversation = super().conversation(clock=self.clock, **arguments)
+        self.write()
+        return conversation
+
+    def finish(self, conversation):
+        """End the conversation and have its folder complete."""
+        conversation.end()
+        self.write()
+
+
+@pytest.fixture
+def manual(monkeypatch, langsmith_server, fake_clock):
+    from voicespan.langsmith.worker import Worker
+
+    monkeypatch.setattr(Worker, "wake", lambda self, *, urgent=False: None)
+
+    def start(server=langsmith_server, **arguments):
+        return ManualAgent(server, fake_clock, **arguments)
+
+    return start

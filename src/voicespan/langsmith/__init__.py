@@ -1,0 +1,34 @@
+"""Delivery to LangSmith: processor, spool, sender.
+
+Knows nothing about providers. A conversation's spans are copied, written to a folder of the spool while
+it is open, and sent when it is complete.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voicespan.langsmith.configure import configure
+    from voicespan.langsmith.processor import LangSmithSpanProcessor
+    from voicespan.langsmith.settings import DeliverySettingsError
+
+__all__ = ["DeliverySettingsError", "LangSmithSpanProcessor", "configure"]
+
+_HOMES = {
+    "DeliverySettingsError": "voicespan.langsmith.settings",
+    "LangSmithSpanProcessor": "voicespan.langsmith.processor",
+    "configure": "voicespan.langsmith.configure",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

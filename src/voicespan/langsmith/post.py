@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from requests import exceptions
 
 from voicespan.langsmith.reactions import Answer, retry_after
-from voicespan.version import VERSION
+from voicespan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class Post:
         headers: dict[str, str | bytes] = {
             **self._destination.request_headers(),
             "Content-Type": _PROTOBUF,
-            "User-Agent": f"voicespan/{VERSION}",
+            "User-Agent": f"voicespan/{__version__}",
         }
         seconds = _ANSWER_SECONDS + len(upload) / 1e6 * _ANSWER_SECONDS_PER_MEGABYTE
         try:
@@ -99,7 +99,7 @@ class Post:
             content = next(response.iter_content(_WORDS_READ), b"")
         rejected = 0
         words = content.decode(errors="replace")
-        if response.headers.get("Content-Type", "").startswith(_PROTOBUF):
+        if _PROTOBUF in response.headers.get("Content-Type", ""):
             rejected, words = _partial_success(content)
         return Answer(
             response.status_code,

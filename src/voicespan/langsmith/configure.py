@@ -1,0 +1,78 @@
+"""One call that sets everything up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from voicespan import tracers
+from voicespan.langsmith.processor import LangSmithSpanProcessor
+from voicespan.settings import set_redaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from voicespan.settings import Redact
+
+
+def configure(
+    *,
+    tracer_provider: TracerProvider | None = None,
+    project: str | None = None,
+    endpoint: str | None = None,
+    api_key: str | None = None,
+    redact: Redact | None = None,
+) -> TracerProvider:
+    """Trace conversations and deliver them to LangSmith, or to a Collector (VOICESPAN_ENDPOINT).
+
+    Can be called again: a destination is added to a provider once.
+
+    Args:
+        tracer_provider: The one to use; else the global one, else a new one, which becomes global.
+        project: LangSmith's project; else LANGSMITH_PROJECT, else `default`.
+        endpoint: LangSmith's API; else LANGSMITH_ENDPOINT, else LangSmith's US cloud.
+        api_key: LangSmith's key; else LANGSMITH_API_KEY.
+        redact: Called with every text before it is stored; it returns what may be. It does not see audio.
+
+    Returns:
+        The tracer provider, for more processors.
+
+    Raises:
+        DeliverySettingsError: There is no key and no endpoint, or the endpoint must not be used.
+    """
+    processor = LangSmithSpanProcessor(api_key=api_key, endpoint=endpoint, project=project)
+    provider = tracer_provider if tracer_provider is not None else _global_provider()
+    add_once(provider, processor)
+    tracers.name_provider(provider)
+    set_redaction(redact)
+    return provider
+
+
+def add_once(provider: TracerProvider, processor: LangSmithSpanProcessor) -> bool:
+    """Add `processor` unless the provider delivers to the same destination already; whether it was added."""
+    destination = processor.destination
+    if destination is None or any(other.destination == destination for other in _ours(provider)):
+        return False
+    provider.add_span_processor(processor)
+    return True
+
+
+def _ours(provider: TracerProvider) -> Iterable[LangSmithSpanProcessor]:
+    # There is no public way to ask a provider for its processors.
+    active = getattr(provider, "_active_span_processor", None)
+    for processor in getattr(active, "_span_processors", ()):
+        if isinstance(processor, LangSmithSpanProcessor):
+            yield processor
+
+
+def _global_provider() -> TracerProvider:
+    current = trace.get_tracer_provider()
+    # Not by its class: some distributions wrap it.
+    if hasattr(current, "add_span_processor"):
+        return cast("TracerProvider", current)
+    provider = TracerProvider()
+    if isinstance(current, trace.ProxyTracerProvider):
+        trace.set_tracer_provider(provider)
+    return provider

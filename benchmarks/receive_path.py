@@ -35,18 +35,42 @@ def spoken_turns(count: int, *, audio: bool):
     for number in range(count):
         user, item, response = f"item_u{number:04d}", f"item_a{number:04d}", f"resp_{number:04d}"
         ids = {"response_id": response, "item_id": item, "output_index": 0, "content_index": 0}
-        message = {"id": item, "object": "realtime.item", "type": "message", "status": "in_progress", "role": "assistant"}
+        message = {
+            "id": item,
+            "object": "realtime.item",
+            "type": "message",
+            "status": "in_progress",
+            "role": "assistant",
+        }
         text = "It is foggy and twelve degrees in London, so take a coat with you."
         said = {**message, "status": "completed", "content": [{"type": "output_audio", "transcript": text}]}
-        heard = {"id": user, "type": "message", "role": "user", "content": [{"type": "input_audio", "transcript": None}]}
-        usage = {"total_tokens": 253, "input_tokens": 132, "output_tokens": 121, "input_token_details": {"text_tokens": 119}}
+        heard = {
+            "id": user,
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_audio", "transcript": None}],
+        }
+        usage = {
+            "total_tokens": 253,
+            "input_tokens": 132,
+            "output_tokens": 121,
+            "input_token_details": {"text_tokens": 119},
+        }
         yield {"type": "input_audio_buffer.speech_started", "audio_start_ms": 10, "item_id": user}
         yield {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 900, "item_id": user}
         yield {"type": "input_audio_buffer.committed", "previous_item_id": None, "item_id": user}
         yield {"type": "conversation.item.added", "previous_item_id": None, "item": heard}
         yield {"type": "conversation.item.done", "previous_item_id": None, "item": heard}
-        yield {"type": "response.created", "response": {"id": response, "status": "in_progress", "output": []}}
-        yield {"type": "response.output_item.added", "response_id": response, "output_index": 0, "item": message}
+        yield {
+            "type": "response.created",
+            "response": {"id": response, "status": "in_progress", "output": []},
+        }
+        yield {
+            "type": "response.output_item.added",
+            "response_id": response,
+            "output_index": 0,
+            "item": message,
+        }
         yield {"type": "conversation.item.added", "previous_item_id": user, "item": message}
         yield {"type": "response.content_part.added", **ids, "part": {"type": "audio", "transcript": ""}}
         for word in text.split():
@@ -61,7 +85,13 @@ def spoken_turns(count: int, *, audio: bool):
         yield {"type": "response.content_part.done", **ids, "part": {"type": "audio", "transcript": text}}
         yield {"type": "conversation.item.done", "previous_item_id": user, "item": said}
         yield {"type": "response.output_item.done", "response_id": response, "output_index": 0, "item": said}
-        done = {"id": response, "status": "completed", "status_details": None, "output": [said], "usage": usage}
+        done = {
+            "id": response,
+            "status": "completed",
+            "status_details": None,
+            "output": [said],
+            "usage": usage,
+        }
         yield {"type": "response.done", "response": done}
         yield {"type": "rate_limits.updated", "rate_limits": [{"name": "tokens", "limit": 1, "remaining": 1}]}
 
@@ -74,7 +104,9 @@ def audio_deltas(count: int):
 
 
 def encoded(frames) -> list[bytes]:
-    numbered = ({"type": frame["type"], "event_id": f"event_{n:08d}", **frame} for n, frame in enumerate(frames))
+    numbered = (
+        {"type": frame["type"], "event_id": f"event_{n:08d}", **frame} for n, frame in enumerate(frames)
+    )
     return [json.dumps(frame, separators=(",", ":")).encode() for frame in numbered]
 
 
@@ -131,7 +163,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with LangSmithServer() as langsmith:
-        os.environ |= {"LANGSMITH_ENDPOINT": langsmith.url, "LANGSMITH_API_KEY": "k", "LANGSMITH_TRACING": "true"}
+        os.environ |= {
+            "LANGSMITH_ENDPOINT": langsmith.url,
+            "LANGSMITH_API_KEY": "k",
+            "LANGSMITH_TRACING": "true",
+        }
         report("audio delta", measure(encoded(audio_deltas(3_000)), rounds))
         report("any other frame", measure(encoded(spoken_turns(40, audio=False)), rounds))
         report("a whole session", measure(encoded(spoken_turns(40, audio=True)), rounds))

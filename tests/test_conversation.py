@@ -18,7 +18,6 @@ from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import StatusCode
-
 from websockets.exceptions import ConnectionClosedError
 
 import voicespan
@@ -59,7 +58,10 @@ def facts(span):
 
 
 def test_the_root_says_what_the_conversation_was(instrumented, roots):
-    with OpenAIRealtimeServer([Send(CREATED)]) as server, client(server).realtime.connect(model="gpt-realtime") as c:
+    with (
+        OpenAIRealtimeServer([Send(CREATED)]) as server,
+        client(server).realtime.connect(model="gpt-realtime") as c,
+    ):
         c.recv()
         c.session.update(session={"type": "realtime"})
         port = urlsplit(server.url).port
@@ -93,7 +95,9 @@ def test_modality_is_on_the_root_alone_and_the_thread_on_every_span(instrumented
 
 def test_what_the_application_adds(tracer_provider, span_exporter, caplog):
     given = {f"key_{number}": number for number in range(60)}
-    scope = Conversation(tracer_provider=tracer_provider, thread_id="caller-42", tags=["a,b"], metadata={"x": {"y": 1}})
+    scope = Conversation(
+        tracer_provider=tracer_provider, thread_id="caller-42", tags=["a,b"], metadata={"x": {"y": 1}}
+    )
     scope.add_tags("c", "c")
     scope.set_metadata(**given)
     scope.set_metadata(x="again")
@@ -135,7 +139,11 @@ def test_a_long_transcript_loses_from_its_middle_and_says_so(tracer_provider, sp
     root = span_exporter.get_finished_spans()[-1]
     text = root.attributes["gen_ai.prompt"] + root.attributes["gen_ai.completion"]
     assert 2_000_000 < len(text) < 4_000_000
-    kept = [m["content"] for side in ("prompt", "completion") for m in json.loads(root.attributes[f"gen_ai.{side}"])["messages"]]
+    kept = [
+        m["content"]
+        for side in ("prompt", "completion")
+        for m in json.loads(root.attributes[f"gen_ai.{side}"])["messages"]
+    ]
     assert kept[0].startswith("0 ")
     assert kept[-1].startswith("699 ")
     (mark,) = [text for text in kept if "left out" in text]
@@ -382,7 +390,9 @@ def test_not_sampled_is_not_touched(span_exporter, sampler):
 def test_a_callers_decision_not_to_sample_holds_only_for_children(span_exporter):
     """The conversation is a new trace, so an unsampled request does not decide for it."""
     provider = TracerProvider(shutdown_on_exit=False)
-    unsampled = trace.NonRecordingSpan(trace.SpanContext(1, 1, is_remote=True, trace_flags=trace.TraceFlags(0)))
+    unsampled = trace.NonRecordingSpan(
+        trace.SpanContext(1, 1, is_remote=True, trace_flags=trace.TraceFlags(0))
+    )
     with trace.use_span(unsampled):
         conversation = Conversation(tracer_provider=provider)
     assert conversation.recording
@@ -396,9 +406,15 @@ def test_without_content_no_word_leaves(instrumented, span_exporter, monkeypatch
     answers = [Answer("zanzibar answers", calls=()), Answer(text="zanzibar once more")]
     with OpenAIRealtimeServer.conversational(answers, ["zanzibar asks"]) as server:
         with client(server).realtime.connect(model="m") as c:
-            c.session.update(session={"type": "realtime", "instructions": "say zanzibar", "output_modalities": ["text"]})
+            c.session.update(
+                session={"type": "realtime", "instructions": "say zanzibar", "output_modalities": ["text"]}
+            )
             c.conversation.item.create(
-                item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": "zanzibar?"}]}
+                item={
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": "zanzibar?"}],
+                }
             )
             c.response.create()
             for event in c:
@@ -417,7 +433,11 @@ def test_without_content_no_word_leaves(instrumented, span_exporter, monkeypatch
 def test_two_hundred_conversations_at_once_do_not_mix(instrumented, span_exporter):
     async def one(server, number):
         async with async_client(server).realtime.connect(model=f"model-{number}") as c:
-            item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": f"words {number}"}]}
+            item = {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": f"words {number}"}],
+            }
             await c.conversation.item.create(item=item)
             await c.response.create()
             async for event in c:

@@ -294,7 +294,9 @@ def test_two_thousand_conversations_in_one_task(tracer, span_exporter):
         with tracer.start_as_current_span("afterwards"):
             pass
     roots = [span for span in span_exporter.get_finished_spans() if span.name == "conversation"]
-    assert {link.context.span_id for root in roots for link in root.links} == {outer.get_span_context().span_id}
+    assert {link.context.span_id for root in roots for link in root.links} == {
+        outer.get_span_context().span_id
+    }
     afterwards = next(span for span in span_exporter.get_finished_spans() if span.name == "afterwards")
     assert afterwards.parent.span_id == outer.get_span_context().span_id
     assert not open_conversations()
@@ -324,7 +326,10 @@ def test_outgoing_requests_carry_what_is_current(tracer, span_exporter):
     spans = {span.name: span for span in span_exporter.get_finished_spans()}
     for header, name in zip(headers, ("conversation", "function_call: tool_a"), strict=True):
         context = spans[name].context
-        assert header["traceparent"] == f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        assert (
+            header["traceparent"]
+            == f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+        )
 
 
 def test_what_the_application_does_to_the_current_span(span_exporter):

@@ -4,7 +4,38 @@ One conversation is one trace: a root span `conversation`, one child span per me
 crossed the socket, and the recording of what was heard.
 """
 
-from voicespan.conversation import Conversation, conversation, current_conversation
-from voicespan.version import VERSION as __version__
+from __future__ import annotations
 
-__all__ = ["Conversation", "__version__", "conversation", "current_conversation"]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from voicespan.conversation import Conversation, conversation, current_conversation
+from voicespan.version import __version__
+
+if TYPE_CHECKING:
+    from voicespan.langsmith import LangSmithSpanProcessor, configure
+    from voicespan.recording import Recorder
+
+__all__ = [
+    "Conversation",
+    "LangSmithSpanProcessor",
+    "Recorder",
+    "__version__",
+    "configure",
+    "conversation",
+    "current_conversation",
+]
+
+#: Loaded when first asked for: they bring HTTP, numpy and the encoders along.
+_LAZY = {
+    "LangSmithSpanProcessor": "voicespan.langsmith",
+    "Recorder": "voicespan.recording",
+    "configure": "voicespan.langsmith",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(module), name)

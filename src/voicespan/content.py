@@ -39,7 +39,23 @@ _SECRET_VALUE = re.compile(
     r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*)"
 )
 #: Every secret value above holds one of these, so most texts are let through after a few quick looks.
-_SECRET_SIGNS = ("earer ", "asic ", "sk-", "sk_", "ek_", "ek-", "pk_", "rk_", "lsv2_", "xai-", "gsk_", "AIza", "auth_tokens/", "ya29.", "eyJ")
+_SECRET_SIGNS = (
+    "earer ",
+    "asic ",
+    "sk-",
+    "sk_",
+    "ek_",
+    "ek-",
+    "pk_",
+    "rk_",
+    "lsv2_",
+    "xai-",
+    "gsk_",
+    "AIza",
+    "auth_tokens/",
+    "ya29.",
+    "eyJ",
+)
 #: Where a frame holds names and ids instead of somebody's words. Every other text passes the redaction.
 _SHAPE_KEYS = frozenset({
     "type", "id", "object", "status", "role", "model", "voice", "name", "code", "reason", "format", "language", "param",
@@ -83,6 +99,12 @@ class Content:
             return WITHHELD
         return redacted if isinstance(redacted, str) else WITHHELD
 
+    def facts(self, facts: Mapping[str, Any], limit: int) -> dict[str, str | bool | int | float]:
+        """The application's own metadata, as attribute values: redacted like every text, without secrets."""
+        return metadata(
+            {key: self._clean({key: fact}, "system", None, 0)[key] for key, fact in facts.items()}, limit
+        )
+
     def frame(self, frame: Any, *, role: str) -> Any:
         """A frame without audio, secrets and what the settings hold back; the shape stays."""
         return self._clean(frame, role, None, 0)
@@ -90,22 +112,25 @@ class Content:
     def _clean(self, value: Any, role: str, key: str | None, depth: int) -> Any:
         if isinstance(value, str):
             return self._clean_text(value, role, key)
-        if isinstance(value, dict):
-            if depth >= _DEEPEST:
-                return "[deeper]"
-            return {
-                str(name): _SECRET
-                if inner not in (None, "") and _SECRET_KEY.match(str(name))
-                else self._clean(inner, role, str(name), depth + 1)
-                for name, inner in value.items()
-            }
-        if isinstance(value, (list, tuple)):
-            return "[deeper]" if depth >= _DEEPEST else [self._clean(inner, role, key, depth + 1) for inner in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return str(value)
-        if value is None or isinstance(value, (bool, int, float)):
+        if isinstance(value, (dict, list, tuple)):
+            return "[deeper]" if depth >= _DEEPEST else self._clean_structure(value, role, key, depth + 1)
+        if value is None or isinstance(value, (bool, int)):
             return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
         return f"[{type(value).__name__}]"
+
+    def _clean_structure(
+        self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], role: str, key: str | None, depth: int
+    ) -> Any:
+        if not isinstance(value, dict):
+            return [self._clean(inner, role, key, depth) for inner in value]
+        return {
+            name: _SECRET
+            if inner not in (None, "") and _SECRET_KEY.match(name)
+            else self._clean(inner, role, name, depth)
+            for name, inner in ((str(name), inner) for name, inner in value.items())
+        }
 
     def _clean_text(self, value: str, role: str, key: str | None) -> str:
         if key in _AUDIO_KEYS and len(value) >= _AUDIO_MINIMUM and " " not in value:
@@ -136,7 +161,9 @@ def cut_text(text: str, limit: int) -> str:
 
 
 def _dumps(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=lambda odd: f"[{type(odd).__name__}]")
+    text = json.dumps(
+        value, ensure_ascii=False, separators=(",", ":"), default=lambda odd: f"[{type(odd).__name__}]"
+    )
     # A lone surrogate is legal JSON when escaped but cannot be encoded as UTF-8.
     if not text.isascii():
         try:

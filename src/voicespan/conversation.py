@@ -13,9 +13,7 @@ import contextlib
 import json
 import logging
 import os
-import secrets
 import threading
-import uuid
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +27,12 @@ from voicespan.connection import CURRENT, Connection
 from voicespan.content import Content, cut_text, encode
 from voicespan.content import metadata as as_metadata
 from voicespan.guard import guarded
+from voicespan.ids import uuid7, uuid_text
 from voicespan.live_parent import LiveParent
 from voicespan.moments import SessionDescribed, WireError
 from voicespan.settings import ROOT_TRANSCRIPT_BYTES, Settings
-from voicespan.spans import Spans, mark_error
-from voicespan.version import VERSION
+from voicespan.spans import Spans, mark_error, value_limit
+from voicespan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -90,7 +89,7 @@ class Conversation:
         """Not for applications: use `conversation()`."""
         self.lock = threading.RLock()
         #: The application's, or a new UUIDv7: what LangSmith groups conversations by.
-        self.thread_id = thread_id or str(_uuid7(clock))
+        self.thread_id = thread_id or uuid7(clock)
         self.ended = False
         self.recording = False
         self.scoped = scoped
@@ -117,13 +116,13 @@ class Conversation:
         self._status = "completed"
         self._before: Span | None = None
         self._before_conversation: Conversation | None = None
+        self._tracer = tracers.tracer(tracer_provider)
+        self._value_limit = value_limit(self._tracer)
         self.set_metadata(**(metadata or {}))
         self.add_tags(*tags)
-        self._begin(name, thread_id, continues, tracer_provider)
+        self._begin(name, thread_id, continues)
 
-    def _begin(
-        self, name: str, thread_id: str | None, continues: str | None, tracer_provider: TracerProvider | None
-    ) -> None:
+    def _begin(self, name: str, thread_id: str | None, continues: str | None) -> None:
         context = otel_context.get_current()
         before = trace.get_current_span(context)
         links = []
@@ -142,12 +141,11 @@ class Conversation:
             semconv.SPAN_KIND: "chain",
             semconv.MODALITY: "audio",
             semconv.INTEGRATION: "voicespan",
-            semconv.INTEGRATION_VERSION: VERSION,
+            semconv.INTEGRATION_VERSION: __version__,
         }
         if thread_id is not None:
             first[semconv.CONVERSATION_ID] = thread_id
-        tracer = tracers.tracer(tracer_provider)
-        self._root = tracer.start_span(
+        self._root = self._tracer.start_span(
             name, context=context, attributes=first, links=links, start_time=self._wall(self._started_at)
         )
         self._live = LiveParent(self._root, before.get_span_context())
@@ -158,7 +156,7 @@ class Conversation:
         self._before_conversation = _of(otel_context.get_current())
         self._first = first
         self._spans = Spans(
-            tracer,
+            self._tracer,
             trace.set_span_in_context(self._root, context),
             self._content,
             self.settings,
@@ -180,19 +178,17 @@ class Conversation:
     @property
     def run_id(self) -> str:
         """The root run's id in LangSmith, which its OTLP ingest derives from the span id."""
-        return str(uuid.UUID(int=self._root.get_span_context().span_id))
+        return uuid_text(self._root.get_span_context().span_id)
 
     def set_metadata(self, **facts: Any) -> None:
         """Add metadata to the root: at most 40 keys, scalars as they are, structures as JSON."""
         with guard.guard(), self.lock:
-            for key, fact in as_metadata(facts).items():
+            for key, fact in self._content.facts(facts, self._value_limit).items():
                 if key in _THREAD_RIVALS:
                     _warn_of_rival(key)
                 if key not in self._metadata and len(self._metadata) >= _MOST_METADATA:
                     _logger.warning("voicespan keeps %d metadata keys a conversation", _MOST_METADATA)
                     break
-                if isinstance(fact, str):
-                    fact = self._content.text(fact, role="system", place="metadata") or ""  # noqa: PLW2901
                 self._metadata[key] = fact
 
     def add_tags(self, *tags: str) -> None:
@@ -273,7 +269,11 @@ class Conversation:
     def describe(self, attributes: Mapping[str, AttributeValue]) -> None:
         """What is known of the model and the server by now."""
         self._model.update(
-            {key: value for key, value in attributes.items() if key not in (semconv.SERVER_ADDRESS, semconv.SERVER_PORT)}
+            {
+                key: value
+                for key, value in attributes.items()
+                if key not in (semconv.SERVER_ADDRESS, semconv.SERVER_PORT)
+            }
         )
         self._root.set_attributes(attributes)
         self._first.update(attributes)
@@ -390,13 +390,15 @@ class Conversation:
             return
         if earlier is not None and earlier.ended:
             before, earlier = trace.NonRecordingSpan(before.get_span_context()), None
-        otel_context.attach(trace.set_span_in_context(before, otel_context.set_value(CURRENT, earlier, context)))
+        otel_context.attach(
+            trace.set_span_in_context(before, otel_context.set_value(CURRENT, earlier, context))
+        )
 
     def _session(self, moment: SessionDescribed) -> None:
         known = self._session_ids
         if moment.session_id is not None and moment.session_id not in known and len(known) < _MOST_METADATA:
             known.append(moment.session_id)
-        self._session_facts.update(as_metadata(moment.facts))
+        self._session_facts.update(as_metadata(moment.facts, self._value_limit))
         if moment.model is not None:
             self.describe({semconv.REQUEST_MODEL: moment.model})
 
@@ -409,14 +411,17 @@ class Conversation:
             "status": self._status,
             "connection_count": self._past_connections + len(live),
             "reconnect_count": self._reconnects or None,
-            "event_count": sum(self._frames[:2]) + sum(each.frames_received + each.frames_sent for each in live),
+            "event_count": sum(self._frames[:2])
+            + sum(each.frames_received + each.frames_sent for each in live),
             "frames_unsent": (self._frames[2] + sum(each.frames_unsent for each in live)) or None,
             "duration_s": round((at - self._started_at) / 1e9, 6),
             "transcript_omitted": self._spans.transcript.omitted or None,
             **self._close,
         }
         attributes = self._spans.counts.attributes()
-        attributes.update((semconv.METADATA + key, fact) for key, fact in as_metadata(facts).items())
+        attributes.update(
+            (semconv.METADATA + key, fact) for key, fact in as_metadata(facts, self._value_limit).items()
+        )
         attributes.update((semconv.METADATA + key, fact) for key, fact in self._metadata.items())
         if self._tags:
             attributes[semconv.SPAN_TAGS] = ",".join(self._tags)
@@ -429,10 +434,13 @@ class Conversation:
         first = next((index for index, message in enumerate(messages) if message["role"] == "user"), -1) + 1
         attributes: dict[str, AttributeValue] = {}
         if messages[:first]:
-            attributes[semconv.PROMPT] = _encode_messages(messages[:first])
+            attributes[semconv.PROMPT] = self._encode_messages(messages[:first])
         if messages[first:]:
-            attributes[semconv.COMPLETION] = _encode_messages(messages[first:])
+            attributes[semconv.COMPLETION] = self._encode_messages(messages[first:])
         return attributes
+
+    def _encode_messages(self, messages: list[dict[str, Any]]) -> str:
+        return encode({"messages": messages}, min(ROOT_TRANSCRIPT_BYTES, self._value_limit))
 
 
 def current_conversation(context: Context | None = None) -> Conversation | None:
@@ -598,10 +606,6 @@ def _close_facts(connection: Connection) -> dict[str, Any]:
     }
 
 
-def _encode_messages(messages: list[dict[str, Any]]) -> str:
-    return encode({"messages": messages}, ROOT_TRANSCRIPT_BYTES)
-
-
 def _parsed(frame: Any) -> Any:
     if isinstance(frame, (bytes, str)):
         try:
@@ -617,13 +621,7 @@ _warned_rivals: set[str] = set()
 def _warn_of_rival(key: str) -> None:
     if key not in _warned_rivals:
         _warned_rivals.add(key)
-        _logger.warning("LangSmith groups by the metadata %r before thread_id; this conversation may be grouped by it", key)
-
-
-def _uuid7(clock: Clock) -> uuid.UUID:
-    """Time-ordered (RFC 9562, section 5.7), as LangSmith advises for thread ids."""
-    milliseconds = clock.time_ns() // 1_000_000
-    value = (milliseconds & (1 << 48) - 1) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return uuid.UUID(int=value)
+        _logger.warning(
+            "LangSmith groups by the metadata %r before thread_id; this conversation may be grouped by it",
+            key,
+        )

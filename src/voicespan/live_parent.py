@@ -15,7 +15,7 @@ What always holds:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, Span, SpanContext, Status, StatusCode
 
@@ -85,5 +85,5 @@ class LiveParent(Span):
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Do nothing: what the application makes of an error is not the conversation's status."""
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         """Do nothing, also when it is used as a context manager."""

@@ -39,6 +39,8 @@ CHILD_SPAN_BYTES = 64_000
 #: and the transcript grows by a quarter before it is cut.
 ROOT_TRANSCRIPT_BYTES = 4_000_000
 ROOT_TRANSCRIPT_CHARACTERS = 3_000_000
+#: The length of a value where nobody limits it.
+NO_LIMIT = 1 << 62
 #: From here on only essential spans are kept: LangSmith takes 25,000 runs a trace.
 SPAN_BUDGET = 20_000
 #: And here even those end, so that the root itself always fits.
@@ -89,6 +91,9 @@ class Settings:
         )
 
 
+#: Seconds past which a number is a mistake.
+_FOREVER = 1e9
+
 _warned: set[str] = set()
 _redact: Redact | None = None
 
@@ -105,7 +110,9 @@ def _misread(name: str, default: object) -> None:
         _logger.warning("%s has a value that voicespan does not know; using %s", name, default)
 
 
-def _choice(environ: Mapping[str, str], name: str, known: Mapping[str, object] | tuple[str, ...], default: str) -> str:
+def _choice(
+    environ: Mapping[str, str], name: str, known: Mapping[str, object] | tuple[str, ...], default: str
+) -> str:
     value = environ.get(name, "").strip().lower()
     if value in known:
         return value
@@ -131,7 +138,7 @@ def _number(environ: Mapping[str, str], name: str, default: float) -> float:
         number = float(value)
     except ValueError:
         number = -1.0
-    if not 0 <= number < 1e9:
+    if not 0 <= number < _FOREVER:
         _misread(name, default)
         return default
     return number

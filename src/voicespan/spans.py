@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from voicespan.content import Content
 
+#: The SDK drops the oldest attributes past its limit (128), and those are the ones that name the span.
+_MOST_ATTRIBUTES = 60
 #: How many finished turns may wait for a transcript: one that has not come by then is not coming.
 _MOST_WAITING_TURNS = 8
 #: How many ids of calls and barge-ins are remembered after their end.
@@ -133,7 +135,7 @@ class Spans:
         self._provider = provider
         self._wall = wall
         self._on_current = on_current
-        self._value_limit = _value_limit(tracer)
+        self._value_limit = value_limit(tracer)
         self.transcript = Transcript(settings.ROOT_TRANSCRIPT_CHARACTERS)
         self.counts = Counts()
         self._written = 0
@@ -159,7 +161,9 @@ class Spans:
 
     def open_calls(self) -> dict[str, tuple[str, Span]]:
         """Name and span of every function call that waits for its answer, by call id."""
-        return {call_id: (call.name, call.span) for call_id, call in self._calls.items() if call.span is not None}
+        return {
+            call_id: (call.name, call.span) for call_id, call in self._calls.items() if call.span is not None
+        }
 
     def finish(self, at: int) -> None:
         """Write everything that waits; the conversation is over."""
@@ -458,7 +462,9 @@ class Spans:
             if output is not None:
                 call.span.set_attribute(
                     semconv.COMPLETION,
-                    encode(_json_or_text(output), min(settings.CHILD_SPAN_BYTES // 2 - 4_000, self._value_limit)),
+                    encode(
+                        _json_or_text(output), min(settings.CHILD_SPAN_BYTES // 2 - 4_000, self._value_limit)
+                    ),
                 )
             if error is not None:
                 mark_error(call.span, error, self._wall(at))
@@ -533,7 +539,9 @@ class Spans:
             whole.update(attributes)
         if facts:
             told = {key: fact for key, fact in facts.items() if not isinstance(fact, LocalId)}
-            whole.update((semconv.METADATA + key, value) for key, value in metadata(told, self._value_limit).items())
+            room = max(_MOST_ATTRIBUTES - len(whole) - 3, 0)
+            for key, value in list(metadata(told, self._value_limit).items())[:room]:
+                whole[semconv.METADATA + key] = value
         self._add_content(whole, prompt, completion, self._frame if raw and self._config.raw_events else None)
         return self._tracer.start_span(
             name,
@@ -543,7 +551,9 @@ class Spans:
             start_time=self._wall(at),
         )
 
-    def _add_content(self, whole: dict[str, AttributeValue], prompt: Any, completion: Any, frame: Any) -> None:
+    def _add_content(
+        self, whole: dict[str, AttributeValue], prompt: Any, completion: Any, frame: Any
+    ) -> None:
         """Share what is left of the span's bytes among its contents."""
         contents = {
             semconv.PROMPT: prompt,
@@ -596,6 +606,7 @@ def mark_error(span: Span, error: WireError, at: int) -> None:
 
 #: Signs that come when the playback has stopped, so that the time to it can be measured.
 _PLAYBACK_STOPPED = frozenset({"output_audio_buffer.cleared", "recorder"})
+
 
 def _tool_call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
     """A call as the OpenAI chat API writes it, which is what LangSmith renders."""
@@ -667,8 +678,8 @@ def _usage_attributes(usage: moments.Usage) -> dict[str, AttributeValue]:
     return attributes
 
 
-def _value_limit(tracer: Tracer) -> int:
+def value_limit(tracer: Tracer) -> int:
     """The SDK's own limit on the length of a value; past it the SDK would cut in the middle of our JSON."""
     limits = getattr(tracer, "_span_limits", None)
     length = getattr(limits, "max_span_attribute_length", None)
-    return length if isinstance(length, int) and length > 0 else settings.CHILD_SPAN_BYTES
+    return length if isinstance(length, int) and length > 0 else settings.NO_LIMIT

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from voicespan import semconv
-from voicespan.version import VERSION
+from voicespan.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer, TracerProvider
@@ -29,4 +29,4 @@ def named_provider() -> TracerProvider | None:
 
 def tracer(provider: TracerProvider | None = None) -> Tracer:
     """The tracer of all spans of ours."""
-    return trace.get_tracer(semconv.SCOPE, VERSION, provider or _named)
+    return trace.get_tracer(semconv.SCOPE, __version__, provider or _named)

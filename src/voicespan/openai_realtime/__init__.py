@@ -1,9 +1,4 @@
-"""Traces the OpenAI Realtime API as the `openai` package speaks it.
-
-    from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-
-    OpenAIRealtimeInstrumentor().instrument()
-"""
+"""Traces the OpenAI Realtime API as the `openai` package speaks it; see `OpenAIRealtimeInstrumentor`."""
 
 from voicespan.openai_realtime.instrumentor import OpenAIRealtimeInstrumentor
 

@@ -49,7 +49,9 @@ Begin: TypeAlias = Callable[[Any], "Opening | None"]
 def describe(manager: Any) -> dict[str, AttributeValue]:
     """Provider, model and server, as far as the manager tells before the server does."""
     client = _private(manager, "client")
-    address = urlsplit(str(getattr(client, "websocket_base_url", None) or getattr(client, "base_url", "") or ""))
+    address = urlsplit(
+        str(getattr(client, "websocket_base_url", None) or getattr(client, "base_url", "") or "")
+    )
     azure = any(kind.__name__ in ("AzureOpenAI", "AsyncAzureOpenAI") for kind in type(client).__mro__)
     host = address.hostname or ""
     provider = next((name for suffix, name in _PROVIDERS if host.endswith(suffix)), "openai")

@@ -174,7 +174,12 @@ class Protocol:
         )
 
     def _read(
-        self, table: dict[str, tuple[Level, _Reader | None]], event: dict[str, Any], at: int, *, from_client: bool
+        self,
+        table: dict[str, tuple[Level, _Reader | None]],
+        event: dict[str, Any],
+        at: int,
+        *,
+        from_client: bool,
     ) -> Iterator[Moment]:
         kind = _text(event.get("type")) or "unknown"
         level, reader = table.get(kind) or (_unknown(kind, from_client=from_client), None)
@@ -238,7 +243,12 @@ class Protocol:
     def _user_speech(self, event: dict[str, Any], at: int, item_id: str) -> Moment:
         awaited = self._transcribes and (item_id, 0) not in self._told
         return moments.Placed(
-            at, event["type"], item_id, "user", _text(event.get("previous_item_id")), awaits_transcript=awaited
+            at,
+            event["type"],
+            item_id,
+            "user",
+            _text(event.get("previous_item_id")),
+            awaits_transcript=awaited,
         )
 
     def _user_transcript_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
@@ -279,7 +289,11 @@ class Protocol:
             yield from self._call_item(event, item, at)
         elif kind == "function_call_output":
             yield from self._answer(event, item, at)
-        elif kind.startswith("mcp_") and Level.ALL > self._events >= Level.STANDARD and event["type"].endswith(".done"):
+        elif (
+            kind.startswith("mcp_")
+            and Level.ALL > self._events >= Level.STANDARD
+            and event["type"].endswith(".done")
+        ):
             # An MCP item is complete only in this frame, and no other event carries its result.
             item_id = _text(item.get("id")) or ""
             if item_id not in self._typed:
@@ -299,7 +313,9 @@ class Protocol:
             _remember(self._typed, item_id, None)
             if role != "assistant":
                 self._take_sent(item)
-            yield moments.Written(at, event["type"], item_id, _role(role), _item_text(item), after, seeded=True)
+            yield moments.Written(
+                at, event["type"], item_id, _role(role), _item_text(item), after, seeded=True
+            )
             if self._events is Level.STANDARD:
                 yield WireEvent(at, event["type"], Level.STANDARD, event)
 
@@ -364,7 +380,9 @@ class Protocol:
             event["type"],
             response_id,
             # A plain response carries the conversation's id; one out of band carries an explicit null.
-            out_of_band="conversation_id" in response and response["conversation_id"] is None and bool(response.get("metadata")),
+            out_of_band="conversation_id" in response
+            and response["conversation_id"] is None
+            and bool(response.get("metadata")),
         )
 
     def _output_item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
@@ -482,7 +500,9 @@ class Protocol:
                 text = _text(_object(part).get("text"), longest=None)
                 if transcript and (item_id, index) not in self._told:
                     whole = {"item_id": item_id, "content_index": index, "transcript": transcript}
-                    yield from self._transcript({**whole, "type": event["type"], "response_id": response_id}, at)
+                    yield from self._transcript(
+                        {**whole, "type": event["type"], "response_id": response_id}, at
+                    )
                     response.had_speech = True
                     response.texts[item_id] = transcript
                 elif text and item_id not in response.texts:
@@ -494,15 +514,27 @@ class Protocol:
     def _playback_cleared(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         response_id = _text(event.get("response_id"))
         item_id = next((item for item, of in reversed(self._response_of.items()) if of == response_id), None)
-        yield self._cut(event, at, response_id, item_id, "output_audio_buffer.cleared")
+        yield self._cut(
+            event, at, response_id=response_id, item_id=item_id, cause="output_audio_buffer.cleared"
+        )
 
     def _truncated(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         item_id = _text(event.get("item_id"))
         response_id = self._response_of.get(item_id or "")
-        yield self._cut(event, at, response_id, item_id, event["type"], _integer(event.get("audio_end_ms")))
+        heard_ms = _integer(event.get("audio_end_ms"))
+        yield self._cut(
+            event, at, response_id=response_id, item_id=item_id, cause=event["type"], heard_ms=heard_ms
+        )
 
     def _cut(
-        self, event: dict[str, Any], at: int, response_id: str | None, item_id: str | None, cause: str, heard_ms: int | None = None
+        self,
+        event: dict[str, Any],
+        at: int,
+        *,
+        response_id: str | None,
+        item_id: str | None,
+        cause: str,
+        heard_ms: int | None = None,
     ) -> Moment:
         response = self._responses.get(response_id or "")
         generated = response.audio if response is not None else 0
@@ -736,7 +768,9 @@ def _item_text(item: dict[str, Any]) -> str:
         if part.get("type") == "input_image":
             words.append("[image]")
         else:
-            words.append(_text(part.get("text"), longest=None) or _text(part.get("transcript"), longest=None) or "")
+            words.append(
+                _text(part.get("text"), longest=None) or _text(part.get("transcript"), longest=None) or ""
+            )
     return " ".join(word for word in words if word)
 
 
@@ -779,7 +813,10 @@ def _usage(told: dict[str, Any]) -> moments.Usage | None:
     details = {
         **_token_details(into),
         "cache_read": _integer(into.get("cached_tokens")),
-        **{f"cache_read_{name}": n for name, n in _token_details(_object(into.get("cached_tokens_details"))).items()},
+        **{
+            f"cache_read_{name}": n
+            for name, n in _token_details(_object(into.get("cached_tokens_details"))).items()
+        },
     }
     return moments.Usage(
         _integer(told.get("input_tokens")),

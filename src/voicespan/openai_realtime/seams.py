@@ -132,7 +132,9 @@ def _opening(original: Callable[..., Any], begin: opening.Begin, *, in_block: bo
     return enter
 
 
-def _async_opening(original: Callable[..., Any], begin: opening.Begin, *, in_block: bool) -> Callable[..., Any]:
+def _async_opening(
+    original: Callable[..., Any], begin: opening.Begin, *, in_block: bool
+) -> Callable[..., Any]:
     @functools.wraps(original)
     async def enter(self: Any) -> Any:
         opened = begin(self)
@@ -159,7 +161,9 @@ def _lost(sdk_connection: Any, found: _Traced, error: BaseException) -> None:
         return
     frame = getattr(error, "rcvd", None) or getattr(error, "sent", None)
     code, reason = getattr(frame, "code", None), getattr(frame, "reason", None)
-    found.connection.broke(error, code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None)
+    found.connection.broke(
+        error, code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None
+    )
     if not found.in_block and getattr(sdk_connection, "_on_reconnecting", None) is None:
         # Nobody has to close what was opened by `enter()` and is gone already.
         _ended(found, found.connection.close_code)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from voicespan.testing.clock import FakeClock
+    from voicespan.testing.gemini_live import GeminiLiveServer
     from voicespan.testing.ids import SequentialIds
     from voicespan.testing.langsmith import Attachment, Dropped, LangSmithServer, Request, Run, render
     from voicespan.testing.openai_realtime import OpenAIRealtimeServer
@@ -22,6 +23,7 @@ __all__ = [
     "Attachment",
     "Dropped",
     "FakeClock",
+    "GeminiLiveServer",
     "LangSmithServer",
     "OpenAIRealtimeServer",
     "Request",
@@ -40,6 +42,7 @@ _HOMES = {
     "Run": "voicespan.testing.langsmith",
     "render": "voicespan.testing.langsmith",
     "OpenAIRealtimeServer": "voicespan.testing.openai_realtime",
+    "GeminiLiveServer": "voicespan.testing.gemini_live",
 }
 
 

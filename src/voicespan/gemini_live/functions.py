@@ -1,0 +1,108 @@
+"""Function calls: who asked for what, and which answer belongs to which call.
+
+Most services give each call an id and want it back. Where there are none, calls and answers are matched by
+name, in the order in which they were asked for: there is nothing else to go by.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from voicespan import moments
+from voicespan.gemini_live import fields, frames
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from voicespan.gemini_live.turns import Turn
+    from voicespan.moments import LocalId, Moment
+
+#: Of open calls this many are remembered: far more than there ever are.
+_MOST_REMEMBERED = 256
+#: The values that a piece of a streamed argument can have.
+_PIECES = ("stringValue", "numberValue", "boolValue")
+
+
+class Functions:
+    """The calls of one connection that wait for their answers."""
+
+    def __init__(self, new_id: Callable[[str], LocalId]) -> None:
+        """`new_id` makes up an id of its argument's kind."""
+        self._new_id = new_id
+        self._names: OrderedDict[str, str] = OrderedDict()
+        self._partial: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def called(
+        self, turn: Turn, calls: list[dict[str, Any]], at: int, event_type: str = "tool_call"
+    ) -> Iterator[Moment]:
+        """The model asks for functions, in one message."""
+        item_id = self._new_id("calls")
+        for call in calls:
+            name = fields.name(call.get("name")) or "unknown"
+            call_id = fields.name(call.get("id"))
+            arguments = self._arguments(call, call_id or name)
+            if arguments is None:
+                continue
+            call_id = call_id or self._new_id(name)
+            _remember(self._names, call_id, name)
+            turn.call_ids.append(call_id)
+            yield moments.FunctionCalled(at, event_type, call_id, name, _json(arguments), item_id, turn.id)
+
+    def cancelled(self, call_ids: list[str], at: int) -> Iterator[Moment]:
+        """The model no longer wants these answers."""
+        for call_id in call_ids[:_MOST_REMEMBERED]:
+            self._names.pop(call_id, None)
+            yield moments.FunctionCancelled(at, "tool_call_cancellation", call_id)
+
+    def answered(
+        self, turn: Turn | None, answer: dict[str, Any], at: int, event_type: str = "tool_response"
+    ) -> Iterator[Moment]:
+        """The application answers a call; `turn` is in progress."""
+        name, more = fields.name(answer.get("name")), answer.get("willContinue") is True
+        call_id = fields.name(answer.get("id")) or next(
+            (known for known, called in self._names.items() if name in (None, called)), None
+        )
+        if call_id is None:
+            call_id = self._new_id(name or "unknown")
+        name = name or self._names.get(call_id)
+        if not more:
+            self._names.pop(call_id, None)
+        yield moments.FunctionAnswered(
+            at,
+            event_type,
+            call_id,
+            _json(frames.without_bytes(answer.get("response") or {})),
+            name,
+            self._new_id("result"),
+            turn.id if turn is not None and call_id in turn.call_ids else None,
+            more,
+            {"scheduling": fields.name(answer.get("scheduling")), "will_continue": more or None},
+        )
+
+    def _arguments(self, call: dict[str, Any], key: str) -> dict[str, Any] | None:
+        """The arguments, when they are complete; where they are streamed, they come in pieces."""
+        pieces, more = fields.objects(call.get("partialArgs")), call.get("willContinue") is True
+        if not pieces and not more:
+            return {**self._partial.pop(key, {}), **fields.members(call.get("args"))}
+        known = self._partial.setdefault(key, {})
+        for piece in pieces:
+            path = (fields.name(piece.get("jsonPath")) or "").removeprefix("$.")
+            value = next((piece[kind] for kind in _PIECES if piece.get(kind) is not None), None)
+            before = known.get(path)
+            known[path] = before + value if isinstance(before, str) and isinstance(value, str) else value
+        if more:
+            _remember(self._partial, key, known)
+            return None
+        return {**self._partial.pop(key, {}), **fields.members(call.get("args"))}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _remember(memory: OrderedDict[str, Any], key: str, value: Any) -> None:
+    memory[key] = value
+    if len(memory) > _MOST_REMEMBERED:
+        memory.popitem(last=False)

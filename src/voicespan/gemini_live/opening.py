@@ -1,0 +1,115 @@
+"""From the arguments of `live.connect` to a connection of a conversation."""
+
+from __future__ import annotations
+
+import _thread
+import itertools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+from voicespan import semconv
+from voicespan.conversation import Conversation, scope
+from voicespan.gemini_live import frames
+from voicespan.gemini_live.protocol import Protocol
+from voicespan.guard import guarded
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+    from opentelemetry.util.types import AttributeValue
+
+    from voicespan.clock import Clock
+    from voicespan.connection import Connection
+
+#: What the SDK takes beside the generation's own settings, which the wire has one level deeper.
+_GENERATION = frozenset({
+    "responseModalities", "temperature", "topP", "topK", "maxOutputTokens", "mediaResolution", "seed", "speechConfig",
+    "thinkingConfig", "enableAffectiveDialog",
+})  # fmt: skip
+_numbers = itertools.count(1)
+
+
+class Opening:
+    """A handshake that is under way."""
+
+    def __init__(
+        self, live: Any, arguments: Mapping[str, Any], tracer_provider: TracerProvider | None, clock: Clock
+    ) -> None:
+        """`live`: the SDK's `AsyncLive`; `arguments`: what its `connect` was given."""
+        self._attributes = describe(live, arguments.get("model"))
+        self._setup = setup(arguments)
+        self._conversation = scope() or Conversation(tracer_provider=tracer_provider, clock=clock)
+
+    @guarded
+    def succeeded(self, session: Any) -> Connection | None:
+        """The session is set up. None: the conversation is not traced."""
+        if not self._conversation.recording or self._conversation.ended:
+            return None
+        protocol = Protocol(self._conversation.settings.events, f"{next(_numbers)}:")
+        connection = self._conversation.connect(protocol, self._attributes)
+        # Both passed before there was a session to see them on.
+        connection.sent({"setup": self._setup})
+        # Of what the server answered older SDKs keep only the id, and still older ones nothing.
+        told = frames.parsed(getattr(session, "setup_complete", None)) or {}
+        session_id = getattr(session, "session_id", None)
+        connection.received({"setupComplete": {"sessionId": session_id, **told} if session_id else told})
+        return connection
+
+    @guarded
+    def failed(self, error: BaseException) -> None:
+        """The handshake raised `error`."""
+        self._conversation.connect_failed(error, self._attributes)
+
+
+Begin: TypeAlias = Callable[[Any, Mapping[str, Any]], "Opening | None"]
+
+
+def describe(live: Any, model: Any) -> dict[str, AttributeValue]:
+    """Provider, model and server, as far as they are known before the server says a word."""
+    client = getattr(live, "_api_client", None)
+    vertex = bool(getattr(client, "vertexai", False))
+    provider = "gcp.vertex_ai" if vertex else "gcp.gemini"
+    attributes: dict[str, AttributeValue] = {semconv.PROVIDER: provider, semconv.SYSTEM: provider}
+    options = getattr(client, "_http_options", None)
+    address = urlsplit(str(getattr(options, "base_url", None) or ""))
+    if address.hostname:
+        attributes[semconv.SERVER_ADDRESS] = address.hostname
+        if address.port is not None:
+            attributes[semconv.SERVER_PORT] = address.port
+    name = frames.model_name(model)
+    if name is not None:
+        attributes[semconv.REQUEST_MODEL] = name
+    return attributes
+
+
+def setup(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The setup message that the SDK makes of its arguments, as far as it is told here."""
+    config = frames.wire(arguments.get("config"))
+    told: dict[str, Any] = {"model": arguments.get("model")}
+    generation: dict[str, Any] = {}
+    for key, value in (config if isinstance(config, dict) else {}).items():
+        if key in _GENERATION:
+            generation[key] = value
+        elif key == "generationConfig" and isinstance(value, dict):
+            generation = {**value, **generation}
+        elif key != "httpOptions":
+            told[key] = value
+    if generation:
+        told["generationConfig"] = generation
+    return told
+
+
+@guarded
+def abandon(connection: Connection) -> None:
+    """The application dropped its session without leaving its block.
+
+    This runs inside garbage collection, possibly inside a lock of an exporter; so it is done by a thread
+    of its own, started by the primitive that takes no lock.
+    """
+    if not connection.ended:
+        _thread.start_new_thread(_close_abandoned, (connection,))
+
+
+@guarded
+def _close_abandoned(connection: Connection) -> None:
+    connection.closed()

@@ -1,0 +1,552 @@
+"""Gemini Live: wire messages in, moments out. No clock, no I/O, no OpenTelemetry: time comes with the message.
+
+A message is an object whose every field tells something, and any fields can come together. The tables say
+of each field at which `VOICESPAN_EVENTS` it gets a span under its own name, and which method reads what it
+means; the order of a table is the order in which the fields of one message happened. A field that is in
+no table passes under its own name; what is of another type than documented is taken as not told.
+
+Nothing has an id here except function calls, and not everywhere those. A turn of the model begins with its
+first sign and ends with `turnComplete`; fragments of a transcript belong together until something ends them.
+
+    protocol = Protocol()
+    for line in recording:
+        read = protocol.receive if line["dir"] == "server" else protocol.send
+        moments += read(line["event"], at=0)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from voicespan import moments
+from voicespan.gemini_live import fields, frames
+from voicespan.gemini_live import usage as tokens
+from voicespan.gemini_live.functions import Functions
+from voicespan.gemini_live.turns import Turn, Utterance, bytes_per_ms
+from voicespan.moments import Level, LocalId, Moment, WireError, WireEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
+    _Reader: TypeAlias = Callable[["Protocol", Any, int, dict[str, Any]], Iterable[Moment]]
+
+#: Of resumption updates this many are remembered.
+_MOST_REMEMBERED = 256
+#: Reasons of a turn's end that are none of its failures.
+_NO_FAILURE = frozenset({None, "TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT"})
+#: The objects whose fields are told apart, in the server's and the client's messages.
+_OPENED = ("serverContent", "realtimeInput")
+#: What a fragment of a transcript is called: the whole has the field's own name.
+_FRAGMENTS = {
+    "inputTranscription": "input_transcription.fragment",
+    "outputTranscription": "output_transcription.fragment",
+}
+
+
+class Protocol:
+    """The state of one connection."""
+
+    def __init__(self, events: Level = Level.STANDARD, name: str = "") -> None:
+        """`events`: up to which level messages under their own name are wanted.
+
+        `name` keeps the ids that are made up here apart from those of the conversation's other connections.
+        """
+        self._events = events
+        self._name = name
+        self._made = 0
+        #: Of the newest resumption handle, as long as it is good.
+        self.fingerprint: str | None = None
+        #: The server said that it is about to close the connection.
+        self.going_away = False
+        self._turn: Turn | None = None
+        self._last: Turn | None = None
+        self._heard: Utterance | None = None
+        self._said: Utterance | None = None
+        self._user_spoke = False
+        self._showed_image = False
+        self._functions = Functions(self._new_id)
+        self._updates: OrderedDict[tuple[str | None, bool], None] = OrderedDict()
+
+    def count_speech(self, frame: Any) -> bool:
+        """Count a message that carries only more audio of the turn that is in progress."""
+        turn = self._turn
+        if turn is None or turn.audio == 0:
+            return False
+        size = frames.audio_size(frame, turn.mime_type)
+        turn.audio += size
+        return size > 0
+
+    def count_microphone(self, frame: Any) -> bool:
+        """Whether a client's message is microphone audio, which tells nothing but that it was sent."""
+        given = frame.get("realtimeInput") or frame.get("realtime_input") if isinstance(frame, dict) else None
+        if not isinstance(given, dict) or len(given) != 1:
+            return False
+        if given.get("audio") is None:
+            # Before there was `audio`, microphone and camera both were media.
+            media = given.get("media") or given.get("mediaChunks") or given.get("media_chunks")
+            blob = media[0] if isinstance(media, list) and media else media
+            if not fields.mime_type(blob).startswith("audio/"):
+                return False
+        self._user_spoke = True
+        return True
+
+    def receive(self, frame: Any, at: int) -> list[Moment]:
+        """What a server's message (the SDK's, its JSON as text or bytes, or the object itself) tells."""
+        message = frames.parsed(frame)
+        if message is None:
+            return [_unreadable(frame, at, from_client=False)]
+        return list(self._read(_SERVER, message, at, from_client=False))
+
+    def send(self, frame: Any, at: int) -> list[Moment]:
+        """What a client's message tells."""
+        message = frames.parsed(frame)
+        if message is None:
+            return [_unreadable(frame, at, from_client=True)]
+        return list(self._read(_CLIENT, frames.wire(message), at, from_client=True))
+
+    def finish(self, at: int) -> list[Moment]:
+        """What is still open when the connection is over."""
+        turn = self._turn
+        return [
+            *(self._end_turn(turn, at, "connection_closed", status="incomplete") if turn is not None else ()),
+            *self._flush_heard(),
+        ]
+
+    def resumable(self, *, abnormal: bool) -> bool:
+        """Whether the application can, and is likely to, take up the session on another connection."""
+        return self.fingerprint is not None and (self.going_away or abnormal)
+
+    def _read(
+        self,
+        table: dict[str, tuple[Level, _Reader | None]],
+        message: dict[str, Any],
+        at: int,
+        *,
+        from_client: bool,
+    ) -> Iterator[Moment]:
+        told: dict[str, Any] = {}
+        inside: dict[str, str] = {}
+        for key, value in message.items():
+            if key in _OPENED and isinstance(value, dict):
+                told.update(value)
+                inside.update(dict.fromkeys(value, key))
+            else:
+                told[key] = value
+        for key in (
+            told
+            if len(told) == 1
+            else [*(k for k in table if k in told), *(k for k in told if k not in table)]
+        ):
+            value = told[key]
+            if value is None or value is False:
+                continue
+            level, reader = table.get(key) or (Level.ALL if from_client else Level.STANDARD, None)
+            if reader is not None:
+                yield from reader(self, value, at, told)
+            if level <= self._events:
+                name = _FRAGMENTS.get(key) or fields.snake(key)
+                payload = {inside[key]: {key: value}} if key in inside else {key: value}
+                yield WireEvent(at, name, level, frames.without_bytes(payload), from_client)
+
+    # The session.
+
+    def _setup(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        setup = fields.members(value)
+        generation = fields.members(setup.get("generationConfig"))
+        speech = fields.members(generation.get("speechConfig"))
+        voice = fields.members(fields.members(speech.get("voiceConfig")).get("prebuiltVoiceConfig"))
+        realtime = fields.members(setup.get("realtimeInputConfig"))
+        detection = fields.members(realtime.get("automaticActivityDetection"))
+        yield moments.SessionDescribed(
+            at,
+            "setup",
+            None,
+            frames.model_name(setup.get("model")),
+            {
+                "response_modalities": ",".join(fields.texts(generation.get("responseModalities"))) or None,
+                "voice": fields.name(voice.get("voiceName")),
+                "language": fields.name(speech.get("languageCode")),
+                "transcribes_input": setup.get("inputAudioTranscription") is not None,
+                "transcribes_output": setup.get("outputAudioTranscription") is not None,
+                "turn_detection": "manual" if detection.get("disabled") is True else "automatic",
+                "resumed": bool(fields.members(setup.get("sessionResumption")).get("handle")) or None,
+            },
+        )
+        if self._events >= Level.ALL:
+            yield WireEvent(at, "setup", Level.ALL, {"setup": _without_handle(setup)}, from_client=True)
+
+    def _setup_complete(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        session_id = fields.name(fields.members(value).get("sessionId"))
+        yield moments.SessionDescribed(at, "setup_complete", session_id, None)
+
+    def _resumption(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        update = fields.members(value)
+        fingerprint = frames.fingerprint(update.get("newHandle"))
+        resumable = update.get("resumable") is True
+        self.fingerprint = fingerprint if resumable else None
+        if (fingerprint, resumable) not in self._updates:
+            self._updates[fingerprint, resumable] = None
+            if len(self._updates) > _MOST_REMEMBERED:
+                self._updates.popitem(last=False)
+            payload = {"sessionResumptionUpdate": _without_handle(update)}
+            yield WireEvent(at, "session_resumption_update", Level.ESSENTIAL, payload)
+
+    def _go_away(self, *_: Any) -> Iterable[Moment]:
+        self.going_away = True
+        return ()
+
+    def _error(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        error = fields.members(value)
+        kind = fields.name(error.get("status")) or "error"
+        message = fields.text(error.get("message"), 4_000) or fields.text(value, 4_000) or kind
+        yield moments.ErrorReported(
+            at, "error", WireError(kind, message), {"code": fields.integer(error.get("code"))}
+        )
+
+    # What the user says.
+
+    def _voice_activity(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        told = fields.members(value)
+        # The SDK and the wire have different names for it, and there are two generations of the message.
+        kinds = (told.get(key) for key in ("voiceActivityType", "type", "vadSignalType"))
+        kind = next((kind for kind in map(fields.name, kinds) if kind is not None), "")
+        if kind.endswith(("ACTIVITY_START", "_SOS")):
+            yield moments.SpeechStarted(at, "voice_activity", None)
+        elif kind.endswith(("ACTIVITY_END", "_EOS")):
+            yield moments.SpeechStopped(at, "voice_activity", None)
+
+    def _activity_start(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        yield moments.SpeechStarted(at, "activity_start", None)
+
+    def _activity_end(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        yield moments.SpeechStopped(at, "activity_end", None)
+
+    def _user_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        told = fields.members(value)
+        if self._heard is None:
+            if not told.get("text"):
+                return
+            item_id = None
+            if self._turn is None or self._turn.interrupted:
+                item_id = self._new_id("speech")
+                yield moments.Placed(at, "input_transcription", item_id, "user", given=False)
+            self._heard = Utterance(at, item_id)
+        _take_in(self._heard, told, at)
+        if told.get("finished") is True:
+            yield from self._flush_heard()
+
+    def _flush_heard(self) -> Iterator[Moment]:
+        heard, self._heard = self._heard, None
+        if heard is None:
+            return
+        if heard.item_id is None and self._turn is not None:
+            # What came during an answer that it did not interrupt is the end of what was answered, late.
+            heard.item_id = self._turn.user_id
+        yield moments.Transcribed(
+            heard.last_at,
+            "input_transcription",
+            "user",
+            heard.item_id or self._new_id("speech"),
+            heard.started_at,
+            heard.words.text,
+            facts=heard.facts,
+        )
+
+    # What the model does.
+
+    def _begin_turn(self, at: int, event_type: str) -> Generator[Moment, None, Turn]:
+        if self._turn is not None:
+            return self._turn
+        user_id = self._heard.item_id if self._heard is not None else None
+        yield from self._flush_heard()
+        if user_id is None and self._user_spoke:
+            # The words may come during the answer: their place is before it.
+            user_id = self._new_id("speech")
+            yield moments.Placed(at, event_type, user_id, "user")
+        self._user_spoke = self._showed_image = False
+        turn = self._turn = Turn(self._new_id("turn"), self._new_id("answer"), user_id)
+        yield moments.GenerationStarted(at, event_type, turn.id)
+        return turn
+
+    def _model_turn(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        has_audio = False
+        for part in fields.objects(fields.members(value).get("parts")):
+            if not any(part.values()):
+                continue
+            turn = yield from self._begin_turn(at, "model_turn")
+            text, blob = fields.text(part.get("text")), fields.members(part.get("inlineData"))
+            if fields.mime_type(blob).startswith("audio/"):
+                has_audio = True
+                yield from self._audio(turn, blob, at)
+            elif text and part.get("thought") is True:
+                turn.thoughts.add(text)
+            elif text:
+                yield from self._place_answer(turn, at, "model_turn")
+                turn.text.add(text)
+            yield from self._other_part(turn, part, at)
+        if self._events >= Level.ALL and not has_audio:
+            payload = {"serverContent": {"modelTurn": frames.without_bytes(value)}}
+            yield WireEvent(at, "model_turn", Level.ALL, payload)
+
+    def _audio(self, turn: Turn, blob: dict[str, Any], at: int) -> Iterator[Moment]:
+        first = turn.audio == 0
+        turn.mime_type = fields.mime_type(blob)
+        turn.bytes_per_ms = bytes_per_ms(turn.mime_type)
+        turn.audio += frames.size(blob.get("data"))
+        turn.had_speech = True
+        if first:
+            yield moments.FirstAudio(at, "model_turn", turn.id)
+
+    def _other_part(self, turn: Turn, part: dict[str, Any], at: int) -> Iterator[Moment]:
+        call = part.get("functionCall")
+        if isinstance(call, dict):
+            yield from self._functions.called(turn, [call], at, "model_turn")
+        if self._events >= Level.STANDARD:
+            for key in ("executableCode", "codeExecutionResult"):
+                if part.get(key):
+                    yield WireEvent(at, fields.snake(key), Level.STANDARD, {key: part[key]})
+
+    def _place_answer(self, turn: Turn, at: int, event_type: str) -> Iterator[Moment]:
+        if not turn.has_place:
+            turn.has_place = True
+            yield moments.Placed(at, event_type, turn.item_id, "assistant")
+
+    def _model_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        told = fields.members(value)
+        if told.get("text"):
+            turn = yield from self._begin_turn(at, "output_transcription")
+            turn.had_speech = True
+            yield from self._place_answer(turn, at, "output_transcription")
+            self._said = self._said or Utterance(at, turn.item_id)
+        if self._said is not None:
+            _take_in(self._said, told, at)
+            if told.get("finished") is True:
+                yield from self._flush_said()
+
+    def _flush_said(self) -> Iterator[Moment]:
+        said, self._said = self._said, None
+        turn = self._turn
+        if said is None or turn is None:
+            return
+        turn.said.append(said.words.text)
+        yield moments.Transcribed(
+            said.last_at,
+            "output_transcription",
+            "assistant",
+            turn.item_id,
+            said.started_at,
+            said.words.text,
+            turn.id,
+            facts=said.facts,
+        )
+
+    def _interrupted(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        turn = self._turn
+        if turn is not None:
+            yield from self._flush_said()
+            turn.interrupted = True
+            if self._heard is not None and self._heard.item_id is None:
+                # These words cut the answer off: they are a message of their own.
+                self._heard.item_id = self._new_id("speech")
+                yield moments.Placed(at, "interrupted", self._heard.item_id, "user", given=False)
+        # The answer may be complete already, and be cut off while it is played.
+        cut = turn or self._last
+        if cut is not None and cut.has_output:
+            yield moments.Interrupted(
+                at, "interrupted", cut.id, cut.item_id, "interrupted", generated_ms=cut.generated_ms
+            )
+
+    def _usage(self, value: Any, at: int, beside: dict[str, Any]) -> Iterator[Moment]:
+        told = tokens.usage(value)
+        if told is None:
+            return
+        if self._turn is not None or beside.get("turnComplete") is True:
+            turn = yield from self._begin_turn(at, "turn_complete")
+            turn.usage = tokens.together(turn.usage, told)
+            return
+        yield moments.UsageReported(at, "usage_metadata", told)
+        if self._events >= Level.STANDARD:
+            yield WireEvent(at, "usage_metadata", Level.STANDARD, {"usageMetadata": value})
+
+    def _turn_complete(self, _value: Any, at: int, beside: dict[str, Any]) -> Iterator[Moment]:
+        turn = yield from self._begin_turn(at, "turn_complete")
+        reason = fields.name(beside.get("turnCompleteReason"))
+        failed = reason not in _NO_FAILURE
+        yield from self._end_turn(
+            turn,
+            at,
+            "turn_complete",
+            status="interrupted" if turn.interrupted else "failed" if failed else "completed",
+            reason=reason,
+            error=WireError(str(reason), f"the turn ended with {reason}") if failed else None,
+            facts=tokens.facts(beside.get("usageMetadata")),
+        )
+
+    def _end_turn(
+        self,
+        turn: Turn,
+        at: int,
+        event_type: str,
+        *,
+        status: str,
+        reason: str | None = None,
+        error: WireError | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> Iterator[Moment]:
+        if not turn.interrupted:
+            # The words of who interrupts go on; all others are over.
+            yield from self._flush_heard()
+        yield from self._flush_said()
+        texts = list(turn.said)
+        if turn.text:
+            texts.append(turn.text.text)
+            item_id = self._new_id("answer") if turn.said else turn.item_id
+            yield moments.Written(at, "model_turn", item_id, "assistant", turn.text.text)
+        self._turn, self._last = None, turn
+        yield moments.GenerationEnded(
+            at,
+            event_type,
+            turn.id,
+            status,
+            reason,
+            " ".join(texts) or None,
+            tuple(turn.call_ids),
+            turn.usage,
+            turn.generated_ms,
+            turn.had_speech,
+            error=error,
+            thoughts=turn.thoughts.text if turn.thoughts else None,
+            facts=facts or {},
+        )
+
+    # Functions.
+
+    def _tool_call(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        calls = fields.objects(fields.members(value).get("functionCalls"))
+        if calls:
+            turn = yield from self._begin_turn(at, "tool_call")
+            yield from self._functions.called(turn, calls, at)
+
+    def _tool_call_cancelled(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        yield from self._functions.cancelled(fields.texts(fields.members(value).get("ids")), at)
+
+    def _tool_response(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        for answer in fields.objects(fields.members(value).get("functionResponses")):
+            yield from self._functions.answered(self._turn, answer, at)
+
+    # What the application types and shows.
+
+    def _client_content(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        turns = fields.members(value).get("turns")
+        for turn in fields.objects(turns if isinstance(turns, list) else [turns]):
+            given = turn.get("parts")
+            parts = fields.objects(given if isinstance(given, list) else [given])
+            for part in parts:
+                if isinstance(part.get("functionResponse"), dict):
+                    answer = part["functionResponse"]
+                    yield from self._functions.answered(self._turn, answer, at, "client_content")
+            text = " ".join(filter(None, map(_part_text, parts)))
+            if text:
+                role: moments.Role = "assistant" if turn.get("role") == "model" else "user"
+                yield moments.Written(at, "client_content", self._new_id("typed"), role, text, seeded=True)
+
+    def _typed(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+        text = fields.text(value)
+        if text:
+            yield moments.Written(at, "realtime_input", self._new_id("typed"), "user", text, seeded=True)
+
+    def _image(self, value: Any, at: int, beside: dict[str, Any]) -> Iterator[Moment]:
+        """A picture, or a frame of a video: of those only the first before each answer is told."""
+        if self._showed_image and self._events < Level.ALL:
+            return
+        if not self._showed_image:
+            self._showed_image = True
+            blob = value[0] if isinstance(value, list) and value else value
+            text = f"[{fields.mime_type(blob) or 'image'}]"
+            yield moments.Written(at, "realtime_input", self._new_id("image"), "user", text, seeded=True)
+        if self._events >= Level.STANDARD:
+            payload = {"realtimeInput": frames.without_bytes(beside)}
+            yield WireEvent(at, "realtime_input", Level.STANDARD, payload, from_client=True)
+
+    def _new_id(self, kind: str) -> LocalId:
+        self._made += 1
+        return LocalId(f"{self._name}{kind} {self._made}")
+
+    # The tables.
+
+    SERVER: ClassVar[dict[str, tuple[Level, _Reader | None]]] = {
+        "setupComplete": (Level.ESSENTIAL, _setup_complete),
+        "error": (Level.NEVER, _error),
+        "voiceActivityDetectionSignal": (Level.STANDARD, _voice_activity),
+        "voiceActivity": (Level.STANDARD, _voice_activity),
+        "interimInputTranscription": (Level.ALL, None),
+        "inputTranscription": (Level.ALL, _user_fragment),
+        "modelTurn": (Level.NEVER, _model_turn),
+        "outputTranscription": (Level.ALL, _model_fragment),
+        "toolCall": (Level.NEVER, _tool_call),
+        "toolCallCancellation": (Level.STANDARD, _tool_call_cancelled),
+        "groundingMetadata": (Level.STANDARD, None),
+        "urlContextMetadata": (Level.STANDARD, None),
+        "generationComplete": (Level.STANDARD, None),
+        "interrupted": (Level.NEVER, _interrupted),
+        "usageMetadata": (Level.NEVER, _usage),
+        "turnComplete": (Level.NEVER, _turn_complete),
+        "turnCompleteReason": (Level.NEVER, None),
+        "waitingForInput": (Level.ALL, None),
+        "interactionStatus": (Level.ALL, None),
+        "goAway": (Level.ESSENTIAL, _go_away),
+        "sessionResumptionUpdate": (Level.NEVER, _resumption),
+    }
+
+    CLIENT: ClassVar[dict[str, tuple[Level, _Reader | None]]] = {
+        "setup": (Level.NEVER, _setup),
+        "clientContent": (Level.STANDARD, _client_content),
+        "text": (Level.STANDARD, _typed),
+        "audio": (Level.NEVER, None),
+        "media": (Level.NEVER, _image),
+        "mediaChunks": (Level.NEVER, _image),
+        "video": (Level.NEVER, _image),
+        "activityStart": (Level.STANDARD, _activity_start),
+        "activityEnd": (Level.STANDARD, _activity_end),
+        "audioStreamEnd": (Level.ALL, None),
+        "toolResponse": (Level.NEVER, _tool_response),
+        "contextUpdate": (Level.STANDARD, None),
+    }
+
+
+_SERVER = Protocol.SERVER
+_CLIENT = Protocol.CLIENT
+
+
+def _unreadable(frame: Any, at: int, *, from_client: bool) -> Moment:
+    length = len(frame) if isinstance(frame, (bytes, str)) else 0
+    return WireEvent(at, "unreadable_frame", Level.STANDARD, {"bytes": length}, from_client)
+
+
+def _take_in(utterance: Utterance, told: dict[str, Any], at: int) -> None:
+    utterance.last_at = at
+    utterance.words.add(fields.text(told.get("text")) or "", last=told.get("finished") is True)
+    for key, fact in (("languageCode", "language"), ("speakerLabel", "speaker")):
+        if isinstance(told.get(key), str):
+            utterance.facts[fact] = fields.name(told[key])
+
+
+def _without_handle(told: dict[str, Any]) -> dict[str, Any]:
+    """A setup, or an update of its resumption, with only a short hash of each handle."""
+    kept: dict[str, Any] = {}
+    for key, value in told.items():
+        if key in ("newHandle", "handle"):
+            kept["handleSha256"] = (frames.fingerprint(value) or "")[:12]
+        elif key == "sessionResumption" and isinstance(value, dict):
+            kept[key] = _without_handle(value)
+        else:
+            kept[key] = value
+    return kept
+
+
+def _part_text(part: dict[str, Any]) -> str | None:
+    for key in ("inlineData", "fileData"):
+        if isinstance(part.get(key), dict):
+            return f"[{fields.mime_type(part[key]) or 'attachment'}]"
+    return fields.text(part.get("text"))

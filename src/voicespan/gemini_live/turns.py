@@ -1,0 +1,104 @@
+"""What is in progress: a turn of the model, and the words of either side that are still coming.
+
+Gemini sends everything in fragments and gives no ids: which fragment belongs to what is told by its place
+alone. So the protocol keeps what is open, and makes up the ids that the conversation tells things apart by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voicespan.moments import LocalId, Usage
+
+#: Of one text this many characters are kept.
+_LONGEST_TEXT = 1_000_000
+#: 24 kHz, 16 bit, mono.
+_BYTES_PER_MS = 48.0
+_HIGHEST_RATE = 1_000_000
+
+
+class Words:
+    """Fragments of one text, joined as they come: they carry their own spaces."""
+
+    __slots__ = ("_length", "_pieces")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._length = 0
+
+    def add(self, text: str, *, last: bool = False) -> None:
+        """Take in a fragment. The `last` one repeats the whole text in some services."""
+        if last and self._pieces and text.strip() == self.text:
+            return
+        if self._length < _LONGEST_TEXT:
+            self._pieces.append(text)
+            self._length += len(text)
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self._pieces).strip()
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+
+@dataclass(slots=True)
+class Utterance:
+    """Words of one side that are still coming."""
+
+    started_at: int
+    #: None: whose message they are part of is known when the turn is over.
+    item_id: LocalId | None
+    last_at: int = 0
+    words: Words = field(default_factory=Words)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Turn:
+    """A response of the model: from its first sign to `turnComplete`."""
+
+    id: LocalId
+    #: The message of what it says.
+    item_id: LocalId
+    #: The user's message that it answers, as far as it was spoken.
+    user_id: LocalId | None
+    has_place: bool = False
+    mime_type: str = ""
+    #: Bytes, and how many make a millisecond.
+    audio: int = 0
+    bytes_per_ms: float = _BYTES_PER_MS
+    had_speech: bool = False
+    interrupted: bool = False
+    said: list[str] = field(default_factory=list)
+    text: Words = field(default_factory=Words)
+    thoughts: Words = field(default_factory=Words)
+    call_ids: list[str] = field(default_factory=list)
+    usage: Usage | None = None
+
+    @property
+    def heard_audio(self) -> bool:
+        """Whether any of its audio has come."""
+        return self.audio > 0
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is anything that a barge-in could cut."""
+        return self.had_speech or self.audio > 0 or bool(self.text)
+
+    @property
+    def generated_ms(self) -> int | None:
+        """How long its audio is; None where it has none."""
+        return round(self.audio / self.bytes_per_ms) if self.audio else None
+
+
+def bytes_per_ms(mime_type: str) -> float:
+    """Of 16 bit mono; the rate stands in `audio/pcm;rate=24000`."""
+    for parameter in mime_type.split(";")[1:]:
+        name, _, value = parameter.strip().partition("=")
+        if name == "rate" and value.isascii() and value.isdigit() and 0 < int(value) <= _HIGHEST_RATE:
+            return int(value) * 2 / 1000
+    return _BYTES_PER_MS

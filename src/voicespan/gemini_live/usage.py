@@ -1,0 +1,80 @@
+"""Tokens, as the server counted them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from voicespan.gemini_live import fields
+from voicespan.moments import Usage
+
+
+def usage(told: Any) -> Usage | None:
+    """`usageMetadata` in our names; nothing is added up: whether thoughts are in the total, the server decides."""
+    if not isinstance(told, dict) or not told:
+        return None
+    # Vertex AI and `generate_content` call the response's tokens by another name.
+    response = _count(told.get("responseTokenCount"))
+    cached = {f"cache_read_{name}": n for name, n in _details(told.get("cacheTokensDetails")).items()}
+    into: dict[str, int | None] = {
+        **_details(told.get("promptTokensDetails")),
+        "cache_read": _count(told.get("cachedContentTokenCount")),
+        **cached,
+    }
+    out: dict[str, int | None] = {
+        **_details(told.get("responseTokensDetails") or told.get("candidatesTokensDetails")),
+        "reasoning": _count(told.get("thoughtsTokenCount")),
+    }
+    return Usage(
+        _count(told.get("promptTokenCount")),
+        _count(told.get("candidatesTokenCount")) if response is None else response,
+        _count(told.get("totalTokenCount")),
+        {name: tokens for name, tokens in into.items() if tokens is not None},
+        {name: tokens for name, tokens in out.items() if tokens is not None},
+    )
+
+
+def facts(told: Any) -> dict[str, Any]:
+    """What else `usageMetadata` tells: not part of either side's tokens, or no number of tokens."""
+    if not isinstance(told, dict):
+        return {}
+    return {
+        "tool_use_prompt_tokens": _count(told.get("toolUsePromptTokenCount")),
+        "traffic_type": fields.name(told.get("trafficType")),
+        "service_tier": fields.name(told.get("serviceTier")),
+    }
+
+
+def together(first: Usage | None, second: Usage | None) -> Usage | None:
+    """The tokens of two reports within one turn; each counts a generation of its own."""
+    if first is None or second is None:
+        return first or second
+    return Usage(
+        _sum(first.input_tokens, second.input_tokens),
+        _sum(first.output_tokens, second.output_tokens),
+        _sum(first.total_tokens, second.total_tokens),
+        _sums(first.input_details, second.input_details),
+        _sums(first.output_details, second.output_details),
+    )
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return first if second is None else second if first is None else first + second
+
+
+def _sums(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+
+
+def _details(told: Any) -> dict[str, int]:
+    """`[{"modality": "AUDIO", "tokenCount": 3}, …]` as `{"audio": 3, …}`."""
+    counts: dict[str, int] = {}
+    for each in fields.objects(told)[:20]:
+        modality, tokens = fields.name(each.get("modality")), _count(each.get("tokenCount"))
+        if modality is not None and tokens is not None:
+            counts[modality.lower()] = counts.get(modality.lower(), 0) + tokens
+    return counts
+
+
+def _count(value: Any) -> int | None:
+    count = fields.integer(value)
+    return count if count is not None and count >= 0 else None

@@ -1,0 +1,148 @@
+"""One turn of the model while it is made: its messages in the order in which the vendor's server sends them.
+
+A generation is a generator that stops after every chunk of output. Who drives it decides how fast it
+goes: to its end at once, a number of chunks at a time, or not any further, when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import TYPE_CHECKING, Any
+
+from voicespan.testing.gemini_live.answers import OUTPUT_BYTES_PER_MS, Answer, FunctionCall
+from voicespan.testing.gemini_live.usage import Counted
+from voicespan.testing.openai_realtime.answers import pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voicespan.testing.gemini_live.conversation import LiveConversation
+
+_MIME_TYPE = "audio/pcm;rate=24000"
+
+
+class Generation:
+    """A turn in the making.
+
+    Attributes:
+        waiting: Calls that must be answered before it goes on, by id (or by name, where they have none).
+        over: Whether everything up to `generationComplete` was sent.
+        said: What was said or written so far.
+        output: How much was made.
+        thought: Characters of thoughts.
+    """
+
+    def __init__(self, conversation: LiveConversation, late_words: str | None) -> None:
+        self.waiting: dict[str, FunctionCall] = {}
+        self.over = False
+        self.said = ""
+        self.output = Counted()
+        self.thought = 0
+        self._conversation = conversation
+        self._late_words = late_words
+        self._chunks = 0
+        self._due_ms = 0.0
+        self._answer = conversation.next_answer()
+        self._steps = self._run()
+
+    @property
+    def answer(self) -> Answer:
+        """What it is saying now."""
+        return self._answer
+
+    @property
+    def waits_for_audio(self) -> bool:
+        """Whether the user's audio drives it."""
+        return self._answer.speed is not None and not self.waiting
+
+    def start(self) -> None:
+        """Begin, or go on with the next answer, as far as it says."""
+        limit = math.inf if self._answer.pause_after is None else self._answer.pause_after
+        self.advance(0 if self._answer.speed is not None else limit)
+
+    def advance(self, chunks: float = math.inf) -> None:
+        """Make at most so many chunks more; to the end when not given."""
+        limit = self._chunks + chunks
+        for _ in self._steps:
+            if self.waiting or self._chunks >= limit:
+                return
+        self.over = True
+
+    def keep_pace(self, heard_ms: float) -> None:
+        """Make what is due when so much more of the user's audio has come in."""
+        self._due_ms += heard_ms * (self._answer.speed or 0.0)
+        due = int(self._due_ms // self._conversation.dialogue.chunk_ms)
+        if due:
+            self._due_ms -= due * self._conversation.dialogue.chunk_ms
+            self.advance(due)
+
+    def answered(self, key: str) -> bool:
+        """An answer to a call has come; whether that was the last one it waited for."""
+        if self.waiting.pop(key, None) is None or self.waiting:
+            return False
+        self._answer = self._conversation.next_answer()
+        return True
+
+    # The messages.
+
+    def _run(self) -> Iterator[None]:
+        while True:
+            answer = self._answer
+            yield
+            yield from self._one(answer)
+            if not answer.waits:
+                break
+            while self.waiting:
+                yield
+        if self._late_words is not None:
+            self._conversation.tell_words("inputTranscription", self._late_words)
+        self._conversation.content(generationComplete=True)
+
+    def _one(self, answer: Answer) -> Iterator[None]:
+        if answer.thoughts:
+            self.thought += len(answer.thoughts)
+            self._conversation.content(modelTurn={"parts": [{"text": answer.thoughts, "thought": True}]})
+        if answer.words or answer.audio:
+            yield from self._speak(answer) if self._conversation.speaks else self._write(answer)
+        if answer.calls:
+            self._call(answer.calls)
+
+    def _speak(self, answer: Answer) -> Iterator[None]:
+        audio, size = answer.spoken(), self._conversation.dialogue.chunk_ms * OUTPUT_BYTES_PER_MS
+        words, count = pieces(answer.words), max(math.ceil(len(answer.spoken()) / size), 1)
+        told = 0
+        for index in range(count):
+            due = math.ceil((index + 1) * len(words) / count)
+            for word in words[told:due]:
+                told += 1
+                self.said += word
+                self._conversation.tell_fragment("outputTranscription", word, last=told == len(words))
+            if index == count // 2 and self._late_words is not None:
+                self._conversation.tell_words("inputTranscription", self._late_words)
+                self._late_words = None
+            chunk = audio[index * size : (index + 1) * size]
+            self.output.said_ms += len(chunk) / OUTPUT_BYTES_PER_MS
+            blob = {"mimeType": _MIME_TYPE, "data": base64.b64encode(chunk).decode()}
+            self._conversation.content(modelTurn={"parts": [{"inlineData": blob}]})
+            self._chunks += 1
+            yield
+
+    def _write(self, answer: Answer) -> Iterator[None]:
+        for word in pieces(answer.words):
+            self.said += word
+            self.output.characters += len(word)
+            self._conversation.content(modelTurn={"parts": [{"text": word}]})
+            self._chunks += 1
+            yield
+
+    def _call(self, calls: tuple[FunctionCall, ...] | list[FunctionCall]) -> None:
+        told: list[dict[str, Any]] = []
+        for call in calls:
+            call_id = self._conversation.next_id("function-call") if call.call_id is None else call.call_id
+            self.output.characters += len(call.name)
+            told.append({"name": call.name, "args": call.args, **({"id": call_id} if call_id else {})})
+            self._conversation.called[call_id or call.name] = call
+            if call.blocking:
+                self.waiting[call_id or call.name] = call
+        self._conversation.send({"toolCall": {"functionCalls": told}})

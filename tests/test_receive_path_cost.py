@@ -16,7 +16,13 @@ import pytest
 from voicespan.conversation import Conversation
 from voicespan.openai_realtime.protocol import Protocol
 
-IDS = {"event_id": "event_1", "response_id": "resp_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
+IDS = {
+    "event_id": "event_1",
+    "response_id": "resp_1",
+    "item_id": "item_1",
+    "output_index": 0,
+    "content_index": 0,
+}
 
 
 def encoded(kind, **fields):
@@ -59,7 +65,9 @@ def instructions(call, frame):
     return count
 
 
-@pytest.mark.parametrize(("frame", "most"), [(AUDIO, 125), (WORDS, 185), (QUIET, 165)], ids=["audio", "words", "quiet"])
+@pytest.mark.parametrize(
+    ("frame", "most"), [(AUDIO, 125), (WORDS, 185), (QUIET, 165)], ids=["audio", "words", "quiet"]
+)
 def test_a_received_frame_that_tells_nothing_new(connection, frame, most):
     counted = instructions(connection.received, frame)
     assert 20 < counted <= most

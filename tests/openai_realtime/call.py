@@ -42,7 +42,10 @@ class Call:
 
     def session(self, *, transcription: bool = True, **fields: Any) -> Call:
         audio = {
-            "input": {"format": {"type": "audio/pcm", "rate": 24000}, "turn_detection": {"type": "server_vad"}},
+            "input": {
+                "format": {"type": "audio/pcm", "rate": 24000},
+                "turn_detection": {"type": "server_vad"},
+            },
             "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin"},
         }
         if transcription:
@@ -80,7 +83,9 @@ class Call:
         return self.server("response.output_audio_transcript.done", **ids, transcript=text)
 
     def done(self, response: str, status: str = "completed", **fields: Any) -> Call:
-        return self.server("response.done", response={"id": response, "status": status, "output": [], **fields})
+        return self.server(
+            "response.done", response={"id": response, "status": status, "output": [], **fields}
+        )
 
     # What came of it.
 

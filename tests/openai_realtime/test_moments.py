@@ -18,7 +18,9 @@ def test_a_spoken_turn_is_one_transcription_of_each_side_and_one_turn(call):
     call.answer("r1", "a1")
     call.server("conversation.item.input_audio_transcription.delta", item_id="u1", delta="Hi", after=0.1)
     call.heard("u1", "Hi there", usage={"type": "duration", "seconds": 3}, after=0.2)
-    call.said("r1", "a1", "Hello!").done("r1", usage={"input_tokens": 5, "output_tokens": 7, "total_tokens": 12})
+    call.said("r1", "a1", "Hello!").done(
+        "r1", usage={"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}
+    )
     call.end()
 
     assert call.names == [
@@ -29,14 +31,19 @@ def test_a_spoken_turn_is_one_transcription_of_each_side_and_one_turn(call):
         "turn_complete",
         "input_transcription",
     ]
-    heard, said, turn = (call.named(n) for n in ("input_transcription", "output_transcription", "turn_complete"))
+    heard, said, turn = (
+        call.named(n) for n in ("input_transcription", "output_transcription", "turn_complete")
+    )
     assert messages(heard) == [{"role": "user", "content": "Hi there"}]
     assert content(heard, "out") is None
     assert seconds(heard) == 0.2
     assert fact(heard, "usage_seconds") == 3
     assert messages(said) == [{"role": "assistant", "content": "Hello!"}]
     assert content(said, "in") is None
-    assert messages(turn) == [{"role": "user", "content": "Hi there"}, {"role": "assistant", "content": "Hello!"}]
+    assert messages(turn) == [
+        {"role": "user", "content": "Hi there"},
+        {"role": "assistant", "content": "Hello!"},
+    ]
     assert turn.attributes["gen_ai.usage.total_tokens"] == 12
     assert turn.attributes["langsmith.span.kind"] == "llm"
     assert call.transcript == [("user", "Hi there"), ("assistant", "Hello!")]
@@ -57,7 +64,12 @@ def test_a_transcript_in_the_next_turn_stands_where_it_was_spoken(call):
     call.session().speech("u1").answer("r1", "a1").said("r1", "a1", "First.").done("r1")
     call.speech("u2").answer("r2", "a2").said("r2", "a2", "Second.")
     call.heard("u2", "two").heard("u1", "one").done("r2").end()
-    assert call.transcript == [("user", "one"), ("assistant", "First."), ("user", "two"), ("assistant", "Second.")]
+    assert call.transcript == [
+        ("user", "one"),
+        ("assistant", "First."),
+        ("user", "two"),
+        ("assistant", "Second."),
+    ]
     turns = [span for span in call.spans if span.name == "turn_complete"]
     assert [messages(turn)[0]["content"] for turn in turns] == ["one", "two"]
 
@@ -78,7 +90,9 @@ def test_turns_that_wait_are_bounded(call):
 def test_a_failed_transcription_is_an_error_and_the_turn_goes_on(call):
     call.session().speech("u1").answer("r1", "a1").done("r1")
     error = {"type": "server_error", "code": "DeploymentNotFound", "message": "no such deployment"}
-    call.server("conversation.item.input_audio_transcription.failed", item_id="u1", content_index=0, error=error)
+    call.server(
+        "conversation.item.input_audio_transcription.failed", item_id="u1", content_index=0, error=error
+    )
     span = call.named("input_transcription")
     assert span.status.status_code is StatusCode.ERROR
     assert span.attributes["error.type"] == "DeploymentNotFound"
@@ -191,7 +205,9 @@ def test_a_sideband_sees_an_answer_that_another_client_sent(call):
     call.session().server("response.created", response={"id": "r1"})
     call_function(call)
     echo = {"id": "o1", "type": "function_call_output", "call_id": "c1", "output": "4"}
-    call.server("conversation.item.added", item=echo, after=1).server("conversation.item.done", item=echo).end()
+    call.server("conversation.item.added", item=echo, after=1).server(
+        "conversation.item.done", item=echo
+    ).end()
     assert seconds(call.named("function_call: get_weather")) == 1.0
     assert call.names.count("function_response: get_weather") == 1
 
@@ -220,11 +236,15 @@ def test_a_call_that_was_put_back_into_the_history_did_not_happen_now(call):
     ],
 )
 def test_how_a_response_ended(call, status, details, error):
-    call.session().server("response.created", response={"id": "r1"}).done("r1", status, status_details=details)
+    call.session().server("response.created", response={"id": "r1"}).done(
+        "r1", status, status_details=details
+    )
     call.end()
     turn = call.named("turn_complete")
     assert fact(turn, "status") == status
-    assert fact(turn, "reason") == (details["reason"] if isinstance(details, dict) and "reason" in details else None)
+    assert fact(turn, "reason") == (
+        details["reason"] if isinstance(details, dict) and "reason" in details else None
+    )
     assert turn.attributes.get("error.type") == error
     assert (turn.status.status_code is StatusCode.ERROR) == (error is not None)
     # A failed response does not make the conversation a failure.
@@ -261,7 +281,13 @@ def test_usage_is_told_as_the_server_counted_it(call):
 
 def test_usage_beside_the_response_counts_as_well(call):
     call.session().server("response.created", response={"id": "r1"})
-    response = {"id": "r1", "status": "completed", "status_details": "unimplemented", "usage": {}, "output": []}
+    response = {
+        "id": "r1",
+        "status": "completed",
+        "status_details": "unimplemented",
+        "usage": {},
+        "output": [],
+    }
     call.server("response.done", response=response, usage={"input_tokens": 3, "output_tokens": 4}).end()
     assert call.named("turn_complete").attributes["gen_ai.usage.output_tokens"] == 4
 
@@ -284,7 +310,9 @@ def test_a_response_out_of_band_takes_no_input_from_the_conversation(call):
     call.client("conversation.item.create", item=typed("What now?"))
     aside = {"id": "r1", "conversation_id": None, "metadata": {"topic": "summary"}}
     call.server("conversation.item.added", item=typed("What now?", "m1"))
-    call.server("response.created", response=aside).done("r1", metadata={"topic": "summary"}, conversation_id=None)
+    call.server("response.created", response=aside).done(
+        "r1", metadata={"topic": "summary"}, conversation_id=None
+    )
     call.server("response.created", response={"id": "r2", "conversation_id": "conv_1"}).done("r2").end()
     first, second = (span for span in call.spans if span.name == "turn_complete")
     assert messages(first) == [{"role": "assistant", "content": ""}]
@@ -349,7 +377,9 @@ def test_a_history_that_was_put_back_is_marked(call):
 def test_text_answers_are_their_own_event_and_in_the_transcript(call):
     call.session().server("response.created", response={"id": "r1"})
     ids = {"response_id": "r1", "item_id": "a1", "content_index": 0}
-    call.server("response.output_text.delta", **ids, delta="Fo").server("response.output_text.done", **ids, text="Foggy.")
+    call.server("response.output_text.delta", **ids, delta="Fo").server(
+        "response.output_text.done", **ids, text="Foggy."
+    )
     call.done("r1").end()
     assert "response.output_text.done" in call.names
     assert "response.output_text.delta" not in call.names
@@ -373,7 +403,11 @@ def test_cut_off_on_a_plain_socket(call):
     assert fact(cut, "cause") == "conversation.item.truncate"
     assert (fact(cut, "heard_ms"), fact(cut, "generated_ms")) == (900, 3000)
     turn = call.named("turn_complete")
-    assert (fact(turn, "interrupted"), fact(turn, "heard_ms"), fact(turn, "generated_ms")) == (True, 900, 3000)
+    assert (fact(turn, "interrupted"), fact(turn, "heard_ms"), fact(turn, "generated_ms")) == (
+        True,
+        900,
+        3000,
+    )
     assert "conversation.item.truncated" in call.names
     (message,) = messages(call.root)
     assert message["metadata"] == {"interrupted": True, "heard_ms": 900, "generated_ms": 3000}
@@ -397,7 +431,9 @@ def test_cut_off_over_webrtc_waits_for_what_was_heard(call):
 
 
 def test_cut_off_after_the_generation_had_finished(call):
-    call.session(transcription=False).answer("r1", "a1", audio_ms=2000).said("r1", "a1", "All of it.").done("r1")
+    call.session(transcription=False).answer("r1", "a1", audio_ms=2000).said("r1", "a1", "All of it.").done(
+        "r1"
+    )
     call.server("input_audio_buffer.speech_started", item_id="u2", after=0.5)
     call.server("output_audio_buffer.cleared", response_id="r1")
     call.server("conversation.item.truncated", item_id="a1", content_index=0, audio_end_ms=700).end()
@@ -428,7 +464,9 @@ def test_generated_milliseconds_follow_the_format(call):
     telephone = {"output": {"format": {"type": "audio/pcmu"}}}
     call.session(audio=telephone).answer("r1", "a1", audio_ms=0)
     for _ in range(4):
-        call.server("response.output_audio.delta", response_id="r1", item_id="a1", delta=audio(100, rate=4000))
+        call.server(
+            "response.output_audio.delta", response_id="r1", item_id="a1", delta=audio(100, rate=4000)
+        )
     call.done("r1").end()
     assert fact(call.named("turn_complete"), "generated_ms") == 400
 
@@ -449,7 +487,9 @@ def test_through_a_function_call_the_user_waits_for_the_second_response(call):
     call.done("r1", output=[full])
     answer_function(call, after=2)
     call.answer("r2", "a2").done("r2").end()
-    latencies = [fact(span, "latency_to_first_audio_ms") for span in call.spans if span.name == "turn_complete"]
+    latencies = [
+        fact(span, "latency_to_first_audio_ms") for span in call.spans if span.name == "turn_complete"
+    ]
     assert latencies == [None, 2000.0]
 
 
@@ -466,7 +506,9 @@ def test_push_to_talk_ends_the_speech_when_the_application_commits(call):
 
 
 def test_an_error_event_is_an_error_and_not_the_end(call):
-    call.session().server("error", error={"type": "invalid_request_error", "code": None, "message": "bad frame"})
+    call.session().server(
+        "error", error={"type": "invalid_request_error", "code": None, "message": "bad frame"}
+    )
     call.server("response.created", response={"id": "r1"}).done("r1").end()
     span = call.named("error")
     assert span.status.status_code is StatusCode.ERROR
@@ -521,7 +563,14 @@ def test_an_mcp_result_is_told_once(call):
         ("standard", ["session.created", "turn_complete", "rate_limits.updated"]),
         (
             "all",
-            ["session.created", "response.create", "response.created", "turn_complete", "rate_limits.updated", "future.event"],
+            [
+                "session.created",
+                "response.create",
+                "response.created",
+                "turn_complete",
+                "rate_limits.updated",
+                "future.event",
+            ],
         ),
     ],
 )
@@ -597,7 +646,17 @@ def test_beta_names_tell_the_same_moments():
 
 @pytest.mark.parametrize(
     "frame",
-    [b"", b"nonsense", b"[1, 2]", b'"text"', b"\xff\xfe", b'{"type": 5}', b"{}", b"[" * 100_000, b'{"type": null}'],
+    [
+        b"",
+        b"nonsense",
+        b"[1, 2]",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"type": 5}',
+        b"{}",
+        b"[" * 100_000,
+        b'{"type": null}',
+    ],
 )
 def test_what_is_no_event_passes_without_harm(call, frame):
     call.connection.received(frame)
@@ -609,7 +668,18 @@ def test_what_is_no_event_passes_without_harm(call, frame):
 @pytest.mark.parametrize("value", [None, 5, [], "text", {"id": []}, [None], {"a": {"b": None}}])
 def test_fields_of_another_type_are_taken_as_not_told(make_call, kind, value):
     call = make_call().session()
-    fields = ("item", "response", "session", "error", "usage", "item_id", "response_id", "delta", "transcript", "content_index")
+    fields = (
+        "item",
+        "response",
+        "session",
+        "error",
+        "usage",
+        "item_id",
+        "response_id",
+        "delta",
+        "transcript",
+        "content_index",
+    )
     call.server(kind, **dict.fromkeys(fields, value)).server(kind)
     call.end()
     assert call.root.name == "conversation"
@@ -626,7 +696,9 @@ def test_audio_is_counted_wherever_its_payload_stands(call):
     call.session(transcription=False).answer("r1", "a1", audio_ms=100)
     ids = {"response_id": "r1", "item_id": "a1"}
     spaced = json.dumps({"type": "response.output_audio.delta", **ids, "delta": audio(100)}).encode()
-    packed = json.dumps({"type": "response.output_audio.delta", **ids, "delta": audio(100)}, separators=(",", ":")).encode()
+    packed = json.dumps(
+        {"type": "response.output_audio.delta", **ids, "delta": audio(100)}, separators=(",", ":")
+    ).encode()
     payload_first = json.dumps({"delta": audio(100), "type": "response.output_audio.delta", **ids}).encode()
     for frame in (spaced, packed, payload_first):
         call.connection.received(frame)

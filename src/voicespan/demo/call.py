@@ -1,0 +1,87 @@
+"""One call: what an agent is given to take part in it, whichever service it speaks to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import voicespan
+from voicespan.demo.restaurant import Restaurant
+from voicespan.demo.telephone import Telephone
+from voicespan.recording import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from opentelemetry.trace import TracerProvider
+
+    from voicespan.demo.call_clock import CallClock
+    from voicespan.demo.story import Cue
+
+
+class Call:
+    """A caller on the telephone, a restaurant, and who watches.
+
+    Attributes:
+        telephone: The caller's.
+        recorder: Where both sides go as they are heard.
+    """
+
+    def __init__(
+        self,
+        cues: tuple[Cue, ...],
+        tracer_provider: TracerProvider,
+        clock: CallClock,
+        show: Callable[[str, str, float], None],
+        folder: Path,
+    ) -> None:
+        """`show` is told who says what, and at which second of the call it is known."""
+        self.telephone = Telephone(cues, clock)
+        self.recorder = Recorder(None)
+        self._folder = folder
+        self._restaurant = Restaurant(tracer_provider, clock)
+        self._clock = clock
+        self._show = show
+
+    def dialled(self) -> None:
+        """From now on it is counted how long the call takes."""
+        self._began = self._clock.seconds()
+
+    def picked_up(self) -> None:
+        """The agent is connected: this is a conversation now, and it is recorded."""
+        conversation = voicespan.current_conversation()
+        if conversation is None:
+            raise RuntimeError("the conversation is not traced")
+        self._conversation = conversation
+        conversation.expect_recording()
+        self.recorder = Recorder(self._folder, clock=self._clock)
+
+    async def hung_up(self) -> None:
+        """The call is over."""
+        path = await asyncio.to_thread(self.recorder.finish)
+        if path is not None:
+            self._conversation.attach_recording(path, "audio/flac")
+
+    def say(self, who: str, words: str, *, heard_ms: int | None = None) -> None:
+        """Somebody said something; `heard_ms`: of which only so much was heard."""
+        if heard_ms is not None:
+            words = f"{words}… (cut off: {heard_ms / 1000:.1f} s were heard)"
+        self._show(who, words, self._clock.seconds() - self._began)
+
+    async def function(self, name: str, arguments: str) -> dict[str, Any]:
+        """Call one of the restaurant's functions, as the model wrote it; what is wrong goes back to the model."""
+        functions: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
+            "find_tables": self._restaurant.find_tables,
+            "book_table": self._restaurant.book_table,
+        }
+        try:
+            given = json.loads(arguments)
+            found = functions[name](**given)
+        except (ValueError, KeyError, TypeError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+        result = await found
+        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        self.say("agent", f"[{name}({shown})]")
+        return result

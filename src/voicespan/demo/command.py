@@ -1,0 +1,180 @@
+"""`voicespan demo`: a call, its trace, and what LangSmith shows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+
+import voicespan
+from voicespan.demo import story
+from voicespan.demo.call import Call
+from voicespan.demo.call_clock import CallClock
+from voicespan.demo.page import Page
+from voicespan.demo.report import report
+from voicespan.langsmith import LangSmithSpanProcessor
+
+if TYPE_CHECKING:
+    import argparse
+
+    from voicespan.testing import LangSmithServer
+
+#: For each provider, what has to be installed, and the module with its agent.
+PROVIDERS = {"openai": (("openai", "websockets"), "voicespan.demo.openai_agent")}
+
+#: How much faster `--fast` is. What the machine itself takes counts as many times as much.
+_FAST = 6.0
+_DELIVERY_MS = 30_000
+_PROJECT = "voicespan-demo"
+#: Settings of this machine that a demo without an account has nothing to do with.
+_FORGOTTEN = ("LANGSMITH_", "LANGCHAIN_", "HOSTED_LANGSERVE_", "OPENAI_", "OTEL_", "VOICESPAN_")
+_KEPT = ("VOICESPAN_EVENTS", "VOICESPAN_RAW_EVENTS", "VOICESPAN_RECORDING_FORMAT")
+
+DONE, FAILED, MISSING = 0, 1, 2
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demo.
+
+    Args:
+        options: `provider`, `live`, `fast` and `folder`, as the command line has them.
+
+    Returns:
+        The exit status: 0, 1 where something failed, 2 where something is missing.
+    """
+    modules, home = PROVIDERS[options.provider]
+    if not all(map(importlib.util.find_spec, modules)):
+        return _refuse(f"the demo needs more packages: pip install 'voicespan[{options.provider},testing]'")
+    agent: Any = importlib.import_module(home)
+    if options.live:
+        absent = [key for key in (*agent.KEYS, "LANGSMITH_API_KEY") if not os.environ.get(key)]
+        if absent:
+            return _refuse(f"--live needs {' and '.join(absent)} in the environment")
+    else:
+        _forget_settings()
+    folder = Path(options.folder or tempfile.mkdtemp(prefix="voicespan-demo-")).absolute()
+    page = Page()
+    _introduce(page, agent, options)
+    with _langsmith(folder) as langsmith:
+        provider = _traced(langsmith, folder, live=options.live)
+        clock = CallClock(_FAST if options.fast else 1.0)
+        call = Call(story.CUES, provider, clock, partial(_show_words, page), folder)
+        agent.INSTRUMENTOR().instrument(tracer_provider=provider, clock=clock)
+        error = _hold(call, page, agent, live=options.live)
+        delivered = provider.force_flush(_DELIVERY_MS)
+        for root in langsmith.roots:
+            report(page, langsmith, root)
+    if options.live:
+        _tell_where(page, delivered=delivered)
+    _conclude(page, agent, live=options.live)
+    if error is not None:
+        return _refuse(f"the call failed: {error}", FAILED)
+    return DONE if delivered else FAILED
+
+
+def _refuse(why: str, status: int = MISSING) -> int:
+    sys.stderr.write(f"voicespan demo: {why}\n")
+    return status
+
+
+def _forget_settings() -> None:
+    """The demo is the same on every machine."""
+    for name in list(os.environ):
+        if name.startswith(_FORGOTTEN) and name not in _KEPT:
+            del os.environ[name]
+    # Nothing leaves this machine, so nothing goes through its proxy.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+
+def _langsmith(folder: Path) -> LangSmithServer:
+    from voicespan.testing import LangSmithServer  # noqa: PLC0415  once it is known to be installed
+
+    return LangSmithServer(save_attachments=folder)
+
+
+def _traced(langsmith: LangSmithServer, folder: Path, *, live: bool) -> TracerProvider:
+    """A tracer provider that delivers to the server on this machine, and with `live` to LangSmith."""
+    project = os.environ.get("LANGSMITH_PROJECT") or _PROJECT
+    provider = TracerProvider(resource=Resource.create({"service.name": "the-lantern"}))
+    if live:
+        voicespan.configure(tracer_provider=provider, project=project)
+    provider.add_span_processor(
+        LangSmithSpanProcessor(
+            endpoint=langsmith.url, api_key=langsmith.api_key, project=project, spool_dir=folder / "spool"
+        )
+    )
+    return provider
+
+
+def _hold(call: Call, page: Page, agent: Any, *, live: bool) -> Exception | None:
+    """Hold the call; what went wrong with it."""
+    try:
+        with contextlib.nullcontext() if live else agent.scripted_server() as server:
+            asyncio.run(agent.answer(call, server))
+    except KeyboardInterrupt:
+        page.line("  (hung up)")
+    except agent.FAILURES as error:
+        return error  # type: ignore[no-any-return]
+    finally:
+        agent.INSTRUMENTOR().uninstrument()
+    return None
+
+
+def _show_words(page: Page, who: str, words: str, at: float) -> None:
+    page.paragraph(words, first=f"  {at:5.1f} s  {who:<8}", indent=" " * 18)
+
+
+def _introduce(page: Page, agent: Any, options: argparse.Namespace) -> None:
+    page.heading("A caller books a table, and cuts in while the agent is speaking")
+    if options.live:
+        page.paragraph(
+            f"The caller's voice is synthesised. {agent.SERVICE} answers, and LangSmith gets the trace; a "
+            "LangSmith server on this machine gets it as well, to show it here. Nothing is sounded."
+        )
+    else:
+        page.paragraph(
+            f"Both voices are synthesised. A scripted {agent.SERVICE} server and a LangSmith server run on "
+            "this machine; what is between them is real: the provider's client, its WebSocket, OTLP over "
+            "HTTP. Nothing leaves the machine and nothing is sounded."
+        )
+    page.line()
+    page.paragraph(
+        f"It is played {_FAST:g} times as fast as it is spoken: what the machine takes counts {_FAST:g} times."
+        if options.fast
+        else "It takes about 20 seconds."
+    )
+    page.line()
+
+
+def _tell_where(page: Page, *, delivered: bool) -> None:
+    page.heading("In LangSmith")
+    page.paragraph(
+        "The same is there now, in this project and under this run."
+        if delivered
+        else "It is not there yet: it waits in the spool, and `voicespan recover` sends it."
+    )
+
+
+def _conclude(page: Page, agent: Any, *, live: bool) -> None:
+    page.heading("The same with your own agent")
+    instrumentor = agent.INSTRUMENTOR.__name__
+    page.line("  import voicespan")
+    page.line(f"  from {agent.INSTRUMENTOR.__module__.rpartition('.')[0]} import {instrumentor}")
+    page.line(f"  {instrumentor}().instrument(tracer_provider=voicespan.configure())")
+    page.line()
+    page.paragraph(
+        "LANGSMITH_API_KEY is read from the environment."
+        if live
+        else "LANGSMITH_API_KEY is read from the environment. The times above are those of a scripted server; "
+        "`voicespan demo --live` holds the same call with the real services."
+    )

@@ -1,0 +1,1 @@
+"""The synthesised lines of the story, and what synthesises them."""

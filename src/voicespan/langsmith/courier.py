@@ -53,9 +53,12 @@ class Courier:
         has_root = not folder.meta.loose and folder.files.exists(ROOT)
         while (what := progress.next(self._now(), has_root=has_root)) is not Step.DONE:
             answer, sent_before, recording = self._send(folder, progress, what)
+            encoding = progress.encoding
             outcome = progress.answered(
                 what, answer, self._now(), sent_before=sent_before, recording=recording
             )
+            if progress.encoding is Encoding.SMALLER and encoding is Encoding.RECORDING:
+                self._shrink(folder, progress)
             if outcome is Outcome.SPLIT and isinstance(what, Batch):
                 progress.split(what, bodies.halves(folder, what))
             self._save(folder, progress)
@@ -88,12 +91,6 @@ class Courier:
 
     def _root(self, folder: Folder, progress: Progress) -> tuple[Message | None, bool]:
         settled = folder.settled or Settled("none")
-        if progress.encoding is Encoding.SMALLER:
-            smaller = recordings.smaller(folder, settled)
-            if smaller is None:
-                progress.no_smaller()
-            else:
-                settled = smaller
         recording = settled.status == "attached" and progress.encoding.with_recording
         hide = self._privacy.hide_metadata
         try:
@@ -103,6 +100,13 @@ class Courier:
                 raise
             progress.unreadable()
             return bodies.root_body(folder, progress, settled, hide_metadata=hide), False
+
+    def _shrink(self, folder: Folder, progress: Progress) -> None:
+        smaller = recordings.smaller(folder, folder.settled or Settled("none"))
+        if smaller is None:
+            progress.no_smaller()
+        else:
+            folder.settle(smaller)
 
     def _close(self, folder: Folder, progress: Progress) -> None:
         settled = folder.settled

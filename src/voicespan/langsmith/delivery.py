@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 #: Seconds that `attach` waits for the folder, which is made in the background when the conversation opens.
 _FOLDER_WAIT = 5.0
-_TYPES = {
+#: What a client's file is called in the folder, without its suffix.
+ATTACHMENT = "attachment"
+SUFFIXES = {
+    "audio/x-wav": ".wav",
     "audio/wav": ".wav",
+    "audio/flac": ".flac",
     "audio/ogg": ".ogg",
     "audio/mpeg": ".mp3",
-    "audio/flac": ".flac",
+    "audio/mp4": ".m4a",
     "audio/webm": ".webm",
 }
 
@@ -150,7 +154,7 @@ class Delivery:
         mime_type = mime_type.strip().lower() or "application/octet-stream"
         # A parameter (`audio/webm;codecs=opus`) stays in the type and not in the name.
         plain = mime_type.split(";")[0].strip()
-        name = f"attachment{_TYPES.get(plain) or mimetypes.guess_extension(plain) or '.bin'}"
+        name = f"{ATTACHMENT}{SUFFIXES.get(plain) or mimetypes.guess_extension(plain) or '.bin'}"
         self._made.wait(_FOLDER_WAIT)
         with self._lock:
             folder = self._folder

@@ -6,6 +6,8 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+from voicespan.langsmith.commands import recover_command
+
 if TYPE_CHECKING:
     from voicespan.langsmith.engine import Engine
 
@@ -25,13 +27,14 @@ def wait_at_exit(engine: Engine, seconds: float) -> None:
     left = engine.sender.left()
     if left:
         conversations = "1 conversation waits" if len(left) == 1 else f"{len(left)} conversations wait"
-        line.say(
-            f"voicespan: {conversations} in {engine.spool.root or 'memory'}; send with: {_command(engine)}"
-        )
+        line.say(_farewell(conversations, engine))
 
 
-def _command(engine: Engine) -> str:
-    return "voicespan recover"
+def _farewell(conversations: str, engine: Engine) -> str:
+    root = engine.spool.root
+    if root is None:
+        return f"voicespan: {conversations} in memory and could not be sent"
+    return f"voicespan: {conversations} in {root}; send with: {recover_command(engine.destination, root)}"
 
 
 class _Line:

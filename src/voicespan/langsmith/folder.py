@@ -8,7 +8,7 @@
 `root.pb`          the root, once it has ended
 `settled.json`     what became of the recording; from here on the folder is complete
 `progress.json`    what was sent, what was acknowledged (see `progress`)
-`recording.*`      the recording
+the recording      as the recorder or a client made it
 =================  ==========================================================================================
 
 A folder of *loose* spans has neither root nor recording: spans of the application that ended after their
@@ -40,7 +40,6 @@ OPEN = "open.pb"
 ROOT = "root.pb"
 SETTLED = "settled.json"
 PROGRESS = "progress.json"
-RECORDING = "recording"
 JOURNAL = ".journal"
 
 #: Folders that are being made or removed begin with a dot; those that are only kept, with this.
@@ -226,7 +225,7 @@ class Folder:
         signs = [
             (self.files.folder / name).stat().st_mtime_ns
             for name in self.files.names()
-            if name.endswith(JOURNAL) or name.startswith(RECORDING) or name in (META, OPEN)
+            if name not in (locks.NAME, PROGRESS, SETTLED)
         ]
         return max([self.meta.started_at, *signs])
 

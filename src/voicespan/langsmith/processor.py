@@ -15,7 +15,6 @@ from voicespan.clock import SYSTEM
 from voicespan.guard import guarded
 from voicespan.langsmith import settings
 from voicespan.langsmith.delivery import Delivery
-from voicespan.langsmith.exit import wait_at_exit
 from voicespan.langsmith.traces import Trace, Traces, is_ours, is_root
 
 if TYPE_CHECKING:
@@ -103,6 +102,8 @@ class LangSmithSpanProcessor(SpanProcessor):
         """Deliver what is complete, within VOICESPAN_SHUTDOWN_TIMEOUT seconds; say what is left."""
         engine, self._engine = self._engine, None
         if engine is not None:
+            from voicespan.langsmith.exit import wait_at_exit  # noqa: PLC0415  most of it is loaded by now
+
             wait_at_exit(engine, self._spool_settings.shutdown_timeout)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

@@ -138,6 +138,11 @@ class Sender:
         with self._lock:
             return [parcel.name for parcel in self._left(everything=everything)]
 
+    @property
+    def reason(self) -> str | None:
+        """Why the last try failed, if it did."""
+        return None if self._last_answer is None else str(self._last_answer)
+
     def forget_all(self) -> None:
         """In a forked child: they are the parent's."""
         self._lock = threading.Lock()
@@ -226,6 +231,7 @@ class Sender:
     def _done(self, parcel: Parcel) -> None:
         self.delivered += 1
         self._forget(parcel)
+        self._last_answer = None
         outage = self._gate.failures > 1
         self._gate.succeeded()
         self._gate_opens_at = 0.0

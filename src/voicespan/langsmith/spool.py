@@ -150,7 +150,7 @@ class Spool:
         if root is None:
             self._used, self._limit = 0, self.settings.max_bytes
             return
-        self._used = sum(_size(path) for path in _subfolders(root))
+        self._used = sum(folder_size(path) for path in _subfolders(root))
         free = shutil.disk_usage(root).free
         self._limit = min(self.settings.max_bytes, (free + self._used) // 10)
         if self._used > self._limit:
@@ -160,7 +160,7 @@ class Spool:
         for path in self.kept():
             if self._used <= self._limit:
                 return
-            size = _size(path)
+            size = folder_size(path)
             _say_once(f"voicespan's spool is full; removed {path.name}, which LangSmith had refused")
             shutil.rmtree(path, ignore_errors=True)
             self._used -= size
@@ -189,7 +189,8 @@ def _subfolders(root: Path) -> list[Path]:
         return []
 
 
-def _size(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
+    """Bytes of its files."""
     total = 0
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:

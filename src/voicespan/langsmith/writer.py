@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from voicespan import semconv
 from voicespan.guard import guard
-from voicespan.langsmith import copies
+from voicespan.langsmith import copies, recordings
 from voicespan.langsmith.files import MemoryFullError
 from voicespan.langsmith.folder import Folder, Meta
 
@@ -242,7 +242,10 @@ class Writer:
         if remaining is None or remaining > 0:
             return remaining
         with guard():
-            entry.folder.settle(delivery.close())
+            settled = delivery.close()
+            if settled.status == "timeout":
+                settled = recordings.finished(entry.folder) or settled
+            entry.folder.settle(settled)
         del self._entries[entry.trace]
         self._hand_over(entry.folder)
         return None

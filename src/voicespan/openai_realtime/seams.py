@@ -335,11 +335,18 @@ def _async_leaving(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
     return __aexit__
 
 
+def _close_code(sdk_connection: Any) -> int | None:
+    """Asked of the websocket's state machine: the connection itself knows it only since websockets 14."""
+    websocket = getattr(sdk_connection, "_connection", None)
+    code = getattr(getattr(websocket, "protocol", None), "close_code", None)
+    return code if isinstance(code, int) else None
+
+
 @guarded
 def _before_close(sdk_connection: Any, found: _Traced) -> None:
     """A socket that was lost without a read to notice it is noticed here."""
-    code = getattr(getattr(sdk_connection, "_connection", None), "close_code", None)
-    if isinstance(code, int) and found.connection.close_code is None:
+    code = _close_code(sdk_connection)
+    if code is not None and found.connection.close_code is None:
         found.connection.close_code = code
         if code not in (1000, 1001, 1005):
             found.connection.lost = ConnectionError(f"closed with code {code}")
@@ -347,8 +354,7 @@ def _before_close(sdk_connection: Any, found: _Traced) -> None:
 
 @guarded
 def _after_close(sdk_connection: Any, found: _Traced) -> None:
-    code = getattr(getattr(sdk_connection, "_connection", None), "close_code", None)
-    _ended(found, code if isinstance(code, int) else None)
+    _ended(found, _close_code(sdk_connection))
 
 
 def _closing(original: Callable[..., Any]) -> Callable[..., Any]:

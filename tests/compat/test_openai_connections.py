@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import openai
 import pytest
 from opentelemetry.trace import StatusCode
 from realtime_api import APIS, arrived, iterated, opened, settled
@@ -314,3 +315,30 @@ async def test_a_reconnect_that_fails_ends_the_conversation_with_an_error(api, t
     assert trace.root.status.status_code is StatusCode.ERROR
     assert (trace.fact("close_code"), trace.fact("event_count")) == (1006, 1)
     assert trace.fact("reconnect_count") is None
+
+
+@pytest.mark.parametrize("api", RECONNECTING, ids=str)
+async def test_what_is_sent_during_a_reconnect_and_never_goes_out_is_counted(
+    api, trace, openai_realtime_server
+):
+    server = openai_realtime_server([Send(created("sess_1")), Drop()], Refuse(503))
+    pending = []
+
+    def on_reconnecting(_event):
+        sending = connection.send({"type": "response.create", "event_id": "never sent"})
+        pending.append(asyncio.ensure_future(sending) if api.asynchronous else sending)
+
+    manager = api.connect(
+        api.client(server),
+        model="gpt-realtime",
+        on_reconnecting=on_reconnecting,
+        max_retries=2,
+        initial_delay=0.01,
+    )
+    with pytest.raises(openai.WebSocketConnectionClosedError):
+        async with opened(manager) as connection:
+            await until(connection, 2)
+    assert len(pending) == 2
+    assert trace.sent == {}
+    assert (trace.fact("event_count"), trace.fact("frames_unsent")) == (1, 2)
+    assert trace.root.status.status_code is StatusCode.ERROR

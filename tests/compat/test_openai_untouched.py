@@ -85,10 +85,12 @@ def changed(before, after):
     )
 
 
+#: As they are before any test of the process has instrumented them.
+PRISTINE = attributes(classes())
+
+
 def test_only_the_classes_of_this_protocol_are_touched_and_all_is_restored(tracer_provider):
-    everything = classes()
-    # Resources are made when first asked for; none of this depends on a client.
-    before = attributes(everything)
+    everything, before = PRISTINE.keys(), PRISTINE
     instrumentor = OpenAIRealtimeInstrumentor()
     instrumentor.instrument(tracer_provider=tracer_provider)
     during = attributes(everything)

@@ -76,6 +76,19 @@ def test_an_answer_that_waits_behind_another_is_heard_after_it(studio):
     assert ago(studio, recorder.first_heard(studio.opened_at)) == 0.0
 
 
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("silence", [0.0, 0.1])
+def test_an_answer_is_told_apart_from_one_that_just_ended(studio, settled, silence):
+    recorder = studio.recorder()
+    recorder.agent(noise(RATE).tobytes())  # 0 to 1
+    studio.wait(0.5)
+    recorder.mark_answer()
+    recorder.agent(np.concatenate([quiet(silence), noise(RATE)]).tobytes())
+    marked = studio.now
+    studio.wait(0.5 + silence + (2.0 if settled else 0.001))
+    assert ago(studio, recorder.first_heard(marked)) == 1.0 + silence
+
+
 def test_heard_milliseconds_are_those_between_two_times(studio):
     recorder = studio.recorder()
     recorder.agent(noise(2 * RATE).tobytes())

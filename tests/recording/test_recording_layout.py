@@ -390,4 +390,17 @@ def test_the_file_is_the_owner_s_alone_and_takes_no_other_s_place(studio):
     studio.wait(1)
     assert recorder.path.stat().st_mode & 0o777 == 0o600
     assert (recorder.status, second.status, second.error) == ("recording", "failed", "File exists")
+    assert second.finish() is None
     assert sf.info(recorder.finish()).frames == 480
+
+
+def test_a_side_that_begins_where_the_other_s_last_frame_was_rounded_up():
+    """Two rates, and times that fall between frames: the file has room for both."""
+    from voicespan.recording.channel import Channel
+    from voicespan.recording.side import Piece
+
+    channel = Channel(0, 8_000)
+    channel.feed(Piece(125_000 * 9, 8_000, "pcm16", b"", first=True, last=True), noise(5))
+    column = np.zeros(8, np.int16)
+    channel.fill(column, 10)  # frame 9 has been written
+    assert np.array_equal(column, [*noise(5)[1:], 0, 0, 0, 0])

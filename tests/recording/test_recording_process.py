@@ -87,18 +87,23 @@ import os, sys
 from studio import Studio, noise
 from pathlib import Path
 from voicespan.recording import Recorder
-from voicespan.recording.writer import shared
+from voicespan.recording.follower import Follower
 
 studio = Studio(Path(sys.argv[1]))
 recorder = studio.recorder()
-said = noise(24_000 * 4)
-studio.speak(recorder.user, said[:48_000], piece=0.1)
+follower = Follower(studio.writer, threaded=False)
+result = follower.follow(recorder, "ogg")
+said = noise(24_000 * 8)
+studio.speak(recorder.user, said[:24_000 * 6], piece=0.1)
+follower.run_once()
+assert recorder.path.with_suffix(".ogg.part").exists()
 if os.fork() == 0:
     told = [recorder.status]
     recorder.user(said.tobytes())
     recorder.agent(said.tobytes())
     told.append(recorder.cut_agent().heard_ms)
     studio.wait(2)
+    follower.run_once()
     told += [recorder.finish(), len(recorder._inbox.facts)]
     own = Recorder(sys.argv[2])
     own.user(said[:4_800].tobytes())
@@ -106,8 +111,11 @@ if os.fork() == 0:
     assert told == ["forked", None, None, 0], told
     sys.exit(7)  # with all that an interpreter does at its end
 status = os.waitstatus_to_exitcode(os.wait()[1])
-studio.speak(recorder.user, said[48_000:], piece=0.1)
-print(status, recorder.status, recorder.finish())
+studio.speak(recorder.user, said[24_000 * 6:], piece=0.1)
+print(status, recorder.status)
+recorder.close()
+follower.run_once()
+print(recorder.finish(), result.result(timeout=0))
 """
 
 
@@ -116,12 +124,13 @@ def test_a_forked_child_leaves_the_recording_to_its_parent(tmp_path):
     parent, child = tmp_path / "parent", tmp_path / "child"
     parent.mkdir()
     child.mkdir()
-    status, state, path = output(FORK, parent, child)
+    status, state, path, encoded = output(FORK, parent, child)
     assert (status, state) == ("7", "recording")
     samples, _ = sf.read(path, dtype="int16")
-    assert np.array_equal(samples[:, 0], noise(24_000 * 4))
+    assert np.array_equal(samples[:, 0], noise(24_000 * 8))
+    assert len(sf.read(encoded)[0]) == 24_000 * 8
     samples, _ = sf.read(child / "conversation.flac", dtype="int16")
-    assert np.array_equal(samples[-4_800:, 0], noise(24_000 * 4)[:4_800])
+    assert np.array_equal(samples[-4_800:, 0], noise(24_000 * 8)[:4_800])
 
 
 FULL = """

@@ -10,7 +10,7 @@ import soundfile as sf
 from studio import noise
 
 from voicespan.recording import repair
-from voicespan.recording.files import FlacFile
+from voicespan.recording.files import AudioFile
 
 RATE = 24_000
 
@@ -30,7 +30,7 @@ def killed(tmp_path):
     """The bytes of a FLAC as they are in mid call, and what was written."""
     path = tmp_path / "growing.flac"
     written = speech(20 * RATE)
-    file = FlacFile(path, RATE)
+    file = AudioFile(path, "flac", RATE, 2)
     for first in range(0, len(written), RATE // 4):
         file.write(written[first : first + RATE // 4])
     copy = tmp_path / "killed.flac"
@@ -88,7 +88,7 @@ def test_what_is_no_frame_is_cut_off(killed, tail):
 def test_a_whole_flac_is_left_as_it_is(tmp_path):
     path = tmp_path / "whole.flac"
     written = speech(3 * RATE + 17)
-    file = FlacFile(path, RATE)
+    file = AudioFile(path, "flac", RATE, 2)
     file.write(written)
     file.close()
     before = path.read_bytes()

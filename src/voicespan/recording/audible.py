@@ -30,23 +30,28 @@ class Audible:
 
     def __init__(self) -> None:
         self._times: deque[tuple[int, int]] = deque(maxlen=_KEPT)
+        self._apart = False  # what is heard next belongs to nothing before
 
     def copy(self) -> Audible:
         """Another one that can be added to."""
         other = Audible()
         other._times.extend(self._times)
+        other._apart = self._apart
         return other
 
-    def listen(self, start: int, rate: int, samples: NDArray[np.int16]) -> None:
+    def listen(self, start: int, rate: int, samples: NDArray[np.int16], *, apart: bool = False) -> None:
         """Note where `samples` are audible.
 
         Args:
             start: When the first is heard, in nanoseconds of the monotonic clock.
             rate: In Hz.
             samples: int16, shape `(n,)`.
+            apart: An answer begins with them: they are told apart from what was heard before, however
+                short the quiet between.
         """
         import numpy as np  # noqa: PLC0415  not before there is audio
 
+        self._apart |= apart
         # -32..32 become 0..64 of 65,536, so one comparison does for both signs.
         loud = np.flatnonzero(samples.view(np.uint16) + np.uint16(THRESHOLD) > 2 * THRESHOLD)
         if not loud.size:
@@ -86,6 +91,7 @@ class Audible:
         return None
 
     def _add(self, start: int, end: int) -> None:
-        if self._times and start - self._times[-1][1] <= _MERGE:
+        if self._times and not self._apart and start - self._times[-1][1] <= _MERGE:
             start = self._times.pop()[0]
         self._times.append((start, end))
+        self._apart = False

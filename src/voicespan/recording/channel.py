@@ -58,6 +58,8 @@ class Channel:
         end = start + len(column)
         while self._ready and self._ready[0][0] < end:
             position, frames = self._ready.popleft()
+            if position < start:  # the other side's end, rounded up, was written over this one's beginning
+                frames, position = frames[start - position :], start
             room = end - position
             if len(frames) > room:
                 self._ready.appendleft((end, frames[room:]))

@@ -14,8 +14,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from voicespan.guard import guard
+from voicespan.recording.forks import watch
 from voicespan.recording.transcode import Transcoding
-from voicespan.recording.writer import shared
+from voicespan.recording.writer import SHARED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,12 +72,13 @@ class Follower:
     """
 
     def __init__(self, writer: Writer | None = None, *, threaded: bool = True) -> None:
-        self._writer = writer or shared()
+        self._writer = writer or SHARED
         self._threaded = threaded
         self._followed: list[_Followed] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
+        watch(self)
 
     def follow(self, recorder: Recorder, form: str) -> Future[Path | None]:
         """Transcode what `recorder` records.
@@ -122,6 +124,12 @@ class Follower:
                     if over:
                         self._forget(followed)
             followed.fail(error)
+
+    def forget_the_parent(self) -> None:
+        """Begin anew, in a forked child: what was followed is the parent's."""
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._thread = None
+        self._followed = []
 
     def _forget(self, followed: _Followed) -> None:
         with self._lock:

@@ -14,6 +14,9 @@ SILENCE: Final = {"pcm16": b"\x00", "g711_ulaw": b"\xff", "g711_alaw": b"\xd5"}
 #: The rate that is meant when an application names none, in Hz.
 USUAL_RATE: Final = {"pcm16": 24_000, "g711_ulaw": 8_000, "g711_alaw": 8_000}
 
+#: A recording's: left the user, right the agent.
+CHANNELS: Final = 2
+
 #: The rates of a recording, in Hz: the ones that Opus takes without resampling.
 FILE_RATES: Final = (8_000, 12_000, 16_000, 24_000, 48_000)
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from voicespan.clock import SYSTEM
 from voicespan.guard import guard, guarded
-from voicespan.recording.files import CHANNELS
-from voicespan.recording.formats import SAMPLE_BYTES, USUAL_RATE
+from voicespan.recording.formats import CHANNELS, SAMPLE_BYTES, USUAL_RATE
 from voicespan.recording.inbox import AGENT, USER
 from voicespan.recording.repair import repair
 from voicespan.recording.run import NS
 from voicespan.recording.tape import Tape
-from voicespan.recording.writer import shared
+from voicespan.recording.writer import SHARED
 
 if TYPE_CHECKING:
     from voicespan.clock import Clock
@@ -113,7 +112,7 @@ class Recorder:
             # A recorder that is dropped without a word is finished by the writer all the same.
             weakref.finalize(self, self._inbox.close).atexit = False
             with guard():  # without a thread, `finish` writes it all
-                (writer or shared()).add(self._tape)
+                (writer or SHARED).add(self._tape)
 
     @guarded
     def user(

@@ -53,6 +53,10 @@ class Speaker(Side):
                 return max(start, after)
         return after
 
+    def answers_between(self, start: int, end: int) -> list[int]:
+        """Where the answers begin that begin from `start` on and before `end`."""
+        return [begin for _, begin in self._answers if start <= begin < end]
+
     def cut(self, handed: int, at: int | None, played: int | None) -> tuple[int, int, int]:
         """Remove what had not been heard.
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from voicespan.guard import guard
 from voicespan.recording.audible import Audible
 from voicespan.recording.channel import Channel
-from voicespan.recording.files import CHANNELS, FlacFile
-from voicespan.recording.formats import rate_at_least
+from voicespan.recording.files import AudioFile
+from voicespan.recording.formats import CHANNELS, rate_at_least
 from voicespan.recording.g711 import decode
 from voicespan.recording.inbox import AGENT, USER, Inbox
 from voicespan.recording.run import NS
@@ -22,6 +22,11 @@ from voicespan.recording.timeline import Timeline
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from voicespan.recording.side import Piece
 
 #: What lies so far back is settled: facts about it come too late.
 SETTLE = 400 * MS
@@ -64,7 +69,7 @@ class Tape:
         self.frames = 0
         self._audible = Audible()
         self._channels: tuple[Channel, Channel] | None = None
-        self._out: FlacFile | None = None
+        self._out: AudioFile | None = None
         self._state = threading.Lock()
         self._file = threading.Lock()
 
@@ -111,8 +116,6 @@ class Tape:
         self.timeline = Timeline(self.origin)
         if not self.over:
             self.state = "forked"
-            if self._out is not None:
-                self._out.disown()
 
     def read_inbox(self) -> None:
         """Let the timeline know what was told until now."""
@@ -130,9 +133,7 @@ class Tape:
         with self._state:
             audible = self._listen_until(now)
             begin = self.timeline.agent.begin_of_answer(after)
-        if begin is None or begin > now:
-            return None
-        return audible.first(begin, afresh=begin == after)
+        return None if begin is None else audible.first(begin)
 
     def heard(self, start: int, end: int, now: int) -> int:
         """See `Recorder.heard_ms`; in nanoseconds."""
@@ -148,8 +149,17 @@ class Tape:
         self._read_inbox()
         audible = self._audible.copy()
         for piece in self.timeline.peek_agent(now):
-            audible.listen(piece.start, piece.rate, decode(piece.pcm, piece.encoding))
+            self._listen(audible, piece, decode(piece.pcm, piece.encoding))
         return audible
+
+    def _listen(self, audible: Audible, piece: Piece, samples: NDArray[np.int16]) -> None:
+        end = piece.start + len(samples) * NS // piece.rate
+        answers = self.timeline.agent.answers_between(piece.start, end)
+        for begin in (*answers, end):
+            count = -((piece.start - begin) * piece.rate // NS)
+            audible.listen(piece.start, piece.rate, samples[:count], apart=piece.start in answers)
+            samples = samples[count:]
+            piece = piece._replace(start=begin)
 
     def _read_inbox(self) -> None:
         facts = self.inbox.facts
@@ -170,7 +180,7 @@ class Tape:
             user, agent = self.timeline.take(until)
             heard = [decode(piece.pcm, piece.encoding) for piece in agent]
             for piece, samples in zip(agent, heard, strict=True):
-                self._audible.listen(piece.start, piece.rate, samples)
+                self._listen(self._audible, piece, samples)
         if not (user or agent):
             return
         left, right = self._channels or self._start(max(rates))
@@ -180,9 +190,10 @@ class Tape:
             right.feed(piece, samples)
 
     def _start(self, fastest: int) -> tuple[Channel, Channel]:
-        self.rate = rate_at_least(max(fastest, self.least_rate))
-        self._out = FlacFile(self.path, self.rate)
-        self._channels = Channel(self.origin, self.rate), Channel(self.origin, self.rate)
+        rate = rate_at_least(max(fastest, self.least_rate))
+        self._out = AudioFile(self.path, "flac", rate, CHANNELS)
+        self.rate = rate
+        self._channels = Channel(self.origin, rate), Channel(self.origin, rate)
         self.state = "recording"
         return self._channels
 

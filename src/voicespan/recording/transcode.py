@@ -7,12 +7,10 @@ keeps its pages of a second; shorter ones would survive a kill better, at 9 % mo
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.recording.files import create, open_sound
+from voicespan.recording.files import AudioFile
 from voicespan.recording.formats import FORMATS, rate_at_least
 
 if TYPE_CHECKING:
@@ -64,8 +62,7 @@ class Transcoding:
         self._form = form
         self._target = self._source.with_suffix(FORMATS[form].suffix) if target is None else Path(target)
         self._part = self._target.with_name(self._target.name + ".part")
-        self._descriptor: int | None = None
-        self._sound: soundfile.SoundFile | None = None
+        self._out: AudioFile | None = None
         self._resampler: soxr.ResampleStream | None = None
 
     def advance(self, frames: int) -> None:
@@ -88,18 +85,17 @@ class Transcoding:
             if self._form == "wav" and source.frames * source.channels * 2 > _LARGEST_WAV:
                 raise ValueError("too long for a WAV")
             self._encode(source, source.frames, last=True)
-        if self._sound is not None:
-            self._sound.close()
-        self._release()
+        if self._out is not None:
+            self._out.close()
         self._part.replace(self._target)
+        self._out = None
         return self._target
 
     def abandon(self) -> None:
         """Remove what was encoded, unless it is finished."""
-        if self._descriptor is not None:
-            self._release()
-            with contextlib.suppress(OSError):
-                self._part.unlink()
+        out, self._out = self._out, None
+        if out is not None:
+            out.remove()
 
     @property
     def _is_done_already(self) -> bool:
@@ -109,7 +105,7 @@ class Transcoding:
         import soundfile as sf  # noqa: PLC0415  not before there is audio
 
         source = sf.SoundFile(self._source)
-        if self._sound is None:
+        if self._out is None:
             self._begin(source.samplerate, source.channels)
         return source
 
@@ -117,8 +113,7 @@ class Transcoding:
         rates = FORMATS[self._form].rates
         wanted = rate if not rates or rate in rates else rate_at_least(rate, rates)
         self._part.unlink(missing_ok=True)  # of a process that was killed
-        self._descriptor = create(self._part)
-        self._sound = open_sound(self._descriptor, self._form, wanted, channels)
+        self._out = AudioFile(self._part, self._form, wanted, channels)
         if wanted != rate:
             import soxr  # noqa: PLC0415  not before it is needed
 
@@ -141,16 +136,8 @@ class Transcoding:
             self._write(np.zeros((0, source.channels), dtype=samples), last=True)
 
     def _write(self, block: NDArray[np.signedinteger], *, last: bool = False) -> None:
-        assert self._sound is not None  # noqa: S101  for the type checker
+        assert self._out is not None  # noqa: S101  for the type checker
         if self._resampler is not None:
             block = self._resampler.resample_chunk(block, last=last)
         if len(block):
-            self._sound.write(block)
-
-    def _release(self) -> None:
-        if self._sound is not None:
-            with contextlib.suppress(RuntimeError):
-                self._sound.close()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        self._sound = self._resampler = self._descriptor = None
+            self._out.write(block)

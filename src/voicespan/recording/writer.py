@@ -9,13 +9,12 @@ recorded goes on in the parent, and the child never touches its files.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from typing import TYPE_CHECKING
 
 from voicespan.clock import SYSTEM
 from voicespan.guard import guard
+from voicespan.recording.forks import watch
 from voicespan.recording.run import NS
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._last_pass = 0
-        _writers.add(self)
+        watch(self)
 
     @property
     def behind(self) -> float:
@@ -107,26 +106,5 @@ class Writer:
                     return
 
 
-_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-_shared: Writer | None = None
-_shared_lock = threading.Lock()
-
-
-def shared() -> Writer:
-    """The process's writer."""
-    global _shared  # noqa: PLW0603  one per process is the point
-    with _shared_lock:
-        if _shared is None:
-            _shared = Writer()
-        return _shared
-
-
-def _after_fork_in_child() -> None:
-    global _shared_lock  # noqa: PLW0603  it may be held by a thread that is not there
-    _shared_lock = threading.Lock()
-    for writer in list(_writers):
-        writer.forget_the_parent()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+#: The process's own. Its thread begins with the first recording.
+SHARED = Writer()

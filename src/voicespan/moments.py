@@ -47,6 +47,28 @@ class SessionDescribed(Moment):
 
 
 @dataclass(frozen=True, slots=True)
+class ResumptionOffered(Moment):
+    """Who has the handle that the server issued can take up the session on another connection."""
+
+    #: SHA-256 of the handle, in hexadecimal digits.
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOpened(Moment):
+    """A connection of a conversation that has, or can have, several."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionClosed(Moment):
+    """The end of such a connection."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStarted(Moment):
     """The user began to speak."""
 
@@ -239,3 +261,6 @@ FUNCTION_RESPONSE = "function_response"
 TURN_COMPLETE = "turn_complete"
 INTERRUPTED = "interrupted"
 ERROR = "error"
+#: Ours: no frame tells of them.
+CONNECTION_OPENED = "connection_opened"
+CONNECTION_CLOSED = "connection_closed"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -190,7 +190,8 @@ class Spans:
 
     def _wrote(self, moment: moments.Written) -> None:
         entry = self.transcript.place(moment.item_id, moment.role, moment.after)
-        self.transcript.write(entry, self._content.text(moment.text, role=moment.role, place="transcript"))
+        text = self._content.text(moment.text, role=moment.role, place="transcript")
+        self.transcript.write(entry, text if moment.text else None)
         if moment.seeded and moment.role == "assistant":
             entry.facts["source"] = "application"
         if moment.seeded or moment.role != "assistant":
@@ -212,10 +213,10 @@ class Spans:
         entry = self.transcript.place(moment.item_id, moment.role)
         if moment.role == "user":
             self._give(entry)
-        if text is not None or entry.text is None:
-            # An utterance of several parts is one message.
-            whole = text if not entry.text else f"{entry.text} {text or ''}".strip()
-            self.transcript.write(entry, whole)
+        # Silence that was transcribed is no message.
+        self.transcript.write(
+            entry, text if moment.text else None, part=moment.facts.get("content_index") or 0
+        )
         facts = {"item_id": moment.item_id, "response_id": moment.response_id, **moment.facts}
         user = moment.role == "user"
         message = {"role": moment.role, "content": text or ""}
@@ -261,6 +262,10 @@ class Spans:
         self._tell_current()
 
     def _function_answered(self, moment: moments.FunctionAnswered) -> None:
+        if isinstance(moment.call_id, LocalId) and moment.call_id not in self._calls:
+            # Without ids a call of an earlier connection is known by its name alone.
+            named = (call_id for call_id, call in self._calls.items() if call.name == moment.name)
+            moment = replace(moment, call_id=next(named, moment.call_id))
         output = self._content.text(moment.output, role="tool", place="result") or ""
         call = self._calls.get(moment.call_id) or self._past_calls.get(moment.call_id)
         name = moment.name or (call.name if call is not None else None)
@@ -348,6 +353,12 @@ class Spans:
                 }
             )
         self._settle()
+
+    def _connection_opened(self, moment: moments.ConnectionOpened) -> None:
+        self._point_or_stretch(moments.CONNECTION_OPENED, moment, facts=moment.facts)
+
+    def _connection_closed(self, moment: moments.ConnectionClosed) -> None:
+        self._point_or_stretch(moments.CONNECTION_CLOSED, moment, facts=moment.facts)
 
     def _error_reported(self, moment: moments.ErrorReported) -> None:
         self.counts.errors += 1
@@ -586,6 +597,8 @@ class Spans:
         moments.UsageReported: _usage_reported,
         moments.Interrupted: _interrupted,
         moments.ErrorReported: _error_reported,
+        moments.ConnectionOpened: _connection_opened,
+        moments.ConnectionClosed: _connection_closed,
         moments.WireEvent: _wire_event,
     }
 
@@ -637,6 +650,7 @@ def _token_counts(usage: moments.Usage) -> dict[str, int]:
 #: LangSmith's names for the details of a usage, and OpenTelemetry's.
 _OTEL_DETAILS = {
     ("input", "cache_read"): "cache_read.input_tokens",
+    ("input", "cache_creation"): "cache_write.input_tokens",
     ("input", "cache_read_text"): "text.cache_read.input_tokens",
     ("input", "cache_read_audio"): "audio.cache_read.input_tokens",
     ("input", "cache_read_image"): "image.cache_read.input_tokens",

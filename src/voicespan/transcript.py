@@ -26,6 +26,8 @@ class Entry:
     item_id: str
     role: Role
     text: str | None = None
+    #: Of which it is made, by their index.
+    parts: dict[int, str] = field(default_factory=dict)
     #: The model has it: it is part of an input.
     given: bool = False
     awaits_transcript: bool = False
@@ -84,11 +86,14 @@ class Transcript:
             self._weigh(_ENTRY_WEIGHT)
         return entry
 
-    def write(self, entry: Entry, text: str | None) -> None:
-        """Give an entry its words (again, where a later frame knows better)."""
-        self._weigh(len(text or "") - len(entry.text or ""))
-        entry.text = text
+    def write(self, entry: Entry, text: str | None, part: int = 0) -> None:
+        """Give an entry its words, or one of its parts (again, where a later frame knows better)."""
+        before = len(entry.text or "")
+        if text is not None:
+            entry.parts[part] = text
+        entry.text = " ".join(entry.parts[part] for part in sorted(entry.parts)) if entry.parts else None
         entry.awaits_transcript = False
+        self._weigh(len(entry.text or "") - before)
 
     def call(self, entry: Entry, tool_call: dict[str, Any]) -> None:
         """Add a function call to an assistant's entry."""

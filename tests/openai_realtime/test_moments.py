@@ -116,6 +116,68 @@ def test_a_transcript_told_only_by_the_end_of_the_response_is_told_once(call):
     assert call.transcript == [("assistant", "Only here.")]
 
 
+def test_silence_that_was_transcribed_is_no_message(call):
+    """As when the server nudges a caller who says nothing."""
+    call.session().server(
+        "input_audio_buffer.timeout_triggered", item_id="u1", audio_start_ms=0, audio_end_ms=5000
+    )
+    call.server("input_audio_buffer.committed", item_id="u1").heard("u1", "").answer("r1", "a1")
+    call.said("r1", "a1", "Still there?").done("r1").end()
+    assert call.transcript == [("assistant", "Still there?")]
+    assert messages(call.named("turn_complete")) == [{"role": "assistant", "content": "Still there?"}]
+
+
+def test_a_transcript_told_twice_is_one_and_a_better_one_counts(call):
+    call.session().speech("u1").heard("u1", "Hi").heard("u1", "Hi").heard("u1", "Hi there").end()
+    assert call.names.count("input_transcription") == 2
+    assert call.transcript == [("user", "Hi there")]
+
+
+def test_an_utterance_of_several_parts_is_one_message(call):
+    call.session().speech("u1")
+    kind = "conversation.item.input_audio_transcription.completed"
+    for index, words in ((1, "and goodbye"), (0, "Hello")):
+        call.server(kind, item_id="u1", content_index=index, transcript=words)
+    call.end()
+    assert call.transcript == [("user", "Hello and goodbye")]
+
+
+def test_a_message_and_a_call_in_one_response(call):
+    """With the fields of a service that puts the payload first, usage beside the response, and no conversation id."""
+    call.session(voice={"name": "ara", "type": "custom"}).answer("r1", "a1", audio_ms=0)
+    for _ in range(3):
+        fields = {"delta": audio(100), "content_index": 0, "audio_duration_ms": 100, "ts": 1783466217880}
+        call.server("response.output_audio.delta", item_id="a1", response_id="r1", **fields)
+    call.said("r1", "a1", "I'll check.")
+    item = {"id": "f1", "type": "function_call", "role": "user", "call_id": "c1", "name": "look"}
+    call.server(
+        "response.output_item.added",
+        response_id="r1",
+        item={**item, "status": "in_progress", "arguments": ""},
+    )
+    full = {**item, "status": "completed", "arguments": "{}"}
+    call.server(
+        "response.function_call_arguments.done",
+        response_id="r1",
+        item_id="f1",
+        call_id="c1",
+        name="look",
+        arguments="{}",
+    )
+    message = {
+        "id": "a1",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "audio", "transcript": "I'll check."}],
+    }
+    call.done("r1", output=[message, full]).end()
+    (said,) = messages(call.named("turn_complete"))
+    assert said["content"] == "I'll check."
+    assert said["tool_calls"][0]["id"] == "c1"
+    assert fact(call.named("turn_complete"), "generated_ms") == 300
+    assert call.names.count("output_transcription") == 1
+
+
 # Functions.
 
 
@@ -262,7 +324,7 @@ def test_usage_is_told_as_the_server_counted_it(call):
             "cached_tokens": 64,
             "cached_tokens_details": {"text_tokens": 60, "audio_tokens": 4},
         },
-        "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
+        "output_token_details": {"text_tokens": 30, "audio_tokens": 91, "reasoning_tokens": 27},
     }
     call.session().server("response.created", response={"id": "r1"}).done("r1", usage=usage).end()
     turn = call.named("turn_complete")
@@ -271,7 +333,7 @@ def test_usage_is_told_as_the_server_counted_it(call):
         "output_tokens": 121,
         "total_tokens": 253,
         "input_token_details": {"text": 119, "audio": 13, "cache_read": 64},
-        "output_token_details": {"text": 30, "audio": 91},
+        "output_token_details": {"text": 30, "audio": 91, "reasoning": 27},
     }
     assert turn.attributes["gen_ai.usage.audio.cache_read.input_tokens"] == 4
     assert turn.attributes["gen_ai.usage.cache_read.input_tokens"] == 64

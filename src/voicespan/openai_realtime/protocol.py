@@ -41,6 +41,7 @@ _TRANSCRIPT_DELTAS = frozenset({
 })  # fmt: skip
 #: Bytes of audio per millisecond, by GA and beta names of the formats.
 _BYTES_PER_MS = {"audio/pcmu": 8, "audio/pcma": 8, "g711_ulaw": 8, "g711_alaw": 8, "pcm16": 48}
+_NOTHING = object()
 _TYPED_PARTS = frozenset({"input_text", "text", "output_text", "input_image"})
 
 
@@ -85,7 +86,7 @@ class Protocol:
         self._response_of: OrderedDict[str, str] = OrderedDict()
         self._fragments: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._typed: OrderedDict[str, None] = OrderedDict()
-        self._told: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._told: OrderedDict[tuple[str, int], str | None] = OrderedDict()
         self._names: OrderedDict[str, str] = OrderedDict()
         self._called: OrderedDict[str, None] = OrderedDict()
         self._answered: OrderedDict[str, None] = OrderedDict()
@@ -155,6 +156,14 @@ class Protocol:
             return [_unreadable(frame, at, from_client=True)]
         return list(self._read(_CLIENT, event, at, from_client=True))
 
+    def finish(self, _at: int) -> list[Moment]:
+        """Nothing: what an unfinished response had said was told by then, or was not said."""
+        return []
+
+    def resumable(self, *, abnormal: bool) -> bool:  # noqa: ARG002  Gemini's
+        """Never: a new connection is a new session."""
+        return False
+
     def _is_quiet(self, frame: bytes) -> bool:
         """Whether a frame, by its type, tells nothing that is wanted, so that it need not be parsed."""
         # Only where the type is the first key is it certainly the frame's own.
@@ -209,7 +218,7 @@ class Protocol:
             _text(session.get("model")),
             {
                 "session_type": _text(session.get("type")),
-                "voice": _text(audio_out.get("voice", session.get("voice"))),
+                "voice": _name(audio_out.get("voice", session.get("voice"))),
                 "transcription_model": _text(_object(transcription).get("model")),
                 "turn_detection": _text(detection.get("type")),
                 "input_audio_format": _format_name(format_in),
@@ -258,7 +267,10 @@ class Protocol:
     def _user_transcript(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         item_id, index = _text(event.get("item_id")) or "", _integer(event.get("content_index")) or 0
         failed = event["type"].endswith(".failed")
-        _remember(self._told, (item_id, index), None)
+        text = None if failed else _text(event.get("transcript"), longest=None) or ""
+        if self._told.get((item_id, index), _NOTHING) == text:
+            return
+        _remember(self._told, (item_id, index), text)
         usage = _object(event.get("usage"))
         yield moments.Transcribed(
             at,
@@ -266,7 +278,7 @@ class Protocol:
             "user",
             item_id,
             self._fragments.pop((item_id, index), at),
-            None if failed else _text(event.get("transcript"), longest=None) or "",
+            text,
             error=_wire_error(event.get("error"), "transcription_failed") if failed else None,
             facts={
                 "content_index": index,
@@ -416,8 +428,8 @@ class Protocol:
         item_id, index = _text(event.get("item_id")) or "", _integer(event.get("content_index")) or 0
         if (item_id, index) in self._told:
             return
-        _remember(self._told, (item_id, index), None)
         text = _text(event.get("transcript"), longest=None) or ""
+        _remember(self._told, (item_id, index), text)
         response_id = self._response_id(event, item_id)
         response = self._response(response_id)
         response.had_speech = True
@@ -774,6 +786,11 @@ def _item_text(item: dict[str, Any]) -> str:
     return " ".join(word for word in words if word)
 
 
+def _name(value: Any) -> str | None:
+    """A name; Voice Live gives `{"name": ..., "type": ...}`."""
+    return _text(value.get("name")) if isinstance(value, dict) else _text(value)
+
+
 def _format_name(value: Any) -> str | None:
     """`audio/pcm@24000`, or the beta API's bare name."""
     if isinstance(value, dict):
@@ -813,6 +830,7 @@ def _usage(told: dict[str, Any]) -> moments.Usage | None:
     details = {
         **_token_details(into),
         "cache_read": _integer(into.get("cached_tokens")),
+        "cache_creation": _integer(into.get("cache_write_tokens")),
         **{
             f"cache_read_{name}": n
             for name, n in _token_details(_object(into.get("cached_tokens_details"))).items()
@@ -832,5 +850,5 @@ def _token_details(told: dict[str, Any]) -> dict[str, int | None]:
     return {
         name.removesuffix("_tokens"): _integer(tokens)
         for name, tokens in list(told.items())[:20]
-        if name.endswith("_tokens") and name != "cached_tokens"
+        if name.endswith("_tokens") and name not in ("cached_tokens", "cache_write_tokens")
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from voicespan.guard import guard
 from voicespan.recording.forks import watch
+from voicespan.recording.formats import FORMATS
 from voicespan.recording.transcode import Transcoding
 from voicespan.recording.writer import SHARED
 
@@ -39,28 +40,41 @@ class _Followed:
     def __init__(self, recorder: Recorder, form: str) -> None:
         self.recorder = recorder
         self.result: Future[Path | None] = Future()
-        self.transcoding = Transcoding(recorder.path, form)
+        self._form = form
+        self.transcoding = None if recorder.path is None else Transcoding(recorder.path, form)
+        if form not in FORMATS:
+            raise ValueError(f"no recording is written as {form}: {', '.join(FORMATS)} are known")
 
     def turn(self, *, rest: bool) -> bool:
         """Encode what is there, and tell whether there is nothing left to do."""
         if self.result.cancelled():
-            self.transcoding.abandon()
+            self._abandon()
             return True
         if self.recorder.status in {"waiting", "recording", "paused"}:
-            ahead = self.recorder.frames_on_disk - self.transcoding.done
-            if not rest and ahead >= _TURN * self.recorder.rate > 0:
-                self.transcoding.advance(self.transcoding.done + _TURN * self.recorder.rate)
+            done = 0 if self.transcoding is None else self.transcoding.done
+            ahead = self.recorder.frames_on_disk - done
+            if not rest and self.recorder.path is not None and ahead >= _TURN * self.recorder.rate > 0:
+                self._transcoding(self.recorder.path).advance(done + _TURN * self.recorder.rate)
             return False
         recorded = self.recorder.finish()
-        path = None if recorded is None else self.transcoding.finish()
+        path = None if recorded is None else self._transcoding(recorded).finish()
         if self.result.set_running_or_notify_cancel():
             self.result.set_result(path)
         return True
 
     def fail(self, error: Exception) -> None:
-        self.transcoding.abandon()
+        self._abandon()
         if self.result.set_running_or_notify_cancel():
             self.result.set_exception(error)
+
+    def _transcoding(self, path: Path) -> Transcoding:
+        if self.transcoding is None:
+            self.transcoding = Transcoding(path, self._form)
+        return self.transcoding
+
+    def _abandon(self) -> None:
+        if self.transcoding is not None:
+            self.transcoding.abandon()
 
 
 class Follower:

@@ -16,6 +16,8 @@ from voicespan.recording.tape import Tape
 from voicespan.recording.writer import SHARED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voicespan.clock import Clock
     from voicespan.recording.writer import Writer
 
@@ -77,7 +79,8 @@ class Recorder:
     ends with the last audio, and a kill costs it one second at most: see `repair`.
 
     Args:
-        folder: Where the file is made, with the first audio. None: nothing is recorded.
+        folder: Where the file is made, with the first audio; a function is asked then. None: nothing is
+            recorded.
         name: Of the file, without its suffix.
         started_at: The time of the file's first frame, in seconds of `time.monotonic()`; by default now.
         clock: Where time comes from.
@@ -91,7 +94,7 @@ class Recorder:
 
     def __init__(
         self,
-        folder: str | Path | None,
+        folder: str | Path | Callable[[], Path | None] | None,
         *,
         name: str = "conversation",
         started_at: float | None = None,
@@ -103,7 +106,7 @@ class Recorder:
         self.source = "app"
         self._clock = clock
         self._off = folder is None
-        self._tape = Tape(Path(folder or "") / f"{name}.flac", origin)
+        self._tape = Tape(_place(folder, f"{name}.flac"), origin)
         self._started_at_wall = clock.time_ns() - (now - origin)
         self._inbox = self._tape.inbox
         if self._off:
@@ -207,7 +210,7 @@ class Recorder:
         tape = self._tape
         if not self._off:
             tape.run(self._clock.monotonic_ns())
-        if tape.state == "failed" and tape.rate and tape.path.exists():
+        if tape.state == "failed" and tape.rate and tape.path is not None and tape.path.exists():
             return tape.path if repair(tape.path) else None
         return tape.path if tape.state == "finished" and tape.frames else None
 
@@ -262,8 +265,8 @@ class Recorder:
         return self._tape.dropped
 
     @property
-    def path(self) -> Path:
-        """Where the file is, or will be."""
+    def path(self) -> Path | None:
+        """Where the file is, or will be; None while that is not known."""
         return self._tape.path
 
     @property
@@ -301,6 +304,19 @@ class Recorder:
             pcm = _copy(pcm)
         if pcm:
             self._inbox.audio(side, handed, pcm, (rate, encoding), _nanoseconds(at))
+
+
+def _place(
+    folder: str | Path | Callable[[], Path | None] | None, name: str
+) -> Path | Callable[[], Path | None]:
+    if not callable(folder):
+        return Path(folder or "") / name
+
+    def place() -> Path | None:
+        found = folder()
+        return None if found is None else found / name
+
+    return place
 
 
 def _copy(pcm: object) -> bytes:

@@ -21,6 +21,7 @@ from voicespan.recording.side import MS
 from voicespan.recording.timeline import Timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -45,7 +46,7 @@ class Tape:
     """One recording, from the writer's side.
 
     Args:
-        path: Of the FLAC file; it is made with the first audio.
+        place: The path of the FLAC file, which is made with the first audio; a function is asked then.
         origin: The time of the first frame, in nanoseconds of the monotonic clock.
 
     Attributes:
@@ -54,11 +55,13 @@ class Tape:
         error: Why it failed.
         rate: Of the file, in Hz; 0 while there is none. It is the faster side's when the first block is
             written, or `least_rate`, whichever is more: a side that turns out faster later is resampled.
+        path: Of the file; None while it is not known.
         frames: How many were written.
     """
 
-    def __init__(self, path: Path, origin: int) -> None:
-        self.path = path
+    def __init__(self, place: Path | Callable[[], Path | None], origin: int) -> None:
+        self._place = place
+        self.path: Path | None = None if callable(place) else place
         self.origin = origin
         self.timeline = Timeline(origin)
         self.inbox = Inbox(self.timeline.user.place, self.timeline.agent.place)
@@ -191,6 +194,10 @@ class Tape:
 
     def _start(self, fastest: int) -> tuple[Channel, Channel]:
         rate = rate_at_least(max(fastest, self.least_rate))
+        if callable(self._place):
+            self.path = self._place()
+        if self.path is None:
+            raise OSError("there is no folder to record into")
         self._out = AudioFile(self.path, "flac", rate, CHANNELS)
         self.rate = rate
         self._channels = Channel(self.origin, rate), Channel(self.origin, rate)

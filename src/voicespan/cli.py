@@ -24,11 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; `arguments` are those of the process by default. Returns the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.run is None:
-        parser.print_help()
-        return 0
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -43,7 +41,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="voicespan", description="Traces of speech-to-speech conversations, with their recordings."
     )
     parser.add_argument("--version", action="version", version=f"voicespan {__version__}")
-    parser.set_defaults(run=None)
+
+    def say_how(_options: argparse.Namespace) -> int:
+        sys.stdout.write(parser.format_help())
+        return 0
+
+    parser.set_defaults(run=say_how)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
     return parser

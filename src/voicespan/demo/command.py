@@ -11,7 +11,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -29,11 +29,27 @@ if TYPE_CHECKING:
 
     from voicespan.testing import LangSmithServer
 
-#: For each provider, what has to be installed, and the module with its agent.
-PROVIDERS = {"openai": (("openai", "websockets"), "voicespan.demo.openai_agent")}
+
+class Provider(NamedTuple):
+    """What there is to know of a provider before anything of it is loaded.
+
+    Attributes:
+        packages: What has to be installed.
+        key: The environment variable that holds its key.
+        agent: The module that speaks to it.
+    """
+
+    packages: tuple[str, ...]
+    key: str
+    agent: str
+
+
+PROVIDERS = {
+    "openai": Provider(("openai", "websockets"), "OPENAI_API_KEY", "voicespan.demo.openai_agent"),
+}
 
 #: How much faster `--fast` is. What the machine itself takes counts as many times as much.
-_FAST = 6.0
+_FAST = 8.0
 _DELIVERY_MS = 30_000
 _PROJECT = "voicespan-demo"
 #: Settings of this machine that a demo without an account has nothing to do with.
@@ -52,16 +68,19 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         The exit status: 0, 1 where something failed, 2 where something is missing.
     """
-    modules, home = PROVIDERS[options.provider]
-    if not all(map(importlib.util.find_spec, modules)):
+    provider = PROVIDERS[options.provider]
+    if not all(map(importlib.util.find_spec, provider.packages)):
         return _refuse(f"the demo needs more packages: pip install 'voicespan[{options.provider},testing]'")
-    agent: Any = importlib.import_module(home)
     if options.live:
-        absent = [key for key in (*agent.KEYS, "LANGSMITH_API_KEY") if not os.environ.get(key)]
+        absent = [key for key in (provider.key, "LANGSMITH_API_KEY") if not os.environ.get(key)]
         if absent:
             return _refuse(f"--live needs {' and '.join(absent)} in the environment")
     else:
         _forget_settings()
+    return _demonstrate(importlib.import_module(provider.agent), options)
+
+
+def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
     folder = Path(options.folder or tempfile.mkdtemp(prefix="voicespan-demo-")).absolute()
     page = Page()
     _introduce(page, agent, options)
@@ -131,7 +150,8 @@ def _hold(call: Call, page: Page, agent: Any, *, live: bool) -> Exception | None
 
 
 def _show_words(page: Page, who: str, words: str, at: float) -> None:
-    page.paragraph(words, first=f"  {at:5.1f} s  {who:<8}", indent=" " * 18)
+    first = f"  {at:5.1f} s  {who:<6}  "
+    page.paragraph(words, first=first, indent=" " * len(first))
 
 
 def _introduce(page: Page, agent: Any, options: argparse.Namespace) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from voicespan.testing import OpenAIRealtimeServer
 
 SERVICE = "OpenAI Realtime"
-KEYS = ("OPENAI_API_KEY",)
 INSTRUMENTOR = OpenAIRealtimeInstrumentor
 #: What a call can fail with, where nobody has made a mistake here.
 FAILURES = (OpenAIError, WebSocketException, OSError)

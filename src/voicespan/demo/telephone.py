@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BLOCK_SECONDS = 0.02
 _SAMPLE_BYTES = 2
 _BLOCK_BYTES = round(RATE * _BLOCK_SECONDS) * _SAMPLE_BYTES
-_SILENCE = bytes(_BLOCK_BYTES)
+_MOST_BEHIND = 0.1
 
 #: Seconds of the call after which the caller speaks, or hangs up, whatever the agent does.
 _PATIENCE = 8.0
@@ -140,5 +140,7 @@ class Telephone:
             if sound:
                 recorder.agent(sound, RATE)
             await send(words)
-            due += _BLOCK_SECONDS
-            await self._clock.sleep(due - self._clock.seconds())
+            # A machine that was held up makes up for a little of it, and for no more: nobody hears faster.
+            now = self._clock.seconds()
+            due = max(due + _BLOCK_SECONDS, now - _MOST_BEHIND)
+            await self._clock.sleep(due - now)

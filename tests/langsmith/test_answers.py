@@ -214,8 +214,8 @@ def test_spans_that_another_exporter_sent_first_are_not_sent_twice(
     voice, langsmith_server, spool_dir, caplog
 ):
     """Children of a batch that has some of them are sent one by one, and the recording of the root is kept."""
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
     import requests
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
     conversation = voice.conversation()
     spans = [voice.child(conversation, "turn_complete") for _ in range(3)]

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voicespan.langsmith.configure import configure
+    from voicespan.langsmith.configuration import configure
     from voicespan.langsmith.processor import LangSmithSpanProcessor
     from voicespan.langsmith.settings import DeliverySettingsError
 
@@ -19,7 +19,7 @@ __all__ = ["DeliverySettingsError", "LangSmithSpanProcessor", "configure"]
 _HOMES = {
     "DeliverySettingsError": "voicespan.langsmith.settings",
     "LangSmithSpanProcessor": "voicespan.langsmith.processor",
-    "configure": "voicespan.langsmith.configure",
+    "configure": "voicespan.langsmith.configuration",
 }
 
 

@@ -146,7 +146,6 @@ class Engine:
 
     def _deliver_until(self, deadline: float, on_wait: Callable[[], None]) -> bool:
         written = threading.Event()
-        self.writer.close_loose()
         self.writer.put(written)
         self._writing.wake(urgent=True)
         if not self._until(written.is_set, deadline, on_wait):

@@ -106,6 +106,8 @@ class Trace:
         context = span.get_span_context()
         assert context is not None  # noqa: S101  a span that was started has one
         self._open.pop(context.span_id, None)
+        if context.span_id == self.root_span_id:
+            return True
         # A span whose parent never comes is dropped by LangSmith without a word, so a parent is
         # as essential as what it is the parent of.
         essential = is_essential(span) or context.span_id in self._parents

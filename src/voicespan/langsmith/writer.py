@@ -133,6 +133,8 @@ class Writer:
         for trace, spans in loose.items():
             with guard():
                 self._write_loose(trace, spans)
+        if flushed:
+            self._close_loose()
         delay = self._tend()
         for waiting in flushed:
             waiting.set()
@@ -333,9 +335,9 @@ class Writer:
             if entry.trace.delivery is not None:
                 entry.trace.delivery.hurry(seconds)
 
-    def close_loose(self) -> None:
-        """Collect no longer: the process is about to end, or somebody waits."""
-        for entry in list(self._loose.values()):
+    def _close_loose(self) -> None:
+        # Somebody waits: collect no longer.
+        for entry in self._loose.values():
             entry.close_at = 0.0
 
     def forget_all(self) -> None:

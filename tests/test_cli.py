@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
 from voicespan import cli
+from voicespan.conversation import Conversation
 
 
 def python(code, *arguments):
@@ -89,3 +91,51 @@ def test_ctrl_c_is_no_traceback(monkeypatch):
 
     monkeypatch.setattr(cli, "_demo", interrupted)
     assert cli.main(["demo"]) == 130
+
+
+@pytest.fixture
+def waiting(monkeypatch, tmp_path, langsmith_server):
+    """A conversation that waits, as nobody listens; where it waits."""
+    monkeypatch.setenv("LANGSMITH_ENDPOINT", langsmith_server.url)
+    monkeypatch.setenv("LANGSMITH_API_KEY", langsmith_server.api_key)
+    monkeypatch.setenv("LANGSMITH_PROJECT", "a-project")
+    monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "0.5")
+    monkeypatch.setattr("voicespan.langsmith.exit._logger.disabled", True)
+    langsmith_server.down()
+    spool_dir = tmp_path / "spool"
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(voicespan.LangSmithSpanProcessor(spool_dir=spool_dir))
+    Conversation(thread_id="caller-42", tracer_provider=provider).end()
+    provider.shutdown()
+    return str(spool_dir)
+
+
+def test_spool_shows_what_waits(waiting, capsys):
+    assert cli.main(["spool", "--spool-dir", waiting]) == 0
+    assert "caller-42" in capsys.readouterr().out
+
+
+def test_recover_sends_what_waits(waiting, langsmith_server, capsys):
+    langsmith_server.up()
+
+    assert cli.main(["recover", "--spool-dir", waiting]) == 0
+    assert "1 folder sent to project a-project" in capsys.readouterr().out
+    [root] = langsmith_server.roots
+    assert root.thread_id == "caller-42"
+
+
+def test_recover_to_another_project_leaves_it_alone(waiting, langsmith_server, capsys):
+    langsmith_server.up()
+
+    assert cli.main(["recover", "--spool-dir", waiting, "--project", "another"]) == 0
+    assert "0 folders sent" in capsys.readouterr().out
+    assert langsmith_server.roots == []
+
+
+def test_recover_without_a_destination_is_an_error_of_usage(monkeypatch, tmp_path, capsys):
+    for name in ("LANGSMITH_API_KEY", "LANGSMITH_ENDPOINT", "LANGCHAIN_API_KEY", "VOICESPAN_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANGSMITH_CONFIG_FILE", str(tmp_path / "none.json"))
+
+    assert cli.main(["recover", "--spool-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("voicespan recover: ")

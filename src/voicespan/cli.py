@@ -16,6 +16,8 @@ from voicespan.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: As argparse has it.
+_MISUSED = 2
 #: As a shell reports a process that Ctrl-C or a closed pipe has ended.
 _INTERRUPTED, _UNREAD = 130, 141
 
@@ -49,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=say_how)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
+    _add_spool(commands)
+    _add_recover(commands)
     return parser
 
 
@@ -69,10 +73,64 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     demo.set_defaults(run=_demo)
 
 
+def _add_spool(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    spool = commands.add_parser(
+        "spool",
+        help="what waits to be sent, and why",
+        description="Show the conversations that wait on this machine. Sends nothing and changes nothing.",
+    )
+    spool.add_argument("--spool-dir", metavar="DIR", help="by default VOICESPAN_SPOOL_DIR, or the user's own")
+    spool.set_defaults(run=_spool)
+
+
+def _add_recover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    recover = commands.add_parser(
+        "recover",
+        help="send what waits, that of processes that died included",
+        description="Send what waits for one destination: the environment's (LANGSMITH_API_KEY, "
+        "LANGSMITH_PROJECT, ... or VOICESPAN_ENDPOINT), unless an option says otherwise. The key is never "
+        "an option: other users of the machine could read it.",
+    )
+    recover.add_argument("--project", metavar="NAME", help="by default LANGSMITH_PROJECT, or `default`")
+    recover.add_argument(
+        "--endpoint", metavar="URL", help="by default LANGSMITH_ENDPOINT, or LangSmith's US cloud"
+    )
+    recover.add_argument("--workspace", metavar="ID", help="by default LANGSMITH_WORKSPACE_ID")
+    recover.add_argument(
+        "--spool-dir", metavar="DIR", help="by default VOICESPAN_SPOOL_DIR, or the user's own"
+    )
+    recover.add_argument(
+        "--new-key", action="store_true", help="send also what waits for the same destination by an older key"
+    )
+    recover.set_defaults(run=_recover)
+
+
 def _demo(options: argparse.Namespace) -> int:
     from voicespan.demo import command  # noqa: PLC0415  as the top of this module says
 
     return command.run(options)
+
+
+def _spool(options: argparse.Namespace) -> int:
+    from voicespan.langsmith import commands  # noqa: PLC0415  as the top of this module says
+
+    return commands.spool(spool_dir=options.spool_dir)
+
+
+def _recover(options: argparse.Namespace) -> int:
+    from voicespan.langsmith import DeliverySettingsError, commands  # noqa: PLC0415  as the top of this module says
+
+    try:
+        return commands.recover(
+            endpoint=options.endpoint,
+            project=options.project,
+            workspace=options.workspace,
+            spool_dir=options.spool_dir,
+            new_key=options.new_key,
+        )
+    except DeliverySettingsError as error:
+        sys.stderr.write(f"voicespan recover: {error}\n")
+        return _MISUSED
 
 
 if __name__ == "__main__":

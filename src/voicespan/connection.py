@@ -13,7 +13,7 @@ from opentelemetry.context import create_key, get_current
 from voicespan.guard import guarded, report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from voicespan.clock import Clock
     from voicespan.conversation import Conversation
@@ -46,6 +46,14 @@ class WireProtocol(Protocol):
         """What a client's frame tells."""
         ...
 
+    def finish(self, at: int) -> Sequence[Moment]:
+        """What had begun when the connection ended, and will not go on."""
+        ...
+
+    def resumable(self, *, abnormal: bool) -> bool:
+        """Whether the session can be, and is likely to be, taken up on another connection."""
+        ...
+
 
 class Connection:
     """Feeds one socket's frames into its conversation. Nothing here raises."""
@@ -60,6 +68,8 @@ class Connection:
         self.close_code: int | None = None
         self.close_reason: str | None = None
         self.lost: BaseException | None = None
+        self.lost_at: int | None = None
+        self.session_id: str | None = None
         self.ended = False
         self._monotonic_ns = clock.monotonic_ns
         self._count_speech = protocol.count_speech
@@ -77,7 +87,7 @@ class Connection:
             if not self._count_speech(frame):
                 at = self._monotonic_ns()
                 with conversation.lock:
-                    conversation.record(self.protocol.receive(frame, at), frame)
+                    conversation.record(self.protocol.receive(frame, at), frame, self)
         except Exception as error:  # noqa: BLE001  the guard written out: a decorator costs a fifth of an audio frame
             report(error)
 
@@ -91,28 +101,36 @@ class Connection:
                 at = self._monotonic_ns()
                 conversation = self.conversation
                 with conversation.lock:
-                    conversation.record(self.protocol.send(frame, at), frame)
+                    conversation.record(self.protocol.send(frame, at), frame, self)
         except Exception as error:  # noqa: BLE001  as above
             report(error)
 
     @guarded
+    def tell(self, read: Callable[[int], Sequence[Moment]]) -> None:
+        """Something that is no frame tells what `read` makes of it, given the time."""
+        if not self.ended:
+            with self.conversation.lock:
+                self.conversation.record(read(self._monotonic_ns()))
+
+    @guarded
     def broke(self, error: BaseException, code: int | None, reason: str | None) -> None:
         """Reading failed because the socket is closed; a reconnect may follow."""
-        self.lost = error
+        self.lost, self.lost_at = error, self._monotonic_ns()
         self.close_code, self.close_reason = code, reason
 
     @guarded
     def resumed(self) -> None:
         """The SDK reconnected on the same object."""
-        self.lost = None
+        self.conversation.reconnected(self)
+        self.lost = self.lost_at = None
         self.close_code = self.close_reason = None
-        self.conversation.reconnected()
 
     @guarded
     def closed(self, code: int | None = None, error: BaseException | None = None) -> None:
         """The connection is over; `error`: what left the application's block, if anything did."""
         if self.ended:
             return
+        self.tell(self.protocol.finish)
         self.ended = True
         if self.close_code is None:
             self.close_code = code

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import threading
+from collections import OrderedDict
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +22,22 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from voicespan import guard, semconv, tracers
+from voicespan import guard, resumption, semconv, tracers
 from voicespan.clock import SYSTEM
 from voicespan.connection import CURRENT, Connection
+from voicespan.connections import Connections
 from voicespan.content import Content, cut_text, encode
 from voicespan.content import metadata as as_metadata
 from voicespan.guard import guarded
 from voicespan.ids import uuid7, uuid_text
 from voicespan.live_parent import LiveParent
-from voicespan.moments import SessionDescribed, WireError
+from voicespan.moments import ResumptionOffered, SessionDescribed, WireError
 from voicespan.settings import ROOT_TRANSCRIPT_BYTES, Settings
 from voicespan.spans import Spans, mark_error, value_limit
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Protocol
@@ -60,6 +62,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("voicespan")
 _MOST_METADATA = 40
+#: Of a conversation's resumption handles the newest count; a service issues one with every turn.
+_MOST_HANDLES = 64
+_MOST_ENDED_HANDLES = 1_000
 #: Metadata keys that LangSmith would take for the thread before `thread_id`.
 _THREAD_RIVALS = ("session_id", "conversation_id")
 #: What ends a block without being an error of the conversation.
@@ -67,6 +72,8 @@ _NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)
 
 _scope: ContextVar[Conversation | None] = ContextVar("voicespan_scope", default=None)
 _open: set[Conversation] = set()
+#: By which handles ended conversations could be resumed still.
+_ended: OrderedDict[str, str] = OrderedDict()
 
 
 class Conversation:
@@ -101,14 +108,15 @@ class Conversation:
         # One mapping per conversation: a wall clock that is set during a call does not bend it.
         self._started_at = clock.monotonic_ns()
         self._wall_offset = clock.time_ns() - self._started_at
-        self._connections: list[Connection] = []
-        self._past_connections = 0
-        self._frames = [0, 0, 0]
-        self._reconnects = 0
+        self._connections = Connections(lambda moment: self.record([moment]), scoped=scoped)
+        #: SHA-256 of the handles by which its sessions can be resumed.
+        self._handles: OrderedDict[str, None] = OrderedDict()
+        # Since when it waits to be resumed, and how many connections are about to do so.
+        self._left_at: int | None = None
+        self._claims = 0
         self._session_ids: list[str] = []
         self._model: dict[str, AttributeValue] = {}
         self._session_facts: dict[str, AttributeValue] = {}
-        self._close: dict[str, AttributeValue] = {}
         self._error: WireError | None = None
         self._setback: WireError | None = None
         self._metadata: dict[str, AttributeValue] = {}
@@ -245,25 +253,56 @@ class Conversation:
 
     # What connections use.
 
-    def connect(self, protocol: WireProtocol, attributes: Mapping[str, AttributeValue]) -> Connection:
-        """A connection has opened. `attributes`: provider, model and server, for the root and the llm spans."""
+    def connect(
+        self, protocol: WireProtocol, attributes: Mapping[str, AttributeValue], *, resumes: bool = False
+    ) -> Connection:
+        """A connection has opened. `attributes`: provider, model and server, for the root and the llm spans.
+
+        `resumes`: it takes up the session of an earlier connection, and the conversation was claimed for it.
+        """
         with self.lock:
             connection = Connection(self, protocol, self._clock)
-            self._connections.append(connection)
-            self._setback = None
+            self._claims -= resumes
+            self._left_at = self._setback = None
+            resumption.stop_waiting(self)
             self.describe(attributes)
+            facts = {
+                "provider": attributes.get(semconv.PROVIDER),
+                "model": attributes.get(semconv.REQUEST_MODEL),
+                "resumes": resumes or None,
+            }
+            self._connections.opened(connection, self._clock.monotonic_ns(), facts)
         self.make_current()
         return connection
 
-    def connect_failed(self, error: BaseException, attributes: Mapping[str, AttributeValue]) -> None:
-        """A handshake failed. In a scope the application may try again."""
+    def connect_failed(
+        self, error: BaseException, attributes: Mapping[str, AttributeValue], *, resumes: bool = False
+    ) -> None:
+        """A handshake failed. In a scope, or while there is time to resume, the application may try again."""
         with self.lock:
+            self._claims -= resumes
             self.describe(attributes)
             if _is_error(error):
                 self._setback = _wire_error(error)
             else:
                 self._status = "cancelled"
-            if not self.scoped:
+            if self._left_at is not None:
+                self._wait(self._left_at)
+            elif not self.scoped and not self._connections.live:
+                self.end()
+
+    def claim(self, fingerprint: str) -> bool:
+        """Whether this conversation issued that handle; it stays open for the connection that has it now."""
+        with self.lock:
+            if self.ended or fingerprint not in self._handles:
+                return False
+            self._claims += 1
+            return True
+
+    def give_up(self) -> None:
+        """Nobody has resumed it in time."""
+        with guard.guard(), self.lock:
+            if self._left_at is not None and not self._claims:
                 self.end()
 
     def describe(self, attributes: Mapping[str, AttributeValue]) -> None:
@@ -278,14 +317,20 @@ class Conversation:
         self._root.set_attributes(attributes)
         self._first.update(attributes)
 
-    def record(self, moments: Sequence[Moment], frame: Any = None) -> None:
-        """Write what happened. The lock is held."""
+    def record(
+        self, moments: Sequence[Moment], frame: Any = None, connection: Connection | None = None
+    ) -> None:
+        """Write what happened on `connection`, told by `frame`. The lock is held."""
         if self.ended or not moments:
             return
         raw = _parsed(frame) if self.settings.raw_events else None
         for moment in moments:
             if type(moment) is SessionDescribed:
-                self._session(moment)
+                self._session(moment, connection)
+            elif type(moment) is ResumptionOffered:
+                self._handles[moment.fingerprint] = None
+                if len(self._handles) > _MOST_HANDLES:
+                    self._handles.popitem(last=False)
             else:
                 self._spans.record(moment, raw)
 
@@ -296,22 +341,18 @@ class Conversation:
             # any depth of the application's own blocks, and those restore what they replaced.
             otel_context.attach(trace.set_span_in_context(self._live, self._current_context()))
 
-    def reconnected(self) -> None:
+    def reconnected(self, connection: Connection) -> None:
         """The SDK opened a new socket behind the same connection object."""
-        self._reconnects += 1
+        with self.lock:
+            self._connections.reopened(connection, self._clock.monotonic_ns())
 
     def disconnect(self, connection: Connection, error: BaseException | None) -> None:
-        """A connection is over; without a scope the conversation ends with its last one."""
+        """A connection is over; without a scope the conversation ends with its last one, if no other can follow."""
         with self.lock:
-            if connection not in self._connections:
+            if connection not in self._connections.live:
                 return
-            self._connections.remove(connection)
-            self._past_connections += 1
-            for index, frames in enumerate(
-                (connection.frames_received, connection.frames_sent, connection.frames_unsent)
-            ):
-                self._frames[index] += frames
-            self._close = _close_facts(connection)
+            at = self._clock.monotonic_ns()
+            self._connections.closed(connection, at)
             if error is not None and _is_error(error):
                 self._error = self._error or _wire_error(error)
             elif error is not None:
@@ -320,8 +361,20 @@ class Conversation:
                 self._setback = WireError(
                     "connection_closed", f"the connection closed abnormally (code {connection.close_code})"
                 )
-            if not self.scoped and not self._connections:
+            if self.scoped or self._connections.live:
+                return
+            if self.settings.resume_window > 0 and connection.protocol.resumable(
+                abnormal=connection.closed_abnormally
+            ):
+                self._left_at = at
+                self._leave_context()
+                self._wait(at)
+            else:
                 self.end()
+
+    def _wait(self, left_at: int) -> None:
+        """Stay open until a connection resumes the session, or the time for it has passed."""
+        resumption.wait(self, left_at + round(self.settings.resume_window * 1e9), self._clock)
 
     def end(self, error: BaseException | None = None, status: str | None = None) -> None:
         """End the root, at once, with what is known now."""
@@ -332,6 +385,10 @@ class Conversation:
                 self.ended = True
                 return
             at = self._clock.monotonic_ns()
+            if self._left_at is not None:
+                # It was over when its last connection was, whatever ends the wait.
+                at, status = self._left_at, None
+            resumption.stop_waiting(self)
             if error is not None:
                 if _is_error(error):
                     self._error = self._error or _wire_error(error)
@@ -340,6 +397,8 @@ class Conversation:
             failure = self._error or self._setback
             self._status = status or ("error" if failure else self._status)
             with guard.guard():
+                for connection in self._connections.live:
+                    self.record(connection.protocol.finish(at))
                 self._spans.finish(at)
                 self._root.set_attributes(self._facts(at))
                 if failure is not None:
@@ -347,9 +406,12 @@ class Conversation:
                     mark_error(self._root, WireError(failure.type, text), self._wall(at))
             self.ended = True
             _open.discard(self)
-            for connection in self._connections:
+            for connection in self._connections.live:
                 connection.ended = True
-            self._give_back()
+            _remember_ended(self._handles, self._root)
+            self._leave_context()
+            # Else each ended conversation of a task would hold all those before it.
+            self._before = self._before_conversation = None
             self._live.release()
         self._root.end(self._wall(at))
 
@@ -381,10 +443,9 @@ class Conversation:
     def _current_context(self) -> Context:
         return otel_context.set_value(CURRENT, self)
 
-    def _give_back(self) -> None:
+    def _leave_context(self) -> None:
         """Where this context still stands in the conversation, make current what was so before it."""
-        before, self._before = self._before, None
-        earlier, self._before_conversation = self._before_conversation, None
+        before, earlier = self._before, self._before_conversation
         context = otel_context.get_current()
         if before is None or trace.get_current_span(context) is not self._live:
             return
@@ -394,8 +455,10 @@ class Conversation:
             trace.set_span_in_context(before, otel_context.set_value(CURRENT, earlier, context))
         )
 
-    def _session(self, moment: SessionDescribed) -> None:
+    def _session(self, moment: SessionDescribed, connection: Connection | None) -> None:
         known = self._session_ids
+        if connection is not None and moment.session_id is not None:
+            connection.session_id = moment.session_id
         if moment.session_id is not None and moment.session_id not in known and len(known) < _MOST_METADATA:
             known.append(moment.session_id)
         self._session_facts.update(as_metadata(moment.facts, self._value_limit))
@@ -403,20 +466,14 @@ class Conversation:
             self.describe({semconv.REQUEST_MODEL: moment.model})
 
     def _facts(self, at: int) -> dict[str, AttributeValue]:
-        live = self._connections
         facts: dict[str, Any] = {
             **self._session_facts,
             # Not `session_id`: LangSmith would take it for the thread.
             "realtime_session_id": ",".join(self._session_ids) or None,
             "status": self._status,
-            "connection_count": self._past_connections + len(live),
-            "reconnect_count": self._reconnects or None,
-            "event_count": sum(self._frames[:2])
-            + sum(each.frames_received + each.frames_sent for each in live),
-            "frames_unsent": (self._frames[2] + sum(each.frames_unsent for each in live)) or None,
+            **self._connections.facts(),
             "duration_s": round((at - self._started_at) / 1e9, 6),
             "transcript_omitted": self._spans.transcript.omitted or None,
-            **self._close,
         }
         attributes = self._spans.counts.attributes()
         attributes.update(
@@ -459,6 +516,16 @@ def scope() -> Conversation | None:
     """The conversation that a connection opened here and now joins."""
     found = _scope.get()
     return None if found is None or found.ended else found
+
+
+def resumed_by(fingerprint: str) -> Conversation | None:
+    """The open conversation that issued the handle with this SHA-256, claimed for the connection that has it."""
+    return next((each for each in open_conversations() if each.claim(fingerprint)), None)
+
+
+def ended_with(fingerprint: str) -> str | None:
+    """The `traceparent` of a conversation that issued this handle and is over."""
+    return _ended.get(fingerprint)
 
 
 def open_conversations() -> list[Conversation]:
@@ -571,6 +638,7 @@ def _forget_open() -> None:
     # The parent goes on telling these; a child that told them as well would send each span twice.
     inherited = list(_open)
     _open.clear()
+    resumption.forget_all()
     for each in inherited:
         each.abandon()
 
@@ -599,11 +667,15 @@ def _link_to(traceparent: str) -> list[trace.Link]:
     return [trace.Link(earlier, {"voicespan.link": "continues"})]
 
 
-def _close_facts(connection: Connection) -> dict[str, Any]:
-    return {
-        "close_code": connection.close_code,
-        "close_reason": cut_text(connection.close_reason, 200) if connection.close_reason else None,
-    }
+def _remember_ended(handles: Iterable[str], root: Span) -> None:
+    context = root.get_span_context()
+    if context.is_valid:
+        for fingerprint in handles:
+            _ended[fingerprint] = (
+                f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+            )
+        while len(_ended) > _MOST_ENDED_HANDLES:
+            _ended.popitem(last=False)
 
 
 def _parsed(frame: Any) -> Any:

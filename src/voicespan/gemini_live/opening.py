@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from voicespan import semconv
-from voicespan.conversation import Conversation, scope
+from voicespan.conversation import Conversation, ended_with, resumed_by, scope
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol
 from voicespan.guard import guarded
+from voicespan.moments import ErrorReported, WireError
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -38,7 +39,14 @@ class Opening:
         """`live`: the SDK's `AsyncLive`; `arguments`: what its `connect` was given."""
         self._attributes = describe(live, arguments.get("model"))
         self._setup = setup(arguments)
-        self._conversation = scope() or Conversation(tracer_provider=tracer_provider, clock=clock)
+        fingerprint = frames.fingerprint(_handle(self._setup))
+        scoped = scope()
+        resumed = resumed_by(fingerprint) if scoped is None and fingerprint is not None else None
+        self._resumes = resumed is not None
+        earlier = None if fingerprint is None else ended_with(fingerprint)
+        self._conversation = (
+            scoped or resumed or Conversation(tracer_provider=tracer_provider, clock=clock, continues=earlier)
+        )
 
     @guarded
     def succeeded(self, session: Any) -> Connection | None:
@@ -46,7 +54,7 @@ class Opening:
         if not self._conversation.recording or self._conversation.ended:
             return None
         protocol = Protocol(self._conversation.settings.events, f"{next(_numbers)}:")
-        connection = self._conversation.connect(protocol, self._attributes)
+        connection = self._conversation.connect(protocol, self._attributes, resumes=self._resumes)
         # Both passed before there was a session to see them on.
         connection.sent({"setup": self._setup})
         # Of what the server answered older SDKs keep only the id, and still older ones nothing.
@@ -58,7 +66,7 @@ class Opening:
     @guarded
     def failed(self, error: BaseException) -> None:
         """The handshake raised `error`."""
-        self._conversation.connect_failed(error, self._attributes)
+        self._conversation.connect_failed(error, self._attributes, resumes=self._resumes)
 
 
 Begin: TypeAlias = Callable[[Any, Mapping[str, Any]], "Opening | None"]
@@ -82,6 +90,11 @@ def describe(live: Any, model: Any) -> dict[str, AttributeValue]:
     return attributes
 
 
+def _handle(told: Mapping[str, Any]) -> Any:
+    resumption = told.get("sessionResumption")
+    return resumption.get("handle") if isinstance(resumption, dict) else None
+
+
 def setup(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The setup message that the SDK makes of its arguments, as far as it is told here."""
     config = frames.wire(arguments.get("config"))
@@ -97,6 +110,14 @@ def setup(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if generation:
         told["generationConfig"] = generation
     return told
+
+
+def broke(connection: Connection, error: BaseException, code: int, reason: str | None) -> None:
+    """The socket was closed; an abnormal close is an error of the conversation."""
+    connection.broke(error, code, reason)
+    if connection.closed_abnormally:
+        told = WireError("connection_closed", f"{code} {reason or ''}".strip())
+        connection.tell(lambda at: [ErrorReported(at, "connection_closed", told, {"code": code})])
 
 
 @guarded

@@ -185,6 +185,8 @@ class Protocol:
         fingerprint = frames.fingerprint(update.get("newHandle"))
         resumable = update.get("resumable") is True
         self.fingerprint = fingerprint if resumable else None
+        if self.fingerprint is not None:
+            yield moments.ResumptionOffered(at, "session_resumption_update", self.fingerprint)
         if (fingerprint, resumable) not in self._updates:
             self._updates[fingerprint, resumable] = None
             if len(self._updates) > _MOST_REMEMBERED:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 MODULES = ("google.genai.live",)
 
 _TRACED = "_voicespan"
-_NORMAL_CLOSE = (1000, 1001, 1005)
 
 
 def seams(module: types.ModuleType, begin: opening.Begin) -> Iterator[tuple[type, str, Callable[..., Any]]]:
@@ -133,7 +132,7 @@ def _before_close(session: Any, connection: Connection) -> None:
     """A socket that was lost without a read to notice it is noticed here."""
     code = _close_code(session)
     if code is not None and connection.close_code is None:
-        connection.broke(ConnectionError(f"closed with code {code}"), code, None)
+        opening.broke(connection, ConnectionError(f"closed with code {code}"), code, None)
 
 
 @guarded
@@ -166,9 +165,8 @@ def _lost(connection: Connection, error: BaseException) -> None:
     if closed is not None:
         frame = getattr(closed, "rcvd", None) or getattr(closed, "sent", None)
         code, reason = getattr(frame, "code", None), getattr(frame, "reason", None)
-        connection.broke(
-            error, code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None
-        )
+        code, reason = code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None
+        opening.broke(connection, error, code, reason)
         return
     # From 2.0 on a message of which the SDK knows no field is raised.
     details = getattr(error, "details", None)

@@ -1,0 +1,109 @@
+"""The connections of one conversation: how many there were, what they carried, when there was none.
+
+That a connection opens or closes is told as a moment only where it says more than the root's own begin
+and end: in a scope, and from the second connection on. So the first one's moments are kept until then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voicespan.content import cut_text
+from voicespan.moments import ConnectionClosed, ConnectionOpened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voicespan.connection import Connection
+    from voicespan.moments import Moment
+
+
+class Connections:
+    """Not thread-safe: the conversation's lock is held."""
+
+    def __init__(self, tell: Callable[[Moment], None], *, scoped: bool) -> None:
+        """`tell` writes a moment; `scoped`: whether a single connection is worth telling of."""
+        self.live: list[Connection] = []
+        self.reconnects = 0
+        self._tell = tell
+        self._kept: list[Moment] | None = None if scoped else []
+        self._past = 0
+        self._frames = [0, 0, 0]
+        self._sockets = 0
+        self._numbers: dict[Connection, tuple[int, int]] = {}
+        self._none_since: int | None = None
+        self._close: dict[str, Any] = {}
+
+    def opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> None:
+        """A connection is open."""
+        self.live.append(connection)
+        self._opened(connection, at, facts)
+
+    def reopened(self, connection: Connection, at: int) -> None:
+        """The SDK has opened a new socket behind the same connection."""
+        self.reconnects += 1
+        self._closed(connection, at if connection.lost_at is None else connection.lost_at)
+        if len(self.live) == 1:
+            self._none_since = connection.lost_at
+        self._opened(connection, at, {})
+
+    def closed(self, connection: Connection, at: int) -> None:
+        """A connection is over."""
+        self.live.remove(connection)
+        self._past += 1
+        for index, frames in enumerate(
+            (connection.frames_received, connection.frames_sent, connection.frames_unsent)
+        ):
+            self._frames[index] += frames
+        self._close = _close_facts(connection)
+        self._closed(connection, at)
+        if not self.live:
+            self._none_since = at
+
+    def facts(self) -> dict[str, Any]:
+        """For the root."""
+        received, sent, unsent = self._frames
+        return {
+            "connection_count": self._past + len(self.live),
+            "reconnect_count": self.reconnects or None,
+            "event_count": received
+            + sent
+            + sum(each.frames_received + each.frames_sent for each in self.live),
+            "frames_unsent": (unsent + sum(each.frames_unsent for each in self.live)) or None,
+            **self._close,
+        }
+
+    def _opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> None:
+        self._sockets += 1
+        self._numbers[connection] = (self._sockets, at)
+        gap = None if self._none_since is None else round((at - self._none_since) / 1e6, 3)
+        self._none_since = None
+        self._note(
+            ConnectionOpened(at, "connection_opened", {"connection": self._sockets, "gap_ms": gap, **facts})
+        )
+
+    def _closed(self, connection: Connection, at: int) -> None:
+        number, opened_at = self._numbers.pop(connection, (self._sockets, at))
+        facts = {
+            "connection": number,
+            "realtime_session_id": connection.session_id,
+            "abnormal": connection.closed_abnormally,
+            "duration_s": round((at - opened_at) / 1e9, 6),
+            **_close_facts(connection),
+        }
+        self._note(ConnectionClosed(at, "connection_closed", facts))
+
+    def _note(self, moment: Moment) -> None:
+        if self._kept is not None and self._sockets <= 1:
+            self._kept.append(moment)
+            return
+        kept, self._kept = self._kept, None
+        for each in (*(kept or ()), moment):
+            self._tell(each)
+
+
+def _close_facts(connection: Connection) -> dict[str, Any]:
+    return {
+        "close_code": connection.close_code,
+        "close_reason": cut_text(connection.close_reason, 200) if connection.close_reason else None,
+    }

@@ -22,6 +22,8 @@ _logger = logging.getLogger("voicespan")
 _LEVELS = {"essential": Level.ESSENTIAL, "standard": Level.STANDARD, "all": Level.ALL}
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
+_SOURCES: dict[str, Literal["app", "devices", "wire"]] = {"app": "app", "devices": "devices", "wire": "wire"}
+_FORMATS = ("ogg", "flac", "wav", "mp3")
 #: The official values of OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT beside what people write.
 #: Our content is on spans only, so "event only" means: nothing for us to keep.
 _CONTENT = {
@@ -71,6 +73,10 @@ class Settings:
     enabled: bool = True
     #: Seconds that a conversation waits for its resumption.
     resume_window: float = 30.0
+    #: Which share of the conversations is recorded, where anything is recorded at all.
+    record: float = 1.0
+    record_source: Literal["app", "devices", "wire"] = "app"
+    recording_format: str = "ogg"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -88,6 +94,9 @@ class Settings:
             enabled=not _flag(environ, "OTEL_SDK_DISABLED", default=False)
             and not _flag(environ, "VOICESPAN_DISABLED", default=False),
             resume_window=_number(environ, "VOICESPAN_RESUME_WINDOW", 30.0),
+            record=_share(environ, "VOICESPAN_RECORD") if _record is None else float(_record),
+            record_source=_SOURCES[_choice(environ, "VOICESPAN_RECORD_SOURCE", _SOURCES, "app")],
+            recording_format=_choice(environ, "VOICESPAN_RECORDING_FORMAT", _FORMATS, "ogg"),
         )
 
 
@@ -96,6 +105,7 @@ _FOREVER = 1e9
 
 _warned: set[str] = set()
 _redact: Redact | None = None
+_record: float | bool | None = None
 
 
 def set_redaction(redact: Redact | None) -> None:
@@ -108,6 +118,28 @@ def _misread(name: str, default: object) -> None:
     if name not in _warned:
         _warned.add(name)
         _logger.warning("%s has a value that voicespan does not know; using %s", name, default)
+
+
+def set_recording(share: float | bool | None) -> None:
+    """The share of conversations that is recorded, for all from the next one on; None: VOICESPAN_RECORD's."""
+    global _record  # noqa: PLW0603  as above
+    if share is not None and not 0 <= share <= 1:
+        raise ValueError("record is a share of the conversations: 0 to 1")
+    _record = share
+
+
+def _share(environ: Mapping[str, str], name: str) -> float:
+    """0 to 1, or yes and no."""
+    value = environ.get(name, "").strip().lower()
+    if value in _YES:
+        return 1.0
+    if value and value in _NO:
+        return 0.0
+    share = _number(environ, name, 1.0)
+    if share > 1:
+        _misread(name, 1.0)
+        return 1.0
+    return share
 
 
 def _choice(

@@ -13,7 +13,7 @@ Whatever waits is written with the times at which it happened, at the latest whe
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content import Content
+    from voicespan.recorded import ConversationRecorder
 
 #: The SDK drops the oldest attributes past its limit (128), and those are the ones that name the span.
 _MOST_ATTRIBUTES = 60
@@ -39,6 +40,10 @@ _MOST_ATTRIBUTES = 60
 _MOST_WAITING_TURNS = 8
 #: How many ids of calls and barge-ins are remembered after their end.
 _MOST_REMEMBERED = 256
+#: And so many answers and beginnings of the user's speech, for a cut that is looked at half a second later.
+_MOST_RECENT = 8
+#: What is cut so shortly before the end is cut by the hanging up.
+_HANGING_UP = 500_000_000
 _NEVER_ANSWERED = WireError("never_answered", "the conversation ended before this call was answered")
 _CANCELLED = WireError("cancelled", "the model no longer wanted the answer")
 
@@ -66,7 +71,23 @@ class _Cut:
 class _Generation:
     started_at: int
     inputs: list[Entry]
-    latency_ms: float | None = None
+    #: The end of the user's speech that it answers, and its first audio, as received.
+    asked_at: int | None = None
+    first_audio_at: int | None = None
+
+    def latency_ms(self, at: int | None) -> float | None:
+        """From the end of the user's speech to `at`."""
+        return None if at is None or self.asked_at is None else round((at - self.asked_at) / 1e6, 3)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One that was spoken."""
+
+    response_id: str
+    began_at: int
+    generated_ms: int | None = None
+    over: bool = False
 
 
 @dataclass(slots=True)
@@ -146,12 +167,18 @@ class Spans:
         self._generations: OrderedDict[str, _Generation] = OrderedDict()
         self._waiting: list[_Turn] = []
         self._cuts: OrderedDict[str, _Cut] = OrderedDict()
-        self._speech_started_at: int | None = None
+        #: Hears what is played, once there is one.
+        self.recorder: ConversationRecorder | None = None
+        self._answers: deque[_Answer] = deque(maxlen=_MOST_RECENT)
+        self._spoken: OrderedDict[str, str] = OrderedDict()
+        self._speech_starts: deque[int] = deque(maxlen=_MOST_RECENT)
         self._speech_ended_at: int | None = None
 
     def record(self, moment: moments.Moment, frame: Any = None) -> None:
         """Write what `moment` tells. `frame`: the frame that told it, for VOICESPAN_RAW_EVENTS."""
         self._frame = frame
+        if self.recorder is not None and self.recorder.cuts:
+            self._take_cuts(moment.at)
         self._HANDLERS[type(moment)](self, moment)
 
     def call_span(self, call_id: str) -> Span | None:
@@ -168,6 +195,8 @@ class Spans:
     def finish(self, at: int) -> None:
         """Write everything that waits; the conversation is over."""
         self._frame = None
+        if self.recorder is not None:
+            self._take_cuts(at)
         for call_id in list(self._calls):
             self._end_call(call_id, at, _NEVER_ANSWERED)
         self._settle(everything=True)
@@ -175,8 +204,9 @@ class Spans:
     # One method for each moment.
 
     def _speech_started(self, moment: moments.SpeechStarted) -> None:
-        self._speech_started_at = moment.at
+        self._speech_starts.append(moment.at)
         self._speech_ended_at = None
+        self._settle()
 
     def _speech_stopped(self, moment: moments.SpeechStopped) -> None:
         self._speech_ended_at = moment.at
@@ -213,6 +243,10 @@ class Spans:
         entry = self.transcript.place(moment.item_id, moment.role)
         if moment.role == "user":
             self._give(entry)
+        if moment.role == "assistant" and moment.response_id:
+            self._spoken[moment.response_id] = moment.item_id
+            if len(self._spoken) > _MOST_REMEMBERED:
+                self._spoken.popitem(last=False)
         # Silence that was transcribed is no message.
         self.transcript.write(
             entry, text if moment.text else None, part=moment.facts.get("content_index") or 0
@@ -303,10 +337,13 @@ class Spans:
             self._generations.popitem(last=False)
 
     def _first_audio(self, moment: moments.FirstAudio) -> None:
+        self._answers.append(_Answer(moment.response_id, moment.at))
+        if self.recorder is not None:
+            self.recorder.mark_answer()
         generation = self._generations.get(moment.response_id)
-        if generation is not None and self._speech_ended_at is not None:
-            generation.latency_ms = round((moment.at - self._speech_ended_at) / 1e6, 3)
-            self._speech_ended_at = None
+        if generation is not None:
+            generation.first_audio_at = moment.at
+            generation.asked_at, self._speech_ended_at = self._speech_ended_at, None
 
     def _generation_ended(self, moment: moments.GenerationEnded) -> None:
         generation = self._generations.pop(moment.response_id, None) or _Generation(moment.at, [])
@@ -316,6 +353,9 @@ class Spans:
         cut = self._cuts.get(moment.response_id)
         if cut is not None and moment.generated_ms is not None:
             cut.generated_ms = moment.generated_ms
+        for answer in self._answers:
+            if answer.response_id == moment.response_id:
+                answer.generated_ms, answer.over = moment.generated_ms, True
         calls = (self._calls.get(call_id) or self._past_calls.get(call_id) for call_id in moment.call_ids)
         self._waiting.append(_Turn(generation, moment, [call.message for call in calls if call is not None]))
         self._settle()
@@ -328,21 +368,15 @@ class Spans:
         cut = self._cuts.get(key)
         if cut is None:
             self.counts.interruptions += 1
-            stopped = moment.cause in _PLAYBACK_STOPPED and self._speech_started_at is not None
-            cut = self._cuts[key] = _Cut(
-                moment,
-                moment.heard_ms,
-                moment.generated_ms,
-                round((moment.at - self._speech_started_at) / 1e6, 3)
-                if stopped and self._speech_started_at is not None
-                else None,
-            )
+            spoke_at = self._spoke_before(moment.at) if moment.cause in _PLAYBACK_STOPPED else None
+            barge_in_ms = None if spoke_at is None else round((moment.at - spoke_at) / 1e6, 3)
+            cut = self._cuts[key] = _Cut(moment, moment.heard_ms, moment.generated_ms, barge_in_ms)
             if len(self._cuts) > _MOST_REMEMBERED:
                 self._cuts.popitem(last=False)
         else:
             cut.heard_ms = moment.heard_ms if cut.heard_ms is None else cut.heard_ms
             cut.generated_ms = moment.generated_ms if moment.generated_ms is not None else cut.generated_ms
-        entry = self.transcript.find(moment.item_id) if moment.item_id else None
+        entry = self.transcript.find(moment.item_id or self._spoken.get(moment.response_id or "") or "")
         if entry is not None:
             entry.facts["interrupted"] = True
             entry.facts.update(
@@ -385,6 +419,35 @@ class Spans:
             raw=False,
         )
 
+    def _take_cuts(self, now: int) -> None:
+        """Playback was stopped: a barge-in, if the user had begun to speak and there was more to hear."""
+        cuts = self.recorder.cuts if self.recorder is not None else ()
+        while cuts and (at := cuts[0].at) is not None:
+            stopped_at = round(at * 1e9)
+            if now - stopped_at < _HANGING_UP:
+                # Told again later, unless this is the end.
+                return
+            cut = cuts.popleft()
+            answer = next((each for each in reversed(self._answers) if each.began_at <= stopped_at), None)
+            spoke_at = self._spoke_before(stopped_at)
+            if answer is None or spoke_at is None or spoke_at < answer.began_at:
+                continue
+            heard_ms, generated = cut.heard_ms or 0, answer.generated_ms
+            if cut.unheard_ms or not answer.over or (generated is not None and heard_ms < generated - 1):
+                told = (
+                    stopped_at,
+                    "recorder.cut_agent",
+                    answer.response_id,
+                    None,
+                    "recorder",
+                    round(heard_ms),
+                )
+                self._interrupted(moments.Interrupted(*told, generated))
+
+    def _spoke_before(self, at: int) -> int | None:
+        """When the user last began to speak before `at`."""
+        return next((start for start in reversed(self._speech_starts) if start <= at), None)
+
     # What waits.
 
     def _settle(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
@@ -409,8 +472,25 @@ class Spans:
     def _is_complete(self, turn: _Turn, *, final: bool) -> bool:
         if any(entry.awaits_transcript for entry in turn.generation.inputs):
             return False
+        if final:
+            return True
         cut = self._cuts.get(turn.ended.response_id)
-        return final or cut is None or cut.heard_ms is not None
+        if cut is not None and cut.heard_ms is None:
+            return False
+        # Received is not heard: a burst of audio is received long before its first sample is played.
+        return not self._is_listening or turn.generation.asked_at is None or self._heard_at(turn) is not None
+
+    @property
+    def _is_listening(self) -> bool:
+        return self.recorder is not None and self.recorder.status == "recording"
+
+    def _heard_at(self, turn: _Turn) -> int | None:
+        """When the first audio of a turn came out of the speaker, where the recorder knows."""
+        received_at = turn.generation.first_audio_at
+        if self.recorder is None or received_at is None:
+            return None
+        heard_at = self.recorder.first_heard(received_at / 1e9)
+        return None if heard_at is None else round(heard_at * 1e9)
 
     def _write_cut(self, cut: _Cut) -> None:
         cut.written = True
@@ -445,7 +525,8 @@ class Spans:
             "interrupted": True if cut is not None else None,
             "generated_ms": ended.generated_ms,
             "heard_ms": cut.heard_ms if cut is not None else None,
-            "latency_to_first_audio_ms": generation.latency_ms,
+            "latency_to_first_audio_ms": generation.latency_ms(generation.first_audio_at),
+            "latency_to_first_audio_heard_ms": generation.latency_ms(self._heard_at(turn)),
             **ended.facts,
         }
         self._point_or_stretch(

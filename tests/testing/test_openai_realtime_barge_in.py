@@ -6,6 +6,7 @@ import pytest
 from openai_realtime_client import (
     SECOND,
     client,
+    connected,
     conversing,
     joined,
     next_frame,
@@ -19,7 +20,9 @@ from openai_realtime_client import (
     update,
 )
 
-from voicespan.testing.openai_realtime import Answer, FunctionCall, OpenAIRealtimeServer
+from voicespan.testing.openai_realtime import Answer, Dialogue, FunctionCall, OpenAIRealtimeServer
+from voicespan.testing.openai_realtime.conversation import RealtimeConversation
+from voicespan.testing.openai_realtime.dialect import DIALECTS
 
 CUT_ORDER = [
     "response.output_audio.done",
@@ -79,6 +82,9 @@ def test_speaking_over_playback_is_the_client_s_to_tell():
         assert (truncated["type"], truncated["audio_end_ms"]) == ("conversation.item.truncated", 1500)
         connection.conversation.item.retrieve(item_id=item["id"])
         assert next_frame(connection)["item"]["content"][0]["transcript"] == ""
+        # What is gone is gone.
+        connection.conversation.item.truncate(item_id=item["id"], content_index=0, audio_end_ms=1501)
+        assert next_frame(connection)["error"]["code"] == "invalid_value"
 
 
 def test_an_answer_is_not_interrupted_where_the_session_says_so():
@@ -131,6 +137,54 @@ def test_a_paused_answer_is_released_chunk_by_chunk():
         server.release()
         frames = read(connection, "response.done")
         assert types(frames).count("response.output_audio.delta") == 3
+
+
+def test_a_cancelled_answer_leaves_nothing_to_release():
+    answers = [Answer("One two.", pause_after=1), Answer("Three four.", pause_after=1)]
+    with conversing(answers) as (server, connection):
+        connection.response.create()
+        read(connection, "response.output_audio.delta")
+        connection.response.cancel()
+        read(connection, "response.done")
+        connection.response.create()
+        read(connection, "response.output_audio.delta")
+        server.release()
+        assert read(connection, "response.done")[-1]["response"]["status"] == "completed"
+
+
+def test_a_connection_that_is_gone_leaves_nothing_to_release():
+    with OpenAIRealtimeServer.conversational(lambda _turn: Answer("One two.", pause_after=1)) as server:
+        for number in range(2):
+            with connected(server) as connection:
+                connection.response.create()
+                read(connection, "response.output_audio.delta")
+                if number == 1:
+                    server.release()
+                    read(connection, "response.done")
+            server.connections[-1].wait_closed()
+
+
+def test_a_release_that_comes_too_late_does_nothing():
+    """A test may be on its way to release an answer while the user cuts it."""
+    sent, held = [], []
+
+    def hold(resume):
+        held.append(resume)
+        return lambda: None
+
+    conversation = RealtimeConversation(
+        Dialogue([Answer("One two.", pause_after=1)]),
+        send=sent.append,
+        next_id=lambda prefix: prefix,
+        hold=hold,
+        dialect=DIALECTS["ga"],
+        model="gpt-realtime",
+    )
+    conversation.receive('{"type": "response.create"}')
+    conversation.receive('{"type": "response.cancel"}')
+    count = len(sent)
+    held[0](None)
+    assert len(sent) == count
 
 
 def test_an_answer_can_keep_pace_with_the_user_s_audio():

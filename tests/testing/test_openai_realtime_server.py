@@ -239,6 +239,8 @@ def test_a_spoken_turn_goes_as_recorded():
         transcribe(connection)
         say(connection, silence(1024) + SECOND + silence(500))
         frames = read(connection, "rate_limits.updated")
+        connection.conversation.item.retrieve(item_id=frames[0]["item_id"])
+        assert next_frame(connection)["item"]["content"][0]["transcript"] == "My name is Ann."
     assert order(frames) == SPOKEN_TURN_ORDER
     for frame in frames[:-1]:
         assert " ".join(frame) == FIELDS[frame["type"]]
@@ -361,6 +363,17 @@ def test_a_transcription_arrives_when_it_is_told_to(arrives, neighbours):
     assert (types(frames).index("response.done") < place) == (arrives == "late")
 
 
+def test_turns_without_a_transcript_get_a_numbered_one():
+    with conversing() as (_, connection):
+        transcribe(connection)
+        said = []
+        for _ in range(2):
+            say(connection, SECOND + silence(400))
+            said += [f["transcript"] for f in read(connection, "rate_limits.updated") if "transcript" in f]
+    assert said[0] == "(what the user said, turn 1)"
+    assert said[2] == "(what the user said, turn 2)"
+
+
 def test_without_transcription_in_the_session_there_is_none():
     with conversing(None, ["Hello"]) as (_, connection):
         say(connection, SECOND + silence(400))
@@ -389,6 +402,66 @@ def test_push_to_talk():
     ]
     completed = only(frames, "conversation.item.input_audio_transcription.completed")
     assert (completed["usage"]["type"], completed["usage"]["input_tokens"]) == ("tokens", 14)
+
+
+def test_a_buffer_is_committed_once():
+    with conversing() as (_, connection):
+        update(connection, audio={"input": {"turn_detection": None}})
+        say(connection, SECOND)
+        connection.input_audio_buffer.commit()
+        read(connection, "conversation.item.done")
+        connection.input_audio_buffer.commit()
+        assert next_frame(connection)["error"]["code"] == "input_audio_buffer_commit_empty"
+
+
+@pytest.mark.parametrize("how", ["commit", "clear"])
+def test_a_client_takes_the_user_s_turn_into_its_own_hands(how):
+    with conversing() as (_, connection):
+        say(connection, SECOND)
+        started = read(connection, "input_audio_buffer.speech_started")[-1]
+        getattr(connection.input_audio_buffer, how)()
+        if how == "commit":
+            assert read(connection, "conversation.item.done")[0]["item_id"] == started["item_id"]
+        else:
+            assert next_frame(connection)["type"] == "input_audio_buffer.cleared"
+        # That turn is over: its silence ends nothing.
+        say(connection, silence(500))
+        connection.response.cancel()
+        assert next_frame(connection)["type"] == "error"
+
+
+def test_time_passes_while_nothing_is_detected():
+    with conversing() as (_, connection):
+        update(connection, audio={"input": {"turn_detection": None}})
+        say(connection, silence(3200))
+        update(connection, audio={"input": {"turn_detection": {"type": "server_vad"}}})
+        say(connection, SECOND)
+        assert next_frame(connection)["audio_start_ms"] == 3200 - 300
+
+
+def test_turn_detection_is_completed_by_its_type_s_defaults():
+    with conversing() as (_, connection):
+
+        def detect(turn_detection):
+            fields = update(connection, audio={"input": {"turn_detection": turn_detection}})
+            return fields["audio"]["input"]["turn_detection"]
+
+        semantic = detect({"type": "semantic_vad", "eagerness": "low"})
+        assert semantic == {
+            "type": "semantic_vad",
+            "eagerness": "low",
+            "create_response": True,
+            "interrupt_response": True,
+        }
+        assert detect(None) is None
+        server = detect({"type": "server_vad", "threshold": 0.7})
+        assert (server["threshold"], server["silence_duration_ms"], "eagerness" in server) == (
+            0.7,
+            200,
+            False,
+        )
+        # Of one type, what is not named stays.
+        assert detect({"silence_duration_ms": 300})["threshold"] == 0.7
 
 
 def test_a_transcription_session_answers_nothing():
@@ -524,19 +597,22 @@ def test_usage_is_counted_from_what_was_said():
 
 def test_out_of_band_responses_stand_outside_the_conversation():
     answers = [Answer("A long story.", pause_after=1), Answer("angry")]
-    with conversing(answers) as (server, connection):
-        connection.response.create()
+    with conversing(answers, ["What happened then?"]) as (server, connection):
+        transcribe(connection)
+        say(connection, SECOND + silence(400))
         read(connection, "response.output_audio.delta")
         connection.response.create(
             response={"conversation": "none", "metadata": {"topic": "mood"}, "output_modalities": ["text"]}
         )
         beside = read(connection, "response.done")
+        # Not even the user's transcript, which is due in the conversation's own answer.
         assert not [kind for kind in types(beside) if kind.startswith("conversation.item")]
         response = beside[-1]["response"]
         assert (response["conversation_id"], response["metadata"]) == (None, {"topic": "mood"})
         server.release()
         frames = read(connection, "response.done")
     assert frames[-1]["response"]["id"] == "resp_0001"
+    assert "conversation.item.input_audio_transcription.completed" in types(frames)
 
 
 def test_xai_leaves_out_what_it_left_out_when_it_was_recorded():

@@ -122,6 +122,22 @@ def test_a_client_that_leaves_too_early_is_told_of_at_once():
     assert "it came 0 times and the connection was closed; the client sent: response.cancel" in message
 
 
+@pytest.mark.parametrize("where", [{"response_id": "resp_1"}, lambda cancel: "response_id" in cancel])
+def test_a_frame_that_is_not_the_one_meant_does_not_count(where):
+    assert "it came 0 times" in fail(Expect("response.cancel", where=where))
+
+
+def test_a_client_that_left_while_it_was_held_is_not_released():
+    server = OpenAIRealtimeServer([Hold()], [Hold(), Send(frame("session.created"))])
+    with server:
+        with connect(server):
+            pass
+        server.connections[0].wait_closed()
+        with connect(server) as connection:
+            server.release()
+            assert next_frame(connection)["type"] == "session.created"
+
+
 def test_frames_that_nobody_waits_for_may_stay_unread():
     server = OpenAIRealtimeServer(
         [Send(*[frame("response.output_audio.delta", delta="A" * 10_000)] * 3), Hold()]

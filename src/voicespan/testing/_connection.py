@@ -17,7 +17,7 @@ from websockets.http11 import Request, Response
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 #: A client's frame as it was parsed; the bare text (or bytes) where that was no JSON object.
 Frame = dict[str, Any] | str | bytes
@@ -123,7 +123,8 @@ class Connection:
     @property
     def summary(self) -> str:
         """The names of the frames that were received, for messages: `session.update, … x12`."""
-        return summary(self._server.frame_name(frame) for frame in self.received) or "nothing"
+        counts = Counter(self._server.frame_name(frame) for frame in self.received)
+        return ", ".join(f"{name} x{n}" if n > 1 else name for name, n in counts.items()) or "nothing"
 
     def wait_for(self, name: str, count: int = 1, timeout: float | None = None) -> list[Frame]:
         """Wait until the client has sent `count` frames called `name`; returns all of them so far.
@@ -139,13 +140,12 @@ class Connection:
         It blocks: from a coroutine call it with `asyncio.to_thread` where the frames are still to be sent.
         """
         found: list[Frame] = []
-        seen = 0
+        position = 0
 
         def complete() -> bool:
-            nonlocal seen
-            start = max(seen - self._forgotten, 0)
-            found.extend(f for f in map(parsed, self._frames[start:]) if self._server.frame_name(f) == name)
-            seen = self._forgotten + len(self._frames)
+            nonlocal position
+            position, new = self.frames_since(position)
+            found.extend(f for f in map(parsed, new) if self._server.frame_name(f) == name)
             return len(found) >= count or self._closed is not None
 
         self._server.wait_until(complete, timeout)
@@ -169,6 +169,13 @@ class Connection:
             raise AssertionError(f"the connection was not closed; the client sent: {self.summary}")
         return self._closed
 
+    def frames_since(self, position: int, most: int | None = None) -> tuple[int, list[str | bytes]]:
+        """Frames from the one numbered `position` on that are still kept, and the number to go on from."""
+        with self._server.changed:
+            start = max(position - self._forgotten, 0)
+            frames = self._frames[start:] if most is None else self._frames[start : start + most]
+            return self._forgotten + start + len(frames), frames
+
     # The server's thread writes the record.
 
     def record(self, frame: str | bytes) -> None:
@@ -188,8 +195,3 @@ class Connection:
         with self._server.changed:
             self._closed = (code, reason)
             self._server.changed.notify_all()
-
-
-def summary(names: Iterable[str]) -> str:
-    """Names in the order in which they first came, with how often: `a, b x3`."""
-    return ", ".join(name if count == 1 else f"{name} x{count}" for name, count in Counter(names).items())

@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import ConnectionClosed
 
-from voicespan.testing._connection import Frame, parsed, summary
+from voicespan.testing._connection import Frame, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,53 +37,32 @@ if TYPE_CHECKING:
 Where = Mapping[str, Any] | Callable[[dict[str, Any]], bool]
 
 
-# Frames that came while the script was busy with something else.
-_MOST_WAITING = 100_000
-
-
 class Stage:
-    """Where a script is played: the wire, and the client's frames that no step has taken yet."""
+    """Where a script is played: the wire, and how far its steps have looked at what the client sent."""
 
     def __init__(self, server: LoopbackServer, wire: Wire) -> None:
         self.server = server
         self.wire = wire
         self.closed = asyncio.Event()
-        self._over = False
-        self._frames: deque[str | bytes] = deque(maxlen=_MOST_WAITING)
         self._came = asyncio.Event()
-        self._taken: deque[str] = deque(maxlen=1000)
+        self._position = 0
 
     async def listen(self) -> None:
-        """Take in what the client sends, until the connection is closed."""
-        await self.wire.listen(self._take_in)
+        """Notice what the client sends, until the connection is closed."""
+        await self.wire.listen(lambda _frame: self._came.set())
         self.closed.set()
         self._came.set()
 
-    def _take_in(self, frame: str | bytes) -> None:
-        if not self._over:
-            self._frames.append(frame)
-            self._came.set()
-
-    def finish(self) -> None:
-        """No step will ask for frames any more."""
-        self._over = True
-        self._frames.clear()
-
     async def next_frame(self) -> Frame | None:
         """The client's next frame; None when the connection is closed and no frame is left."""
-        while not self._frames:
+        while True:
+            self._came.clear()
+            self._position, new = self.wire.connection.frames_since(self._position, 1)
+            if new:
+                return parsed(new[0])
             if self.closed.is_set():
                 return None
-            self._came.clear()
             await self._came.wait()
-        frame = parsed(self._frames.popleft())
-        self._taken.append(self.server.frame_name(frame))
-        return frame
-
-    @property
-    def taken(self) -> str:
-        """The names of the frames that steps have looked at so far."""
-        return summary(self._taken) or "nothing"
 
 
 class Step:
@@ -159,7 +137,7 @@ class Expect(Step):
         if not complete:
             raise AssertionError(
                 f"the script on {stage.wire.connection.path} expected {self.name} {self.count} times, "
-                f"it came {met} times and {ended}; the client sent: {stage.taken}"
+                f"it came {met} times and {ended}; the client sent: {stage.wire.connection.summary}"
             )
 
     def _matches(self, server: LoopbackServer, frame: Frame) -> bool:
@@ -266,7 +244,6 @@ class Script:
         try:
             for step in self.steps:
                 await step.play(stage)
-            stage.finish()
             if self.stay_open:
                 await listening
             code = 1000

@@ -36,6 +36,8 @@ def test_what_had_ended_before_a_kill_is_delivered_once(monkeypatch, tmp_path, s
             killed_at = _run_and_kill(server, mode, log, chance)
             assert commands.recover() == 0
             assert list(spool_dir.iterdir()) == []
+            # A slow server is still reading what the dead process had sent.
+            server.wait_for(lambda server: not server.underway)
             _check(server, log, killed_at, counted)
             counted["kills"] += 1
             server.clear()

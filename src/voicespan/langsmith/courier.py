@@ -109,35 +109,23 @@ class Courier:
             folder.settle(smaller)
 
     def _close(self, folder: Folder, progress: Progress) -> None:
+        """Everything that can be delivered is: remove the folder, or keep what is left of it."""
         settled = folder.settled
-        undelivered = (
-            settled is not None
-            and settled.file is not None
-            and (
-                progress.recording_status is not None
-                or progress.root_was_there
-                or settled.status != "attached"
-            )
-        )
-        if (
-            progress.root_refused is None
-            and not undelivered
-            and not any(batch.refused for batch in progress.batches)
-        ):
+        recording = None if settled is None else settled.file
+        why = None
+        if settled is not None and recording is not None:
+            why = progress.recording_status or (None if settled.status == "attached" else settled.status)
+            if progress.root_was_there:
+                why = "another exporter sent the root first"
+        refused = progress.root_refused or any(batch.refused for batch in progress.batches)
+        if why is None and not refused:
             folder.remove()
             return
-        if (
-            settled is not None
-            and settled.file is not None
-            and not undelivered
-            and progress.root_refused is None
-        ):
-            folder.files.remove(settled.file)
+        if why is None and recording is not None and progress.root_refused is None:
+            folder.files.remove(recording)
         folder.keep()
-        where = folder.files.folder
-        if undelivered:
-            why = progress.recording_status or "another exporter sent the root first"
-            self._say(f"a recording could not be attached ({why}); it is kept in {where}")
+        if why is not None:
+            self._say(f"a recording could not be attached ({why}); it is kept in {folder.files.folder}")
 
     def _save(self, folder: Folder, progress: Progress) -> None:
         folder.files.replace(PROGRESS, progress.encoded())

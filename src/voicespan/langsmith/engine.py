@@ -128,8 +128,7 @@ class Engine:
         `on_wait` is called again and again meanwhile.
         """
         share = (deadline - self.now()) * _RECORDING_SHARE
-        self.writer.hurry(share)
-        delivered = self._deliver_until(deadline, on_wait)
+        delivered = self._deliver_until(deadline, on_wait, recordings_within=share)
         self.stop()
         return delivered
 
@@ -144,13 +143,24 @@ class Engine:
         self.sender.forget_all()
         self.post.forget()
 
-    def _deliver_until(self, deadline: float, on_wait: Callable[[], None]) -> bool:
+    def left(self) -> int:
+        """How many conversations of this process have ended and are not delivered."""
+        return self.writer.unsettled + len(self.sender.left())
+
+    def _deliver_until(
+        self, deadline: float, on_wait: Callable[[], None], *, recordings_within: float | None = None
+    ) -> bool:
         written = threading.Event()
         self.writer.put(written)
         self._writing.wake(urgent=True)
+        self.sender.hurry()
+        self._sending.wake()
         if not self._until(written.is_set, deadline, on_wait):
             return False
-        if not self._until(lambda: not self.writer.busy, deadline, on_wait):
+        if recordings_within is not None:
+            self.writer.hurry(recordings_within)
+            self._writing.wake(urgent=True)
+        if not self._until(lambda: not self.writer.unsettled, deadline, on_wait):
             return False
         self.sender.hurry()
         self._sending.wake()

@@ -24,9 +24,9 @@ def wait_at_exit(engine: Engine, seconds: float) -> None:
         engine.stop()
     finally:
         line.clear()
-    left = engine.sender.left()
+    left = engine.left()
     if left:
-        conversations = "1 conversation waits" if len(left) == 1 else f"{len(left)} conversations wait"
+        conversations = "1 conversation waits" if left == 1 else f"{left} conversations wait"
         line.say(_farewell(conversations, engine))
 
 
@@ -49,7 +49,7 @@ class _Line:
         """Show how far it is."""
         if not self._terminal:
             return
-        left = len(self._engine.sender.left())
+        left = self._engine.left()
         conversations = "1 conversation" if left == 1 else f"{left} conversations"
         text = f"voicespan: sending {conversations} to LangSmith"
         size = self._engine.post.size

@@ -113,9 +113,9 @@ class Writer:
         return True
 
     @property
-    def busy(self) -> bool:
-        """Whether a conversation has ended whose folder is not complete."""
-        return any(entry.ended for entry in list(self._entries.values()))
+    def unsettled(self) -> int:
+        """How many conversations have ended whose folder is not complete: they wait for a recording."""
+        return sum(entry.ended for entry in list(self._entries.values()))
 
     def step(self) -> float | None:
         """Write everything that has come; seconds until there is something to do without anything coming."""
@@ -248,8 +248,8 @@ class Writer:
             if settled.status == "timeout":
                 settled = recordings.finished(entry.folder) or settled
             entry.folder.settle(settled)
-        del self._entries[entry.trace]
         self._hand_over(entry.folder)
+        del self._entries[entry.trace]
         return None
 
     def _checkpoint(self, entry: _Entry, now: float) -> float | None:
@@ -316,8 +316,8 @@ class Writer:
     def _tend_loose(self, trace: Trace | None, entry: _LooseEntry, now: float) -> float | None:
         if now < entry.close_at and entry.size < _LOOSE_BYTES:
             return entry.close_at - now
-        del self._loose[trace]
         self._hand_over(entry.folder)
+        del self._loose[trace]
         return None
 
     def _move_to_disk(self) -> bool:

@@ -324,6 +324,21 @@ def test_a_long_silence_is_laid_out_too(studio):
     assert np.array_equal(left[-400:], noise(400, 2))
 
 
+def test_a_folder_that_is_told_with_the_first_audio(studio):
+    asked = []
+    recorder = Recorder(lambda: asked.append(1) or studio.folder, clock=studio.clock, writer=studio.writer)
+    studio.wait(1)
+    assert (recorder.path, asked) == (None, [])
+    recorder.user(noise(4_800).tobytes())
+    studio.wait(1)
+    assert (recorder.path, asked) == (studio.folder / "conversation.flac", [1])
+    assert sf.info(recorder.finish()).frames == RATE + 4_800
+    nowhere = Recorder(lambda: None, clock=studio.clock, writer=studio.writer)
+    nowhere.user(noise(4_800).tobytes())
+    studio.wait(1)
+    assert (nowhere.status, nowhere.finish(), nowhere.dropped_bytes) == ("failed", None, 9_600)
+
+
 def test_a_recorder_that_is_off_costs_and_keeps_nothing(studio):
     recorder = Recorder(None, clock=studio.clock, writer=studio.writer)
     recorder.user(bytes(960))

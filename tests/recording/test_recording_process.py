@@ -158,7 +158,8 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path):
     samples, _ = sf.read(path, dtype="int16")  # what fitted is whole
     assert 24_000 < len(samples) < 5 * 24_000
     assert np.array_equal(samples[:, 0], noise(24_000 * 6)[: len(samples)])
-    assert 24_000 < int(dropped) <= 2 * (24_000 * 6 - len(samples)) + 1_000
+    lost = 2 * (24_000 * 6 - len(samples)) + 1_000
+    assert lost * 0.8 < int(dropped) <= lost
 
 
 def test_a_folder_that_cannot_be_written_ends_the_recording(studio):
@@ -167,7 +168,7 @@ def test_a_folder_that_cannot_be_written_ends_the_recording(studio):
     recorder.user(noise(24_000).tobytes())
     studio.wait(1)
     assert (recorder.status, recorder.error) == ("failed", "No such file or directory")
-    assert recorder.dropped_bytes > 0
+    assert recorder.dropped_bytes == 48_000
     recorder.agent(bytes(500))
     assert (recorder.finish(), recorder.first_heard(0), recorder.heard_ms(0)) == (None, None, 0)
 

@@ -71,6 +71,7 @@ class Tape:
         self.rate = 0
         self.frames = 0
         self._audible = Audible()
+        self._unwritten = 0  # bytes that were laid out in this pass
         self._channels: tuple[Channel, Channel] | None = None
         self._out: AudioFile | None = None
         self._state = threading.Lock()
@@ -186,6 +187,7 @@ class Tape:
                 self._listen(self._audible, piece, samples)
         if not (user or agent):
             return
+        self._unwritten += sum(len(piece.pcm) for piece in (*user, *agent))
         left, right = self._channels or self._start(max(rates))
         for piece in user:
             left.feed(piece, decode(piece.pcm, piece.encoding))
@@ -223,6 +225,7 @@ class Tape:
             right.fill(block[:, 1], self.frames)
             self._out.write(block)
             self.frames += len(block)
+        self._unwritten = 0
 
     def _finish(self) -> None:
         self.read_inbox()
@@ -244,6 +247,7 @@ class Tape:
         self.state, self.error = "failed", error
         with self._state:
             self.inbox.close(failed=True)
+            self.inbox.dropped += self._unwritten
             for side in (self.timeline.user, self.timeline.agent):
                 self.inbox.dropped += side.left_out + side.waiting
             self.timeline = Timeline(self.origin)

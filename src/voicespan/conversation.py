@@ -49,12 +49,20 @@ if TYPE_CHECKING:
     from voicespan.clock import Clock
     from voicespan.connection import WireProtocol
     from voicespan.moments import Moment
+    from voicespan.recorded import Recorded
+    from voicespan.recording import Recorder
 
     class Delivery(Protocol):
         """What a destination that takes recordings registers with the conversation."""
 
-        def attach(self, source: bytes | str | Path, mime_type: str) -> None:
-            """Put a recording beside the root before it goes."""
+        def wait_for_folder(self) -> Path | None:
+            """Where the recorder may write; None: nowhere. Called by the recorder's threads."""
+
+        def attach(self, source: bytes | str | Path, mime_type: str, started_at: float | None = None) -> None:
+            """Put a recording beside the root before it goes; `started_at`: seconds since the epoch."""
+
+        def give_up(self, status: str = "none") -> None:
+            """No recording is coming."""
 
         def expect(self, timeout: float) -> None:
             """Hold the root for a recording, at most `timeout` seconds after its end."""
@@ -102,6 +110,8 @@ class Conversation:
         self.scoped = scoped
         self.record_audio = record
         self.deliveries: list[Delivery] = []
+        self._recorder: Recorder | None = None
+        self._recorded: Recorded | None = None
         self.settings = settings or Settings.from_environment()
         self._content = Content(self.settings)
         self._clock = clock
@@ -187,6 +197,38 @@ class Conversation:
     def run_id(self) -> str:
         """The root run's id in LangSmith, which its OTLP ingest derives from the span id."""
         return uuid_text(self._root.get_span_context().span_id)
+
+    @property
+    def recorder(self) -> Recorder:
+        """Takes the audio that is to be heard in the recording; see `voicespan.Recorder`.
+
+        Hand over what the microphone gave (`recorder.user`) and what is handed to the speaker
+        (`recorder.agent`), and say when playback is stopped (`recorder.cut_agent`). A conversation that
+        is not recorded (`record=False`, VOICESPAN_RECORD, not sampled, no content captured, or no
+        destination that takes recordings) has one that copies nothing.
+        """
+        with self.lock:
+            if self._recorder is None:
+                self._recorder = self._open_recorder()
+            return self._recorder
+
+    def _open_recorder(self) -> Recorder:
+        # Here, because it brings numpy and libsndfile along: most processes record nothing.
+        from voicespan import recorded  # noqa: PLC0415
+
+        trace_id = self._root.get_span_context().trace_id
+        with guard.guard():
+            if (
+                self.recording
+                and not self.ended
+                and self.record_audio is not False
+                and self.deliveries
+                and recorded.is_recorded(trace_id, self.settings)
+            ):
+                self._recorded = recorded.Recorded(self.deliveries, self.settings, self._clock)
+                self._spans.recorder = self._recorded.recorder
+                return self._recorded.recorder
+        return recorded.no_recorder(self._clock)
 
     def set_metadata(self, **facts: Any) -> None:
         """Add metadata to the root: at most 40 keys, scalars as they are, structures as JSON."""
@@ -405,6 +447,8 @@ class Conversation:
                     text = self._content.text(failure.message, role="system", place="error") or failure.type
                     mark_error(self._root, WireError(failure.type, text), self._wall(at))
             self.ended = True
+            if self._recorded is not None:
+                self._recorded.close()
             _open.discard(self)
             for connection in self._connections.live:
                 connection.ended = True
@@ -475,6 +519,8 @@ class Conversation:
             "duration_s": round((at - self._started_at) / 1e9, 6),
             "transcript_omitted": self._spans.transcript.omitted or None,
         }
+        if self._recorded is not None:
+            facts.update(self._recorded.facts())
         attributes = self._spans.counts.attributes()
         attributes.update(
             (semconv.METADATA + key, fact) for key, fact in as_metadata(facts, self._value_limit).items()

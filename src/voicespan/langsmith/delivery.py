@@ -74,6 +74,11 @@ class Delivery:
         folder = self._folder
         return None if folder is None else folder.files.folder
 
+    def wait_for_folder(self) -> Path | None:
+        """The same, once it is made. Not for an event loop."""
+        self._made.wait(_FOLDER_WAIT)
+        return self.folder
+
     def expect(self, timeout: float) -> None:
         """Hold the root for a recording, at most `timeout` seconds after the conversation has ended.
 

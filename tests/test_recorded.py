@@ -1,0 +1,234 @@
+"""A conversation and its recorder: who is recorded, what was heard, what counts as a barge-in, what arrives."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import soundfile as sf
+from opentelemetry.sdk.trace import TracerProvider
+
+import voicespan
+from voicespan import moments, tracers
+from voicespan.conversation import Conversation
+from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.recorded import ConversationRecorder, is_recorded
+from voicespan.recording.writer import Writer
+from voicespan.settings import Settings
+
+META = "langsmith.metadata."
+RATE = 24_000
+
+
+def tone(seconds):
+    return (np.sin(np.arange(int(RATE * seconds)) * 0.05) * 8_000).astype(np.int16).tobytes()
+
+
+class Told:
+    """A conversation on a clock that is moved by hand, with a recorder that writes when it is told to."""
+
+    def __init__(self, tracer_provider, exporter, clock, folder):
+        self.clock, self._exporter = clock, exporter
+        self.conversation = Conversation(tracer_provider=tracer_provider, clock=clock)
+        self.writer = Writer(clock, threaded=False)
+        self.recorder = ConversationRecorder(folder, clock=clock, writer=self.writer)
+        self.conversation._spans.recorder = self.recorder
+
+    def pass_time(self, seconds):
+        for _ in range(round(seconds / 0.05)):
+            self.clock.advance(0.05)
+            self.writer.run_once()
+        return self
+
+    def tell(self, kind, *fields, **named):
+        with self.conversation.lock:
+            self.conversation.record([kind(self.clock.monotonic_ns(), "wire", *fields, **named)])
+        return self
+
+    def ask(self, item):
+        return self.tell(moments.SpeechStarted, item).pass_time(0.5).tell(moments.SpeechStopped, item)
+
+    def answer(self, response, *, play_after=0.0, seconds=4.0):
+        self.tell(moments.GenerationStarted, response).pass_time(0.3).tell(moments.FirstAudio, response)
+        self.pass_time(play_after)
+        self.recorder.agent(tone(seconds), RATE)
+        return self
+
+    def done(self, response, seconds=4.0, status="completed", reason=None):
+        generated = round(seconds * 1000)
+        return self.tell(
+            moments.GenerationEnded, response, status, reason, "words", (), None, generated, had_speech=True
+        )
+
+    def named(self, name):
+        return [span for span in self._exporter.get_finished_spans() if span.name == name]
+
+
+@pytest.fixture
+def told(tracer_provider, span_exporter, fake_clock, tmp_path):
+    told = Told(tracer_provider, span_exporter, fake_clock, tmp_path)
+    yield told
+    told.conversation.end()
+    told.recorder.finish()
+
+
+def fact(span, name):
+    return span.attributes.get(META + name)
+
+
+# Heard is not received.
+
+
+def test_time_to_first_audio_received_and_heard(told):
+    told.ask("u1").answer("r1", play_after=0.4).pass_time(0.2).done("r1")
+    (turn,) = told.named("turn_complete")
+    assert fact(turn, "latency_to_first_audio_ms") == 300.0
+    assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(700, abs=5)
+
+
+def test_a_turn_waits_for_its_first_sound(told):
+    told.recorder.user(tone(0.2), RATE)
+    told.ask("u1").tell(moments.GenerationStarted, "r1").pass_time(0.3).tell(moments.FirstAudio, "r1").done(
+        "r1"
+    )
+    assert not told.named("turn_complete")
+    told.pass_time(0.3)
+    told.recorder.agent(tone(1), RATE)
+    told.pass_time(0.2).tell(moments.SpeechStarted, "u2")
+    (turn,) = told.named("turn_complete")
+    assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(600, abs=5)
+
+
+def test_an_answer_that_is_never_played_has_no_time_heard(told):
+    told.recorder.user(tone(0.2), RATE)
+    told.ask("u1").tell(moments.GenerationStarted, "r1").tell(moments.FirstAudio, "r1").done("r1")
+    told.conversation.end()
+    (turn,) = told.named("turn_complete")
+    assert fact(turn, "latency_to_first_audio_ms") == 0.0
+    assert fact(turn, "latency_to_first_audio_heard_ms") is None
+
+
+# Cuts.
+
+
+def test_a_cut_while_the_user_speaks_is_a_barge_in(told):
+    told.ask("u1").answer("r1").done("r1").pass_time(1.0).tell(moments.SpeechStarted, "u2").pass_time(0.2)
+    told.recorder.cut_agent()
+    told.pass_time(0.6).tell(moments.SpeechStopped, "u2")
+    (cut,) = told.named("interrupted")
+    assert fact(cut, "cause") == "recorder"
+    assert fact(cut, "heard_ms") == pytest.approx(1200, abs=5)
+    assert fact(cut, "generated_ms") == 4000
+    assert fact(cut, "barge_in_ms") == pytest.approx(200, abs=5)
+    assert fact(cut, "response_id") == "r1"
+
+
+def test_a_cut_and_the_wires_own_sign_are_one_barge_in(told):
+    told.ask("u1").answer("r1").pass_time(1.0).tell(moments.SpeechStarted, "u2").pass_time(0.1)
+    told.recorder.cut_agent()
+    told.tell(moments.Interrupted, "r1", "a1", "conversation.item.truncate", 1100, None)
+    told.done("r1", status="cancelled", reason="turn_detected").pass_time(0.6).tell(
+        moments.SpeechStopped, "u2"
+    )
+    (cut,) = told.named("interrupted")
+    assert fact(cut, "cause") == "conversation.item.truncate"
+
+
+def test_stopping_when_nobody_speaks_is_no_barge_in(told):
+    told.ask("u1").answer("r1").done("r1").pass_time(1.0)
+    told.recorder.cut_agent()
+    told.pass_time(1.0).tell(moments.SpeechStarted, "u2").pass_time(1.0)
+    told.conversation.end()
+    assert not told.named("interrupted")
+
+
+def test_stopping_what_was_played_to_its_end_is_no_barge_in(told):
+    told.ask("u1").answer("r1", seconds=1.0).done("r1", seconds=1.0).pass_time(2.0)
+    told.tell(moments.SpeechStarted, "u2").pass_time(0.1)
+    told.recorder.cut_agent()
+    told.pass_time(1.0)
+    told.conversation.end()
+    assert not told.named("interrupted")
+
+
+def test_hanging_up_is_no_barge_in(told):
+    told.ask("u1").answer("r1").done("r1").pass_time(1.0).tell(moments.SpeechStarted, "u2").pass_time(0.1)
+    told.recorder.cut_agent()
+    told.pass_time(0.3)
+    told.conversation.end()
+    assert not told.named("interrupted")
+
+
+# Who is recorded.
+
+
+@pytest.mark.parametrize(
+    ("share", "content", "recorded"), [(1.0, True, 1_000), (0.0, True, 0), (0.25, True, 250), (1.0, False, 0)]
+)
+def test_the_share_is_by_trace_id(share, content, recorded):
+    settings = Settings(record=share, capture_content=content)
+    spread = [(number << 56) // 1_000 | 7 << 100 for number in range(1_000)]
+    assert sum(is_recorded(trace_id, settings) for trace_id in spread) == recorded
+
+
+@pytest.fixture
+def delivered(langsmith_server, tmp_path):
+    """A provider that delivers to a LangSmith, on the real clock: the recorder's threads live by it."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(
+        LangSmithSpanProcessor(
+            api_key=langsmith_server.api_key, endpoint=langsmith_server.url, spool_dir=tmp_path
+        )
+    )
+    tracers.name_provider(provider)
+    yield provider
+    tracers.name_provider(None)
+    provider.shutdown()
+
+
+@pytest.mark.parametrize("form", ["ogg", "flac", "wav", "mp3"])
+def test_the_recording_arrives_beside_the_root(delivered, langsmith_server, monkeypatch, form):
+    monkeypatch.setenv("VOICESPAN_RECORDING_FORMAT", form)
+    with voicespan.conversation() as conversation:
+        conversation.recorder.user(tone(0.3), RATE)
+        conversation.recorder.agent(tone(0.2), RATE)
+        assert isinstance(conversation.recorder, voicespan.Recorder)
+        # It is heard in real time: what is not over when the call ends is kept to its end.
+    assert delivered.force_flush(20_000)
+    (root,) = langsmith_server.roots
+    attachment = root.attachments["conversation"]
+    sound, rate = sf.read(io.BytesIO(attachment.content), dtype="int16")
+    assert sound.shape[1] == 2
+    assert 0.25 < len(sound) / rate < 0.5
+    assert np.abs(sound[: rate // 10]).max(axis=0).min() > 4_000
+    assert root.metadata["ls_audio_attach_status"] == "attached"
+    assert 0 <= root.metadata["ls_audio_recording_start_offset_ms"] < 1_000
+
+
+def test_a_veto_and_a_zero_share_copy_nothing(delivered, langsmith_server, monkeypatch):
+    with voicespan.conversation(record=False) as vetoed:
+        vetoed.recorder.user(tone(0.2), RATE)
+        assert vetoed.recorder.status == "off"
+    monkeypatch.setenv("VOICESPAN_RECORD", "0")
+    with voicespan.conversation() as unrecorded:
+        unrecorded.recorder.agent(tone(0.2), RATE)
+        assert unrecorded.recorder.status == "off"
+    assert delivered.force_flush(20_000)
+    assert [root.attachments for root in langsmith_server.roots] == [{}, {}]
+
+
+def test_a_recorder_that_gets_nothing_holds_nothing_up(delivered, langsmith_server):
+    with voicespan.conversation() as conversation:
+        assert conversation.recorder.status == "waiting"
+    assert delivered.force_flush(20_000)
+    (root,) = langsmith_server.roots
+    assert root.attachments == {}
+    assert "recording" not in root.metadata
+
+
+def test_without_a_destination_nothing_is_recorded(tracer_provider):
+    conversation = Conversation(tracer_provider=tracer_provider)
+    conversation.recorder.user(tone(0.1), RATE)
+    assert conversation.recorder.status == "off"
+    conversation.end()

@@ -25,6 +25,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.http11 import Request
 
+from voicespan.testing import _websocket
 from voicespan.testing.openai_realtime import (
     Answer,
     Close,
@@ -46,6 +47,15 @@ def test_connections_are_dropped_on_demand():
             connection.recv()
         assert caught.value.rcvd is None
         assert server.connections[0].wait_closed()[0] == 1006
+
+
+def test_connections_are_closed_on_demand():
+    with conversing() as (server, connection):
+        server.close_connections(1001, "maintenance")
+        with pytest.raises(ConnectionClosedOK) as caught:
+            connection.recv()
+        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1001, "maintenance")
+        assert server.connections[0].wait_closed() == (1001, "maintenance")
 
 
 @pytest.mark.parametrize("status", [401, 403, 429, 500])
@@ -223,6 +233,33 @@ async def test_leaving_is_quick_though_the_client_s_loop_is_blocked_by_it():
         began = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - began < 2.0
     await connection.close()
+
+
+def test_an_answer_that_does_not_come_is_a_failure(monkeypatch):
+    monkeypatch.setattr(_websocket, "_CLOSE_TIMEOUT", 0.0)
+    decided = threading.Event()
+    threads = []
+
+    def model(_turn):
+        threads.append(threading.current_thread())
+        decided.wait()
+        return Answer("At last.")
+
+    server = OpenAIRealtimeServer.conversational(model, timeout=0.2)
+    connections = []
+
+    def run():
+        with server:
+            connections.append(client(server).realtime.connect(model=MODEL).enter())
+            connections[0].response.create()
+            server.connections[0].wait_for("response.create", timeout=5.0)
+
+    with pytest.raises(AssertionError, match="thread does not end"):
+        run()
+    decided.set()
+    threads[0].join()
+    with contextlib.suppress(ConnectionClosedOK):
+        read(connections[0], "nothing that comes")
 
 
 def test_no_thread_is_left():

@@ -114,6 +114,7 @@ class LoopbackServer:
         self._stopping: asyncio.Event | None = None
         self._wires: dict[ServerConnection, Wire] = {}
         self._admitted: dict[ServerConnection, Connection] = {}
+        self._closing: set[asyncio.Future[None]] = set()
         self._held: deque[Callable[[int | None], None]] = deque()
 
     # What a subclass says.
@@ -142,6 +143,17 @@ class LoopbackServer:
     def drop_connections(self) -> None:
         """End all open connections without a closing handshake: clients see close code 1006."""
         self._in_loop(self._drop_all)
+
+    def close_connections(self, code: int = 1000, reason: str = "") -> None:
+        """Begin a closing handshake on all open connections, and do not wait for the clients' part."""
+
+        def close() -> None:
+            for wire in self._wires.values():
+                closing = asyncio.ensure_future(wire.close(code, reason))
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+
+        self._in_loop(close)
 
     def release(self, chunks: int | None = None) -> None:
         """Let what is held go on: a script's `Hold`, or an answer that stopped half-way.
@@ -262,7 +274,11 @@ class LoopbackServer:
         if loop is None or stopping is None or thread is None:
             return
         loop.call_soon_threadsafe(stopping.set)
-        thread.join()
+        thread.join(self.timeout + _CLOSE_TIMEOUT)
+        if thread.is_alive():
+            self.failures.append(
+                AssertionError("the server's thread does not end: does an answer take so long?")
+            )
         self._loop = self._stopping = self._thread = None
         self._held.clear()
 

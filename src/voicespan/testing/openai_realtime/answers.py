@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 #: Milliseconds of silence for each character where an answer is to be heard and has no audio.
 _SILENT_MS_PER_CHARACTER = 60
@@ -55,7 +55,7 @@ class Answer:
     text: str = ""
     audio: bytes = b""
     transcript: str = ""
-    calls: tuple[FunctionCall, ...] | list[FunctionCall] = ()
+    calls: Sequence[FunctionCall] = ()
     error: str | Mapping[str, Any] | None = None
     incomplete: Literal["max_output_tokens", "content_filter"] | None = None
     pause_after: int | None = None

@@ -730,6 +730,8 @@ def _parsed(frame: Any) -> Any:
             return json.loads(frame)
         except (ValueError, RecursionError):
             return {"unreadable": f"{len(frame)} bytes"}
+    if hasattr(frame, "model_dump"):
+        return frame.model_dump(by_alias=True, exclude_none=True, warnings=False)
     return frame
 
 

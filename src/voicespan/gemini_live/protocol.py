@@ -240,11 +240,13 @@ class Protocol:
 
     def _flush_heard(self) -> Iterator[Moment]:
         heard, self._heard = self._heard, None
+        part = 0
         if heard is None:
             return
         if heard.item_id is None and self._turn is not None:
             # What came during an answer that it did not interrupt is the end of what was answered, late.
-            heard.item_id = self._turn.user_id
+            heard.item_id, part = self._turn.user_id, self._turn.user_parts
+            self._turn.user_parts += 1
         yield moments.Transcribed(
             heard.last_at,
             "input_transcription",
@@ -252,7 +254,7 @@ class Protocol:
             heard.item_id or self._new_id("speech"),
             heard.started_at,
             heard.words.text,
-            facts=heard.facts,
+            facts={**heard.facts, "content_index": part or None},
         )
 
     # What the model does.
@@ -261,13 +263,14 @@ class Protocol:
         if self._turn is not None:
             return self._turn
         user_id = self._heard.item_id if self._heard is not None else None
+        spoken = int(self._heard is not None)
         yield from self._flush_heard()
         if user_id is None and self._user_spoke:
             # The words may come during the answer: their place is before it.
             user_id = self._new_id("speech")
             yield moments.Placed(at, event_type, user_id, "user")
         self._user_spoke = self._showed_image = False
-        turn = self._turn = Turn(self._new_id("turn"), self._new_id("answer"), user_id)
+        turn = self._turn = Turn(self._new_id("turn"), self._new_id("answer"), user_id, spoken)
         yield moments.GenerationStarted(at, event_type, turn.id)
         return turn
 
@@ -331,6 +334,7 @@ class Protocol:
         turn = self._turn
         if said is None or turn is None:
             return
+        part = len(turn.said) or None
         turn.said.append(said.words.text)
         yield moments.Transcribed(
             said.last_at,
@@ -340,7 +344,7 @@ class Protocol:
             said.started_at,
             said.words.text,
             turn.id,
-            facts=said.facts,
+            facts={**said.facts, "content_index": part},
         )
 
     def _interrupted(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:

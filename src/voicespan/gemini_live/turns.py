@@ -66,6 +66,8 @@ class Turn:
     item_id: LocalId
     #: The user's message that it answers, as far as it was spoken.
     user_id: LocalId | None
+    #: How many transcriptions that message has so far.
+    user_parts: int = 0
     has_place: bool = False
     mime_type: str = ""
     #: Bytes, and how many make a millisecond.

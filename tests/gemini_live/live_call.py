@@ -1,0 +1,146 @@
+"""A call as the wire carries it: messages of our own writing, told to a conversation one by one.
+
+The messages have the fields that matter and no others; the orders are those of real sessions. Each is told
+either as the wire has it or as the SDK hands it out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from google.genai import types
+
+from voicespan import semconv
+from voicespan.conversation import Conversation
+from voicespan.gemini_live.protocol import Protocol
+
+
+def as_wire(message: dict[str, Any]) -> Any:
+    return json.dumps(message)
+
+
+def as_sdk(message: dict[str, Any]) -> Any:
+    """What `AsyncSession._receive` makes of a message: its own class, without what it does not know."""
+    message = json.loads(json.dumps(message))
+    activity = message.get("voiceActivity")
+    if activity is not None:
+        message["voiceActivity"] = {
+            "voiceActivityType": activity["type"],
+            "audioOffset": activity.get("audioOffset"),
+        }
+    return types.LiveServerMessage._from_response(response=message, kwargs={})
+
+
+class Call:
+    """One connection of one conversation, on a clock that stands still unless a message says `after`."""
+
+    def __init__(self, tracer_provider, span_exporter, clock, form, **conversation: Any) -> None:
+        self.clock = clock
+        self.form = form
+        self._exporter = span_exporter
+        self.conversation = Conversation(tracer_provider=tracer_provider, clock=clock, **conversation)
+        self.connect()
+
+    def connect(self, name: str = "1:") -> Call:
+        self.protocol = Protocol(self.conversation.settings.events, name)
+        self.connection = self.conversation.connect(self.protocol, {semconv.PROVIDER: "gcp.gemini"})
+        return self
+
+    def server(self, *, after: float = 0.0, **message: Any) -> Call:
+        self.clock.advance(after)
+        self.connection.received(self.form(message))
+        return self
+
+    def client(self, *, after: float = 0.0, **message: Any) -> Call:
+        self.clock.advance(after)
+        self.connection.sent(message)
+        return self
+
+    def content(self, *, after: float = 0.0, **fields: Any) -> Call:
+        return self.server(after=after, serverContent=fields)
+
+    def end(self, code: int = 1000) -> Call:
+        self.connection.closed(code)
+        return self
+
+    # Messages that come often.
+
+    def setup(self, **fields: Any) -> Call:
+        self.client(setup={"model": "models/gemini-live", **fields})
+        return self.server(setupComplete={"sessionId": "session-1"})
+
+    def microphone(self, milliseconds: int = 20) -> Call:
+        blob = {"data": bytes(32 * milliseconds), "mimeType": "audio/pcm;rate=16000"}
+        return self.client(realtimeInput={"audio": blob})
+
+    def heard(self, text: str, *, after: float = 0.0, **fields: Any) -> Call:
+        return self.content(after=after, inputTranscription={"text": text, **fields})
+
+    def said(self, text: str, *, after: float = 0.0, **fields: Any) -> Call:
+        return self.content(after=after, outputTranscription={"text": text, **fields})
+
+    def audio(self, milliseconds: int = 100, *, after: float = 0.0) -> Call:
+        return self.content(after=after, modelTurn={"parts": [speech(milliseconds)]})
+
+    def asks(self, *calls: dict[str, Any], after: float = 0.0) -> Call:
+        return self.server(after=after, toolCall={"functionCalls": list(calls)})
+
+    def answers(self, *answers: dict[str, Any], after: float = 0.0) -> Call:
+        return self.client(after=after, toolResponse={"functionResponses": list(answers)})
+
+    def complete(self, *, after: float = 0.0, usage: dict[str, Any] | None = None, **fields: Any) -> Call:
+        beside = {"usageMetadata": usage} if usage is not None else {}
+        return self.server(after=after, serverContent={"turnComplete": True, **fields}, **beside)
+
+    # What came of it.
+
+    @property
+    def spans(self):
+        return [span for span in self._exporter.get_finished_spans() if span.parent is not None]
+
+    @property
+    def names(self) -> list[str]:
+        return [span.name for span in sorted(self.spans, key=lambda span: (span.start_time, span.end_time))]
+
+    def all(self, name: str):
+        return [span for span in self.spans if span.name == name]
+
+    def named(self, name: str):
+        found = self.all(name)
+        assert len(found) == 1, f"{len(found)} spans {name!r} among {self.names}"
+        return found[0]
+
+    @property
+    def root(self):
+        (root,) = [span for span in self._exporter.get_finished_spans() if span.parent is None]
+        return root
+
+    @property
+    def transcript(self) -> list[tuple[str, str]]:
+        return [(message["role"], message["content"]) for message in messages(self.root)]
+
+
+def speech(milliseconds: int, rate: int = 24000) -> dict[str, Any]:
+    """A part that is so much PCM16."""
+    data = base64.b64encode(b"\x01\x00" * (rate * milliseconds // 1000)).decode()
+    return {"inlineData": {"mimeType": f"audio/pcm;rate={rate}", "data": data}}
+
+
+def fact(span, name: str) -> Any:
+    return span.attributes.get(semconv.METADATA + name)
+
+
+def content(span, side: str) -> Any:
+    text = span.attributes.get({"in": semconv.PROMPT, "out": semconv.COMPLETION}[side])
+    return None if text is None else json.loads(text)
+
+
+def messages(span) -> list[dict[str, Any]]:
+    sides = (content(span, "in") or {}), (content(span, "out") or {})
+    return [message for side in sides for message in side.get("messages", [])]
+
+
+def seconds(span) -> float:
+    return round((span.end_time - span.start_time) / 1e9, 6)

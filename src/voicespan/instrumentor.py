@@ -49,6 +49,15 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
         """None: a library that is missing is no conflict, and one that is too old is left alone."""
         return ()
 
+    def instrument(self, **kwargs: Any) -> None:
+        """Trace the library. Called again, with another provider say, it goes on with that one."""
+        if self.is_instrumented_by_opentelemetry:
+            self._start(
+                kwargs.get("tracer_provider") or self.tracer_provider, kwargs.get("clock", self.clock)
+            )
+        else:
+            super().instrument(**kwargs)
+
     def _instrument(self, **kwargs: Any) -> None:
         self._start(kwargs.get("tracer_provider"), kwargs.get("clock", SYSTEM))
 
@@ -75,15 +84,18 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
         if tracers.named_provider() is self.tracer_provider:
             tracers.name_provider(None)
         self._end_open()
+        covered = []
         while self._replaced:
-            owner, name, ours, original = self._replaced.pop()
+            owner, name, ours, original = replaced = self._replaced.pop()
             if owner.__dict__.get(name) is not ours:
-                # Somebody wrapped it after us; ours passes everything through from now on.
-                continue
-            if original is _ABSENT:
+                # Somebody wrapped it after us. Ours stays below, lets everything through from now on,
+                # and must not be set a second time.
+                covered.append(replaced)
+            elif original is _ABSENT:
                 delattr(owner, name)
             else:
                 setattr(owner, name, original)
+        self._replaced += covered
 
     @guarded
     def _imported(self, module: ModuleType) -> None:
@@ -92,9 +104,11 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
 
     @guarded
     def _set(self, module: ModuleType) -> None:
+        standing = {(owner, name) for owner, name, _, _ in self._replaced}
         for owner, name, ours in list(self._seams(module)):
-            self._replaced.append((owner, name, ours, owner.__dict__.get(name, _ABSENT)))
-            setattr(owner, name, ours)
+            if (owner, name) not in standing:
+                self._replaced.append((owner, name, ours, owner.__dict__.get(name, _ABSENT)))
+                setattr(owner, name, ours)
 
     def is_tracing(self) -> bool:
         """Whether a conversation that starts here and now is to be traced."""

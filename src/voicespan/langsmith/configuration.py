@@ -8,8 +8,10 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from voicespan import tracers
+from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith.processor import LangSmithSpanProcessor
-from voicespan.settings import set_redaction
+from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.settings import set_recording, set_redaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,17 +25,21 @@ def configure(
     project: str | None = None,
     endpoint: str | None = None,
     api_key: str | None = None,
+    record: float | bool | None = None,
     redact: Redact | None = None,
 ) -> TracerProvider:
     """Trace conversations and deliver them to LangSmith, or to a Collector (VOICESPAN_ENDPOINT).
 
-    Can be called again: a destination is added to a provider once.
+    Every client library that voicespan knows is instrumented, also one that is imported later. Can be
+    called again: a destination is added to a provider once.
 
     Args:
         tracer_provider: The one to use; else the global one, else a new one, which becomes global.
         project: LangSmith's project; else LANGSMITH_PROJECT, else `default`.
         endpoint: LangSmith's API; else LANGSMITH_ENDPOINT, else LangSmith's US cloud.
         api_key: LangSmith's key; else LANGSMITH_API_KEY.
+        record: The share of conversations whose audio, where it is handed over, is recorded (0 to 1, or
+            True and False); else VOICESPAN_RECORD, else all.
         redact: Called with every text before it is stored; it returns what may be. It does not see audio.
 
     Returns:
@@ -41,12 +47,16 @@ def configure(
 
     Raises:
         DeliverySettingsError: There is no key and no endpoint, or the endpoint must not be used.
+        ValueError: `record` is no share.
     """
+    set_recording(record)
     processor = LangSmithSpanProcessor(api_key=api_key, endpoint=endpoint, project=project)
     provider = tracer_provider if tracer_provider is not None else _global_provider()
     add_once(provider, processor)
     tracers.name_provider(provider)
     set_redaction(redact)
+    GeminiLiveInstrumentor().instrument()
+    OpenAIRealtimeInstrumentor().instrument()
     return provider
 
 

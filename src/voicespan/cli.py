@@ -62,11 +62,14 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="a spoken conversation, traced, without an account or a network",
         description="Hold a phone call of 20 seconds between two synthesised voices, and show its trace.",
     )
-    demo.add_argument("--provider", choices=["openai"], default="openai", help="whose client and protocol")
+    demo.add_argument(
+        "--provider", choices=["openai", "gemini"], default="openai", help="whose client and protocol"
+    )
+    demo.add_argument("--model", metavar="NAME", help="by default a recent one of the provider's")
     demo.add_argument(
         "--live",
         action="store_true",
-        help="with the real services: needs the provider's key (OPENAI_API_KEY) and LANGSMITH_API_KEY",
+        help="with the real services: needs OPENAI_API_KEY or GEMINI_API_KEY, and LANGSMITH_API_KEY",
     )
     demo.add_argument("--fast", action="store_true", help="several times as fast as people speak")
     demo.add_argument("--folder", help="where the recording is saved; by default a new temporary folder")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 import voicespan
@@ -12,7 +11,7 @@ from voicespan.demo.telephone import Telephone
 from voicespan.recording import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from opentelemetry.trace import TracerProvider
@@ -70,18 +69,17 @@ class Call:
             words = f"{words}… (cut off: {heard_ms / 1000:.1f} s were heard)"
         self._show(who, words, self._clock.seconds() - self._began)
 
-    async def function(self, name: str, arguments: str) -> dict[str, Any]:
-        """Call one of the restaurant's functions, as the model wrote it; what is wrong goes back to the model."""
+    async def function(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Call one of the restaurant's functions; if the model is wrong about it, it is told."""
         functions: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
             "find_tables": self._restaurant.find_tables,
             "book_table": self._restaurant.book_table,
         }
         try:
-            given = json.loads(arguments)
-            found = functions[name](**given)
-        except (ValueError, KeyError, TypeError) as error:
+            working = functions[name](**arguments)
+        except (KeyError, TypeError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
-        result = await found
-        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        result = await working
+        shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         self.say("agent", f"[{name}({shown})]")
         return result

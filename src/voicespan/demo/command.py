@@ -46,6 +46,9 @@ class Provider(NamedTuple):
 
 PROVIDERS = {
     "openai": Provider(("openai", "websockets"), "OPENAI_API_KEY", "voicespan.demo.openai_agent"),
+    "gemini": Provider(
+        ("google.genai", "websockets", "trustme"), "GEMINI_API_KEY", "voicespan.demo.gemini_agent"
+    ),
 }
 
 #: How much faster `--fast` is. What the machine itself takes counts as many times as much.
@@ -53,7 +56,16 @@ _FAST = 8.0
 _DELIVERY_MS = 30_000
 _PROJECT = "voicespan-demo"
 #: Settings of this machine that a demo without an account has nothing to do with.
-_FORGOTTEN = ("LANGSMITH_", "LANGCHAIN_", "HOSTED_LANGSERVE_", "OPENAI_", "OTEL_", "VOICESPAN_")
+_FORGOTTEN = (
+    "LANGSMITH_",
+    "LANGCHAIN_",
+    "HOSTED_LANGSERVE_",
+    "OPENAI_",
+    "GEMINI_",
+    "GOOGLE_",
+    "OTEL_",
+    "VOICESPAN_",
+)
 _KEPT = ("VOICESPAN_EVENTS", "VOICESPAN_RAW_EVENTS", "VOICESPAN_RECORDING_FORMAT")
 
 DONE, FAILED, MISSING = 0, 1, 2
@@ -63,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo.
 
     Args:
-        options: `provider`, `live`, `fast` and `folder`, as the command line has them.
+        options: `provider`, `model`, `live`, `fast` and `folder`, as the command line has them.
 
     Returns:
         The exit status: 0, 1 where something failed, 2 where something is missing.
@@ -89,7 +101,7 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
         clock = CallClock(_FAST if options.fast else 1.0)
         call = Call(story.CUES, provider, clock, partial(_show_words, page), folder)
         agent.INSTRUMENTOR().instrument(tracer_provider=provider, clock=clock)
-        error = _hold(call, page, agent, live=options.live)
+        error = _hold(call, page, agent, options)
         delivered = provider.force_flush(_DELIVERY_MS)
         for root in langsmith.roots:
             report(page, langsmith, root)
@@ -135,11 +147,11 @@ def _traced(langsmith: LangSmithServer, folder: Path, *, live: bool) -> TracerPr
     return provider
 
 
-def _hold(call: Call, page: Page, agent: Any, *, live: bool) -> Exception | None:
+def _hold(call: Call, page: Page, agent: Any, options: argparse.Namespace) -> Exception | None:
     """Hold the call; what went wrong with it."""
     try:
-        with contextlib.nullcontext() if live else agent.scripted_server() as server:
-            asyncio.run(agent.answer(call, server))
+        with contextlib.nullcontext() if options.live else agent.scripted_server() as server:
+            asyncio.run(agent.answer(call, options.model or agent.MODEL, server))
     except KeyboardInterrupt:
         page.line("  (hung up)")
     except agent.FAILURES as error:

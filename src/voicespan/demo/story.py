@@ -87,6 +87,10 @@ CUES = (
     Cue(THANKS, after_silence=0.5),
 )
 
+#: What the agent wants of `find_tables` and of `book_table` in between.
+SEARCH = {"people": 4, "time": "20:00"}
+BOOKING = {"people": 5, "time": "20:30", "place": "window"}
+
 #: What the functions of `restaurant` are to the model.
 FUNCTIONS = (
     {

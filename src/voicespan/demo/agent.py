@@ -1,0 +1,57 @@
+"""What agents do alike, whichever service they speak to: listen and talk at once, and work meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from voicespan.demo.call import Call
+
+
+class Agent:
+    """Moves sound between the telephone and a service, and calls the functions that the model wants."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.loudspeaker = call.telephone.loudspeaker
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def converse(self) -> None:
+        """Until the caller hangs up, or the service does.
+
+        Raises:
+            Exception: What went wrong with the connection.
+        """
+        ends = [asyncio.create_task(self.call.telephone.talk(self.send, self.call.recorder))]
+        ends.append(asyncio.create_task(self.listen()))
+        try:
+            ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            for task in (*ends, *self._tasks):
+                task.cancel()
+
+    async def send(self, pcm: bytes) -> None:
+        """Send what the microphone hears: 20 ms, PCM16, mono, at `story.RATE` Hz."""
+        raise NotImplementedError
+
+    async def listen(self) -> None:
+        """Take in what the service says."""
+        raise NotImplementedError
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work while the caller is listened to."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def fall_silent(self) -> tuple[str, int] | None:
+        """The caller speaks: stop the playback. Which answer was cut, and how many milliseconds were heard."""
+        cut = self.loudspeaker.cut()
+        if cut is not None:
+            self.call.recorder.cut_agent(played_ms=cut[1])
+        return cut

@@ -95,7 +95,7 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
                 delattr(owner, name)
             else:
                 setattr(owner, name, original)
-        self._replaced += covered
+        self._replaced.extend(covered)
 
     @guarded
     def _imported(self, module: ModuleType) -> None:

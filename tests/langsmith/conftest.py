@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.conversation import Conversation
+from voicespan.conversation import Conversation, open_conversations
 from voicespan.langsmith.processor import LangSmithSpanProcessor
 
 _OURS = ("LANGSMITH_", "LANGCHAIN_", "VOICESPAN_", "HOSTED_LANGSERVE")
@@ -122,4 +122,7 @@ def manual(monkeypatch, langsmith_server, fake_clock):
     def start(server=langsmith_server, **arguments):
         return ManualAgent(server, fake_clock, **arguments)
 
-    return start
+    yield start
+    # What a test left open must not be ended, and delivered, when the tests are over.
+    for conversation in open_conversations():
+        conversation.abandon()

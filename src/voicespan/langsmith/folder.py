@@ -42,7 +42,9 @@ SETTLED = "settled.json"
 PROGRESS = "progress.json"
 JOURNAL = ".journal"
 
-#: Folders that are being made or removed begin with a dot; those that are only kept, with this.
+#: How the names of folders begin that are being made, being removed, or only kept.
+MAKING = ".new-"
+GONE = ".gone-"
 KEPT = "kept-"
 _VERSION = 1
 
@@ -131,11 +133,11 @@ class Folder:
                 files.replace(OPEN, opened)
             return cls(meta, files, None, name)
         # Others see the folder only when it is locked and says whose it is.
-        making = spool / f".{name}"
+        making = spool / f"{MAKING}{name}"
         making.mkdir(mode=0o700)
         lock = None
         try:
-            lock = FolderLock.take(making, create=True)
+            lock = _lock_new(making)
             _write(making / META, written)
             if opened is not None:
                 _write(making / OPEN, opened)
@@ -145,8 +147,7 @@ class Folder:
                 lock.release()
             shutil.rmtree(making, ignore_errors=True)
             raise
-        if lock is not None:
-            lock.follow(spool / name)
+        lock.follow(spool / name)
         return cls(meta, Files(spool / name, memory), lock, name)
 
     @classmethod
@@ -240,7 +241,7 @@ class Folder:
         path = self.files.folder
         if path is not None:
             # Renamed first: a half-removed folder must not be taken for a dead conversation.
-            gone = path.with_name(f".{path.name}")
+            gone = path.with_name(f"{GONE}{path.name}")
             path.rename(gone)
             self.files.folder = gone
         self.files.remove_all()
@@ -283,6 +284,14 @@ def is_held(path: Path) -> bool:
         return path.exists()
     lock.release()
     return False
+
+
+def _lock_new(making: Path) -> FolderLock:
+    lock = FolderLock.take(making, create=True)
+    if lock is None:
+        # Somebody who tidies up was in between: it looked abandoned before it was locked.
+        raise FileNotFoundError(f"{making} was taken away")
+    return lock
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -27,8 +27,9 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from voicespan.langsmith import locks
 from voicespan.langsmith.files import Memory
-from voicespan.langsmith.folder import KEPT, Folder, is_held
+from voicespan.langsmith.folder import GONE, KEPT, MAKING, Folder, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,10 +115,8 @@ class Spool:
         """Remove what killed processes left half made or half removed."""
         for root in self._places():
             for path in _subfolders(root):
-                with contextlib.suppress(OSError):
-                    old = time.time() - path.stat().st_mtime > _ABANDONED_AFTER
-                    if path.name.startswith(".") and old and not is_held(path):
-                        shutil.rmtree(path, ignore_errors=True)
+                if path.name.startswith(GONE) or (path.name.startswith(MAKING) and _is_abandoned(path)):
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _choose(self) -> Path | None:
         for place in (self.settings.folder, self.settings.temporary):
@@ -187,6 +186,16 @@ def _subfolders(root: Path) -> list[Path]:
             return [root / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []
+
+
+def _is_abandoned(making: Path) -> bool:
+    """Whether the process is dead that was making a folder."""
+    with contextlib.suppress(OSError):
+        # Before it is locked only its age tells.
+        if not (making / locks.NAME).exists():
+            return time.time() - making.stat().st_mtime > _ABANDONED_AFTER
+        return not is_held(making)
+    return False
 
 
 def folder_size(folder: Path) -> int:

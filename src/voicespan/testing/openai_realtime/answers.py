@@ -49,7 +49,8 @@ class Answer:
             before there is any output. A chunk is one audio delta, or one text or arguments delta
             where nothing is spoken.
         speed: Generate this many times as fast as the user's audio comes in, instead of all at once.
-            The user's audio is the only clock there is: with none, nothing is generated.
+            The user's audio is the only clock there is: with none, nothing is generated. `pause_after`
+            does not apply then.
     """
 
     text: str = ""

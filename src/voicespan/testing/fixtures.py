@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from voicespan.testing import LangSmithServer, OpenAIRealtimeServer
+    from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
 
 
 @pytest.fixture
@@ -42,6 +42,19 @@ def openai_realtime_server() -> Iterator[Callable[..., OpenAIRealtimeServer]]:
 
         def start(*args: Any, **kwargs: Any) -> OpenAIRealtimeServer:
             return servers.enter_context(OpenAIRealtimeServer(*args, **kwargs))
+
+        yield start
+
+
+@pytest.fixture
+def gemini_live_server() -> Iterator[Callable[..., GeminiLiveServer]]:
+    """A function that starts a `GeminiLiveServer` with the arguments that it is given."""
+    from voicespan.testing.gemini_live import GeminiLiveServer  # noqa: PLC0415  loaded when asked for
+
+    with ExitStack() as servers:
+
+        def start(*args: Any, **kwargs: Any) -> GeminiLiveServer:
+            return servers.enter_context(GeminiLiveServer(*args, **kwargs))
 
         yield start
 

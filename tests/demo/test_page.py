@@ -121,3 +121,20 @@ def test_what_a_model_wrote_moves_no_cursor():
     Page(terminal).paragraph("You are booked.\x1b[2J\r\nReally.")
 
     assert terminal.lines == ["  You are booked. [2J  Really."]
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"generated_ms": 5900}, "5.9 s generated"),
+        ({"heard_ms": 4500, "barge_in_ms": 96.4}, "4.5 s heard, silent 96 ms after the caller began"),
+        ({}, ""),
+    ],
+)
+def test_of_an_interruption_is_told_what_is_known(root, facts, told):
+    interrupted = root.children[3]
+    interrupted.metadata = {"event_type": "interrupted", **facts}
+    terminal = Terminal()
+    show_tree(Page(terminal, 120), root)
+
+    assert terminal.lines[6].partition("9.00 s")[2].strip() == told

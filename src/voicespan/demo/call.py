@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import voicespan
@@ -12,7 +11,6 @@ from voicespan.recording import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
 
     from opentelemetry.trace import TracerProvider
 
@@ -34,12 +32,10 @@ class Call:
         tracer_provider: TracerProvider,
         clock: CallClock,
         show: Callable[[str, str, float], None],
-        folder: Path,
     ) -> None:
         """`show` is told who says what, and at which second of the call it is known."""
         self.telephone = Telephone(cues, clock)
         self.recorder = Recorder(None)
-        self._folder = folder
         self._restaurant = Restaurant(tracer_provider, clock)
         self._clock = clock
         self._show = show
@@ -49,19 +45,10 @@ class Call:
         self._began = self._clock.seconds()
 
     def picked_up(self) -> None:
-        """The agent is connected: this is a conversation now, and it is recorded."""
+        """The agent is connected: there is a conversation now, and so something to record."""
         conversation = voicespan.current_conversation()
-        if conversation is None:
-            raise RuntimeError("the conversation is not traced")
-        self._conversation = conversation
-        conversation.expect_recording()
-        self.recorder = Recorder(self._folder, clock=self._clock)
-
-    async def hung_up(self) -> None:
-        """The call is over."""
-        path = await asyncio.to_thread(self.recorder.finish)
-        if path is not None:
-            self._conversation.attach_recording(path, "audio/flac")
+        if conversation is not None:
+            self.recorder = conversation.recorder
 
     def say(self, who: str, words: str, *, heard_ms: int | None = None) -> None:
         """Somebody said something; `heard_ms`: of which only so much was heard."""

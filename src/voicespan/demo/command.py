@@ -99,7 +99,7 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
     with _langsmith(folder) as langsmith:
         provider = _traced(langsmith, folder, live=options.live)
         clock = CallClock(_FAST if options.fast else 1.0)
-        call = Call(story.CUES, provider, clock, partial(_show_words, page), folder)
+        call = Call(story.CUES, provider, clock, partial(_show_words, page))
         agent.INSTRUMENTOR().instrument(tracer_provider=provider, clock=clock)
         error = _hold(call, page, agent, options)
         delivered = provider.force_flush(_DELIVERY_MS)
@@ -107,7 +107,7 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
             report(page, langsmith, root)
     if options.live:
         _tell_where(page, delivered=delivered)
-    _conclude(page, agent, live=options.live)
+    _conclude(page, live=options.live)
     if error is not None:
         return _refuse(f"the call failed: {error}", FAILED)
     return DONE if delivered else FAILED
@@ -197,16 +197,24 @@ def _tell_where(page: Page, *, delivered: bool) -> None:
     )
 
 
-def _conclude(page: Page, agent: Any, *, live: bool) -> None:
+def _conclude(page: Page, *, live: bool) -> None:
     page.heading("The same with your own agent")
-    instrumentor = agent.INSTRUMENTOR.__name__
     page.line("  import voicespan")
-    page.line(f"  from {agent.INSTRUMENTOR.__module__.rpartition('.')[0]} import {instrumentor}")
-    page.line(f"  {instrumentor}().instrument(tracer_provider=voicespan.configure())")
+    page.line()
+    page.line("  voicespan.configure()  # once, before the first connection")
     page.line()
     page.paragraph(
-        "LANGSMITH_API_KEY is read from the environment."
-        if live
-        else "LANGSMITH_API_KEY is read from the environment. The times above are those of a scripted server; "
-        "`voicespan demo --live` holds the same call with the real services."
+        "LANGSMITH_API_KEY is read from the environment. To have the call recorded as it was heard, hand over "
+        "the audio where it passes through your application:"
     )
+    page.line()
+    page.line("  recorder = voicespan.current_conversation().recorder")
+    page.line("  recorder.user(pcm, rate)   # what the microphone gave")
+    page.line("  recorder.agent(pcm, rate)  # what is handed to the loudspeaker")
+    page.line("  recorder.cut_agent()       # when the playback is stopped")
+    if not live:
+        page.line()
+        page.paragraph(
+            "The times above are those of a scripted server; `voicespan demo --live` holds the same call with "
+            "the real services."
+        )

@@ -73,7 +73,6 @@ async def answer(call: Call, model: str, server: GeminiLiveServer | None) -> Non
     async with client.aio.live.connect(model=model, config=_CONFIG) as session:
         call.picked_up()
         await GeminiAgent(session, call).converse()
-    await call.hung_up()
 
 
 class GeminiAgent(Agent):

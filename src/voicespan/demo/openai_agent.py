@@ -81,7 +81,6 @@ async def answer(call: Call, model: str, server: OpenAIRealtimeServer | None) ->
         call.picked_up()
         await connection.session.update(session=_SESSION)
         await OpenAIAgent(connection, call).converse()
-    await call.hung_up()
 
 
 class OpenAIAgent(Agent):

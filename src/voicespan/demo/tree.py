@@ -103,7 +103,7 @@ def _figures(run: Run) -> str:
         told.append(_tokens(run.usage))
     latency = run.metadata.get("latency_to_first_audio_ms")
     if latency is not None:
-        told.append(f"first audio {float(latency):.0f} ms after the user's last word")
+        told.append(f"first audio {float(latency):.0f} ms after the caller's turn")
     if run.metadata.get("interrupted"):
         told.append("interrupted")
     calls = _last_message(run.outputs).get("tool_calls", ())
@@ -116,10 +116,15 @@ def _tokens(counts: dict[str, Any]) -> str:
 
 
 def _heard(run: Run) -> str:
-    heard, generated = run.metadata.get("heard_ms"), run.metadata.get("generated_ms")
-    if heard is None or generated is None:
-        return ""
-    return f"{int(heard) / 1000:.1f} s heard of {int(generated) / 1000:.1f} s generated"
+    facts = run.metadata
+    seconds = {
+        name: f"{int(facts[name]) / 1000:.1f} s" for name in ("heard_ms", "generated_ms") if name in facts
+    }
+    told = {"heard_ms": "{} heard", "generated_ms": "{} generated"}
+    text = " of ".join(told[name].format(length) for name, length in seconds.items())
+    if "barge_in_ms" in facts:
+        text += f", silent {float(facts['barge_in_ms']):.0f} ms after the caller began"
+    return text
 
 
 def _words(run: Run) -> str:

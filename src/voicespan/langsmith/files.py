@@ -58,9 +58,10 @@ class Files:
         """Whether another process would find everything."""
         return self.folder is not None and not self._kept
 
-    def in_memory(self, name: str) -> bool:
-        """Whether the file stands in memory."""
-        return name in self._kept
+    @property
+    def refused(self) -> bool:
+        """Whether there is a disk that did not take everything."""
+        return self.folder is not None and bool(self._kept)
 
     def append(self, name: str, content: bytes) -> None:
         """Append all of `content` or nothing.

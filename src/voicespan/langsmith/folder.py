@@ -147,7 +147,6 @@ class Folder:
                 lock.release()
             shutil.rmtree(making, ignore_errors=True)
             raise
-        lock.follow(spool / name)
         return cls(meta, Files(spool / name, memory), lock, name)
 
     @classmethod
@@ -254,8 +253,6 @@ class Folder:
             kept = path.with_name(KEPT + path.name)
             path.rename(kept)
             self.files.folder = kept
-            if self._lock is not None:
-                self._lock.follow(kept)
         self.release()
 
     def _next_segment(self) -> str:

@@ -2,8 +2,9 @@
 
 POSIX record locks (`lockf`) are given up by the kernel when their process dies, however it dies, and a
 forked child does not inherit them; a `flock` would live on in every child. They have two sharp edges,
-both dealt with here: they do not exclude two owners inside one process, so there is a register beside
-them; and *any* close of the file releases them, so nothing else in voicespan opens a lock file.
+both dealt with here: they do not exclude two owners inside one process, and *any* close of the file
+releases them. So there is a register of the files that this process has locked, by what they are and not
+by their names, which change; and none of them is ever opened a second time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import TypeAlias
+
+    _File: TypeAlias = tuple[int, int]
 
 if sys.platform != "win32":
     import fcntl
@@ -25,10 +29,9 @@ _registering = threading.Lock()
 
 
 class FolderLock:
-    """Held from `take` to `release`, or to the end of the process."""
+    """Held from `take` to `release`, or to the end of the process, whatever becomes of the folder's name."""
 
-    def __init__(self, folder: Path, descriptor: int) -> None:
-        self._key = str(folder)
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     @classmethod
@@ -39,38 +42,50 @@ class FolderLock:
             OSError: the folder cannot be used.
         """
         with _registering:
-            if str(folder) in _register:
+            if _identity(folder) in _register:
                 return None
             descriptor = _open(folder / NAME, create=create)
             if descriptor is None:
                 return None
-            if not _lock(descriptor, folder / NAME):
-                os.close(descriptor)
+            lock = cls(descriptor)
+            # Between the opening and the locking the folder may have been delivered and removed.
+            if not _lock(descriptor) or _identity(folder) != lock._identity():
+                lock._close()
                 return None
-            lock = _register[str(folder)] = cls(folder, descriptor)
+            _register[lock._identity()] = lock
             return lock
-
-    def follow(self, folder: Path) -> None:
-        """The folder was renamed to `folder`."""
-        with _registering:
-            _register.pop(self._key, None)
-            self._key = str(folder)
-            _register[self._key] = self
 
     def release(self) -> None:
         """Let others work on the folder."""
         with _registering:
-            if _register.pop(self._key, None) is self:
-                os.close(self._descriptor)
+            if self._descriptor >= 0:
+                del _register[self._identity()]
+                self._close()
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _identity(self) -> _File:
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
 
 
-_register: dict[str, FolderLock] = {}
+_register: dict[_File, FolderLock] = {}
 
 
 def held_here(folder: Path) -> bool:
     """Whether this process works on `folder`."""
     with _registering:
-        return str(folder) in _register
+        return _identity(folder) in _register
+
+
+def _identity(folder: Path) -> _File | None:
+    try:
+        status = (folder / NAME).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _open(path: Path, *, create: bool) -> int | None:
@@ -81,18 +96,14 @@ def _open(path: Path, *, create: bool) -> int | None:
         return None
 
 
-def _lock(descriptor: int, path: Path) -> bool:
+def _lock(descriptor: int) -> bool:
     if sys.platform == "win32":
         return True
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
         return False
-    # Between the opening and the locking the folder may have been delivered and removed.
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+    return True
 
 
 def _forget_inherited() -> None:
@@ -100,7 +111,7 @@ def _forget_inherited() -> None:
     global _registering  # noqa: PLW0603  the parent's lock may have been held at the fork
     _registering = threading.Lock()
     for lock in _register.values():
-        os.close(lock._descriptor)  # noqa: SLF001  closing a child's copy leaves the parent's lock alone
+        lock._close()  # noqa: SLF001  closing a child's copy leaves the parent's lock alone
     _register.clear()
 
 

@@ -203,7 +203,8 @@ class Sender:
             recovery.finish(folder, hide_recording=self._privacy.hide_recording)
             answer = self._courier.deliver(folder)
         finally:
-            if folder.files.all_on_disk:
+            # In memory nobody else could work on it, and nobody would find it.
+            if folder.files.all_on_disk or folder.files.move_to_disk():
                 folder.release()
                 parcel.folder = None
         if answer is None:

@@ -230,9 +230,7 @@ class Writer:
             for entry in list(self._entries.values())
         ]
         delays += [self._tend_loose(trace, entry, now) for trace, entry in list(self._loose.items())]
-        if now >= self._retry_disk_at and self._move_to_disk():
-            self._retry_disk_at = now + _RETRY_DISK_EVERY
-            delays.append(_RETRY_DISK_EVERY)
+        delays.append(self._move_to_disk(now))
         due = [delay for delay in delays if delay is not None]
         return min(due) if due else None
 
@@ -320,14 +318,13 @@ class Writer:
         del self._loose[trace]
         return None
 
-    def _move_to_disk(self) -> bool:
-        """Try again what the disk refused; whether something is still in memory that belongs on the disk."""
-        left = [
-            entry.folder.files.move_to_disk()
-            for entry in self._entries.values()
-            if entry.folder.files.folder and not entry.folder.files.all_on_disk
-        ]
-        return not all(left)
+    def _move_to_disk(self, now: float) -> float | None:
+        """Try again now and then what the disk refused; seconds until the next time, None: it has taken all."""
+        refused = [entry.folder.files for entry in self._entries.values() if entry.folder.files.refused]
+        if refused and now >= self._retry_disk_at:
+            self._retry_disk_at = now + _RETRY_DISK_EVERY
+            refused = [files for files in refused if not files.move_to_disk()]
+        return max(self._retry_disk_at - now, 0.0) if refused else None
 
     def hurry(self, seconds: float) -> None:
         """The process is about to end: no recording is waited for longer than `seconds`."""

@@ -1,0 +1,253 @@
+"""Disks that are full, slow, gone or somebody else's: the spool has bounds, and the traces arrive."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from voicespan.langsmith import spool as spool_module
+from voicespan.langsmith.files import Files, Memory, MemoryFullError
+from voicespan.langsmith.settings import SpoolSettings
+from voicespan.langsmith.spool import Spool
+from voicespan.testing import LangSmithServer
+
+
+@pytest.fixture(autouse=True)
+def _say_again(monkeypatch):
+    monkeypatch.setattr(spool_module, "_said", set())
+
+
+def converse(voice, spans=3, **attributes):
+    conversation = voice.conversation()
+    for _ in range(spans):
+        voice.child(conversation, "turn_complete", **attributes)
+    conversation.attach_recording(b"sound", "audio/ogg")
+    voice.finish(conversation)
+    return conversation
+
+
+def test_only_the_user_can_read_the_spool(manual, spool_dir):
+    voice = manual()
+    voice.child(voice.conversation())
+    voice.write()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [spool_dir, *spool_dir.rglob("*")]}
+    assert set(modes.values()) == {0o700, 0o600}
+    assert [name for name, mode in modes.items() if mode == 0o700] == [
+        "spool",
+        next(spool_dir.iterdir()).name,
+    ]
+
+
+def test_no_key_stands_in_the_spool(manual, spool_dir, langsmith_server):
+    voice = manual(headers={"X-Secret": "also-secret"})
+    langsmith_server.down()
+    converse(voice)
+    voice.send()
+    everything = b"".join(path.read_bytes() for path in spool_dir.rglob("*") if path.is_file())
+    assert langsmith_server.api_key.encode() not in everything
+    assert b"also-secret" not in everything
+
+
+def test_a_spool_that_cannot_be_used_is_replaced_by_the_temporary_folder(
+    manual, tmp_path, monkeypatch, langsmith_server, caplog
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    voice = manual(spool_dir=tmp_path / "file" / "spool")
+    conversation = voice.conversation()
+    [temporary] = (tmp_path / "tmp").iterdir()
+    assert temporary.name == f"voicespan-{os.getuid()}"
+    assert len(list(temporary.iterdir())) == 1
+    voice.finish(conversation)
+    voice.send()
+    assert len(langsmith_server.roots) == 1
+    assert caplog.text.count("cannot use") == 1
+
+
+def test_without_any_disk_conversations_go_through_memory(
+    manual, tmp_path, monkeypatch, langsmith_server, caplog
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    voice = manual(spool_dir=tmp_path / "file" / "spool")
+    assert voice.conversation().deliveries[0].folder is None
+    langsmith_server.down()
+    conversation = converse(voice)
+    voice.send_for(100)
+    langsmith_server.up()
+    voice.send_for(300)
+    [root] = langsmith_server.roots
+    assert root.id == conversation.run_id
+    assert len(root.children) == 3
+    assert root.attachments["conversation"].content == b"sound"
+    assert root.metadata["voicespan_spool"] == "memory"
+    assert caplog.text.count("no disk to keep spans on") == 1
+
+
+def test_memory_is_bounded_too_and_what_it_cannot_hold_is_counted(
+    manual, tmp_path, monkeypatch, langsmith_server
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    monkeypatch.setattr(spool_module, "MEMORY_BYTES", 30_000)
+    voice = manual(spool_dir=tmp_path / "file" / "spool")
+    conversation = voice.conversation()
+    for _ in range(10):
+        voice.child(conversation, "turn_complete", **{"gen_ai.completion": "x" * 5000})
+        voice.write()
+    voice.finish(conversation)
+    voice.send()
+    [root] = langsmith_server.roots
+    assert len(root.children) + root.metadata["dropped_spans"] == 10
+    assert 3 <= len(root.children) <= 6
+
+
+def test_a_temporary_folder_that_somebody_else_prepared_is_not_used(
+    tmp_path, monkeypatch, fake_clock, caplog
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "trap").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / f"voicespan-{os.getuid()}").symlink_to(tmp_path / "trap")
+    settings = SpoolSettings.from_environment({}, folder=tmp_path / "file" / "spool")
+    assert Spool(settings, fake_clock).root is None
+    assert "belongs to somebody else" in caplog.text
+    (tmp_path / f"voicespan-{os.getuid()}").unlink()
+    (tmp_path / f"voicespan-{os.getuid()}").mkdir(mode=0o777)
+    (tmp_path / f"voicespan-{os.getuid()}").chmod(0o777)
+    assert Spool(settings, fake_clock).root is None
+
+
+def test_a_full_spool_drops_spans_and_counts_them_on_a_root_that_always_fits(
+    manual, monkeypatch, langsmith_server, spool_dir
+):
+    monkeypatch.setenv("VOICESPAN_SPOOL_MAX_BYTES", "50000")
+    voice = manual()
+    langsmith_server.down()
+    conversation = voice.conversation()
+    for _ in range(20):
+        voice.child(conversation, "turn_complete", **{"gen_ai.completion": "x" * 5000})
+        voice.write()
+    voice.finish(conversation)
+    assert sum(path.stat().st_size for path in spool_dir.rglob("*") if path.is_file()) < 55_000
+    langsmith_server.up()
+    voice.send()
+    [root] = langsmith_server.roots
+    assert len(root.children) + root.metadata["dropped_spans"] == 20
+    assert 5 <= len(root.children) <= 10
+    # There is room again.
+    voice.clock.advance(100)
+    converse(voice)
+    voice.send()
+    assert "dropped_spans" not in langsmith_server.roots[1].metadata
+
+
+def test_a_spool_takes_a_tenth_of_the_free_disk_at_most(tmp_path, fake_clock):
+    import shutil
+
+    spool = Spool(SpoolSettings(tmp_path, tmp_path, max_bytes=1 << 60), fake_clock)
+    free = shutil.disk_usage(tmp_path).free
+    assert spool.has_room(free // 20)
+    assert not spool.has_room(free // 5)
+
+
+def test_what_is_only_kept_makes_room_for_what_waits(
+    manual, monkeypatch, langsmith_server, spool_dir, caplog
+):
+    monkeypatch.setenv("VOICESPAN_SPOOL_MAX_BYTES", "30000")
+    voice = manual()
+    langsmith_server.fail(status=422)
+    first = voice.conversation()
+    voice.child(first, "turn_complete", **{"gen_ai.completion": "x" * 20_000})
+    voice.finish(first)
+    voice.send()
+    assert [path.name[:5] for path in spool_dir.iterdir()] == ["kept-"]
+    langsmith_server.down()
+    second = voice.conversation()
+    second.attach_recording(b"s" * 20_000, "audio/ogg")
+    voice.clock.advance(20)
+    voice.child(second)
+    voice.finish(second)
+    assert [path.name[:5] for path in spool_dir.iterdir()] != ["kept-"]
+    assert "removed kept-" in caplog.text
+    langsmith_server.up()
+    voice.send()
+    assert len(langsmith_server.roots) == 2
+
+
+FULL = """
+import json, resource, signal, sys
+from opentelemetry.sdk.trace import TracerProvider
+from voicespan.conversation import Conversation
+from voicespan.langsmith import LangSmithSpanProcessor
+provider = TracerProvider()
+processor = LangSmithSpanProcessor()
+provider.add_span_processor(processor)
+tracer = provider.get_tracer("voicespan")
+conversation = Conversation(tracer_provider=provider)
+def children(count):
+    for _ in range(count):
+        with conversation.use():
+            tracer.start_span("turn_complete", attributes={"gen_ai.completion": "x" * 3000}).end()
+        provider.force_flush(100)
+children(3)
+# From here on the disk takes no file that is larger than this: a write is cut off in the middle.
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+children(3)
+entry = next(iter(processor._engine.writer._entries.values()))
+memory = not entry.folder.files.all_on_disk
+if sys.argv[1] == "freed":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    import time
+    while not entry.folder.files.all_on_disk:
+        time.sleep(0.05)
+    children(2)
+print(json.dumps({"run": conversation.run_id, "memory": memory, "files": entry.folder.files.names()}), flush=True)
+conversation.end()
+assert provider.force_flush(10_000)
+"""
+
+
+@pytest.mark.parametrize("then", ["full", "freed"])
+def test_a_disk_that_fills_up_in_the_middle_costs_nothing(monkeypatch, spool_dir, then):
+    with LangSmithServer() as server:
+        monkeypatch.setenv("LANGSMITH_API_KEY", server.api_key)
+        monkeypatch.setenv("LANGSMITH_ENDPOINT", server.url)
+        done = subprocess.run([sys.executable, "-c", FULL, then], capture_output=True, text=True, check=True)
+        told = json.loads(done.stdout)
+        assert told["memory"]
+        assert len(server.run(told["run"]).children) == (6 if then == "full" else 8)
+        assert "dropped_spans" not in server.run(told["run"]).metadata
+    assert list(spool_dir.iterdir()) == []
+
+
+def test_files_move_between_memory_and_disk(tmp_path):
+    memory = Memory(100)
+    files = Files(tmp_path, memory)
+    files.append("a", b"12")
+    files.append("a", b"34")
+    assert (tmp_path / "a").read_bytes() == b"1234"
+    files.keep("b", b"x" * 60)
+    assert not files.all_on_disk
+    assert (files.read("b"), files.size("b"), files.names()) == (b"x" * 60, 60, ["a", "b"])
+    with pytest.raises(MemoryFullError):
+        files.append("b", b"x" * 60)
+    files.append("b", b"y" * 40)
+    assert files.move_to_disk()
+    assert (tmp_path / "b").read_bytes() == b"x" * 60 + b"y" * 40
+    files.keep("c", b"z" * 100)
+    files.remove("c")
+    files.keep("d", b"z" * 100)
+    files.remove_all()
+    assert not tmp_path.exists()
+    Files(None, memory).keep("e", b"z" * 100)
+    with pytest.raises(FileNotFoundError):
+        files.open("nothing")
+    assert files.read("nothing") is None

@@ -70,6 +70,8 @@ class Connection:
         self.lost: BaseException | None = None
         self.lost_at: int | None = None
         self.session_id: str | None = None
+        #: Another connection has taken up its session.
+        self.superseded = False
         self.ended = False
         self._monotonic_ns = clock.monotonic_ns
         self._count_speech = protocol.count_speech

@@ -304,7 +304,10 @@ class Conversation:
         """
         with self.lock:
             connection = Connection(self, protocol, self._clock)
-            self._claims -= resumes
+            if resumes:
+                self._claims -= 1
+                for earlier in self._connections.live:
+                    earlier.superseded = True
             self._left_at = self._setback = None
             resumption.stop_waiting(self)
             self.describe(attributes)
@@ -405,9 +408,9 @@ class Conversation:
                 )
             if self.scoped or self._connections.live:
                 return
-            if self.settings.resume_window > 0 and connection.protocol.resumable(
-                abnormal=connection.closed_abnormally
-            ):
+            abnormal = connection.closed_abnormally
+            resumable = not connection.superseded and connection.protocol.resumable(abnormal=abnormal)
+            if resumable and self.settings.resume_window > 0:
                 self._left_at = at
                 self._leave_context()
                 self._wait(at)

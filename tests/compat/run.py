@@ -26,6 +26,9 @@ class Run:
     why: str = ""
 
 
+#: Those of Gemini Live that speak through the package; what the protocol makes of a message needs no other version.
+GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_gemini_resumption.py")
+
 #: The oldest and the newest, and each version in which the way of a frame through the package changed.
 RUNS = (
     Run(
@@ -58,6 +61,42 @@ RUNS = (
         "openai-newest",
         ("openai", "websockets==13.*", "wrapt==2.*"),
         why="the newest, with the oldest websockets",
+    ),
+    Run(
+        "gemini-1.9",
+        ("google-genai==1.9.0", "websockets==14.*", "wrapt==1.16.*", "trustme"),
+        tests=GEMINI,
+        why="the oldest; media for all that is seen and heard, no usage, a close is the socket's",
+    ),
+    Run(
+        "gemini-1.20",
+        ("google-genai==1.20.0", "websockets==15.*", "trustme"),
+        tests=GEMINI,
+        why="usage, resumption, warnings; trusts whom the environment says",
+    ),
+    Run(
+        "gemini-1.40",
+        ("google-genai==1.40.0", "websockets==13.*", "trustme"),
+        tests=GEMINI,
+        why="the session's id",
+    ),
+    Run(
+        "gemini-1.75",
+        ("google-genai==1.75.0", "websockets==16.*", "trustme"),
+        tests=GEMINI,
+        why="a close is an APIError",
+    ),
+    Run(
+        "gemini-2.34",
+        ("google-genai==2.34.0", "websockets==15.*", "trustme"),
+        tests=GEMINI,
+        why="updates of the context",
+    ),
+    Run(
+        "gemini-newest",
+        ("google-genai", "websockets==16.*", "wrapt==2.*", "trustme"),
+        tests=GEMINI,
+        why="the newest",
     ),
 )
 

@@ -168,14 +168,14 @@ def _lost(connection: Connection, error: BaseException) -> None:
         code, reason = code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None
         opening.broke(connection, error, code, reason)
         return
-    # From 2.0 on a message of which the SDK knows no field is raised.
+    # Newer versions raise a message of which they know no field.
     details = getattr(error, "details", None)
     if isinstance(details, dict):
         connection.received(details if "error" in details else {"error": details})
 
 
 def _closed_by(error: BaseException | None) -> BaseException | None:
-    """The closed socket behind an error: the error itself, or (from 2.0 on) what an `APIError` was made of."""
+    """The closed socket behind an error: the error itself, or (in newer versions) what an `APIError` was made of."""
     for each in (error, getattr(error, "__context__", None)):
         if any(kind.__name__ == "ConnectionClosed" for kind in type(each).__mro__):
             return each

@@ -108,8 +108,8 @@ class GeminiLiveServer(LoopbackServer):
     def client_options(self, *, vertexai: bool = False) -> dict[str, Any]:
         """What makes a `google.genai.Client` talk to this server, and trust it: `Client(**options)`.
 
-        With an SDK that cannot be told whom to trust (before 1.27), the environment variable
-        `SSL_CERT_FILE` is set until the server stops.
+        With an old SDK, which cannot be told whom to trust, the environment variable `SSL_CERT_FILE` is
+        set until the server stops.
 
         Args:
             vertexai: Whether for Vertex AI instead of the Gemini API.

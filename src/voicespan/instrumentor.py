@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import CellType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from voicespan.clock import Clock
 
 _ABSENT = object()
+#: How many wrappers one over another are looked through.
+_DEEPEST = 8
 
 
 class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no types
@@ -104,6 +107,10 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
 
     @guarded
     def _set(self, module: ModuleType) -> None:
+        # What was covered when we stopped may have been taken away since, ours with it.
+        self._replaced[:] = [
+            each for each in self._replaced if _wraps(each[0].__dict__.get(each[1]), each[2])
+        ]
         standing = {(owner, name) for owner, name, _, _ in self._replaced}
         for owner, name, ours in list(self._seams(module)):
             if (owner, name) not in standing:
@@ -120,3 +127,17 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
 
     def _end_open(self) -> None:
         """End what is being traced."""
+
+
+def _wraps(outer: Any, inner: Any, depth: int = 0) -> bool:
+    """Whether `outer` calls `inner`: by the `__wrapped__` of a wrapper, or by what a function closes over."""
+    if outer is inner:
+        return True
+    if outer is None or depth >= _DEEPEST:
+        return False
+    cells = [cell.cell_contents for cell in getattr(outer, "__closure__", None) or () if cell != _EMPTY_CELL]
+    below = [getattr(outer, "__wrapped__", None), *(each for each in cells if callable(each))]
+    return any(_wraps(each, inner, depth + 1) for each in below)
+
+
+_EMPTY_CELL = CellType()

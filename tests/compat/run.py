@@ -22,8 +22,10 @@ class Run:
 
     name: str
     packages: tuple[str, ...]
+    why: str
     tests: tuple[str, ...] = ("tests/compat",)
-    why: str = ""
+    #: For tests that are for one kind of environment: which this is.
+    kind: str = ""
 
 
 #: Those of Gemini Live that speak through the package; what the protocol makes of a message needs no other version.
@@ -34,69 +36,86 @@ RUNS = (
     Run(
         "openai-1.107",
         ("openai==1.107.0", "websockets==14.*", "wrapt==1.16.*"),
-        why="the oldest with the GA API",
+        "the oldest with the GA API",
     ),
-    Run("openai-2.30", ("openai==2.30.0", "websockets==15.*"), why="call_id, no send_raw"),
+    Run("openai-2.30", ("openai==2.30.0", "websockets==15.*"), "call_id, no send_raw"),
     Run(
         "openai-2.31",
         ("openai==2.31.0", "websockets==15.*", "wrapt==1.*"),
-        why="send_raw, which send does not call",
+        "send_raw, which send does not call",
     ),
     Run(
         "openai-2.32",
         ("openai==2.32.0", "websockets==14.*"),
-        why="reconnects, the manager's queue, dispatch_events",
+        "reconnects, the manager's queue, dispatch_events",
     ),
-    Run("openai-3.0", ("openai==3.0.0", "websockets==15.*"), why="httpx2"),
+    Run("openai-3.0", ("openai==3.0.0", "websockets==15.*"), "httpx2"),
     Run(
         "openai-3.36",
         ("openai==3.36.1", "websockets==13.*"),
-        why="a shared base with _send, which send does not call",
+        "a shared base with _send, which send does not call",
     ),
-    Run("openai-3.43", ("openai==3.43.0", "websockets==15.*"), why="send reaches _send past send_raw"),
-    Run(
-        "openai-3.44", ("openai==3.44.0", "websockets==14.*"), why="a queue that is flushed by the next send"
-    ),
+    Run("openai-3.43", ("openai==3.43.0", "websockets==15.*"), "send reaches _send past send_raw"),
+    Run("openai-3.44", ("openai==3.44.0", "websockets==14.*"), "a queue that is flushed by the next send"),
     Run(
         "openai-newest",
         ("openai", "websockets==13.*", "wrapt==2.*"),
-        why="the newest, with the oldest websockets",
+        "the newest, with the oldest websockets",
     ),
     Run(
         "gemini-1.9",
         ("google-genai==1.9.0", "websockets==14.*", "wrapt==1.16.*", "trustme"),
+        "the oldest; media for all that is seen and heard, no usage, a close is the socket's",
         tests=GEMINI,
-        why="the oldest; media for all that is seen and heard, no usage, a close is the socket's",
     ),
     Run(
         "gemini-1.20",
         ("google-genai==1.20.0", "websockets==15.*", "trustme"),
+        "usage, resumption, warnings; trusts whom the environment says",
         tests=GEMINI,
-        why="usage, resumption, warnings; trusts whom the environment says",
     ),
     Run(
         "gemini-1.40",
         ("google-genai==1.40.0", "websockets==13.*", "trustme"),
+        "the session's id",
         tests=GEMINI,
-        why="the session's id",
     ),
     Run(
         "gemini-1.75",
         ("google-genai==1.75.0", "websockets==16.*", "trustme"),
+        "a close is an APIError",
         tests=GEMINI,
-        why="a close is an APIError",
     ),
     Run(
         "gemini-2.34",
         ("google-genai==2.34.0", "websockets==15.*", "trustme"),
+        "updates of the context",
         tests=GEMINI,
-        why="updates of the context",
     ),
     Run(
         "gemini-newest",
         ("google-genai", "websockets==16.*", "wrapt==2.*", "trustme"),
+        "the newest",
         tests=GEMINI,
-        why="the newest",
+    ),
+    Run(
+        "zero-code-distro",
+        ("openai[realtime]", "opentelemetry-distro[otlp]"),
+        "opentelemetry-instrument with a distro and its exporter",
+        tests=("tests/test_zero_code.py",),
+        kind="distro",
+    ),
+    Run(
+        "zero-code-without-openai",
+        (
+            "websockets",
+            "opentelemetry-distro",
+            "opentelemetry-instrumentation-urllib",
+            "opentelemetry-instrumentation-requests",
+        ),
+        "opentelemetry-instrument where none of our libraries is installed",
+        tests=("tests/test_zero_code.py",),
+        kind="without-openai",
     ),
 )
 
@@ -119,6 +138,8 @@ def _passes(run: Run) -> bool:
     python = environment(run.name, (*VOICESPAN, *PYTEST, *run.packages))
     # The tests check that they run with what is meant here.
     environ = {**os.environ, "VOICESPAN_COMPAT": " ".join(run.packages)}
+    if run.kind:
+        environ["VOICESPAN_ENVIRONMENT"] = run.kind
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *run.tests]
     result = subprocess.run(command, cwd=ROOT, env=environ, check=False)
     print(

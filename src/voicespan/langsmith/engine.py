@@ -88,9 +88,17 @@ class Engine:
     def loose(self, trace: Trace | None, span: ReadableSpan) -> None:
         """A span has ended that waits for no root."""
         if not self.writer.put(Loose(trace, span)):
-            self.writer.lost += 1
+            self.lose()
         self._writing.wake()
         self._sending.wake()
+
+    def lose(self) -> None:
+        """A span came when nothing could take it any more."""
+        self.writer.lost += 1
+        if self.writer.lost == 1:
+            _logger.warning(
+                "voicespan: a span ended too long after its conversation; such spans are not sent"
+            )
 
     def settle(self) -> None:
         """Something changed about a recording."""

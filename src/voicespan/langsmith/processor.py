@@ -9,13 +9,14 @@ import weakref
 from typing import TYPE_CHECKING, Literal
 
 from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import get_current_span
 
 from voicespan import semconv
 from voicespan.clock import SYSTEM
 from voicespan.guard import guarded
 from voicespan.langsmith import settings
 from voicespan.langsmith.delivery import Delivery
-from voicespan.langsmith.traces import Trace, Traces, is_ours, is_root
+from voicespan.langsmith.traces import LATE_SECONDS, Trace, Traces, is_langsmiths, is_ours, is_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,11 +82,15 @@ class LangSmithSpanProcessor(SpanProcessor):
     @guarded
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Take note of a conversation that opens, and of every span inside one."""
+        if is_langsmiths(span):
+            self._adopt(span, parent_context)
         trace = self._traces.of(span)
         if trace is None:
             if is_ours(span) and is_root(span):
                 self._open(span, parent_context)
-        elif trace.started(span) and trace.ended_at is None and self._engine is not None:
+            return
+        trace.started(span)
+        if trace.ended_at is None and self._engine is not None:
             self._engine.started(trace)
 
     @guarded
@@ -138,9 +143,31 @@ class LangSmithSpanProcessor(SpanProcessor):
         if conversation is not None:
             conversation.deliveries.append(trace.delivery)
 
+    def _adopt(self, span: Span, parent_context: Context | None) -> None:
+        """Put a span of the `langsmith` package below what was current when its function was called.
+
+        The package notes the current span when a `@traceable` function is called, and starts a span for
+        it later, in a thread of its own. What stands for the conversation in a context is asked too late
+        then: it answers for what is current now, and after the conversation for what is outside.
+        """
+        if parent_context is None:
+            return
+        from voicespan.connection import CURRENT  # noqa: PLC0415  not before there is a conversation
+        from voicespan.conversation import Conversation  # noqa: PLC0415
+        from voicespan.live_parent import LiveParent  # noqa: PLC0415
+
+        found = parent_context.get(CURRENT)
+        if isinstance(found, Conversation) and isinstance(get_current_span(parent_context), LiveParent):
+            trace = self._traces.of_root(int(found.trace_id, 16), uuid.UUID(found.run_id).int)
+            if trace is not None:
+                self._traces.adopt(trace, span)
+
     def _pass_on(self, engine: Engine, trace: Trace, span: ReadableSpan) -> None:
         if trace.ended_at is not None:
-            engine.loose(trace, span)
+            if self._now() - trace.ended_at <= LATE_SECONDS:
+                engine.loose(trace, span)
+            else:
+                engine.lose()
             return
         is_its_root = trace.is_root(span)
         engine.ended(trace, span, root=is_its_root)

@@ -12,6 +12,7 @@ from voicespan.settings import SPAN_BUDGET, SPAN_LIMIT
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
+    from opentelemetry.trace import SpanContext
 
     from voicespan.conversation import Conversation
     from voicespan.langsmith.delivery import Delivery
@@ -33,7 +34,10 @@ _ESSENTIAL_NAMES = frozenset(
         "session_resumption_update",
     }
 )
-_ESSENTIAL_PREFIXES = (f"{moments.FUNCTION_CALL}: ", f"{moments.FUNCTION_RESPONSE}: ")
+_CALL_PREFIX = f"{moments.FUNCTION_CALL}: "
+_ESSENTIAL_PREFIXES = (_CALL_PREFIX, f"{moments.FUNCTION_RESPONSE}: ")
+#: The instrumentation scope of the `langsmith` package in its OpenTelemetry mode.
+_LANGSMITH_SCOPE = "langsmith"
 
 
 def is_ours(span: ReadableSpan) -> bool:
@@ -52,12 +56,17 @@ def is_essential(span: ReadableSpan) -> bool:
     return is_ours(span) and (span.name in _ESSENTIAL_NAMES or span.name.startswith(_ESSENTIAL_PREFIXES))
 
 
+def is_langsmiths(span: ReadableSpan) -> bool:
+    """Whether the `langsmith` package wrote the span: it starts and ends its spans later, in a thread."""
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name == _LANGSMITH_SCOPE
+
+
 class Trace:
     """One conversation's spans, from its root's start until an hour after its end."""
 
     def __init__(self, root: Span, conversation: Conversation | None, thread_id: str | None) -> None:
-        context = root.get_span_context()
-        assert context is not None  # noqa: S101  a span that was started has one
+        context = _context(root)
         self.trace_id = context.trace_id
         self.root_span_id = context.span_id
         self.started_at = root.start_time or 0
@@ -73,39 +82,67 @@ class Trace:
         self._kept = 0
         self._parents: set[int] = set()
         self._open: weakref.WeakValueDictionary[int, Span] = weakref.WeakValueDictionary()
-        # VOICESPAN_PARENT=child: the trace also holds what is above the root and beside it.
-        self._descendants: set[int] | None = None if root.parent is None else {self.root_span_id}
+        #: Which spans of a trace are the conversation's: None, all of them, or these and what is below them.
+        #: With VOICESPAN_PARENT=child the trace also holds what is above the root and beside it.
+        self._members: dict[int, set[int] | None] = {
+            self.trace_id: None if root.parent is None else {self.root_span_id}
+        }
+        #: Start and end of each function call, wall clock, by the id of its span.
+        self._calls: dict[int, tuple[int, int | None]] = {}
+        #: Where the copies of spans stand that were started late (see `adopt`), by their ids.
+        self.parents: dict[int, int] = {}
 
-    def started(self, span: Span) -> bool:
-        """A span of the trace has started; whether it is one of the conversation's."""
-        if not self.has(span):
-            return False
-        context = span.get_span_context()
-        assert context is not None  # noqa: S101  a span that was started has one
-        if self._descendants is not None and len(self._descendants) < SPAN_LIMIT:
-            self._descendants.add(context.span_id)
+    def started(self, span: Span) -> None:
+        """A span that is the conversation's has started."""
+        context = _context(span)
+        members = self._members[context.trace_id]
+        if members is not None and len(members) < SPAN_LIMIT:
+            members.add(context.span_id)
         if len(self._open) < SPAN_LIMIT:
             self._open[context.span_id] = span
-        return True
+        if is_ours(span) and span.name.startswith(_CALL_PREFIX) and len(self._calls) < SPAN_LIMIT:
+            self._calls[context.span_id] = (span.start_time or 0, None)
 
     def has(self, span: ReadableSpan) -> bool:
-        """Whether a span of the trace is one of the conversation's."""
-        if self._descendants is None:
+        """Whether a span of one of the conversation's traces is the conversation's."""
+        context = _context(span)
+        members = self._members.get(context.trace_id)
+        if members is None:
             return True
-        context = span.get_span_context()
-        parent = span.parent.span_id if span.parent is not None else None
-        return parent in self._descendants or (context is not None and context.span_id in self._descendants)
+        return context.span_id in members or (span.parent is not None and span.parent.span_id in members)
+
+    def adopt(self, span: Span) -> None:
+        """Take in a span that was started long after its start, when the conversation had moved on or ended.
+
+        Its copy goes below the function call that was open when the span began, or else below the root.
+        """
+        context = _context(span)
+        began = span.start_time or 0
+        open_then = [
+            call
+            for call, (start, end) in self._calls.items()
+            if start <= began and (end is None or began <= end)
+        ]
+        self.parents[context.span_id] = open_then[0] if len(open_then) == 1 else self.root_span_id
+        members = self._members.setdefault(context.trace_id, set())
+        if members is not None:
+            members.add(context.span_id)
+
+    @property
+    def trace_ids(self) -> list[int]:
+        """Its own first, and those of adopted spans."""
+        return list(self._members)
 
     def is_root(self, span: ReadableSpan) -> bool:
         """Whether it is the conversation's root."""
-        context = span.get_span_context()
-        return context is not None and context.span_id == self.root_span_id
+        return _context(span).span_id == self.root_span_id
 
     def takes(self, span: ReadableSpan) -> bool:
         """A span has ended; whether it is within what LangSmith takes."""
-        context = span.get_span_context()
-        assert context is not None  # noqa: S101  a span that was started has one
+        context = _context(span)
         self._open.pop(context.span_id, None)
+        if context.span_id in self._calls:
+            self._calls[context.span_id] = (span.start_time or 0, span.end_time)
         if context.span_id == self.root_span_id:
             return True
         # A span whose parent never comes is dropped by LangSmith without a word, so a parent is
@@ -153,14 +190,26 @@ class Traces:
 
     def of(self, span: ReadableSpan) -> Trace | None:
         """The conversation of a span that has started before."""
-        context = span.get_span_context()
-        if context is None:
-            return None
         # Every span of the application comes by here: one look-up, no lock.
-        for trace in self._traces.get(context.trace_id, ()):
+        for trace in self._traces.get(_context(span).trace_id, ()):
             if trace.has(span):
                 return trace
         return None
+
+    def of_root(self, trace_id: int, root_span_id: int) -> Trace | None:
+        """The conversation with this root."""
+        for trace in self._traces.get(trace_id, ()):
+            if trace.root_span_id == root_span_id:
+                return trace
+        return None
+
+    def adopt(self, trace: Trace, span: Span) -> None:
+        """Take a span into a conversation whatever trace it is in: see `Trace.adopt`."""
+        trace.adopt(span)
+        with self._lock:
+            known = self._traces.setdefault(_context(span).trace_id, [])
+            if trace not in known:
+                known.append(trace)
 
     def end(self, trace: Trace, now: float) -> None:
         """A root has ended."""
@@ -173,8 +222,15 @@ class Traces:
         self.__init__()  # type: ignore[misc]
 
     def _forget(self, gone: Trace) -> None:
-        left = [trace for trace in self._traces[gone.trace_id] if trace is not gone]
-        if left:
-            self._traces[gone.trace_id] = left
-        else:
-            del self._traces[gone.trace_id]
+        for trace_id in gone.trace_ids:
+            left = [trace for trace in self._traces.get(trace_id, ()) if trace is not gone]
+            if left:
+                self._traces[trace_id] = left
+            else:
+                self._traces.pop(trace_id, None)
+
+
+def _context(span: ReadableSpan) -> SpanContext:
+    context = span.get_span_context()
+    assert context is not None  # noqa: S101  a span that was started has one
+    return context

@@ -188,7 +188,7 @@ class Writer:
         trace = entry.trace
         spans, entry.spans = entry.spans, []
         children = [span for span in spans if _id(span) != trace.root_span_id]
-        for envelope, encoded in self._copy.of(children, trace.thread_id) if children else ():
+        for envelope, encoded in self._copy.of(children, trace.thread_id, _placed(trace)) if children else ():
             trace.drop(self._append(entry.folder, envelope, encoded))
         entry.dirty = True
         for root in spans:
@@ -288,9 +288,13 @@ class Writer:
             )
         )
 
+        place = _placed(trace)
+
         def revise(span: EncodedSpan) -> None:
             if int.from_bytes(span.span_id, "big") == trace.root_span_id:
                 copies.as_root(span)
+            else:
+                place(span)
 
         return _request(self._copy.of(spans, trace.thread_id, revise))
 
@@ -307,7 +311,12 @@ class Writer:
                 else None,
             )
             entry = self._loose[trace] = _LooseEntry(self._spool.create(meta), now + _LOOSE_SECONDS)
-        for envelope, encoded in self._copy.of(spans, None if trace is None else trace.thread_id):
+        groups = (
+            self._copy.of(spans, None)
+            if trace is None
+            else self._copy.of(spans, trace.thread_id, _placed(trace))
+        )
+        for envelope, encoded in groups:
             self.lost += self._append(entry.folder, envelope, encoded)
             entry.size += sum(span.ByteSize() for span in encoded)
 
@@ -342,6 +351,18 @@ class Writer:
         self._queue = deque()
         self._entries = {}
         self._loose = {}
+
+
+def _placed(trace: Trace) -> Callable[[EncodedSpan], None]:
+    """Puts the copies of adopted spans into the conversation's trace."""
+
+    def place(span: EncodedSpan) -> None:
+        span.trace_id = trace.trace_id.to_bytes(16, "big")
+        parent = trace.parents.get(int.from_bytes(span.span_id, "big"))
+        if parent is not None:
+            span.parent_span_id = parent.to_bytes(8, "big")
+
+    return place
 
 
 def _request(groups: list[tuple[Envelope, list[EncodedSpan]]]) -> bytes:

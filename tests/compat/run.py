@@ -76,7 +76,7 @@ RUNS = (
     ),
     Run(
         "gemini-1.40",
-        ("google-genai==1.40.0", "websockets==13.*", "trustme"),
+        ("google-genai==1.40.0", "websockets==13.*", "pydantic==2.11.*", "trustme"),
         "the session's id",
         tests=GEMINI,
     ),

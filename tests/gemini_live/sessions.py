@@ -18,13 +18,14 @@ VERSION = tuple(int(part) for part in metadata.version("google-genai").split("."
 MODEL = "gemini-live"
 CONFIG = {
     "response_modalities": ["AUDIO"],
-    "input_audio_transcription": {},
     "output_audio_transcription": {},
 }
-if "input_audio_transcription" not in types.LiveConnectConfig.model_fields:
-    del CONFIG["input_audio_transcription"]
+if "input_audio_transcription" in types.LiveConnectConfig.model_fields:
+    CONFIG["input_audio_transcription"] = {}
 
-#: The first version with each of what not all of them have.
+#: What not all versions hand on. The first ones drop the Gemini API's transcripts, and what they do not hand on
+#: cannot be told.
+TELLS_WORDS = VERSION >= (1, 20)
 TELLS_USAGE = "usage_metadata" in types.LiveServerMessage.model_fields
 TELLS_ACTIVITY = "voice_activity" in types.LiveServerMessage.model_fields
 TAKES_AUDIO = "audio" in inspect.signature(live.AsyncSession.send_realtime_input).parameters

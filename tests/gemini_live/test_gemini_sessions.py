@@ -8,6 +8,7 @@ import gc
 import inspect
 import json
 import os
+import threading
 import warnings
 from importlib import metadata
 
@@ -16,7 +17,7 @@ from google.genai import live, types
 from live_call import content as content_of
 from live_call import fact, messages, speech
 from opentelemetry import trace as otel
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
@@ -29,6 +30,7 @@ from sessions import (
     TAKES_AUDIO,
     TELLS_ACTIVITY,
     TELLS_USAGE,
+    TELLS_WORDS,
     VERSION,
     client,
     connect,
@@ -57,6 +59,9 @@ from voicespan.testing.gemini_live import (
     Send,
     Turn,
 )
+
+#: The first versions say so once.
+pytestmark = pytest.mark.filterwarnings("ignore:The live API is experimental")
 
 COMPLETE = {**content(turnComplete=True), "usageMetadata": {"promptTokenCount": 3, "totalTokenCount": 5}}
 
@@ -102,11 +107,13 @@ async def test_a_block_is_a_conversation_and_every_message_is_told_once(
     assert fact(trace.root, "event_count") == 9 + len(server.connections[0].received)
     assert fact(trace.root, "close_code") == 1000
     assert fact(trace.root, "status") == "completed"
-    assert sorted(trace.names) == sorted(
-        ["setup_complete", "client_content", "generation_complete", "output_transcription", "turn_complete"]
-    )
+    names = {"setup_complete", "client_content", "generation_complete", "turn_complete"}
+    assert sorted(trace.names) == sorted(names | ({"output_transcription"} if TELLS_WORDS else set()))
     told = trace.named("turn_complete")
-    assert [message["content"] for message in messages(told)] == ["Hi", "Good morning!"]
+    assert [message["content"] for message in messages(told)] == [
+        "Hi",
+        "Good morning!" if TELLS_WORDS else "",
+    ]
     assert fact(told, "generated_ms") == 40
     assert told.attributes.get("gen_ai.usage.total_tokens") == (5 if TELLS_USAGE else None)
     assert fact(trace.root, "realtime_session_id") == ("session-1" if VERSION >= (1, 40) else None)
@@ -125,7 +132,7 @@ async def test_a_spoken_conversation_with_a_barge_in(instrumentor, trace, gemini
         await speak(session, silence(900))
         await turn(session)
     heard = [messages(span)[0]["content"] for span in trace.all("input_transcription")]
-    assert heard == (["Tell me a story", "Stop it"] if "input_audio_transcription" in CONFIG else [])
+    assert heard == (["Tell me a story", "Stop it"] if TELLS_WORDS else [])
     assert len(trace.all("interrupted")) == 1
     first, second = trace.all("turn_complete")
     assert (fact(first, "status"), fact(second, "status")) == ("interrupted", "completed")
@@ -158,6 +165,7 @@ async def test_functions_and_the_application_s_own_spans(
     assert not otel.get_current_span().get_span_context().is_valid
 
 
+@pytest.mark.skipif(VERSION < (1, 20), reason="this version takes no credentials but the machine's")
 async def test_vertex_ai(instrumentor, trace, gemini_live_server):
     server = gemini_live_server()
     async with client(server, vertexai=True).aio.live.connect(model=MODEL, config=CONFIG) as session:
@@ -305,15 +313,13 @@ async def test_a_cancelled_block_is_cancelled(instrumentor, trace, gemini_live_s
 
 
 async def test_a_read_that_is_cancelled_loses_nothing(instrumentor, trace, gemini_live_server):
-    async with scripted(gemini_live_server, Hold(), Send(content(outputTranscription={"text": "Hi"}))) as (
-        session,
-        server,
-    ):
+    said = Send(content(modelTurn={"parts": [{"text": "Hi"}]}), COMPLETE)
+    async with scripted(gemini_live_server, Hold(), said) as (session, server):
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(session._receive(), 0.05)
         server.release()
-        assert (await session._receive()).server_content.output_transcription.text == "Hi"
-    assert len(trace.all("output_transcription")) == 1
+        assert len(await turn(session)) == 2
+    assert messages(trace.named("turn_complete"))[-1]["content"] == "Hi"
 
 
 @pytest.mark.parametrize("status", [401, 503])
@@ -350,21 +356,32 @@ async def test_a_message_of_unknown_fields_alone_is_raised_to_the_application_an
     assert len(trace.all("turn_complete")) == 1
 
 
-async def test_a_session_that_is_dropped_ends_its_conversation(instrumentor, trace, gemini_live_server):
+class Ended(SpanProcessor):
+    """Tells when a conversation's root has ended, in whichever thread."""
+
+    def __init__(self) -> None:
+        self.told = threading.Event()
+
+    def on_end(self, span):
+        if span.name == "conversation":
+            self.told.set()
+
+
+async def test_a_session_that_is_dropped_ends_its_conversation(
+    instrumentor, trace, tracer_provider, gemini_live_server
+):
+    ended = Ended()
+    tracer_provider.add_span_processor(ended)
     server = gemini_live_server([*OPENING])
     manager = connect(server)
     session = await manager.__aenter__()
     assert type(session) is live.AsyncSession
     del manager
     gc.collect()
-    server.connections[0].wait_for("setup")
-    for _ in range(500):
-        if trace.roots:
-            break
-        await asyncio.sleep(0.01)
+    # The loop closes the socket of a generator that nobody runs; a thread ends the conversation.
+    await session._ws.wait_closed()
+    assert await asyncio.to_thread(ended.told.wait, 10)
     assert fact(trace.root, "status") == "completed"
-    del session
-    await asyncio.sleep(0)
 
 
 async def test_what_is_open_when_tracing_ends_is_untraced(instrumentor, trace, gemini_live_server):
@@ -413,7 +430,7 @@ async def test_sessions_at_once_do_not_mix(instrumentor, trace, gemini_live_serv
     server = gemini_live_server(Dialogue(echo))
 
     async def talk(number):
-        async with connect(server) as session:
+        async with connect(server, response_modalities=["TEXT"]) as session:
             for count in range(3):
                 await say(session, f"ping {number} {count}")
                 await turn(session)

@@ -36,6 +36,33 @@ def test_heard_begins_with_the_first_sample_above_the_threshold(studio):
     assert recorder.first_heard(studio.opened_at + 1.5) is None
 
 
+@pytest.mark.parametrize(("value", "heard"), [(32, None), (-32, None), (33, 0.25), (-33, 0.25)])
+def test_the_threshold(studio, value, heard):
+    recorder = studio.recorder()
+    samples = np.zeros(RATE, np.int16)
+    samples[RATE // 4 :] = value
+    recorder.agent(samples.tobytes())
+    studio.wait(1.5)
+    first = recorder.first_heard(studio.opened_at)
+    assert first == heard if heard is None else ago(studio, first) == heard
+
+
+def test_quiet_between_words_is_speech_and_takes_no_room(studio):
+    recorder = studio.recorder()
+    recorder.agent(np.concatenate([noise(4_800), quiet(0.15)] * 20).tobytes())
+    studio.wait(10)
+    assert len(recorder._tape._audible._times) == 1
+
+
+def test_what_a_late_cut_took_back_was_not_heard(studio):
+    recorder = studio.recorder()
+    recorder.agent(np.concatenate([quiet(0.5), noise(RATE)]).tobytes())
+    studio.wait(1.25)
+    assert ago(studio, recorder.first_heard(studio.opened_at)) == 0.5
+    recorder.cut_agent(at=studio.opened_at + 0.4)
+    assert recorder.first_heard(studio.opened_at) is None
+
+
 def test_a_user_is_not_the_agent(studio):
     recorder = studio.recorder()
     recorder.user(noise(RATE).tobytes())

@@ -409,6 +409,29 @@ def test_the_file_is_the_owner_s_alone_and_takes_no_other_s_place(studio):
     assert sf.info(recorder.finish()).frames == 480
 
 
+def test_two_runs_that_are_rounded_to_one_frame_keep_their_times():
+    from voicespan.recording.channel import Channel
+    from voicespan.recording.side import Piece
+
+    channel = Channel(0, 8_000)
+    channel.feed(Piece(0, 8_000, "pcm16", b"", first=True, last=True), noise(5))
+    channel.feed(Piece(125_000 * 4 + 50_000, 8_000, "pcm16", b"", first=True, last=True), noise(5, 3))
+    column = np.zeros(10, np.int16)
+    channel.fill(column, 0)
+    assert np.array_equal(column, [*noise(5), *noise(5, 3)[1:], 0])
+
+
+def test_what_the_resampler_holds_back_is_waited_for(studio):
+    """From 8 to 48 kHz it is 175 ms, more than the writer lags behind."""
+    recorder = studio.recorder()
+    recorder.expect_rate(48_000)
+    user = noise(16_000)
+    studio.speak(recorder.user, user, 8_000)
+    left, _, rate = studio.listen(recorder)
+    assert rate == 48_000
+    assert np.abs(left.astype(int) - soxr.resample(user, 8_000, 48_000, quality="HQ")).max() <= 2
+
+
 def test_a_side_that_begins_where_the_other_s_last_frame_was_rounded_up():
     """Two rates, and times that fall between frames: the file has room for both."""
     from voicespan.recording.channel import Channel

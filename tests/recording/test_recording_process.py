@@ -38,11 +38,13 @@ def output(script: str, *arguments) -> list[str]:
     return told.split()
 
 
-# Talks until it is killed. Each line says how much has been handed over by then.
+# Talks until it is killed. Each line says how much has been handed over by then, and how late the writer is
+# because of other processes.
 TALK = """
 import sys, time
 from studio import noise
 from voicespan.recording import Recorder
+from voicespan.recording.writer import SHARED
 
 rate, encoding = int(sys.argv[2]), sys.argv[3]
 pcm = noise(rate * 10).tobytes() if encoding == "pcm16" else noise(rate * 10).astype("uint8").tobytes()
@@ -52,7 +54,7 @@ began = time.monotonic()
 for n in range(500):
     time.sleep(max(0, began + n * 0.02 - time.monotonic()))
     recorder.user(pcm[n * step:(n + 1) * step], rate, encoding)
-    print(n + 1, flush=True)
+    print(n + 1, SHARED.behind, flush=True)
 """
 
 
@@ -63,18 +65,19 @@ def test_a_kill_loses_at_most_a_second(tmp_path):
         folder = tmp_path / str(n)
         folder.mkdir()
         calls.append((folder / "conversation.flac", rate, encoding, python(TALK, folder, rate, encoding)))
-    handed = {}
-    for n, (path, _, _, process) in enumerate(calls):
-        handed[path] = next(int(line) for line in process.stdout if int(line) >= 80 + n * 13)
-    for path, _, _, process in calls:
+    told = []
+    for n, (_, _, _, process) in enumerate(calls):
+        told.append(next(line for line in process.stdout if int(line.split()[0]) >= 80 + n * 13))
+    for n, (_, _, _, process) in enumerate(calls):
         process.kill()
-        # What it had said by then is still in the pipe.
-        handed[path] = max([handed[path], *(int(line) for line in process.stdout.read().split("\n")[:-1])])
+        # What it had said by then is still in the pipe; the last line may be half a line.
+        told[n] = [told[n], *process.stdout.read().split("\n")[:-1]][-1]
         process.wait()
         process.stdout.close()
-    for path, rate, encoding, _ in calls:
+    for (path, rate, encoding, _), last in zip(calls, told, strict=True):
+        handed, behind = last.split()
         frames = repair(path)
-        assert handed[path] * 0.02 - frames / rate <= 1.0
+        assert int(handed) * 0.02 - frames / rate <= 1.0 + float(behind)
         samples, found = sf.read(path, dtype="int16")
         assert (len(samples), found) == (frames, rate)
         if encoding == "pcm16":
@@ -96,9 +99,12 @@ result = follower.follow(recorder, "ogg")
 said = noise(24_000 * 8)
 studio.speak(recorder.user, said[:24_000 * 6], piece=0.1)
 follower.run_once()
+recorder.agent(said.tobytes())
+recorder.cut_agent()
+recorder.agent(said[:4_800].tobytes())
 assert recorder.path.with_suffix(".ogg.part").exists()
 if os.fork() == 0:
-    told = [recorder.status]
+    told = [recorder.status, bool(recorder._tape.timeline.agent or recorder._inbox.facts)]
     recorder.user(said.tobytes())
     recorder.agent(said.tobytes())
     told.append(recorder.cut_agent().heard_ms)
@@ -108,7 +114,7 @@ if os.fork() == 0:
     own = Recorder(sys.argv[2])
     own.user(said[:4_800].tobytes())
     assert own.finish().exists()
-    assert told == ["forked", None, None, 0], told
+    assert told == ["forked", False, None, None, 0], told
     sys.exit(7)  # with all that an interpreter does at its end
 status = os.waitstatus_to_exitcode(os.wait()[1])
 studio.speak(recorder.user, said[24_000 * 6:], piece=0.1)

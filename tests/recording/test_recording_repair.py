@@ -11,6 +11,7 @@ from studio import noise
 
 from voicespan.recording import repair
 from voicespan.recording.files import AudioFile
+from voicespan.recording.repair import _crc8
 
 RATE = 24_000
 
@@ -23,6 +24,16 @@ def speech(frames: int, seed: int = 0) -> np.ndarray:
     return np.stack([noise(frames, seed) * loudness // 32_767, noise(frames, seed + 5)], axis=1).astype(
         np.int16
     )
+
+
+def crc16(data: bytes) -> int:
+    """Bit by bit, with the polynomial of RFC 9639, section 9.3."""
+    value = 0
+    for byte in data:
+        value ^= byte << 8
+        for _ in range(8):
+            value = (value << 1) ^ 0x18005 if value & 0x8000 else value << 1
+    return value
 
 
 @pytest.fixture
@@ -103,10 +114,28 @@ def test_other_flacs(tmp_path, options):
     written = speech(rate * 3)[:, :channels]
     sf.SoundFile(path, "w", rate, channels, format="FLAC", subtype="PCM_16", **options).write(written)
     path.write_bytes(path.read_bytes()[:-1_000])
+    assert any(path.read_bytes()[26:42])
     frames = repair(path)
+    assert not any(path.read_bytes()[26:42])  # the sum of samples that are gone
     samples, _ = sf.read(path, dtype="int16", always_2d=True)
     assert 0 < len(written) - len(samples) <= 2 * 4_096
     assert np.array_equal(samples, written[:frames])
+
+
+def test_a_flac_with_blocks_of_different_sizes(killed):
+    """There a frame is numbered by its first sample."""
+    path, _ = killed
+    data = bytearray(path.read_bytes())
+    first = data.index(b"\xff\xf8")
+    second = data.index(data[first : first + 4], first + 16)
+    frame = bytearray(data[first:second])
+    # The first frame alone, as if it were the one of sample 5.
+    frame[1], frame[4] = 0xF9, 5
+    head = 5 + {6: 1, 7: 2}.get(frame[2] >> 4, 0)
+    frame[head] = _crc8(frame[:head])
+    frame[-2:] = crc16(frame[:-2]).to_bytes(2, "big")
+    path.write_bytes(data[:first] + frame)
+    assert repair(path) == 5 + 1_152
 
 
 def test_a_killed_wav_is_whole_again(tmp_path):
@@ -136,6 +165,15 @@ def test_a_whole_wav_with_more_behind_its_audio_is_left_as_it_is(tmp_path):
     assert b"LIST" in before
     assert repair(path) == 480
     assert path.read_bytes() == before
+
+
+def test_a_killed_wav_with_an_odd_chunk_before_its_audio(tmp_path):
+    path = tmp_path / "odd.wav"
+    sf.write(path, speech(480), RATE, "PCM_16")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:36] + b"note" + struct.pack("<I", 3) + b"abc\0data" + bytes(4) + whole[44:])
+    assert repair(path) == 480
+    assert np.array_equal(sf.read(path, dtype="int16")[0], speech(480))
 
 
 def test_a_wav_that_was_killed_before_its_audio(tmp_path):

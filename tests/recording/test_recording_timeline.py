@@ -169,6 +169,39 @@ def test_a_split_sample_survives_a_short_gap(cuts):
     assert [number for _, number in laid_out(side.take(LATER))] == list(range(1, 201))
 
 
+def test_a_split_sample_survives_its_run():
+    side = Speaker(ORIGIN)
+    side.place(ORIGIN, numbered(0, 10) + b"\x0b", RATE, "pcm16")
+    taken = side.take(ORIGIN + 200 * MS)
+    side.place(ORIGIN + 300 * MS, b"\0" + numbered(11, 9), RATE, "pcm16")
+    assert [number for _, number in laid_out(taken + side.take(LATER))] == list(range(1, 21))
+
+
+def test_what_comes_too_late_keeps_the_step_of_a_sender_that_splits_samples():
+    side = Speaker(ORIGIN)
+    side.take(ORIGIN + 1_000 * MS)
+    pcm = numbered(0, 20)
+    side.place(ORIGIN + 1_000 * MS, pcm[:7], RATE, "pcm16", ORIGIN + 500 * MS)
+    side.place(ORIGIN + 1_000 * MS, pcm[7:], RATE, "pcm16")
+    assert [number for _, number in laid_out(side.take(LATER))] == list(range(4, 21))
+
+
+@pytest.mark.parametrize(("rate", "encoding"), [(16_000, "pcm16"), (RATE, "g711_alaw")])
+def test_half_a_sample_belongs_to_nothing_of_another_kind(rate, encoding):
+    side = Speaker(ORIGIN)
+    side.place(ORIGIN, numbered(0, 10) + b"\x77", RATE, "pcm16")
+    side.place(ORIGIN, numbered(30, 10), rate, encoding)
+    assert side.take(LATER)[1].pcm == numbered(30, 10)
+
+
+def test_half_a_sample_does_not_outlive_a_cut_of_nothing():
+    side = Speaker(ORIGIN)
+    side.place(ORIGIN, numbered(0, 10) + b"\x77", RATE, "pcm16")
+    side.cut(ORIGIN + 100 * MS, None, None)
+    side.place(ORIGIN + 100 * MS, numbered(30, 10), RATE, "pcm16")
+    assert side.take(LATER)[1].pcm == numbered(30, 10)
+
+
 def test_half_a_sample_does_not_outlive_a_cut_or_a_long_silence():
     side = Speaker(ORIGIN)
     side.place(ORIGIN, numbered(0, 10) + b"\x77", RATE, "pcm16")
@@ -177,6 +210,38 @@ def test_half_a_sample_does_not_outlive_a_cut_or_a_long_silence():
     side.place(ORIGIN + 700 * MS, numbered(200, 10), RATE, "pcm16")
     numbers = [number for _, number in laid_out(side.take(LATER))]
     assert numbers == [*range(1, 6), *range(101, 111), *range(201, 211)]
+
+
+def test_a_cut_goes_through_all_that_was_planned():
+    side = Speaker(ORIGIN)
+    for n in range(4):
+        side.place(ORIGIN, numbered(n * 80, 80), RATE, "pcm16", ORIGIN + n * 100 * MS)
+    assert side.cut(ORIGIN + 105 * MS, None, None) == (ORIGIN + 105 * MS, 15 * MS, 25 * MS)
+    assert [number for _, number in laid_out(side.take(LATER))] == list(range(1, 121))
+    assert side.held == 0
+
+
+def test_a_cut_that_comes_too_late_leaves_what_was_taken():
+    side = Speaker(ORIGIN)
+    side.place(ORIGIN, numbered(0, 8_000), RATE, "pcm16")
+    taken = side.take(ORIGIN + 500 * MS)
+    at, heard, removed = side.cut(ORIGIN + 900 * MS, ORIGIN + 300 * MS, None)
+    assert (at - ORIGIN, heard, removed) == (300 * MS, 300 * MS, 500 * MS)
+    side.place(ORIGIN + 950 * MS, numbered(10_000, 8), RATE, "pcm16")
+    rest = side.take(LATER)
+    assert [number for _, number in laid_out(taken)] == list(range(1, 4_001))
+    assert laid_out(rest)[0] == (ORIGIN + 950 * MS, 10_001)
+    assert len(laid_out(rest)) == 8
+
+
+def test_jitter_moves_and_loses_nothing():
+    side = Speaker(ORIGIN)
+    for n in range(500):
+        at = ORIGIN + n * 20 * MS
+        side.place(at, numbered(n * 160, 160), RATE, "pcm16", at + (n * 7 % 41 - 20) * MS if n else at)
+    placed = laid_out(side.take(LATER))
+    assert side.left_out == 0
+    assert placed == [(ORIGIN + n * SAMPLE, n % 65_535 + 1) for n in range(80_000)]
 
 
 def test_jitter_is_no_gap_and_drift_is_anchored_anew():
@@ -244,6 +309,20 @@ def test_a_pause_of_the_user_stays_a_gap():
         side.place(ORIGIN + 500 * MS + n * 20 * MS, 320, RATE, "pcm16")
     starts = [piece.start - ORIGIN for piece in side.take(LATER)]
     assert starts == [0, 500 * MS]
+
+
+@pytest.mark.parametrize(
+    "handed",
+    [
+        [0] * 20 + [700] * 20,  # a sender of whole files, twice
+        [n * 20 for n in range(10)] + [700] * 40,  # too long for a stall
+    ],
+)
+def test_a_burst_after_a_gap_stays_where_it_is(handed):
+    side = Microphone(ORIGIN)
+    for at in handed:
+        side.place(ORIGIN + at * MS, 320, RATE, "pcm16")
+    assert [piece.start - ORIGIN for piece in side.take(LATER)] == [0, 700 * MS]
 
 
 def test_the_speaker_s_underrun_stays_a_gap():

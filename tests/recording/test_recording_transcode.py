@@ -117,6 +117,19 @@ class TestFollowing:
         assert np.array_equal(samples[:, 0], said)
         assert follower._followed == []
 
+    def test_all_that_is_said_to_be_on_the_disk_can_be_read(self, studio):
+        recorder = studio.recorder()
+        said = noise(10 * 8_000)
+        transcoding = transcode.Transcoding(recorder.path, "wav")
+        for n in range(0, len(said), 400):
+            recorder.user(said[n : n + 400].tobytes(), 8_000)
+            studio.wait(0.05)
+            transcoding.advance(recorder.frames_on_disk)
+            assert transcoding.done == recorder.frames_on_disk
+        assert transcoding.done > 8 * 8_000
+        recorder.finish()
+        assert np.array_equal(sf.read(transcoding.finish(), dtype="int16")[0][:, 0], said)
+
     def test_rests_while_the_writer_is_behind(self, studio, followed):
         recorder, follower, _ = followed
         recorder.user(noise(10 * 8_000).tobytes(), 8_000)

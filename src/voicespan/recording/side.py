@@ -125,6 +125,7 @@ class Side:
         run = self._run(start, rate, encoding)
         if run is None or start > first or self._odd:
             odd = self._half_sample(start, rate, encoding)
+            self._format = (rate, encoding)
             overlap = -((first - start) * rate // NS) * SAMPLE_BYTES[encoding]
             if overlap:
                 pcm = self._without_overlap(odd, pcm, overlap, encoding)
@@ -138,7 +139,6 @@ class Side:
                 run.append(odd)
         run.append(pcm)
         self.end = run.end
-        self._format = (rate, encoding)
         return start
 
     def _without_overlap(self, odd: Pcm, pcm: Pcm, overlap: int, encoding: str) -> Pcm:
@@ -155,8 +155,8 @@ class Side:
         """Take the first byte of a sample that audio from `start` on completes."""
         odd = self._odd or (self._runs[-1].give_up_odd_byte() if self._runs else b"")
         self._odd = b""
-        belongs = self._format == (rate, encoding) and self.end is not None and start - self.end < BREAK
-        return odd if belongs else b""
+        recent = self.end is None or start - self.end < BREAK
+        return odd if recent and self._format == (rate, encoding) else b""
 
     def _first(self, handed: int, at: int | None) -> int:
         """Where the first sample lies, were there nothing else."""

@@ -121,7 +121,7 @@ class Speaker(Side):
         removed = sum(run.cut(place) for run in self._runs if run.end > place)
         if self.end is not None and self.end > place:
             self.end = place
-            self._odd, self._format = b"", (0, "")  # what follows completes no sample of before
+        self._odd, self._format = b"", (0, "")  # what follows completes no sample of before
         self._afresh = True
         while self._stretches and self._stretches[-1][0] >= place:
             self._stretches.pop()

@@ -432,7 +432,12 @@ def test_without_content_no_word_leaves(instrumented, span_exporter, monkeypatch
 
 def test_two_hundred_conversations_at_once_do_not_mix(instrumented, span_exporter):
     async def one(server, number):
-        async with async_client(server).realtime.connect(model=f"model-{number}") as c:
+        # On a busy machine the last of two hundred handshakes waits longer than the default allows.
+        patient = {"open_timeout": 60}
+        connecting = async_client(server).realtime.connect(
+            model=f"model-{number}", websocket_connection_options=patient
+        )
+        async with connecting as c:
             item = {
                 "type": "message",
                 "role": "user",

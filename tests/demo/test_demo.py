@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ HOSTILE = {
     "http_proxy": "http://127.0.0.1:9",
 }
 
-ROW = re.compile(r"^  ((?:│  |   )*)([├└]─ )?(\S.*?) +(chain|llm|tool) +([\d.]+) s", re.MULTILINE)
+ROW = re.compile(r"^(?:  )?((?:│  |   )*)([├└]─ )?(\S.*?) +(chain|llm|tool) +([\d.]+) s", re.MULTILINE)
 
 
 @pytest.fixture(scope="module", params=["openai", "gemini"])
@@ -75,6 +77,15 @@ def test_it_shows_one_tree(demo, provider):
         "function_call: find_tables": "SELECT tables",
         "function_call: book_table": "INSERT booking",
     }
+
+
+@pytest.mark.parametrize("provider", ["openai"], indirect=True)
+def test_the_readme_shows_what_is_shown(demo):
+    readme = Path(__file__).parent.parent.parent / "README.md"
+    shown = Counter(name for _, _, name, *_ in ROW.findall(readme.read_text(encoding="utf-8")))
+
+    assert shown.total() > 10
+    assert shown <= Counter(name for _, _, name, *_ in ROW.findall(demo.stdout))
 
 
 def test_it_shows_everything_that_was_said(demo):

@@ -245,7 +245,7 @@ class LoopbackServer:
             # can be read in a packet capture.
             server = await serve(
                 self._handle, "127.0.0.1", 0, process_request=self._answer_handshake, ssl=self._tls,
-                ping_interval=None, compression=None, max_size=None, close_timeout=_CLOSE_TIMEOUT,
+                ping_interval=None, compression=None, max_size=None, close_timeout=_CLOSE_TIMEOUT, open_timeout=None,
             )  # fmt: skip
         except OSError as error:
             started.set_exception(error)

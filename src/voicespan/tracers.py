@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
 from voicespan import semconv
+from voicespan.guard import guarded
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.trace import Tracer, TracerProvider
 
 #: Set by `voicespan.configure()` or by the first `instrument(tracer_provider=...)`.
 _named: TracerProvider | None = None
+
+#: What is to be done before the first conversation that has no provider of its own, and what came of it.
+_prepare: Callable[[], TracerProvider | None] | None = None
+_prepared: TracerProvider | None = None
+_preparing = threading.Lock()
 
 
 def name_provider(provider: TracerProvider | None) -> None:
@@ -27,6 +37,37 @@ def named_provider() -> TracerProvider | None:
     return _named
 
 
+def before_first_conversation(prepare: Callable[[], TracerProvider | None]) -> None:
+    """Have `prepare` called once, when the first conversation begins for which no provider was named.
+
+    It returns the provider for this and all later ones, or None for the global one.
+    """
+    global _prepare, _prepared  # noqa: PLW0603  as above
+    with _preparing:
+        _prepare, _prepared = guarded(prepare), None
+
+
 def tracer(provider: TracerProvider | None = None) -> Tracer:
     """The tracer of all spans of ours."""
-    return trace.get_tracer(semconv.SCOPE, __version__, provider or _named)
+    return trace.get_tracer(semconv.SCOPE, __version__, provider or _named or _prepared_provider())
+
+
+def _prepared_provider() -> TracerProvider | None:
+    global _prepare, _prepared  # noqa: PLW0603  as above
+    if _prepare is not None:
+        with _preparing:
+            # Another thread's conversation may have been the first.
+            if _prepare is not None:
+                _prepared = _prepare()
+                _prepare = None
+    return _prepared
+
+
+def _after_fork() -> None:
+    # The thread that held it stayed behind in the parent.
+    global _preparing  # noqa: PLW0603  as above
+    _preparing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_after_fork)

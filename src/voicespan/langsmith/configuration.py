@@ -9,13 +9,11 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from voicespan import tracers
 from voicespan.gemini_live import GeminiLiveInstrumentor
-from voicespan.langsmith.processor import LangSmithSpanProcessor
+from voicespan.langsmith.processor import LangSmithSpanProcessor, processors_of
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.settings import set_recording, set_redaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from voicespan.settings import Redact
 
 
@@ -63,18 +61,10 @@ def configure(
 def add_once(provider: TracerProvider, processor: LangSmithSpanProcessor) -> bool:
     """Add `processor` unless the provider delivers to the same destination already; whether it was added."""
     destination = processor.destination
-    if destination is None or any(other.destination == destination for other in _ours(provider)):
+    if destination is None or any(other.destination == destination for other in processors_of(provider)):
         return False
     provider.add_span_processor(processor)
     return True
-
-
-def _ours(provider: TracerProvider) -> Iterable[LangSmithSpanProcessor]:
-    # There is no public way to ask a provider for its processors.
-    active = getattr(provider, "_active_span_processor", None)
-    for processor in getattr(active, "_span_processors", ()):
-        if isinstance(processor, LangSmithSpanProcessor):
-            yield processor
 
 
 def _global_provider() -> TracerProvider:

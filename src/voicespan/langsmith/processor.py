@@ -19,10 +19,10 @@ from voicespan.langsmith.delivery import Delivery
 from voicespan.langsmith.traces import LATE_SECONDS, Trace, Traces, is_langsmiths, is_ours, is_root
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan, Span
+    from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 
     from voicespan.clock import Clock
     from voicespan.conversation import Conversation
@@ -202,6 +202,15 @@ class LangSmithSpanProcessor(SpanProcessor):
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
+
+
+def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:
+    """The processors of ours that `provider` has."""
+    # There is no public way to ask a provider for its processors.
+    active = getattr(provider, "_active_span_processor", None)
+    for processor in getattr(active, "_span_processors", ()):
+        if isinstance(processor, LangSmithSpanProcessor):
+            yield processor
 
 
 def _conversation(context: Context | None) -> Conversation | None:

@@ -1,0 +1,40 @@
+"""The variables of voicespan's own, for OpenTelemetry's tools: `opentelemetry_environment_variables`.
+
+Read in `voicespan.settings` and `voicespan.langsmith.settings`; `LANGSMITH_*` and `OTEL_*` keep their meaning.
+"""
+
+from __future__ import annotations
+
+# Whether, where to.
+#: `1` switches tracing off.
+VOICESPAN_DISABLED = "VOICESPAN_DISABLED"
+#: The traces URL of an OpenTelemetry Collector, which has the key: `http://collector:4318/v1/traces`.
+VOICESPAN_ENDPOINT = "VOICESPAN_ENDPOINT"
+#: `1` lets a key be sent over plain HTTP.
+VOICESPAN_ALLOW_HTTP = "VOICESPAN_ALLOW_HTTP"
+
+# What a trace holds.
+#: Which events become spans: `essential`, `standard` (default) or `all`.
+VOICESPAN_EVENTS = "VOICESPAN_EVENTS"
+#: `1` keeps each frame whole beside what was made of it.
+VOICESPAN_RAW_EVENTS = "VOICESPAN_RAW_EVENTS"
+#: `root` (default): a conversation is a trace of its own; `child`: it nests in the current one.
+VOICESPAN_PARENT = "VOICESPAN_PARENT"
+#: Seconds that a conversation waits for its session to be resumed.
+VOICESPAN_RESUME_WINDOW = "VOICESPAN_RESUME_WINDOW"
+
+# What is recorded.
+#: The share of conversations that is recorded, 0 to 1.
+VOICESPAN_RECORD = "VOICESPAN_RECORD"
+#: Where the audio comes from: `app` (default), `devices` or `wire`.
+VOICESPAN_RECORD_SOURCE = "VOICESPAN_RECORD_SOURCE"
+#: `ogg` (default), `flac`, `wav` or `mp3`.
+VOICESPAN_RECORDING_FORMAT = "VOICESPAN_RECORDING_FORMAT"
+
+# How it is delivered.
+#: The folder where conversations wait.
+VOICESPAN_SPOOL_DIR = "VOICESPAN_SPOOL_DIR"
+#: How many bytes may wait there.
+VOICESPAN_SPOOL_MAX_BYTES = "VOICESPAN_SPOOL_MAX_BYTES"
+#: Seconds that an exiting process waits for what is complete.
+VOICESPAN_SHUTDOWN_TIMEOUT = "VOICESPAN_SHUTDOWN_TIMEOUT"

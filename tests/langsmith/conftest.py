@@ -99,8 +99,7 @@ class ManualAgent(Agent):
             if delay >= left:
                 self.clock.advance(max(left, 0.0))
                 return steps
-            # What is rounded to nothing would never pass.
-            self.clock.advance(max(delay, 1e-6))
+            self.clock.advance(delay)
 
     def conversation(self, **arguments):
         conversation = super().conversation(clock=self.clock, **arguments)

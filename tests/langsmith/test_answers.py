@@ -145,7 +145,7 @@ def test_a_root_whose_words_alone_are_too_large_goes_without_them(voice, langsmi
 
 
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_refused_batch_is_set_aside_with_the_servers_words(
+def test_a_refused_batch_is_set_aside_with_the_servers_words(  # noqa: PLR0917  fixtures
     voice, ended, langsmith_server, spool_dir, caplog, status
 ):
     langsmith_server.fail(status=status, text="no such field: lsv2_pt_test")

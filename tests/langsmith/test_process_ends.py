@@ -245,6 +245,32 @@ def test_an_exit_waits_no_longer_than_it_may_and_says_what_is_left(server, talke
     assert f"1 conversation waits in {spool_dir}; send with: voicespan recover" in error
 
 
+def test_a_conversation_at_the_very_end_is_delivered_too(server, spool_dir, monkeypatch):
+    """When exit callbacks run, new interpreters start no threads any more."""
+    monkeypatch.setenv("LANGSMITH_API_KEY", server.api_key)
+    monkeypatch.setenv("LANGSMITH_ENDPOINT", server.url)
+    program = """
+import atexit, threading
+from opentelemetry.sdk.trace import TracerProvider
+from voicespan.conversation import conversation
+from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan import tracers
+provider = TracerProvider()
+provider.add_span_processor(LangSmithSpanProcessor())
+tracers.name_provider(provider)
+@atexit.register
+def last_words():
+    def refuse(thread):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+    threading.Thread.start = refuse
+    with conversation():
+        pass
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert [root.name for root in server.roots] == ["conversation"]
+    assert list(spool_dir.iterdir()) == []
+
+
 def test_an_exit_does_not_wait_for_a_server_that_is_down(server, talker, spool_dir):
     server.down()
     agent = talker(VOICESPAN_SHUTDOWN_TIMEOUT="1")

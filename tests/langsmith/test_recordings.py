@@ -34,11 +34,11 @@ def kept(spool_dir):
 
 def record(path, seconds=1.0, rate=24_000):
     """A FLAC file as the recorder leaves it."""
-    import numpy
+    import numpy as np
     import soundfile
 
-    tone = (numpy.sin(numpy.arange(int(seconds * rate)) / 7) * 9000).astype(numpy.int16)
-    soundfile.write(path, numpy.stack([tone, -tone], axis=1), rate, format="FLAC")
+    tone = (np.sin(np.arange(int(seconds * rate)) / 7) * 9000).astype(np.int16)
+    soundfile.write(path, np.stack([tone, -tone], axis=1), rate, format="FLAC")
     return path
 
 

@@ -98,6 +98,49 @@ def test_two_conversations_in_one_trace_are_kept_apart(agent, langsmith_server, 
     }
 
 
+def test_a_conversation_inside_another_is_a_tree_of_its_own(agent, langsmith_server, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_PARENT", "child")
+    voice = agent()
+    outer = voice.conversation()
+    with outer.use():
+        inner = voice.conversation()
+    voice.child(inner, "interrupted")
+    voice.child(outer, "turn_complete")
+    inner.attach_recording(b"inner", "audio/ogg")
+    inner.end()
+    outer.end()
+    assert voice.deliver()
+    assert {root.id: [child.name for child in root.children] for root in langsmith_server.roots} == {
+        inner.run_id: ["interrupted"],
+        outer.run_id: ["turn_complete"],
+    }
+    assert langsmith_server.run(inner.run_id).attachments["conversation"].content == b"inner"
+
+
+def test_a_child_that_starts_while_its_root_ends_opens_no_second_folder(manual, langsmith_server, spool_dir):
+    voice = manual()
+    conversation = voice.conversation()
+    trace_of_it = voice.processor._traces.of(conversation._root)
+    voice.finish(conversation)
+    # What a thread does that looked whether the root is open a moment before it ended.
+    voice.engine.started(trace_of_it)
+    voice.write()
+    voice.send()
+    assert list(spool_dir.iterdir()) == []
+
+
+def test_nothing_is_taken_after_the_shutdown(agent, langsmith_server, spool_dir):
+    voice = agent(export="all")
+    voice.conversation().end()
+    voice.processor.shutdown()
+    voice.conversation().end()
+    with voice.provider.get_tracer("the-app").start_as_current_span("request"):
+        pass
+    assert voice.deliver()
+    assert named(langsmith_server) == ["conversation"]
+    assert list(spool_dir.iterdir()) == []
+
+
 def test_the_applications_spans_that_end_after_the_root_follow_it(manual, langsmith_server, spool_dir):
     voice = manual()
     app = voice.provider.get_tracer("the-app")
@@ -227,7 +270,7 @@ CONTENT = {
         ("METADATA", ["a note", "audio"], ["secret question", "secret answer"]),
     ],
 )
-def test_what_langsmiths_variables_hide_is_not_even_written(
+def test_what_langsmiths_variables_hide_is_not_even_written(  # noqa: PLR0917  fixtures
     manual, langsmith_server, monkeypatch, spool_dir, what, hidden, shown
 ):
     monkeypatch.setenv(f"LANGSMITH_HIDE_{what}", "true")

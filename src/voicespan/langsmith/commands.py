@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
 from voicespan.clock import SYSTEM
@@ -18,7 +19,7 @@ from voicespan.langsmith.spool import Spool, folder_size
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from voicespan.clock import Clock
@@ -172,16 +173,19 @@ def _state(path: Path, meta: Meta) -> str:
     return "being sent" if is_held(path) else "waits"
 
 
-def _others(place: Spool, destination: Destination) -> Iterable[str]:
+def _others(place: Spool, destination: Destination) -> Iterator[str]:
     """Hints to what waits for other destinations."""
-    waiting: dict[str, int] = {}
+    waiting: Counter[str] = Counter()
     for path in place.waiting():
         meta = read_meta(path)
-        if meta is not None and not destination.is_named(meta.destination):
-            told = _told(meta.destination)
-            waiting[told] = waiting.get(told, 0) + 1
-    for told, count in waiting.items():
-        yield f"{_count(count, 'folder')} of another destination or key: {told}"
+        if meta is None or destination.is_named(meta.destination):
+            continue
+        if destination.is_named(meta.destination, new_key=True):
+            waiting["another key; if it was replaced, add --new-key"] += 1
+        else:
+            waiting[f"another destination: {_told(meta.destination)}"] += 1
+    for why, count in waiting.items():
+        yield f"{_count(count, 'folder')} left for {why}"
 
 
 def _named(destination: Destination) -> str:

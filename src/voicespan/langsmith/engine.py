@@ -17,7 +17,7 @@ from voicespan.langsmith.progress import Progress
 from voicespan.langsmith.sender import Sender
 from voicespan.langsmith.spool import Spool
 from voicespan.langsmith.worker import Worker
-from voicespan.langsmith.writer import Ended, Loose, Started, Writer
+from voicespan.langsmith.writer import Ended, Loose, Opened, Started, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,26 +68,26 @@ class Engine:
 
     def opened(self, trace: Trace) -> None:
         """A conversation has opened."""
-        self.writer.put(Started(trace))
+        self.writer.put(Opened(trace))
         self._writing.wake()
         # It also looks for what dead processes left.
         self._sending.wake()
 
     def started(self, trace: Trace) -> None:
         """A span of an open conversation has started."""
-        self.writer.put(Started(trace))
+        self.writer.put(Started(trace), always=False)
         self._writing.wake()
 
     def ended(self, trace: Trace, span: ReadableSpan, *, root: bool) -> None:
         """A span of a conversation has ended."""
-        if not self.writer.put(Ended(trace, span)):
+        if not self.writer.put(Ended(trace, span), always=root):
             trace.drop()
         # A process that is told to end does so moments after its conversations.
         self._writing.wake(urgent=root)
 
     def loose(self, trace: Trace | None, span: ReadableSpan) -> None:
         """A span has ended that waits for no root."""
-        if not self.writer.put(Loose(trace, span)):
+        if not self.writer.put(Loose(trace, span), always=False):
             self.lose()
         self._writing.wake()
         self._sending.wake()
@@ -185,6 +185,8 @@ class Engine:
             if self.now() >= deadline or hopeless(deadline):
                 return False
             on_wait()
+            self._writing.help()
+            self._sending.help()
             time.sleep(_LOOK_EVERY)
         return True
 

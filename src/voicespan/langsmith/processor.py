@@ -16,7 +16,7 @@ from voicespan.clock import SYSTEM
 from voicespan.guard import guarded
 from voicespan.langsmith import settings
 from voicespan.langsmith.delivery import Delivery
-from voicespan.langsmith.traces import LATE_SECONDS, Trace, Traces, is_langsmiths, is_ours, is_root
+from voicespan.langsmith.traces import LATE_SECONDS, Trace, Traces, is_langsmiths, is_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,10 +84,11 @@ class LangSmithSpanProcessor(SpanProcessor):
         """Take note of a conversation that opens, and of every span inside one."""
         if is_langsmiths(span):
             self._adopt(span, parent_context)
+        if is_root(span):
+            self._open(span, parent_context)
+            return
         trace = self._traces.of(span)
         if trace is None:
-            if is_ours(span) and is_root(span):
-                self._open(span, parent_context)
             return
         trace.started(span)
         if trace.ended_at is None and self._engine is not None:
@@ -98,13 +99,14 @@ class LangSmithSpanProcessor(SpanProcessor):
         """Have the copy of a conversation's span written."""
         trace = self._traces.of(span)
         if trace is None:
-            if self._everything and not self._off and _is_sampled(span):
+            if self._everything and not self._off and not self._closed and _is_sampled(span):
                 self._running().loose(None, span)
-        elif self._engine is not None and trace.takes(span):
+        elif self._engine is not None and _is_sampled(span) and trace.takes(span):
             self._pass_on(self._engine, trace, span)
 
     def shutdown(self) -> None:
         """Deliver what is complete, within VOICESPAN_SHUTDOWN_TIMEOUT seconds; say what is left."""
+        self._closed = True
         engine, self._engine = self._engine, None
         if engine is not None:
             from voicespan.langsmith.exit import wait_at_exit  # noqa: PLC0415  most of it is loaded by now

@@ -106,7 +106,9 @@ class Sender:
     def sweep(self) -> None:
         """Look for folders of this destination that no process works on."""
         self._spool.tidy()
-        for path in self._spool.waiting():
+        waiting = self._spool.waiting()
+        self._strangers &= {path.name for path in waiting}
+        for path in waiting:
             if path.name in self._parcels or path.name in self._strangers or locks.held_here(path):
                 continue
             meta = read_meta(path)
@@ -178,7 +180,8 @@ class Sender:
         with self._lock:
             times = [max(parcel.not_before, self._gate_opens_at) for parcel in self._parcels.values()]
         times.append((self._swept_at or now) + SWEEP_EVERY)
-        return max(min(times) - now, 0.0)
+        # Not nothing: what is left of a wait may round to no time at all.
+        return max(min(times) - now, 0.001)
 
     def _handle(self, parcel: Parcel) -> None:
         # Whatever goes wrong with one folder must not be tried again in a busy loop.

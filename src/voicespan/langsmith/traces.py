@@ -191,8 +191,9 @@ class Traces:
     def of(self, span: ReadableSpan) -> Trace | None:
         """The conversation of a span that has started before."""
         # Every span of the application comes by here: one look-up, no lock.
-        for trace in self._traces.get(_context(span).trace_id, ()):
-            if trace.has(span):
+        context = _context(span)
+        for trace in self._traces.get(context.trace_id, ()):
+            if trace.root_span_id == context.span_id or (trace.has(span) and not is_root(span)):
                 return trace
         return None
 

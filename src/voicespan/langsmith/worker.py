@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -40,6 +41,12 @@ class Worker:
         if self._thread is None:
             self._start()
 
+    def help(self) -> None:
+        """Do a step here if there is no thread: an interpreter that ends starts no new ones."""
+        if self._thread is None:
+            with guard():
+                self._step()
+
     def stop(self) -> None:
         """Let the thread end after the step that it is in."""
         self._stopping = True
@@ -57,8 +64,10 @@ class Worker:
         with self._starting:
             if self._thread is None and not self._stopping:
                 # A daemon: a process must be able to end while LangSmith is not answering.
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
 
     def _run(self) -> None:
         delay: float | None = None

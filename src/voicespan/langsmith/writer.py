@@ -39,8 +39,14 @@ _LOOSE_BYTES = 4_000_000
 _RETRY_DISK_EVERY = 1.0
 
 
-class Started(NamedTuple):
+class Opened(NamedTuple):
     """A root has started."""
+
+    trace: Trace
+
+
+class Started(NamedTuple):
+    """A child has started: what is open has changed."""
 
     trace: Trace
 
@@ -59,7 +65,7 @@ class Loose(NamedTuple):
     span: ReadableSpan
 
 
-Event: TypeAlias = "Started | Ended | Loose | threading.Event"
+Event: TypeAlias = "Opened | Started | Ended | Loose | threading.Event"
 
 
 @dataclass
@@ -105,9 +111,9 @@ class Writer:
         #: Spans that came after everything that could still take them.
         self.lost = 0
 
-    def put(self, event: Event) -> bool:
+    def put(self, event: Event, *, always: bool = True) -> bool:
         """Have `event` written; False: there are too many already. From any thread."""
-        if len(self._queue) >= MOST_QUEUED and not isinstance(event, threading.Event):
+        if len(self._queue) >= MOST_QUEUED and not always:
             return False
         self._queue.append(event)
         return True
@@ -140,8 +146,8 @@ class Writer:
             waiting.set()
         return delay
 
-    def _taken(self) -> tuple[list[Started | Ended | Loose], list[threading.Event]]:
-        events: list[Started | Ended | Loose] = []
+    def _taken(self) -> tuple[list[Opened | Started | Ended | Loose], list[threading.Event]]:
+        events: list[Opened | Started | Ended | Loose] = []
         flushed = []
         for _ in range(len(self._queue)):
             event = self._queue.popleft()
@@ -152,22 +158,20 @@ class Writer:
         return events, flushed
 
     def _note(
-        self, event: Started | Ended | Loose, loose: dict[Trace | None, list[ReadableSpan]]
+        self, event: Opened | Started | Ended | Loose, loose: dict[Trace | None, list[ReadableSpan]]
     ) -> _Entry | None:
-        if isinstance(event, Loose):
+        """Put the event where it belongs; the conversation that it changed."""
+        entry = None if event.trace is None else self._entries.get(event.trace)
+        if isinstance(event, Opened):
+            entry = self._entries[event.trace] = self._begin(event.trace)
+        elif isinstance(event, Loose) or (isinstance(event, Ended) and entry is None):
+            # Also what ended while its root did, in another thread.
             loose.setdefault(event.trace, []).append(event.span)
             return None
-        entry = self._entries.get(event.trace)
-        if isinstance(event, Started):
-            if entry is None:
-                entry = self._entries[event.trace] = self._begin(event.trace)
+        elif isinstance(event, Ended) and entry is not None:
+            entry.spans.append(event.span)
+        if entry is not None:
             entry.dirty = True
-            return entry
-        if entry is None:
-            # It ended while its root did, in another thread.
-            loose.setdefault(event.trace, []).append(event.span)
-            return None
-        entry.spans.append(event.span)
         return entry
 
     def _begin(self, trace: Trace) -> _Entry:

@@ -108,4 +108,5 @@ COMMANDS = {
 if __name__ == "__main__":
     for line in sys.stdin:
         command, *arguments = line.split()
-        print(json.dumps(COMMANDS[command](*arguments)), flush=True)
+        sys.stdout.write(json.dumps(COMMANDS[command](*arguments)) + "\n")
+        sys.stdout.flush()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry import trace
 
@@ -73,12 +73,12 @@ def _prepare() -> TracerProvider | None:
         return None
 
 
-def _deliver_from(provider: TracerProvider) -> Exception | None:
+def _deliver_from(provider: trace.TracerProvider) -> Exception | None:
     """Add our processor to `provider`; what is wrong with the settings, if that is why it was not."""
     from voicespan.langsmith import automatic  # noqa: PLC0415  imports the SDK, which the provider is of
 
     try:
-        automatic.add_to(provider)
+        automatic.add_to(cast("TracerProvider", provider))
     except automatic.DeliverySettingsError as error:
         return error
     return None

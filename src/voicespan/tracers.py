@@ -42,7 +42,7 @@ def before_first_conversation(prepare: Callable[[], TracerProvider | None]) -> N
 
     It returns the provider for this and all later ones, or None for the global one.
     """
-    global _prepare, _prepared  # noqa: PLW0603  as above
+    global _prepare, _prepared
     with _preparing:
         _prepare, _prepared = guarded(prepare), None
 

@@ -99,6 +99,18 @@ RUNS = (
         tests=GEMINI,
     ),
     Run(
+        "adk",
+        ("google-adk==2.13.*", "trustme", "websockets"),
+        "Google's ADK speaks through google-genai",
+        tests=("tests/frameworks/test_gemini_adk.py",),
+    ),
+    Run(
+        "livekit",
+        ("livekit-plugins-google", "trustme", "websockets"),
+        "LiveKit's Gemini model does as well",
+        tests=("tests/frameworks/test_gemini_livekit.py",),
+    ),
+    Run(
         "zero-code-distro",
         ("openai[realtime]", "opentelemetry-distro[otlp]"),
         "opentelemetry-instrument with a distro and its exporter",

@@ -141,8 +141,13 @@ def _closed(session: Any, connection: Connection, error: BaseException | None) -
 
 
 def _close_code(session: Any) -> int | None:
-    code = getattr(getattr(session, "_ws", None), "close_code", None)
-    return code if isinstance(code, int) else None
+    socket = getattr(session, "_ws", None)
+    # Before 14 only the protocol inside the socket told.
+    for each in (socket, getattr(socket, "protocol", None)):
+        code = getattr(each, "close_code", None)
+        if isinstance(code, int):
+            return code
+    return None
 
 
 def _is_the_close(error: BaseException | None, lost: BaseException | None) -> bool:

@@ -1,0 +1,51 @@
+"""LiveKit's Gemini model opens its sessions with `client.aio.live.connect`: it is traced without more code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+pytest.importorskip(
+    "livekit.plugins.google", reason="in an environment of its own: tests/compat/run.py livekit"
+)
+
+from livekit import rtc
+from livekit.plugins import google
+
+from voicespan.gemini_live import GeminiLiveInstrumentor
+from voicespan.testing.gemini_live import Answer, Dialogue
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+async def test_a_realtime_session(tracer_provider, span_exporter, gemini_live_server):
+    server = gemini_live_server(Dialogue([Answer("Good morning!")]))
+    instrumentor = GeminiLiveInstrumentor()
+    instrumentor.instrument(tracer_provider=tracer_provider)
+    try:
+        options = server.client_options()
+        model = google.realtime.RealtimeModel(
+            model="gemini-live", api_key=options["api_key"], http_options=options["http_options"]
+        )
+        session = model.session()
+        generations: asyncio.Queue = asyncio.Queue()
+        session.on("generation_created", generations.put_nowait)
+        silence = rtc.AudioFrame(bytes(320), 16000, 1, 160)
+        for _ in range(10):
+            session.push_audio(silence)
+        generation = await asyncio.wait_for(session.generate_reply(instructions="Greet."), 10)
+        async for message in generation.message_stream:
+            async for _ in message.audio_stream:
+                pass
+        await session.aclose()
+        await model.aclose()
+    finally:
+        instrumentor.uninstrument()
+    spans = {span.name: span for span in span_exporter.get_finished_spans()}
+    said = json.loads(spans["output_transcription"].attributes["gen_ai.completion"])
+    assert said["messages"][0]["content"] == "Good morning!"
+    assert spans["turn_complete"].attributes["gen_ai.provider.name"] == "gcp.gemini"
+    assert spans["conversation"].attributes["gen_ai.request.model"] == "gemini-live"
+    assert len(server.connections) == 1

@@ -23,6 +23,7 @@ from voicespan import moments, semconv, settings
 from voicespan.content import encode, metadata
 from voicespan.moments import Level, LocalId, WireError
 from voicespan.transcript import Entry, Transcript
+from voicespan.usage import Counts, usage_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,35 +98,6 @@ class _Turn:
     generation: _Generation
     ended: moments.GenerationEnded
     calls: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Counts:
-    """What the root tells in numbers."""
-
-    def __init__(self) -> None:
-        self.turns = 0
-        self.interruptions = 0
-        self.function_calls = 0
-        self.errors = 0
-        self.dropped_spans = 0
-        self.tokens: dict[str, int] = {}
-
-    def add(self, usage: moments.Usage) -> None:
-        """Add one generation's tokens."""
-        for name, tokens in _token_counts(usage).items():
-            self.tokens[name] = self.tokens.get(name, 0) + tokens
-
-    def attributes(self) -> dict[str, AttributeValue]:
-        """As metadata of the root. Not as usage: LangSmith would count every token twice."""
-        numbers: dict[str, int | None] = {
-            "turn_count": self.turns,
-            "interruption_count": self.interruptions,
-            "function_call_count": self.function_calls,
-            "error_count": self.errors,
-            "dropped_spans": self.dropped_spans or None,
-            **self.tokens,
-        }
-        return {semconv.METADATA + name: number for name, number in numbers.items() if number is not None}
 
 
 class Spans:
@@ -716,29 +688,6 @@ def _json_or_text(text: str) -> Any:
     return value if isinstance(value, dict) else {"value": value}
 
 
-def _token_counts(usage: moments.Usage) -> dict[str, int]:
-    totals = {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-    }
-    counts = {name: tokens for name, tokens in totals.items() if tokens is not None}
-    counts.update((f"input_{name}_tokens", tokens) for name, tokens in usage.input_details.items())
-    counts.update((f"output_{name}_tokens", tokens) for name, tokens in usage.output_details.items())
-    return counts
-
-
-#: LangSmith's names for the details of a usage, and OpenTelemetry's.
-_OTEL_DETAILS = {
-    ("input", "cache_read"): "cache_read.input_tokens",
-    ("input", "cache_creation"): "cache_write.input_tokens",
-    ("input", "cache_read_text"): "text.cache_read.input_tokens",
-    ("input", "cache_read_audio"): "audio.cache_read.input_tokens",
-    ("input", "cache_read_image"): "image.cache_read.input_tokens",
-    ("output", "reasoning"): "reasoning.output_tokens",
-}
-
-
 def _turn_attributes(ended: moments.GenerationEnded) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {
         semconv.OPERATION: "chat",
@@ -750,26 +699,7 @@ def _turn_attributes(ended: moments.GenerationEnded) -> dict[str, AttributeValue
     if ended.model:
         attributes[semconv.RESPONSE_MODEL] = ended.model
     if ended.usage is not None:
-        attributes.update(_usage_attributes(ended.usage))
-    return attributes
-
-
-def _usage_attributes(usage: moments.Usage) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {}
-    langsmith: dict[str, Any] = {}
-    for name in ("input_tokens", "output_tokens", "total_tokens"):
-        tokens = getattr(usage, name)
-        if tokens is not None:
-            attributes[semconv.USAGE + name] = langsmith[name] = tokens
-    for side, details in (("input", usage.input_details), ("output", usage.output_details)):
-        for name, tokens in details.items():
-            attributes[semconv.USAGE + _OTEL_DETAILS.get((side, name), f"{name}.{side}_tokens")] = tokens
-        # Only the details that LangSmith prices: the split of the cached ones would be counted twice.
-        priced = {name: tokens for name, tokens in details.items() if not name.startswith("cache_read_")}
-        if priced:
-            langsmith[f"{side}_token_details"] = priced
-    if langsmith:
-        attributes[semconv.USAGE_METADATA] = json.dumps(langsmith)
+        attributes.update(usage_attributes(ended.usage))
     return attributes
 
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from voicespan import moments
-from voicespan.moments import Level, Moment, WireError, WireEvent
+from voicespan.moments import Level, Moment, WireEvent
+from voicespan.openai_realtime import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,10 +40,7 @@ _TRANSCRIPT_DELTAS = frozenset({
     b"response.audio_transcript.delta",
     b"conversation.item.input_audio_transcription.delta",
 })  # fmt: skip
-#: Bytes of audio per millisecond, by GA and beta names of the formats.
-_BYTES_PER_MS = {"audio/pcmu": 8, "audio/pcma": 8, "g711_ulaw": 8, "g711_alaw": 8, "pcm16": 48}
 _NOTHING = object()
-_TYPED_PARTS = frozenset({"input_text", "text", "output_text", "input_image"})
 
 
 @dataclass(slots=True)
@@ -190,56 +188,56 @@ class Protocol:
         *,
         from_client: bool,
     ) -> Iterator[Moment]:
-        kind = _text(event.get("type")) or "unknown"
+        kind = fields.name(event.get("type")) or "unknown"
         level, reader = table.get(kind) or (_unknown(kind, from_client=from_client), None)
         if reader is not None:
             yield from reader(self, event, at)
         if level <= self._events:
-            yield WireEvent(at, kind, level, event, from_client, _error_in(kind, event))
+            yield WireEvent(at, kind, level, event, from_client, fields.error_in(kind, event))
 
     # The session.
 
     def _session(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        session = _object(event.get("session"))
-        audio_in = _object(_object(session.get("audio")).get("input"))
-        audio_out = _object(_object(session.get("audio")).get("output"))
+        session = fields.members(event.get("session"))
+        audio_in = fields.members(fields.members(session.get("audio")).get("input"))
+        audio_out = fields.members(fields.members(session.get("audio")).get("output"))
         transcription = audio_in.get("transcription", session.get("input_audio_transcription"))
-        detection = _object(audio_in.get("turn_detection", session.get("turn_detection")))
+        detection = fields.members(audio_in.get("turn_detection", session.get("turn_detection")))
         format_in = audio_in.get("format", session.get("input_audio_format"))
         format_out = audio_out.get("format", session.get("output_audio_format"))
         if "audio" in session or "input_audio_transcription" in session:
             self._transcribes = bool(transcription)
         if format_out is not None:
-            self._bytes_per_ms = _bytes_per_ms(format_out)
+            self._bytes_per_ms = fields.bytes_per_ms(format_out)
         yield moments.SessionDescribed(
             at,
             event["type"],
-            _text(session.get("id")),
-            _text(session.get("model")),
+            fields.name(session.get("id")),
+            fields.name(session.get("model")),
             {
-                "session_type": _text(session.get("type")),
-                "voice": _name(audio_out.get("voice", session.get("voice"))),
-                "transcription_model": _text(_object(transcription).get("model")),
-                "turn_detection": _text(detection.get("type")),
-                "input_audio_format": _format_name(format_in),
-                "output_audio_format": _format_name(format_out),
+                "session_type": fields.name(session.get("type")),
+                "voice": fields.name_or_named(audio_out.get("voice", session.get("voice"))),
+                "transcription_model": fields.name(fields.members(transcription).get("model")),
+                "turn_detection": fields.name(detection.get("type")),
+                "input_audio_format": fields.format_name(format_in),
+                "output_audio_format": fields.format_name(format_out),
             },
         )
 
     # What the user does.
 
     def _speech_started(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = _text(event.get("item_id"))
+        item_id = fields.name(event.get("item_id"))
         self._speaking = item_id
         yield moments.SpeechStarted(at, event["type"], item_id)
         if item_id is not None:
             yield moments.Placed(at, event["type"], item_id, "user", given=False)
 
     def _speech_stopped(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        yield moments.SpeechStopped(at, event["type"], _text(event.get("item_id")))
+        yield moments.SpeechStopped(at, event["type"], fields.name(event.get("item_id")))
 
     def _committed(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = _text(event.get("item_id"))
+        item_id = fields.name(event.get("item_id"))
         if item_id is not None:
             self._speaking = None
             yield self._user_speech(event, at, item_id)
@@ -256,7 +254,7 @@ class Protocol:
             event["type"],
             item_id,
             "user",
-            _text(event.get("previous_item_id")),
+            fields.name(event.get("previous_item_id")),
             awaits_transcript=awaited,
         )
 
@@ -265,13 +263,16 @@ class Protocol:
         return iter(())
 
     def _user_transcript(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id, index = _text(event.get("item_id")) or "", _integer(event.get("content_index")) or 0
+        item_id, index = (
+            fields.name(event.get("item_id")) or "",
+            fields.integer(event.get("content_index")) or 0,
+        )
         failed = event["type"].endswith(".failed")
-        text = None if failed else _text(event.get("transcript"), longest=None) or ""
+        text = None if failed else fields.text(event.get("transcript")) or ""
         if self._told.get((item_id, index), _NOTHING) == text:
             return
         _remember(self._told, (item_id, index), text)
-        usage = _object(event.get("usage"))
+        usage = fields.members(event.get("usage"))
         yield moments.Transcribed(
             at,
             event["type"],
@@ -279,13 +280,13 @@ class Protocol:
             item_id,
             self._fragments.pop((item_id, index), at),
             text,
-            error=_wire_error(event.get("error"), "transcription_failed") if failed else None,
+            error=fields.wire_error(event.get("error"), "transcription_failed") if failed else None,
             facts={
                 "content_index": index,
-                "usage_seconds": _number(usage.get("seconds")),
-                "usage_total_tokens": _integer(usage.get("total_tokens")),
-                "usage_input_tokens": _integer(usage.get("input_tokens")),
-                "usage_output_tokens": _integer(usage.get("output_tokens")),
+                "usage_seconds": fields.number(usage.get("seconds")),
+                "usage_total_tokens": fields.integer(usage.get("total_tokens")),
+                "usage_input_tokens": fields.integer(usage.get("input_tokens")),
+                "usage_output_tokens": fields.integer(usage.get("output_tokens")),
                 "languages": event.get("languages"),
             },
         )
@@ -293,8 +294,8 @@ class Protocol:
     # Items, whoever made them.
 
     def _item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item = _object(event.get("item"))
-        kind = _text(item.get("type")) or "message"
+        item = fields.members(event.get("item"))
+        kind = fields.name(item.get("type")) or "message"
         if kind == "message":
             yield from self._message(event, item, at)
         elif kind == "function_call":
@@ -307,17 +308,17 @@ class Protocol:
             and event["type"].endswith(".done")
         ):
             # An MCP item is complete only in this frame, and no other event carries its result.
-            item_id = _text(item.get("id")) or ""
+            item_id = fields.name(item.get("id")) or ""
             if item_id not in self._typed:
                 _remember(self._typed, item_id, None)
-                yield WireEvent(at, event["type"], Level.STANDARD, event, error=_error_in(kind, item))
+                yield WireEvent(at, event["type"], Level.STANDARD, event, error=fields.error_in(kind, item))
 
     def _message(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id, role = _text(item.get("id")) or "", _text(item.get("role")) or "user"
-        after = _text(event.get("previous_item_id"))
+        item_id, role = fields.name(item.get("id")) or "", fields.name(item.get("role")) or "user"
+        after = fields.name(event.get("previous_item_id"))
         if item_id in self._response_of:
             yield moments.Placed(at, event["type"], item_id, "assistant", after)
-        elif role == "user" and not _is_typed(item):
+        elif role == "user" and not fields.is_typed(item):
             yield self._user_speech(event, at, item_id)
         elif role == "assistant" and item.get("status") == "in_progress":
             yield moments.Placed(at, event["type"], item_id, "assistant", after)
@@ -326,40 +327,40 @@ class Protocol:
             if role != "assistant":
                 self._take_sent(item)
             yield moments.Written(
-                at, event["type"], item_id, _role(role), _item_text(item), after, seeded=True
+                at, event["type"], item_id, fields.role(role), fields.item_text(item), after, seeded=True
             )
             if self._events is Level.STANDARD:
                 yield WireEvent(at, event["type"], Level.STANDARD, event)
 
     def _call_item(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
-        call_id, name = _text(item.get("call_id")), _text(item.get("name"))
+        call_id, name = fields.name(item.get("call_id")), fields.name(item.get("name"))
         if call_id is not None and name is not None:
             _remember(self._names, call_id, name)
         if item.get("status") in ("completed", None) and not event["type"].endswith(".added"):
             yield from self._call(event, item, at)
 
     def _call(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
-        call_id = _text(item.get("call_id")) or _text(item.get("id"))
+        call_id = fields.name(item.get("call_id")) or fields.name(item.get("id"))
         if call_id is None or call_id in self._called:
             return
-        name = _text(item.get("name")) or self._names.get(call_id)
+        name = fields.name(item.get("name")) or self._names.get(call_id)
         if name is None:
             # Early versions leave the name out of the arguments' frame; the item follows with it.
             return
         _remember(self._called, call_id, None)
-        item_id = _text(item.get("item_id")) or _text(item.get("id"))
+        item_id = fields.name(item.get("item_id")) or fields.name(item.get("id"))
         yield moments.FunctionCalled(
             at,
             event["type"],
             call_id,
             name,
-            _arguments(item.get("arguments")),
+            fields.arguments(item.get("arguments")),
             item_id,
-            _text(event.get("response_id")) or self._response_of.get(item_id or ""),
+            fields.name(event.get("response_id")) or self._response_of.get(item_id or ""),
         )
 
     def _answer(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
-        call_id = _text(item.get("call_id"))
+        call_id = fields.name(item.get("call_id"))
         if call_id is None or call_id in self._answered:
             return
         _remember(self._answered, call_id, None)
@@ -367,9 +368,9 @@ class Protocol:
             at,
             event["type"],
             call_id,
-            _arguments(item.get("output")),
+            fields.arguments(item.get("output")),
             self._names.get(call_id),
-            _text(item.get("id")),
+            fields.name(item.get("id")),
         )
 
     # What the model does.
@@ -378,14 +379,19 @@ class Protocol:
         # What was sent before and neither shown nor refused is part of this response's input: not
         # every service shows the items that it takes.
         for sent in self._sent:
-            role = _role(_text(sent.item.get("role")))
+            role = fields.role(fields.name(sent.item.get("role")))
             _remember(self._typed, sent.local_id, None)
             yield moments.Written(
-                sent.at, "conversation.item.create", sent.local_id, role, _item_text(sent.item), seeded=True
+                sent.at,
+                "conversation.item.create",
+                sent.local_id,
+                role,
+                fields.item_text(sent.item),
+                seeded=True,
             )
         self._sent.clear()
-        response = _object(event.get("response"))
-        response_id = _text(response.get("id")) or ""
+        response = fields.members(event.get("response"))
+        response_id = fields.name(response.get("id")) or ""
         _remember(self._responses, response_id, _Response())
         yield moments.GenerationStarted(
             at,
@@ -398,15 +404,15 @@ class Protocol:
         )
 
     def _output_item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item = _object(event.get("item"))
-        item_id, response_id = _text(item.get("id")), _text(event.get("response_id"))
+        item = fields.members(event.get("item"))
+        item_id, response_id = fields.name(item.get("id")), fields.name(event.get("response_id"))
         if item_id is not None and response_id is not None:
             _remember(self._response_of, item_id, response_id)
         yield from self._item(event, at)
 
     def _speech_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         """The first audio of an answer, or of another item of it; the rest is counted without parsing."""
-        item_id = _text(event.get("item_id")) or ""
+        item_id = fields.name(event.get("item_id")) or ""
         response_id = self._response_id(event, item_id)
         response = self._response(response_id)
         response.had_speech = True
@@ -419,16 +425,19 @@ class Protocol:
             yield moments.FirstAudio(at, event["type"], response_id)
 
     def _transcript_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = _text(event.get("item_id")) or ""
+        item_id = fields.name(event.get("item_id")) or ""
         self._response(self._response_id(event, item_id)).had_speech = True
         self._note_fragment(event, at)
         return iter(())
 
     def _transcript(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id, index = _text(event.get("item_id")) or "", _integer(event.get("content_index")) or 0
+        item_id, index = (
+            fields.name(event.get("item_id")) or "",
+            fields.integer(event.get("content_index")) or 0,
+        )
         if (item_id, index) in self._told:
             return
-        text = _text(event.get("transcript"), longest=None) or ""
+        text = fields.text(event.get("transcript")) or ""
         _remember(self._told, (item_id, index), text)
         response_id = self._response_id(event, item_id)
         response = self._response(response_id)
@@ -442,12 +451,12 @@ class Protocol:
             self._fragments.pop((item_id, index), at),
             text,
             response_id,
-            facts={"content_index": index, "output_index": _integer(event.get("output_index"))},
+            facts={"content_index": index, "output_index": fields.integer(event.get("output_index"))},
         )
 
     def _text_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = _text(event.get("item_id")) or ""
-        text = _text(event.get("text"), longest=None) or ""
+        item_id = fields.name(event.get("item_id")) or ""
+        text = fields.text(event.get("text")) or ""
         self._response(self._response_id(event, item_id)).texts[item_id] = text
         yield moments.Written(at, event["type"], item_id, "assistant", text)
 
@@ -455,18 +464,18 @@ class Protocol:
         yield from self._call(event, event, at)
 
     def _response_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        told = _object(event.get("response"))
-        response_id = _text(told.get("id")) or ""
+        told = fields.members(event.get("response"))
+        response_id = fields.name(told.get("id")) or ""
         response = self._response(response_id)
         if self._speech is response:
             self._speech = None
-        items = [_object(item) for item in _list(told.get("output"))]
+        items = [fields.members(item) for item in fields.elements(told.get("output"))]
         for item in items:
             yield from self._output_of(event, item, response_id, response, at)
-        status = _text(told.get("status")) or "unknown"
-        details = _object(told.get("status_details"))
-        reason = _text(details.get("reason"))
-        spoken = [_text(item.get("id")) for item in items if item.get("type") == "message"]
+        status = fields.name(told.get("status")) or "unknown"
+        details = fields.members(told.get("status_details"))
+        reason = fields.name(details.get("reason"))
+        spoken = [fields.name(item.get("id")) for item in items if item.get("type") == "message"]
         generated_ms = round(response.audio * 3 / 4 / self._bytes_per_ms) if response.audio else None
         if status == "cancelled" and reason == "turn_detected" and response.had_speech:
             yield moments.Interrupted(
@@ -479,7 +488,7 @@ class Protocol:
             )
         failed = status == "failed" or bool(details.get("error"))
         # Where the services that speak this protocol put it differently, beside the response.
-        usage = _object(told.get("usage")) or _object(event.get("usage"))
+        usage = fields.members(told.get("usage")) or fields.members(event.get("usage"))
         yield moments.GenerationEnded(
             at,
             event["type"],
@@ -487,13 +496,13 @@ class Protocol:
             status,
             reason,
             " ".join(text for text in response.texts.values() if text) or None,
-            tuple(call_id for item in items if (call_id := _text(item.get("call_id"))) is not None),
-            _usage(usage),
+            tuple(call_id for item in items if (call_id := fields.name(item.get("call_id"))) is not None),
+            fields.usage_of(usage),
             generated_ms,
             response.had_speech,
-            error=_wire_error(details.get("error"), "response_failed") if failed else None,
+            error=fields.wire_error(details.get("error"), "response_failed") if failed else None,
             facts={
-                "conversation_id_in_session": _text(told.get("conversation_id")),
+                "conversation_id_in_session": fields.name(told.get("conversation_id")),
                 "response_metadata": told.get("metadata") or None,
                 "output_item_count": len(items),
             },
@@ -503,13 +512,13 @@ class Protocol:
         self, event: dict[str, Any], item: dict[str, Any], response_id: str, response: _Response, at: int
     ) -> Iterator[Moment]:
         """What an item of a finished response tells that no frame before it did."""
-        item_id = _text(item.get("id")) or ""
+        item_id = fields.name(item.get("id")) or ""
         if item.get("type") == "function_call":
             yield from self._call({**event, "response_id": response_id}, item, at)
         elif item.get("type") in ("message", None):
-            for index, part in enumerate(_list(item.get("content"))):
-                transcript = _text(_object(part).get("transcript"), longest=None)
-                text = _text(_object(part).get("text"), longest=None)
+            for index, part in enumerate(fields.elements(item.get("content"))):
+                transcript = fields.text(fields.members(part).get("transcript"))
+                text = fields.text(fields.members(part).get("text"))
                 if transcript and (item_id, index) not in self._told:
                     whole = {"item_id": item_id, "content_index": index, "transcript": transcript}
                     yield from self._transcript(
@@ -524,16 +533,16 @@ class Protocol:
     # Barge-ins.
 
     def _playback_cleared(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        response_id = _text(event.get("response_id"))
+        response_id = fields.name(event.get("response_id"))
         item_id = next((item for item, of in reversed(self._response_of.items()) if of == response_id), None)
         yield self._cut(
             event, at, response_id=response_id, item_id=item_id, cause="output_audio_buffer.cleared"
         )
 
     def _truncated(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = _text(event.get("item_id"))
+        item_id = fields.name(event.get("item_id"))
         response_id = self._response_of.get(item_id or "")
-        heard_ms = _integer(event.get("audio_end_ms"))
+        heard_ms = fields.integer(event.get("audio_end_ms"))
         yield self._cut(
             event, at, response_id=response_id, item_id=item_id, cause=event["type"], heard_ms=heard_ms
         )
@@ -564,35 +573,35 @@ class Protocol:
     # Errors, and what the application sends.
 
     def _error(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        error = _object(event.get("error")) or event
-        refused = _text(error.get("event_id"))
+        error = fields.members(event.get("error")) or event
+        refused = fields.name(error.get("event_id"))
         if refused is not None:
             self._sent = [sent for sent in self._sent if sent.event_id != refused]
         yield moments.ErrorReported(
             at,
             event["type"],
-            _wire_error(event.get("error") or event, "error"),
+            fields.wire_error(event.get("error") or event, "error"),
             {
-                "code": _text(error.get("code")),
-                "param": _text(error.get("param")),
+                "code": fields.name(error.get("code")),
+                "param": fields.name(error.get("param")),
                 "client_event_id": refused,
             },
         )
 
     def _sent_item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item = _object(event.get("item"))
-        kind = _text(item.get("type")) or "message"
+        item = fields.members(event.get("item"))
+        kind = fields.name(item.get("type")) or "message"
         if kind == "function_call_output":
             yield from self._answer(event, item, at)
             return
-        if kind == "function_call" and (call_id := _text(item.get("call_id"))) is not None:
+        if kind == "function_call" and (call_id := fields.name(item.get("call_id"))) is not None:
             # A call of an earlier session, put back into the history: nobody makes it now.
             _remember(self._called, call_id, None)
             _remember(self._answered, call_id, None)
         elif kind == "message" and len(self._sent) < _MOST_REMEMBERED:
             self._messages_sent += 1
-            local_id = _text(item.get("id")) or f"sent {self._messages_sent}"
-            self._sent.append(_Sent(at, _text(event.get("event_id")), item, local_id))
+            local_id = fields.name(item.get("id")) or f"sent {self._messages_sent}"
+            self._sent.append(_Sent(at, fields.name(event.get("event_id")), item, local_id))
 
     def _committed_by_client(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         # Push to talk: nothing else tells when the user's speech ended.
@@ -601,15 +610,20 @@ class Protocol:
 
     def _take_sent(self, item: dict[str, Any]) -> bool:
         """Whether the application sent this message; from now on the server has shown it."""
-        item_id, text, role = item.get("id"), _item_text(item), item.get("role")
+        item_id, text, role = item.get("id"), fields.item_text(item), item.get("role")
         for sent in self._sent:
-            if sent.local_id == item_id or (sent.item.get("role") == role and _item_text(sent.item) == text):
+            if sent.local_id == item_id or (
+                sent.item.get("role") == role and fields.item_text(sent.item) == text
+            ):
                 self._sent.remove(sent)
                 return True
         return False
 
     def _note_fragment(self, event: dict[str, Any], at: int) -> None:
-        item_id, index = _text(event.get("item_id")) or "", _integer(event.get("content_index")) or 0
+        item_id, index = (
+            fields.name(event.get("item_id")) or "",
+            fields.integer(event.get("content_index")) or 0,
+        )
         if (item_id, index) not in self._fragments:
             _remember(self._fragments, (item_id, index), at)
         if index == 0 and item_id:
@@ -623,7 +637,7 @@ class Protocol:
         return response
 
     def _response_id(self, event: dict[str, Any], item_id: str) -> str:
-        response_id = _text(event.get("response_id")) or self._response_of.get(item_id, "")
+        response_id = fields.name(event.get("response_id")) or self._response_of.get(item_id, "")
         if item_id and response_id and item_id not in self._response_of:
             _remember(self._response_of, item_id, response_id)
         return response_id
@@ -728,127 +742,3 @@ def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
     memory[key] = value
     if len(memory) > _MOST_REMEMBERED:
         memory.popitem(last=False)
-
-
-# Readers of values that may be missing or of another type.
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any, longest: int | None = 512) -> str | None:
-    """A text; ids and names longer than any real one are cut."""
-    if not isinstance(value, str):
-        return None
-    return value if longest is None or len(value) <= longest else value[:longest]
-
-
-def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53 else None
-
-
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def _arguments(value: Any) -> str:
-    """JSON text as the model wrote it; some services give the object itself."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _role(value: str | None) -> moments.Role:
-    if value in ("assistant", "system", "developer", "tool"):
-        return value  # type: ignore[return-value]  # checked in the line above
-    return "user"
-
-
-def _is_typed(item: dict[str, Any]) -> bool:
-    return any(_object(part).get("type") in _TYPED_PARTS for part in _list(item.get("content")))
-
-
-def _item_text(item: dict[str, Any]) -> str:
-    """The words of a message: typed parts, and transcripts where a history was put back."""
-    words = []
-    for part in map(_object, _list(item.get("content"))):
-        if part.get("type") == "input_image":
-            words.append("[image]")
-        else:
-            words.append(
-                _text(part.get("text"), longest=None) or _text(part.get("transcript"), longest=None) or ""
-            )
-    return " ".join(word for word in words if word)
-
-
-def _name(value: Any) -> str | None:
-    """A name; Voice Live gives `{"name": ..., "type": ...}`."""
-    return _text(value.get("name")) if isinstance(value, dict) else _text(value)
-
-
-def _format_name(value: Any) -> str | None:
-    """`audio/pcm@24000`, or the beta API's bare name."""
-    if isinstance(value, dict):
-        name, rate = _text(value.get("type")), _integer(value.get("rate"))
-        return name if rate is None or name is None else f"{name}@{rate}"
-    return _text(value)
-
-
-def _bytes_per_ms(value: Any) -> float:
-    if isinstance(value, dict):
-        name = _text(value.get("type")) or ""
-        return float(_BYTES_PER_MS.get(name, (_integer(value.get("rate")) or 24_000) * 2 / 1000)) or 48.0
-    return float(_BYTES_PER_MS.get(value, 48)) if isinstance(value, str) else 48.0
-
-
-def _wire_error(value: Any, fallback: str) -> WireError:
-    if isinstance(value, dict):
-        kind = _text(value.get("code")) or _text(value.get("type")) or fallback
-        message = _text(value.get("message"), longest=4_000) or kind
-        return WireError(fallback if kind == "error" else kind, message)
-    return WireError(fallback, _text(value, longest=4_000) or fallback)
-
-
-def _error_in(kind: str, event: dict[str, Any]) -> WireError | None:
-    """The error of an event that keeps its own name: a failed MCP call or tool listing."""
-    error = event.get("error")
-    if kind.endswith(".failed") or (kind.startswith("mcp_") and error):
-        return _wire_error(error, kind)
-    return None
-
-
-def _usage(told: dict[str, Any]) -> moments.Usage | None:
-    if not told:
-        return None
-    into = _object(told.get("input_token_details") or told.get("input_tokens_details"))
-    out = _object(told.get("output_token_details") or told.get("output_tokens_details"))
-    details = {
-        **_token_details(into),
-        "cache_read": _integer(into.get("cached_tokens")),
-        "cache_creation": _integer(into.get("cache_write_tokens")),
-        **{
-            f"cache_read_{name}": n
-            for name, n in _token_details(_object(into.get("cached_tokens_details"))).items()
-        },
-    }
-    return moments.Usage(
-        _integer(told.get("input_tokens")),
-        _integer(told.get("output_tokens")),
-        _integer(told.get("total_tokens")),
-        {name: tokens for name, tokens in details.items() if tokens is not None},
-        {name: tokens for name, tokens in _token_details(out).items() if tokens is not None},
-    )
-
-
-def _token_details(told: dict[str, Any]) -> dict[str, int | None]:
-    """`{"audio_tokens": 3, ...}` as `{"audio": 3, ...}`, whatever kinds there are."""
-    return {
-        name.removesuffix("_tokens"): _integer(tokens)
-        for name, tokens in list(told.items())[:20]
-        if name.endswith("_tokens") and name not in ("cached_tokens", "cache_write_tokens")
-    }

@@ -1,0 +1,51 @@
+"""Readers of values that may be missing or of another type than documented: those are taken as not told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Ids and names longer than any real one are cut.
+_LONGEST_NAME = 512
+
+
+def members(value: Any) -> dict[str, Any]:
+    """The value, if it is an object."""
+    return value if isinstance(value, dict) else {}
+
+
+def elements(value: Any) -> Sequence[Any]:
+    """The value, if it is a list."""
+    return value if isinstance(value, list) else []
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """Every object in the value, if it is a list."""
+    return [each for each in elements(value) if isinstance(each, dict)]
+
+
+def texts(value: Any) -> list[str]:
+    """Every text in the value, if it is a list."""
+    return [str.__str__(each) for each in elements(value) if isinstance(each, str)]
+
+
+def text(value: Any, longest: int | None = None) -> str | None:
+    """The value, if it is a text; a plain one also where the SDK has made an enumeration of it."""
+    return str.__str__(value)[:longest] if isinstance(value, str) else None
+
+
+def name(value: Any) -> str | None:
+    """The value, if it is an id or a name."""
+    return text(value, _LONGEST_NAME)
+
+
+def integer(value: Any) -> int | None:
+    """The value, if it is a whole number that JSON can carry."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53 else None
+
+
+def number(value: Any) -> float | None:
+    """The value, if it is a number."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

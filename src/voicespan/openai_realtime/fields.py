@@ -1,0 +1,115 @@
+"""Readers of what stands in an event of OpenAI Realtime."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from voicespan import moments
+from voicespan.fields import elements, integer, members, name, number, text
+from voicespan.moments import WireError
+
+#: Bytes of audio per millisecond, by GA and beta names of the formats.
+_BYTES_PER_MS = {"audio/pcmu": 8, "audio/pcma": 8, "g711_ulaw": 8, "g711_alaw": 8, "pcm16": 48}
+_TYPED_PARTS = frozenset({"input_text", "text", "output_text", "input_image"})
+
+
+def arguments(value: Any) -> str:
+    """JSON text as the model wrote it; some services give the object itself."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def role(value: str | None) -> moments.Role:
+    """Whose message it is; the user's where that is not told."""
+    if value in ("assistant", "system", "developer", "tool"):
+        return value  # type: ignore[return-value]  # checked in the line above
+    return "user"
+
+
+def is_typed(item: dict[str, Any]) -> bool:
+    """Whether somebody wrote this message, instead of speaking it."""
+    return any(members(part).get("type") in _TYPED_PARTS for part in elements(item.get("content")))
+
+
+def item_text(item: dict[str, Any]) -> str:
+    """The words of a message: typed parts, and transcripts where a history was put back."""
+    words = []
+    for part in map(members, elements(item.get("content"))):
+        if part.get("type") == "input_image":
+            words.append("[image]")
+        else:
+            words.append(text(part.get("text")) or text(part.get("transcript")) or "")
+    return " ".join(word for word in words if word)
+
+
+def name_or_named(value: Any) -> str | None:
+    """A name; Voice Live gives `{"name": ..., "type": ...}`."""
+    return name(value.get("name")) if isinstance(value, dict) else name(value)
+
+
+def format_name(value: Any) -> str | None:
+    """`audio/pcm@24000`, or the beta API's bare name."""
+    if isinstance(value, dict):
+        kind, rate = name(value.get("type")), integer(value.get("rate"))
+        return kind if rate is None or kind is None else f"{kind}@{rate}"
+    return name(value)
+
+
+def bytes_per_ms(value: Any) -> float:
+    """How much audio of a format makes a millisecond."""
+    if isinstance(value, dict):
+        kind = name(value.get("type")) or ""
+        return float(_BYTES_PER_MS.get(kind, (integer(value.get("rate")) or 24_000) * 2 / 1000)) or 48.0
+    return float(_BYTES_PER_MS.get(value, 48)) if isinstance(value, str) else 48.0
+
+
+def wire_error(value: Any, fallback: str) -> WireError:
+    """An error, by its code, else its type, else `fallback`."""
+    if isinstance(value, dict):
+        kind = name(value.get("code")) or name(value.get("type")) or fallback
+        message = text(value.get("message"), 4_000) or kind
+        return WireError(fallback if kind == "error" else kind, message)
+    return WireError(fallback, text(value, 4_000) or fallback)
+
+
+def error_in(kind: str, event: dict[str, Any]) -> WireError | None:
+    """The error of an event that keeps its own name: a failed MCP call or tool listing."""
+    error = event.get("error")
+    if kind.endswith(".failed") or (kind.startswith("mcp_") and error):
+        return wire_error(error, kind)
+    return None
+
+
+def usage_of(told: dict[str, Any]) -> moments.Usage | None:
+    """Tokens as the server counted them; None where it did not."""
+    if not told:
+        return None
+    into = members(told.get("input_token_details") or told.get("input_tokens_details"))
+    out = members(told.get("output_token_details") or told.get("output_tokens_details"))
+    details = {
+        **_token_details(into),
+        "cache_read": integer(into.get("cached_tokens")),
+        "cache_creation": integer(into.get("cache_write_tokens")),
+        **{
+            f"cache_read_{detail}": tokens
+            for detail, tokens in _token_details(members(into.get("cached_tokens_details"))).items()
+        },
+    }
+    return moments.Usage(
+        integer(told.get("input_tokens")),
+        integer(told.get("output_tokens")),
+        integer(told.get("total_tokens")),
+        {detail: tokens for detail, tokens in details.items() if tokens is not None},
+        {detail: tokens for detail, tokens in _token_details(out).items() if tokens is not None},
+    )
+
+
+def _token_details(told: dict[str, Any]) -> dict[str, int | None]:
+    """`{"audio_tokens": 3, ...}` as `{"audio": 3, ...}`, whatever kinds there are."""
+    return {
+        detail.removesuffix("_tokens"): integer(tokens)
+        for detail, tokens in list(told.items())[:20]
+        if detail.endswith("_tokens") and detail not in ("cached_tokens", "cache_write_tokens")
+    }

@@ -1,0 +1,84 @@
+"""Tokens and counts, as LangSmith and as OpenTelemetry name them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from voicespan import semconv
+
+if TYPE_CHECKING:
+    from opentelemetry.util.types import AttributeValue
+
+    from voicespan.moments import Usage
+
+
+class Counts:
+    """What the root tells in numbers."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.interruptions = 0
+        self.function_calls = 0
+        self.errors = 0
+        self.dropped_spans = 0
+        self.tokens: dict[str, int] = {}
+
+    def add(self, usage: Usage) -> None:
+        """Add one generation's tokens."""
+        for name, tokens in _token_counts(usage).items():
+            self.tokens[name] = self.tokens.get(name, 0) + tokens
+
+    def attributes(self) -> dict[str, AttributeValue]:
+        """As metadata of the root. Not as usage: LangSmith would count every token twice."""
+        numbers: dict[str, int | None] = {
+            "turn_count": self.turns,
+            "interruption_count": self.interruptions,
+            "function_call_count": self.function_calls,
+            "error_count": self.errors,
+            "dropped_spans": self.dropped_spans or None,
+            **self.tokens,
+        }
+        return {semconv.METADATA + name: number for name, number in numbers.items() if number is not None}
+
+
+def usage_attributes(usage: Usage) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {}
+    langsmith: dict[str, Any] = {}
+    for name in ("input_tokens", "output_tokens", "total_tokens"):
+        tokens = getattr(usage, name)
+        if tokens is not None:
+            attributes[semconv.USAGE + name] = langsmith[name] = tokens
+    for side, details in (("input", usage.input_details), ("output", usage.output_details)):
+        for name, tokens in details.items():
+            attributes[semconv.USAGE + _OTEL_DETAILS.get((side, name), f"{name}.{side}_tokens")] = tokens
+        # Only the details that LangSmith prices: the split of the cached ones would be counted twice.
+        priced = {name: tokens for name, tokens in details.items() if not name.startswith("cache_read_")}
+        if priced:
+            langsmith[f"{side}_token_details"] = priced
+    if langsmith:
+        attributes[semconv.USAGE_METADATA] = json.dumps(langsmith)
+    return attributes
+
+
+def _token_counts(usage: Usage) -> dict[str, int]:
+    totals = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    counts = {name: tokens for name, tokens in totals.items() if tokens is not None}
+    counts.update((f"input_{name}_tokens", tokens) for name, tokens in usage.input_details.items())
+    counts.update((f"output_{name}_tokens", tokens) for name, tokens in usage.output_details.items())
+    return counts
+
+
+#: LangSmith's names for the details of a usage, and OpenTelemetry's.
+_OTEL_DETAILS = {
+    ("input", "cache_read"): "cache_read.input_tokens",
+    ("input", "cache_creation"): "cache_write.input_tokens",
+    ("input", "cache_read_text"): "text.cache_read.input_tokens",
+    ("input", "cache_read_audio"): "audio.cache_read.input_tokens",
+    ("input", "cache_read_image"): "image.cache_read.input_tokens",
+    ("output", "reasoning"): "reasoning.output_tokens",
+}

@@ -9,6 +9,11 @@ from voicespan import moments
 from voicespan.fields import elements, integer, members, name, number, text
 from voicespan.moments import WireError
 
+__all__ = [
+    "arguments", "bytes_per_ms", "elements", "error_in", "format_name", "integer", "is_typed", "item_text", "members",
+    "name", "name_or_named", "number", "role", "text", "usage_of", "wire_error",
+]  # fmt: skip
+
 #: Bytes of audio per millisecond, by GA and beta names of the formats.
 _BYTES_PER_MS = {"audio/pcmu": 8, "audio/pcma": 8, "g711_ulaw": 8, "g711_alaw": 8, "pcm16": 48}
 _TYPED_PARTS = frozenset({"input_text", "text", "output_text", "input_image"})

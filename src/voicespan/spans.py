@@ -57,7 +57,7 @@ class _Call:
     message: dict[str, Any]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Cut:
     """One barge-in, as far as it is known."""
 
@@ -65,7 +65,6 @@ class _Cut:
     heard_ms: int | None
     generated_ms: int | None
     barge_in_ms: float | None
-    written: bool = False
 
 
 @dataclass(slots=True)
@@ -139,6 +138,7 @@ class Spans:
         self._generations: OrderedDict[str, _Generation] = OrderedDict()
         self._waiting: list[_Turn] = []
         self._cuts: OrderedDict[str, _Cut] = OrderedDict()
+        self._untold_cuts: list[_Cut] = []
         #: Hears what is played, once there is one.
         self.recorder: ConversationRecorder | None = None
         self._answers: deque[_Answer] = deque(maxlen=_MOST_RECENT)
@@ -343,6 +343,7 @@ class Spans:
             spoke_at = self._spoke_before(moment.at) if moment.cause in _PLAYBACK_STOPPED else None
             barge_in_ms = None if spoke_at is None else round((moment.at - spoke_at) / 1e6, 3)
             cut = self._cuts[key] = _Cut(moment, moment.heard_ms, moment.generated_ms, barge_in_ms)
+            self._untold_cuts.append(cut)
             if len(self._cuts) > _MOST_REMEMBERED:
                 self._cuts.popitem(last=False)
         else:
@@ -425,10 +426,11 @@ class Spans:
     def _settle(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
         """Write what waited and is complete now, or will not become more complete."""
         final = heard_is_final or everything
-        for cut in self._cuts.values():
+        for cut in list(self._untold_cuts):
             # What was generated is known when the generation is over.
             told = cut.heard_ms is not None and cut.moment.response_id not in self._generations
-            if not cut.written and (final or told):
+            if final or told:
+                self._untold_cuts.remove(cut)
                 self._write_cut(cut)
         if not self._waiting:
             return
@@ -465,7 +467,6 @@ class Spans:
         return None if heard_at is None else round(heard_at * 1e9)
 
     def _write_cut(self, cut: _Cut) -> None:
-        cut.written = True
         facts = {
             "cause": cut.moment.cause,
             "heard_ms": cut.heard_ms,

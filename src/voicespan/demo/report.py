@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING
 
 from voicespan.demo.page import amount
@@ -66,9 +67,10 @@ def _drawn(channel: NDArray[np.float32], cells: int) -> str:
 def _scale(seconds: float, cells: int) -> str:
     """A mark every five seconds."""
     scale = ""
-    for mark in range(0, int(seconds) + 1, 5):
-        place = round(mark / seconds * cells) if seconds else 0
-        scale = f"{scale:<{place}}{mark} s"
+    for mark in range(0, math.ceil(seconds), 5):
+        longer = f"{scale:<{round(mark / seconds * cells)}}{mark} s"
+        if len(longer) <= cells:
+            scale = longer
     return scale
 
 

@@ -195,3 +195,23 @@ def test_a_redaction_that_fails_withholds_the_text(record, monkeypatch):
 def test_no_secret_gets_onto_a_span(record, payload):
     spans = record(event("e", payload=payload), metadata={"x": payload})
     assert not any("abcdefgh12345678" in span.to_json() for span in spans)
+
+
+def test_what_waits_is_bounded_whatever_comes(tracer_provider, span_exporter):
+    """Hours of frames that nothing follows: calls without answers, cuts without answers, words without an answer."""
+    conversation = Conversation(tracer_provider=tracer_provider)
+    for n in range(3_000):
+        conversation.record([
+            moments.FunctionCalled(n, "t", f"c{n}", "tool", "{}"),
+            moments.Interrupted(n, "t", f"r{n}", None, "t"),
+            moments.Written(n, "t", f"m{n}", "user", "words", seeded=True),
+            moments.GenerationEnded(n, "t", f"g{n}", "completed", None, None, (), None, None, had_speech=False),
+        ])  # fmt: skip
+    spans = conversation._spans
+    assert len(spans._calls) <= 256
+    assert len(spans._untold_cuts) <= 10
+    assert len(spans._new_inputs) <= 1_000
+    assert len(spans._waiting) <= 10
+    conversation.end()
+    names = [span.name for span in span_exporter.get_finished_spans()]
+    assert names.count("function_call: tool") == names.count("interrupted") == names.count("turn_complete") == 3_000

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _MOST_ATTRIBUTES = 60
 #: How many finished turns may wait for a transcript: one that has not come by then is not coming.
 _MOST_WAITING_TURNS = 8
+#: How many messages may come before the model says something to them.
+_MOST_INPUTS = 1_000
 #: How many ids of calls and barge-ins are remembered after their end.
 _MOST_REMEMBERED = 256
 #: And so many answers and beginnings of the user's speech, for a cut that is looked at half a second later.
@@ -204,6 +206,8 @@ class Spans:
         if not entry.given:
             entry.given = True
             self._new_inputs.append(entry)
+            if len(self._new_inputs) > _MOST_INPUTS:
+                del self._new_inputs[: _MOST_INPUTS // 2]
 
     def _withdrawn(self, moment: moments.Withdrawn) -> None:
         entry = self.transcript.find(moment.item_id)
@@ -265,6 +269,8 @@ class Spans:
             attributes=attributes,
         )
         self._calls[moment.call_id] = _Call(span, moment.name, message)
+        if len(self._calls) > _MOST_REMEMBERED:
+            self._end_call(next(iter(self._calls)), moment.at, _NEVER_ANSWERED)
         self._tell_current()
 
     def _function_answered(self, moment: moments.FunctionAnswered) -> None:
@@ -426,10 +432,11 @@ class Spans:
     def _settle(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
         """Write what waited and is complete now, or will not become more complete."""
         final = heard_is_final or everything
-        for cut in list(self._untold_cuts):
+        surplus = len(self._untold_cuts) - _MOST_WAITING_TURNS
+        for position, cut in enumerate(list(self._untold_cuts)):
             # What was generated is known when the generation is over.
             told = cut.heard_ms is not None and cut.moment.response_id not in self._generations
-            if final or told:
+            if final or told or position < surplus:
                 self._untold_cuts.remove(cut)
                 self._write_cut(cut)
         if not self._waiting:

@@ -194,6 +194,57 @@ call()
     assert {langsmith.received_count(each.id) for each in langsmith.runs} == {1}
 
 
+@pytest.mark.usefixtures("with_openai", "with_key")
+def test_a_child_process_sets_itself_up(run, langsmith):
+    run(
+        """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", "from openai_agent import call; call()"], check=True)
+"""
+    )
+    assert len(langsmith.roots) == 1
+
+
+#: A person at the terminal, who has talked enough.
+ENDED_BY_CTRL_C = """
+import os, signal
+from openai import OpenAI
+
+try:
+    with OpenAI().realtime.connect(model="gpt-realtime") as connection:
+        connection.response.create()
+        for event in connection:
+            if event.type == "response.done":
+                os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    pass
+"""
+
+
+@pytest.mark.usefixtures("with_openai", "with_key")
+def test_ended_by_ctrl_c(run, langsmith, spool_dir):
+    run(ENDED_BY_CTRL_C)
+    [root] = langsmith.roots
+    assert "turn_complete" in [child.name for child in root.children]
+    assert list(spool_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("disabled", "wanted"),
+    [
+        ("", True),
+        ("openai, requests", True),
+        ("openai-realtime", True),
+        ("openai-realtime,google-genai-live", False),
+        (" google-genai-live , openai-realtime , flask", False),
+        ("*", False),
+        ("flask,*", False),
+    ],
+)
+def test_nothing_of_ours_runs_where_both_instrumentors_are_disabled(disabled, wanted):
+    assert auto.is_wanted({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": disabled}) is wanted
+
+
 def test_the_variables_are_those_that_are_read():
     import re
     from pathlib import Path

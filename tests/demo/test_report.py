@@ -37,7 +37,7 @@ def recording(seconds):
 
 
 def test_the_recording_is_drawn_as_loud_as_it_is():
-    caller, agent, *_ = shown(recording(10), width=11 + 68)
+    caller, agent, *_ = shown(recording(6.8), width=11 + 68)
 
     assert caller == "  caller  " + "█" * 34
     assert agent == "  agent   " + " " * 34 + "█" * 34

@@ -204,8 +204,12 @@ def _conclude(page: Page, *, live: bool) -> None:
     page.line("  voicespan.configure()  # once, before the first connection")
     page.line()
     page.paragraph(
-        "LANGSMITH_API_KEY is read from the environment. To have the call recorded as it was heard, hand over "
-        "the audio where it passes through your application:"
+        "LANGSMITH_API_KEY is read from the environment. Or change nothing, and start it with "
+        "`opentelemetry-instrument python agent.py`."
+    )
+    page.line()
+    page.paragraph(
+        "To have the call recorded as it was heard, hand over the audio where it passes through your application:"
     )
     page.line()
     page.line("  recorder = voicespan.current_conversation().recorder")

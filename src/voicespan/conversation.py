@@ -185,6 +185,8 @@ class Conversation:
         )
         _open.add(self)
         _end_open_at_exit()
+        if self.settings.record_source == "devices":
+            self._record_devices()
 
     # What the application uses.
 
@@ -229,6 +231,24 @@ class Conversation:
                 self._spans.recorder = self._recorded.recorder
                 return self._recorded.recorder
         return recorded.no_recorder(self._clock)
+
+    @guarded
+    def _record_devices(self) -> None:
+        from voicespan.recording.devices import routes  # noqa: PLC0415  as above
+
+        routes.opened(self, self.recorder)
+
+    @guarded
+    def _leave_devices(self) -> None:
+        from voicespan.recording.devices import routes  # noqa: PLC0415  as above
+
+        routes.closed(self)
+
+    def _end_recording(self) -> None:
+        if self.settings.record_source == "devices":
+            self._leave_devices()
+        if self._recorded is not None:
+            self._recorded.close()
 
     def set_metadata(self, **facts: Any) -> None:
         """Add metadata to the root: at most 40 keys, scalars as they are, structures as JSON."""
@@ -450,8 +470,7 @@ class Conversation:
                     text = self._content.text(failure.message, role="system", place="error") or failure.type
                     mark_error(self._root, WireError(failure.type, text), self._wall(at))
             self.ended = True
-            if self._recorded is not None:
-                self._recorded.close()
+            self._end_recording()
             _open.discard(self)
             for connection in self._connections.live:
                 connection.ended = True
@@ -480,6 +499,8 @@ class Conversation:
         self.recording = False
         self.lock = threading.RLock()
         self._live.release()
+        if self.settings.record_source == "devices":
+            self._leave_devices()
 
     # The root.
 

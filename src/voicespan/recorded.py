@@ -43,12 +43,10 @@ class ConversationRecorder(Recorder):
         #: Cuts that the conversation has not looked at yet.
         self.cuts: deque[Cut] = deque(maxlen=_MOST_CUTS)
 
-    @guarded
-    def cut_agent(self, at: float | None = None, played_ms: float | None = None) -> Cut | None:
-        """See `Recorder.cut_agent`."""
-        cut = super().cut_agent(at, played_ms)
-        if cut is not None:
-            self.cuts.append(cut)
+    def cut(self, at: int | None, played: int | None = None) -> Cut:
+        """See `Recorder.cut`."""
+        cut = super().cut(at, played)
+        self.cuts.append(cut)
         return cut
 
 

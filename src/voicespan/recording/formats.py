@@ -5,11 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-#: Bytes of one sample, by the encodings that an application may hand over (all mono).
-SAMPLE_BYTES: Final = {"pcm16": 2, "g711_ulaw": 1, "g711_alaw": 1}
+#: Bytes of one sample of a sound device, by the names of PortAudio's formats.
+DEVICE_SAMPLES: Final = {"float32": 4, "int32": 4, "int24": 3, "int16": 2, "int8": 1, "uint8": 1}
+#: A stream of more channels is not recorded: no microphone and no loudspeaker has so many.
+MOST_CHANNELS: Final = 32
+_INTERLEAVED = {
+    f"{sample}*{channels}": (sample, channels)
+    for sample in DEVICE_SAMPLES
+    for channels in range(1, MOST_CHANNELS + 1)
+}
+
+#: Bytes of one sample, by encoding. What an application hands over is mono; a device's `float32*2` are two
+#: channels whose samples alternate, and a "sample" is one of each.
+SAMPLE_BYTES: Final = {
+    "pcm16": 2,
+    "g711_ulaw": 1,
+    "g711_alaw": 1,
+    **{name: DEVICE_SAMPLES[sample] * channels for name, (sample, channels) in _INTERLEAVED.items()},
+}
 
 #: The byte that silence is made of.
-SILENCE: Final = {"pcm16": b"\x00", "g711_ulaw": b"\xff", "g711_alaw": b"\xd5"}
+SILENCE: Final = {
+    "pcm16": b"\x00",
+    "g711_ulaw": b"\xff",
+    "g711_alaw": b"\xd5",
+    **{name: b"\x80" if sample == "uint8" else b"\x00" for name, (sample, _) in _INTERLEAVED.items()},
+}
 
 #: The rate that is meant when an application names none, in Hz.
 USUAL_RATE: Final = {"pcm16": 24_000, "g711_ulaw": 8_000, "g711_alaw": 8_000}

@@ -66,6 +66,23 @@ class Inbox:
             self.held[side] += cost
             self.facts.append((self._places[side], (handed, len(pcm) if self.paused else pcm, *kind, at)))
 
+    def undecoded(
+        self,
+        side: int,
+        place: Callable[..., None],
+        timeline: object,
+        payload: bytes | str,
+        more: tuple[object, ...],
+    ) -> None:
+        """Leave audio that is to be decoded: `place(timeline, paused, payload, *more)` does it."""
+        cost = len(payload) + PIECE_COST
+        if not self.open or self.held[side] + cost > MOST_HELD:
+            if self.open or self.failed:
+                self.dropped += len(payload)
+        else:
+            self.held[side] += cost
+            self.facts.append((place, (timeline, self.paused, payload, *more)))
+
     def event(self, apply: Callable[..., object], *arguments: object) -> None:
         """Leave something else that `apply` does to the timeline."""
         if self.open and self.held[AGENT] < _MOST_HELD_WITH_SILENCE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voicespan.clock import SYSTEM
 from voicespan.guard import guard, guarded
@@ -17,9 +17,19 @@ from voicespan.recording.writer import SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from voicespan.clock import Clock
     from voicespan.recording.writer import Writer
+
+    class Reporter(Protocol):
+        """What reports a side of the recording in the application's place: a device, or the wire."""
+
+        source: str
+
+        def yields_to(self, other: Reporter, now: int) -> bool:
+            """Whether `other` may report the side from now on."""
+
 
 _MS = 1_000_000
 #: What libsoxr is asked to follow, in Hz.
@@ -87,7 +97,9 @@ class Recorder:
         writer: Who writes; by default the process's own.
 
     Attributes:
-        source: Who reports the audio: `app`, or the name of another source.
+        source: Who reports the audio: `app`, `devices` or `wire`.
+        reporters: Who reports the user's and the agent's side, where it is not the application. Of such a
+            side the application's own calls are ignored, so that nothing is recorded twice.
     """
 
     channels = CHANNELS
@@ -104,6 +116,7 @@ class Recorder:
         now = clock.monotonic_ns()
         origin = now if started_at is None else round(started_at * NS)
         self.source = "app"
+        self.reporters: list[Reporter | None] = [None, None]
         self._clock = clock
         self._off = folder is None
         self._tape = Tape(_place(folder, f"{name}.flac"), origin)
@@ -121,7 +134,7 @@ class Recorder:
     def user(
         self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
     ) -> None:
-        """Hand over audio of the user, as the microphone gave it.
+        """Hand over audio of the user, as the microphone gave it. Ignored while a device reports it.
 
         Args:
             pcm: Mono samples.
@@ -130,13 +143,14 @@ class Recorder:
             at: When its first sample was captured, in seconds of `time.monotonic()`, at most 0.4 s ago; by
                 default now, or right after what was handed over before.
         """
-        self._hand_over(USER, pcm, rate, encoding, at)
+        if self.reporters[USER] is None:
+            self._hand_over(USER, pcm, rate, encoding, at)
 
     @guarded
     def agent(
         self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
     ) -> None:
-        """Hand over audio of the agent, as it is handed to the speaker.
+        """Hand over audio of the agent, as it is handed to the speaker. Ignored while a device reports it.
 
         It may come faster than it is heard: it is laid out at the speed at which it is heard, and what was
         not heard is removed by `cut_agent`.
@@ -148,11 +162,14 @@ class Recorder:
             at: When its first sample is heard, in seconds of `time.monotonic()`; by default now, or right
                 after what was handed over before.
         """
-        self._hand_over(AGENT, pcm, rate, encoding, at)
+        if self.reporters[AGENT] is None:
+            self._hand_over(AGENT, pcm, rate, encoding, at)
 
     @guarded
     def cut_agent(self, at: float | None = None, played_ms: float | None = None) -> Cut:
         """Playback was stopped: remove from the recording what had not been heard.
+
+        Ignored while a device reports the agent: it is known then when it fell silent.
 
         Args:
             at: When, in seconds of `time.monotonic()`, at most 0.4 s ago; by default now.
@@ -162,10 +179,10 @@ class Recorder:
         Returns:
             What was heard and what was not, for whoever asks.
         """
-        cut = Cut(self._tape)
+        if self.reporters[AGENT] is not None:
+            return Cut(self._tape)
         played = None if played_ms is None else round(played_ms * _MS)
-        self._inbox.event(self._tape.cut, self._clock.monotonic_ns(), _nanoseconds(at), played, cut._told)  # noqa: SLF001
-        return cut
+        return self.cut(_nanoseconds(at), played)
 
     @guarded
     def mark_answer(self) -> None:
@@ -195,6 +212,49 @@ class Recorder:
         so keeps the agent from being resampled down to the microphone's.
         """
         self._tape.least_rate = max(self._tape.least_rate, rate)
+
+    def bind(self, stream: object) -> None:
+        """Record this stream of a sound device, and no other recorder's conversation with it.
+
+        For a process that holds several conversations at a time, or plays more than the agent: with
+        VOICESPAN_RECORD_SOURCE=devices the streams of a process belong to its only open conversation,
+        and where there are several to none, unless they are told apart like this. A stream that was
+        bound stays so until it is bound anew.
+
+        Args:
+            stream: Of `sounddevice` or of PyAudio, blocking or with a callback.
+        """
+        with guard():
+            from voicespan.recording.devices.taps import bind  # noqa: PLC0415  only where devices are recorded
+
+            bind(stream, self)
+
+    # What other sources than the application use.
+
+    def report(
+        self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None = None
+    ) -> None:
+        """Hand over audio of a side that the caller reports; see `Side.place`. Times in nanoseconds."""
+        self._inbox.audio(side, handed, pcm, kind, at)
+
+    def report_undecoded(
+        self, side: int, place: Callable[..., None], payload: bytes | str, *more: Any
+    ) -> None:
+        """Let the writer decode the payload: it calls `place(timeline, paused, payload, *more)`.
+
+        While the recording is paused the audio must be placed as silence.
+        """
+        self._inbox.undecoded(side, place, self._tape.timeline, payload, more)
+
+    def break_off(self, at: int) -> None:
+        """The playback had a gap before `at`: what follows continues nothing, and is no cut of an answer."""
+        self._inbox.event(self._tape.cut, self._clock.monotonic_ns(), at, None, [])
+
+    def cut(self, at: int | None, played: int | None = None) -> Cut:
+        """See `cut_agent`, whoever reports the agent; in nanoseconds."""
+        cut = Cut(self._tape)
+        self._inbox.event(self._tape.cut, self._clock.monotonic_ns(), at, played, cut._told)  # noqa: SLF001
+        return cut
 
     def close(self) -> None:
         """Take no more audio. What was handed over is kept, to its end: see `cut_agent`."""

@@ -14,9 +14,9 @@ from voicespan.recording.audible import Audible
 from voicespan.recording.channel import Channel
 from voicespan.recording.files import AudioFile
 from voicespan.recording.formats import CHANNELS, rate_at_least
-from voicespan.recording.g711 import decode
 from voicespan.recording.inbox import AGENT, USER, Inbox
 from voicespan.recording.run import NS
+from voicespan.recording.samples import decode
 from voicespan.recording.side import MS
 from voicespan.recording.timeline import Timeline
 

@@ -1,0 +1,86 @@
+"""When a block was captured, or is heard, on our own clock. No device, no thread: readings come in as arguments.
+
+All times are in nanoseconds, of the monotonic clock where nothing else is said.
+"""
+
+from __future__ import annotations
+
+from voicespan.recording.run import NS
+
+_MS = 1_000_000
+
+#: No device plays or captured a block so far from its callback. Some drivers tell 0, or times of a clock
+#: other than the one that they call current.
+_FARTHEST = 2 * NS
+
+#: A write that took longer had to wait for room, so the device's buffer was full when it returned.
+_WAITED = 2 * _MS
+
+#: The clocks of two machines are 50 ppm apart: 0.1 s in half an hour.
+_ASTRAY = 100 * _MS
+
+#: What a microphone's buffer can hold is longer than what the recorder still takes.
+_LONGEST_READ = 300 * _MS
+
+
+def time_of_block(now: int, current: float, block: float, latency: int) -> int:
+    """When the first sample of a callback's block is heard, or was captured.
+
+    Args:
+        now: Our clock, when the callback began.
+        current: The device's own clock at that instant, in seconds.
+        block: The block's time on the device's clock, in seconds.
+        latency: What the stream says of itself: used where the device tells no times. Negative for
+            microphones.
+    """
+    offset = round((block - current) * NS)
+    if not block or not current or abs(offset) > _FARTHEST:
+        return now + latency
+    return now + offset
+
+
+def handing_of_read(returned: int, duration: int) -> int:
+    """When what a blocking read returned began to be captured, had it waited for its last sample.
+
+    A read that came late gives older samples. The recorder's own rules for a microphone that has no times
+    put those right: they follow what came before.
+    """
+    return returned - min(duration, _LONGEST_READ)
+
+
+class PlayClock:
+    """When blocking writes are heard: each right after what was written before.
+
+    When the device has played everything is told best by a write that had to wait for room, since the buffer
+    is full when it returns, and worst by the first one after a silence. Both are off by a period of the
+    device (20 ms, say), to either side; following that would tear what is said. So a placed stretch goes on
+    as it began, until the device has run dry or its clock is `_ASTRAY`.
+
+    Args:
+        latency: How much the device's buffer holds.
+    """
+
+    def __init__(self, latency: int = 0) -> None:
+        self.latency = latency
+        self._end = 0  # when the device has played everything, as far as is known
+        self._placed = 0  # where that was placed
+
+    def enter(self, now: int, duration: int) -> int:
+        """A write begins. Returns when its first sample will be heard."""
+        if self._end <= now:
+            self._end = self._placed = now + self.latency
+        elif abs(self._placed - self._end) > _ASTRAY:
+            self._placed = self._end
+        start = self._placed
+        self._end += duration
+        self._placed += duration
+        return start
+
+    def leave(self, entered: int, now: int) -> None:
+        """It has returned."""
+        if now - entered > _WAITED and self._end:
+            self._end = now + self.latency
+
+    def stop(self) -> None:
+        """What was written and not heard is lost."""
+        self._end = self._placed = 0

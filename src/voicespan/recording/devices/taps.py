@@ -1,0 +1,273 @@
+"""A tap: one side of one stream of a sound device, on its way to a recorder.
+
+Of a loudspeaker only what sounds is handed over. A device plays for as long as it is open, mostly zeros;
+those are what a recording has anyway where nothing lies. So an idle stream costs nothing and stands in no
+other's way, and how much of an answer was heard does not count the silence after it.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from voicespan.guard import guarded
+from voicespan.recording.devices import routes
+from voicespan.recording.devices.clocks import PlayClock, handing_of_read
+from voicespan.recording.formats import DEVICE_SAMPLES, MOST_CHANNELS, SAMPLE_BYTES, SILENCE
+from voicespan.recording.inbox import AGENT
+from voicespan.recording.run import NS
+from voicespan.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voicespan.recording.recorder import Recorder, Reporter
+
+_logger = logging.getLogger("voicespan")
+_MS = 1_000_000
+
+#: Where a stream of a library keeps its taps.
+_TAPS = "_voicespan_taps"
+#: Quiet up to this, between two sounds, belongs to what is said.
+_PAUSE = NS // 2
+#: Quiet that begins so shortly after a sound follows it.
+_FOLLOWS = 50 * _MS
+#: A stream that has been quiet for so long leaves its side to another one.
+_LET_GO = NS // 2
+#: What is stopped so long after its last sound has been heard to its end.
+_OVER = 300 * _MS
+#: `stop()` is documented to play what is pending. On PulseAudio it does not: measured, the last frame is
+#: heard 10 ms after it returned. Where it does, nothing is left to be cut.
+_AFTER_STOP = 10 * _MS
+
+
+class Tap:
+    """One side of one stream.
+
+    Attributes:
+        rate: In Hz.
+        latency: What the stream says of itself, in nanoseconds.
+        plays: Whether it is a loudspeaker.
+        bound: The recorder that the application told it to record for.
+        running: Whether the stream is: what comes after it was stopped was not heard.
+        width: Bytes of one sample of all channels.
+        clock: Places what is written without a callback.
+    """
+
+    source = "devices"
+
+    def __init__(self, side: int, sample: str, channels: int, rate: int, latency: int) -> None:
+        self.rate = rate
+        self.latency = latency
+        self.plays = side == AGENT
+        self.bound: Recorder | None = None
+        self.running = False
+        self.clock = PlayClock(latency)
+        self._side = side
+        self._kind = (rate, "pcm16" if (sample, channels) == ("int16", 1) else f"{sample}*{channels}")
+        self.width = SAMPLE_BYTES[self._kind[1]]
+        self._silence = SILENCE[self._kind[1]]
+        self._quiet = b""
+        self._quiet_at = 0
+        self._quiet_bytes = 0
+        self._sounds_until = 0
+        routes.taps.add(self)
+
+    def duration(self, size: int) -> int:
+        """Of so many bytes, in nanoseconds."""
+        return size // self.width * NS // self.rate
+
+    def tell_latency(self, seconds: float) -> None:
+        """What the stream says of itself, now that it is open."""
+        self.latency = self.clock.latency = round(seconds * NS)
+
+    def captured(self, now: int, pcm: bytes, at: int | None) -> None:
+        """The microphone gave a block, whose first sample was captured `at`; None: about at `now`."""
+        recorder = self.bound or routes.only
+        if recorder is not None and self.running and self._reports_to(recorder, now):
+            self._sounds_until = now
+            recorder.report(self._side, now, pcm, self._kind, at)
+
+    def played(self, now: int, pcm: bytes, at: int, *, after_gap: bool = False) -> None:
+        """The loudspeaker got a block, whose first sample is heard `at`."""
+        recorder = self.bound or routes.only
+        if recorder is None or not self.running:
+            return
+        if len(self._quiet) != len(pcm):
+            self._quiet = self._silence * len(pcm)
+        if pcm == self._quiet:
+            if self._quiet_bytes == 0:
+                self._quiet_at = at
+            self._quiet_bytes += len(pcm)
+            return
+        if not self._reports_to(recorder, now):
+            return
+        if after_gap:
+            recorder.break_off(at)
+        elif self._quiet_bytes and self._is_pause(at):
+            recorder.report(self._side, now, self._silence * self._quiet_bytes, self._kind, self._quiet_at)
+        self._quiet_bytes = 0
+        self._sounds_until = at + self.duration(len(pcm))
+        recorder.report(self._side, now, pcm, self._kind, at)
+
+    def stop(self, at: int) -> None:
+        """The stream was stopped: what would be heard after `at` is not."""
+        if not self.running:
+            return
+        self.running = False
+        self.clock.stop()
+        self.cut(at)
+
+    def cut(self, at: int) -> None:
+        """What would be heard after `at` is not."""
+        recorder = self.bound or routes.only
+        self._quiet_bytes = 0
+        if (
+            self.plays
+            and recorder is not None
+            and at - self._sounds_until < _OVER
+            and self._reports(recorder)
+        ):
+            self._sounds_until = 0
+            recorder.cut(at)
+
+    def yields_to(self, other: Reporter, now: int) -> bool:
+        """Whether another stream may report the side: this one is stopped or quiet, or not the bound one."""
+        if not self.running or now - self._sounds_until > _LET_GO:
+            return True
+        return isinstance(other, Tap) and other.bound is not None and self.bound is None
+
+    def _is_pause(self, at: int) -> bool:
+        """Whether the quiet that ends `at` is one in the middle of something."""
+        return at - self._quiet_at < _PAUSE and self._quiet_at - self._sounds_until < _FOLLOWS
+
+    def _reports(self, recorder: Recorder) -> bool:
+        return recorder.reporters[self._side] is self
+
+    def _reports_to(self, recorder: Recorder, now: int) -> bool:
+        """Whether this stream reports its side of the recording, or can do so from now on."""
+        reporter = recorder.reporters[self._side]
+        if reporter is not self:
+            if reporter is not None and not reporter.yields_to(self, now):
+                return False
+            recorder.reporters[self._side] = self
+            recorder.source = self.source
+            recorder.expect_rate(self.rate)
+        return True
+
+
+class Taps:
+    """Both sides of a stream, as far as it has them."""
+
+    def __init__(self, microphone: Tap | None, speaker: Tap | None) -> None:
+        self.microphone = microphone
+        self.speaker = speaker
+        #: The library is in a blocking call of the stream, which may call another one of it.
+        self.inside = False
+
+    def __iter__(self) -> Iterator[Tap]:
+        """The taps that there are."""
+        return iter([tap for tap in (self.microphone, self.speaker) if tap is not None])
+
+
+class Inside:
+    """A blocking call of a stream, while it lasts."""
+
+    __slots__ = ("_entered", "_taps")
+
+    def __init__(self, taps: Taps) -> None:
+        self._taps = taps
+        self._entered: int | None = None
+
+    def __enter__(self) -> None:
+        self._taps.inside = True
+
+    def __exit__(self, *_: object) -> None:
+        self._taps.inside = False
+        if self._entered is not None and self._taps.speaker is not None:
+            self._taps.speaker.clock.leave(self._entered, monotonic_ns())
+
+    @guarded
+    def read(self, data: Any) -> None:
+        """It has read this."""
+        microphone = self._taps.microphone
+        if microphone is not None:
+            pcm = memoryview(data).tobytes()
+            microphone.captured(handing_of_read(monotonic_ns(), microphone.duration(len(pcm))), pcm, None)
+
+    @guarded
+    def write(self, data: Any, frames: int | None = None) -> None:
+        """It is about to write this, or the first `frames` of it.
+
+        It is handed over before it is written: a long one may be stopped from another thread meanwhile.
+        """
+        speaker = self._taps.speaker
+        if speaker is not None:
+            pcm = memoryview(data).tobytes()[: None if frames is None else frames * speaker.width]
+            now = self._entered = monotonic_ns()
+            speaker.played(now, pcm, speaker.clock.enter(now, speaker.duration(len(pcm))))
+
+
+def tap(side: int, sample: str, channels: int, rate: float, latency: float) -> Tap | None:
+    """A tap for one side of a stream, unless it is of a kind that is not recorded; `latency` in seconds."""
+    if sample not in DEVICE_SAMPLES or not 1 <= channels <= MOST_CHANNELS or rate < 1:
+        return None
+    return Tap(side, sample, channels, round(rate), round(latency * NS))
+
+
+def keep(stream: object, taps: Taps) -> None:
+    """Let the stream have these taps."""
+    setattr(stream, _TAPS, taps)
+
+
+@guarded
+def started(stream: object) -> None:
+    """A stream starts: whether its device is recorded is decided here."""
+    taps = getattr(stream, _TAPS, None)
+    if taps is not None and is_wanted():
+        for each in taps:
+            each.running = True
+
+
+@guarded
+def stopped(stream: object) -> None:
+    """`stop()` has returned."""
+    _stop(stream, _AFTER_STOP)
+
+
+@guarded
+def aborted(stream: object) -> None:
+    """`abort()` or `close()` is about to begin."""
+    _stop(stream, 0)
+
+
+def _stop(stream: object, heard_for: int) -> None:
+    taps = getattr(stream, _TAPS, None)
+    if taps is not None:
+        for each in taps:
+            each.stop(monotonic_ns() + heard_for)
+
+
+def enter(stream: object) -> Inside | None:
+    """A blocking call of a stream begins; None: it is not to be seen."""
+    taps = getattr(stream, _TAPS, None)
+    return None if taps is None or taps.inside else Inside(taps)
+
+
+def bind(stream: object, recorder: Recorder) -> None:
+    """See `Recorder.bind`."""
+    taps = getattr(stream, _TAPS, None)
+    if taps is None:
+        _logger.warning(
+            "voicespan does not record this stream: it is none of sounddevice's or PyAudio's, was opened"
+            " before they were instrumented, or VOICESPAN_RECORD_SOURCE is not devices"
+        )
+        return
+    for each in taps:
+        each.bound = recorder
+
+
+def is_wanted() -> bool:
+    """Whether devices are recorded."""
+    return Settings.from_environment().record_source == "devices"

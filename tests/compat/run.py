@@ -31,6 +31,9 @@ class Run:
 #: Those of Gemini Live that speak through the package; what the protocol makes of a message needs no other version.
 GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_gemini_resumption.py")
 
+#: What arrives where, zero code.
+DELIVERY = "tests/zero_code/test_environments.py"
+
 #: The oldest and the newest, and each version in which the way of a frame through the package changed.
 RUNS = (
     Run(
@@ -76,7 +79,7 @@ RUNS = (
     ),
     Run(
         "gemini-1.40",
-        ("google-genai==1.40.0", "websockets==13.*", "pydantic==2.11.*", "trustme"),
+        ("google-genai==1.40.0", "websockets==14.*", "pydantic==2.11.*", "trustme"),
         "the session's id",
         tests=GEMINI,
     ),
@@ -114,7 +117,7 @@ RUNS = (
         "zero-code-distro",
         ("openai[realtime]", "opentelemetry-distro[otlp]"),
         "opentelemetry-instrument with a distro and its exporter",
-        tests=("tests/test_zero_code.py",),
+        tests=("tests/test_zero_code.py", DELIVERY),
         kind="distro",
     ),
     Run(
@@ -128,6 +131,34 @@ RUNS = (
         "opentelemetry-instrument where none of our libraries is installed",
         tests=("tests/test_zero_code.py",),
         kind="without-openai",
+    ),
+    Run(
+        "zero-code-file",
+        ("openai[realtime]", "opentelemetry-distro", "opentelemetry-sdk[file-configuration]"),
+        "OTEL_CONFIG_FILE",
+        tests=(DELIVERY,),
+        kind="configuration-file",
+    ),
+    Run(
+        "zero-code-only-openai",
+        ("openai[realtime]",),
+        "no distro, and one of the two libraries",
+        tests=(DELIVERY,),
+        kind="only-openai",
+    ),
+    Run(
+        "zero-code-only-gemini",
+        ("google-genai", "trustme"),
+        "the other one",
+        tests=(DELIVERY,),
+        kind="only-gemini",
+    ),
+    Run(
+        "zero-code-neither",
+        ("websockets",),
+        "a process of an image in which something else is traced",
+        tests=(DELIVERY,),
+        kind="neither",
     ),
 )
 

@@ -116,7 +116,7 @@ async def test_a_block_is_a_conversation_and_every_message_is_told_once(
     ]
     assert fact(told, "generated_ms") == 40
     assert told.attributes.get("gen_ai.usage.total_tokens") == (5 if TELLS_USAGE else None)
-    assert fact(trace.root, "realtime_session_id") == ("session-1" if VERSION >= (1, 40) else None)
+    assert fact(trace.root, "realtime_session_id") == ("session-1" if VERSION >= (1, 75) else None)
 
 
 async def test_a_spoken_conversation_with_a_barge_in(instrumentor, trace, gemini_live_server):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Message = dict[str, Any]
 
+#: Objects whose keys are the application's own.
+_FREE_FORM = ("args", "response")
 _INPUT = Format("pcm16", 32, b"\0")
 _THRESHOLD = 0.5
 _PREFIX_MS = 20
@@ -98,10 +100,10 @@ class LiveConversation:
             raise Refused(1007, "Invalid JSON payload received.") from error
         if not isinstance(message, dict) or not message:
             raise Refused(1007, "Invalid JSON payload received.")
-        kind, value = next(iter(message.items()))
+        kind, value = next(iter(_camel_keys(message).items()))
         if not self.setup and kind != "setup":
             raise Refused(1007, "setup must be the first message and only the first")
-        take = self._CLIENT_MESSAGES.get(_snake(kind))
+        take = self._CLIENT_MESSAGES.get(kind)
         if take is None or not isinstance(value, dict):
             raise Refused(1007, f'Invalid JSON payload received. Unknown name "{kind}": Cannot find field.')
         take(self, value)
@@ -164,27 +166,25 @@ class LiveConversation:
         for turn in content.get("turns") or ():
             self._contents.append(turn)
             self._context.characters += sum(len(part.get("text") or "") for part in turn.get("parts") or ())
-        if content.get("turnComplete") or content.get("turn_complete"):
+        if content.get("turnComplete"):
             if self._generation is not None:
                 self._interrupt()
             self._answer(None)
 
     def _realtime_input(self, given: Message) -> None:
-        media = given.get("media_chunks") or given.get("mediaChunks") or [given.get("media")]
+        media = given.get("mediaChunks") or [given.get("media")]
         for blob in (given.get("audio"), *media):
-            if isinstance(blob, dict) and str(blob.get("mimeType") or blob.get("mime_type")).startswith(
-                "audio/"
-            ):
+            if isinstance(blob, dict) and str(blob.get("mimeType")).startswith("audio/"):
                 self._hear(_decoded(blob.get("data")))
         if given.get("text"):
             self._client_content({"turns": [_content("user", given["text"])], "turnComplete": True})
-        if "activityStart" in given or "activity_start" in given:
+        if "activityStart" in given:
             self._speech_started()
-        if "activityEnd" in given or "activity_end" in given:
+        if "activityEnd" in given:
             self._speech_stopped()
 
     def _tool_response(self, response: Message) -> None:
-        for answer in response.get("functionResponses") or response.get("function_responses") or ():
+        for answer in response.get("functionResponses") or ():
             key = answer.get("id") or answer.get("name")
             call = self.called.get(key)
             if call is None:
@@ -314,10 +314,10 @@ class LiveConversation:
 
     _CLIENT_MESSAGES: ClassVar[dict[str, Callable[[LiveConversation, Message], None]]] = {
         "setup": _setup,
-        "client_content": _client_content,
-        "realtime_input": _realtime_input,
-        "tool_response": _tool_response,
-        "context_update": _context_update,
+        "clientContent": _client_content,
+        "realtimeInput": _realtime_input,
+        "toolResponse": _tool_response,
+        "contextUpdate": _context_update,
     }
 
 
@@ -333,5 +333,11 @@ def _decoded(data: Any) -> bytes:
         raise Refused(1007, "Invalid value at 'realtime_input.audio.data' (TYPE_BYTES)") from error
 
 
-def _snake(key: str) -> str:
-    return re.sub(r"(?<=[a-z])([A-Z])", r"_\1", key).lower()
+def _camel_keys(value: Any) -> Any:
+    """The SDK mixes both cases, also within one message, and the vendor's server takes both."""
+    if isinstance(value, list):
+        return [_camel_keys(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    camel = {re.sub(r"_([a-z])", lambda found: found[1].upper(), key): each for key, each in value.items()}
+    return {key: each if key in _FREE_FORM else _camel_keys(each) for key, each in camel.items()}

@@ -1,18 +1,35 @@
 # Two commands do everything on a machine that has Python and make:
 #   make demo   a spoken conversation, traced, without an account or a network
 #   make test   the tests
+# And for who changes something:
+#   make lint | types | docs | package
+#   make compat    the tests with other versions of the libraries, and in other environments
+#   make ci        all of it, as on a machine that has nothing of ours
+# `make test PYTEST_ARGS="-k spool"` passes arguments on; `make PYTHON=python3.12 test` takes another Python
+# (after `make clean`).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# What is installed: written when all of it is, so that a failed installation is made again.
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.ready-tools
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test lint types docs package compat ci clean
 
 $(READY): pyproject.toml Makefile
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "voicespan needs Python 3.10 or later: make PYTHON=python3.12"; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) \
+		|| { echo "this Python has no venv (on Debian: apt-get install python3-venv)"; exit 1; }
 	@echo "installing into $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[openai,gemini,testing]' --group test
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --editable '.[openai,gemini,testing]' --group test
+	@touch $@
+
+$(TOOLS): $(READY)
+	@echo "installing what checks and builds (once)"
+	@$(PIP) install --group lint --group docs --group package
 	@touch $@
 
 demo: $(READY)
@@ -21,5 +38,27 @@ demo: $(READY)
 test: $(READY)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+lint: $(TOOLS)
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: $(TOOLS)
+	@$(BIN)/mypy
+
+docs: $(TOOLS)
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+package: $(TOOLS)
+	@rm -rf dist
+	@$(BIN)/python -m build
+	@$(BIN)/python tests/compat/package.py dist
+
+compat: $(READY)
+	@$(BIN)/python tests/compat/run.py $(RUNS)
+	@$(BIN)/python tests/compat/openai_own_tests.py
+
+ci:
+	@bash .ci/run
+
 clean:
-	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .cache dist docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -7,6 +7,7 @@ for, so a changed pyproject, requirement or interpreter makes a new one and the 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
 
-#: voicespan as it is in the tree, and what its tests are run with.
+#: voicespan as it is in the tree.
 VOICESPAN = ("--editable", str(ROOT))
-PYTEST = ("--group", f"{ROOT / 'pyproject.toml'}:pytest")
 
 
 def environment(name: str, requirements: Sequence[str], *, python: str = sys.executable) -> Path:
@@ -53,3 +53,19 @@ def _make(folder: Path, python: str) -> None:
         venv.create(folder, with_pip=False, symlinks=True)
     else:
         subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of this version (`3.12`) that works: on PATH, or among those of pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    candidates = [f"python{version}", *map(str, sorted(pyenv.glob(f"versions/{version}.*/bin/python")))]
+    return next((candidate for candidate in candidates if _works(candidate, version)), None)
+
+
+def _works(candidate: str, version: str) -> bool:
+    # What is on PATH may be a stub that says which Python should be installed.
+    program = f"import sys, venv; sys.exit(sys.version_info[:2] != {tuple(map(int, version.split('.')))})"
+    try:
+        return subprocess.run([candidate, "-c", program], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False

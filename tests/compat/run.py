@@ -1,8 +1,10 @@
 """Runs tests with other versions of the libraries than those of `make test`, each in an environment of its own.
 
-python tests/compat/run.py            all of them
-python tests/compat/run.py openai-2   those whose name begins so
-python tests/compat/run.py --list
+    python tests/compat/run.py            all of them, as many at once as there are processors
+    python tests/compat/run.py openai-2   those whose names begin so
+    python tests/compat/run.py --list
+
+Which they are is the table in `runs.py`.
 """
 
 from __future__ import annotations
@@ -11,183 +13,52 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
-from environments import PYTEST, ROOT, VOICESPAN, environment
-
-
-@dataclass(frozen=True)
-class Run:
-    """Tests, and what is installed beside voicespan for them."""
-
-    name: str
-    packages: tuple[str, ...]
-    why: str
-    tests: tuple[str, ...] = ("tests/compat",)
-    #: For tests that are for one kind of environment: which this is.
-    kind: str = ""
-
-
-#: Those of Gemini Live that speak through the package; what the protocol makes of a message needs no other version.
-GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_gemini_resumption.py")
-
-#: What arrives where, zero code.
-DELIVERY = "tests/zero_code/test_environments.py"
-
-#: The oldest and the newest, and each version in which the way of a frame through the package changed.
-RUNS = (
-    Run(
-        "openai-1.107",
-        ("openai==1.107.0", "websockets==14.*", "wrapt==1.16.*"),
-        "the oldest with the GA API",
-    ),
-    Run("openai-2.30", ("openai==2.30.0", "websockets==15.*"), "call_id, no send_raw"),
-    Run(
-        "openai-2.31",
-        ("openai==2.31.0", "websockets==15.*", "wrapt==1.*"),
-        "send_raw, which send does not call",
-    ),
-    Run(
-        "openai-2.32",
-        ("openai==2.32.0", "websockets==14.*"),
-        "reconnects, the manager's queue, dispatch_events",
-    ),
-    Run("openai-3.0", ("openai==3.0.0", "websockets==15.*"), "httpx2"),
-    Run(
-        "openai-3.36",
-        ("openai==3.36.1", "websockets==13.*"),
-        "a shared base with _send, which send does not call",
-    ),
-    Run("openai-3.43", ("openai==3.43.0", "websockets==15.*"), "send reaches _send past send_raw"),
-    Run("openai-3.44", ("openai==3.44.0", "websockets==14.*"), "a queue that is flushed by the next send"),
-    Run(
-        "openai-newest",
-        ("openai", "websockets==13.*", "wrapt==2.*"),
-        "the newest, with the oldest websockets",
-    ),
-    Run(
-        "gemini-1.9",
-        ("google-genai==1.9.0", "websockets==14.*", "wrapt==1.16.*", "trustme"),
-        "the oldest; media for all that is seen and heard, no usage, a close is the socket's",
-        tests=GEMINI,
-    ),
-    Run(
-        "gemini-1.20",
-        ("google-genai==1.20.0", "websockets==15.*", "trustme"),
-        "usage, resumption, warnings; trusts whom the environment says",
-        tests=GEMINI,
-    ),
-    Run(
-        "gemini-1.40",
-        ("google-genai==1.40.0", "websockets==14.*", "pydantic==2.11.*", "trustme"),
-        "the session's id",
-        tests=GEMINI,
-    ),
-    Run(
-        "gemini-1.75",
-        ("google-genai==1.75.0", "websockets==16.*", "trustme"),
-        "a close is an APIError",
-        tests=GEMINI,
-    ),
-    Run(
-        "gemini-2.34",
-        ("google-genai==2.34.0", "websockets==15.*", "trustme"),
-        "updates of the context",
-        tests=GEMINI,
-    ),
-    Run(
-        "gemini-newest",
-        ("google-genai", "websockets==16.*", "wrapt==2.*", "trustme"),
-        "the newest",
-        tests=GEMINI,
-    ),
-    Run(
-        "adk",
-        ("google-adk==2.13.*", "trustme", "websockets"),
-        "Google's ADK speaks through google-genai",
-        tests=("tests/frameworks/test_gemini_adk.py",),
-    ),
-    Run(
-        "livekit",
-        ("livekit-plugins-google", "trustme", "websockets"),
-        "LiveKit's Gemini model does as well",
-        tests=("tests/frameworks/test_gemini_livekit.py",),
-    ),
-    Run(
-        "zero-code-distro",
-        ("openai[realtime]", "opentelemetry-distro[otlp]"),
-        "opentelemetry-instrument with a distro and its exporter",
-        tests=("tests/test_zero_code.py", DELIVERY),
-        kind="distro",
-    ),
-    Run(
-        "zero-code-without-openai",
-        (
-            "websockets",
-            "opentelemetry-distro",
-            "opentelemetry-instrumentation-urllib",
-            "opentelemetry-instrumentation-requests",
-        ),
-        "opentelemetry-instrument where none of our libraries is installed",
-        tests=("tests/test_zero_code.py",),
-        kind="without-openai",
-    ),
-    Run(
-        "zero-code-file",
-        ("openai[realtime]", "opentelemetry-distro", "opentelemetry-sdk[file-configuration]"),
-        "OTEL_CONFIG_FILE",
-        tests=(DELIVERY,),
-        kind="configuration-file",
-    ),
-    Run(
-        "zero-code-only-openai",
-        ("openai[realtime]",),
-        "no distro, and one of the two libraries",
-        tests=(DELIVERY,),
-        kind="only-openai",
-    ),
-    Run(
-        "zero-code-only-gemini",
-        ("google-genai", "trustme"),
-        "the other one",
-        tests=(DELIVERY,),
-        kind="only-gemini",
-    ),
-    Run(
-        "zero-code-neither",
-        ("websockets",),
-        "a process of an image in which something else is traced",
-        tests=(DELIVERY,),
-        kind="neither",
-    ),
-)
+from environments import ROOT, VOICESPAN, environment, interpreter
+from runs import RUNS, Run
 
 
 def main(arguments: list[str]) -> int:
-    """Run them one after the other; 1 if any failed."""
-    chosen = [run for run in RUNS if not arguments or any(run.name.startswith(name) for name in arguments)]
+    """Run them; 1 if any failed."""
+    chosen = [run for run in RUNS if not arguments or run.name.startswith(tuple(arguments))]
     if arguments == ["--list"] or not chosen:
         for run in RUNS:
-            print(f"{run.name:16} {' '.join(run.packages):50} {run.why}")
+            print(f"{run.name:26} {' '.join(run.packages):60} {run.why}")
         return 0 if arguments == ["--list"] else 2
-    failed = [run.name for run in chosen if not _passes(run)]
+    with ThreadPoolExecutor(os.cpu_count()) as running:
+        passed = list(running.map(_passes, chosen))
+    failed = [run.name for run, good in zip(chosen, passed, strict=True) if not good]
     print(f"\n{len(chosen) - len(failed)} environments passed, {len(failed)} failed {' '.join(failed)}")
     return 1 if failed else 0
 
 
 def _passes(run: Run) -> bool:
-    print(f"\n-- {run.name}: {' '.join(run.packages)}  ({run.why})", flush=True)
+    title = f"-- {run.name}: {' '.join(run.packages)}  ({run.why})"
+    python = interpreter(run.python) if run.python else sys.executable
+    if python is None:
+        print(f"\n{title}\n-- {run.name}: not run, there is no Python {run.python} here", flush=True)
+        return True
     began = time.monotonic()
-    python = environment(run.name, (*VOICESPAN, *PYTEST, *run.packages))
+    group = ("--group", f"{ROOT / 'pyproject.toml'}:{run.group}")
+    made = environment(run.name, (*VOICESPAN, *group, *run.packages), python=python)
     # The tests check that they run with what is meant here.
     environ = {**os.environ, "VOICESPAN_COMPAT": " ".join(run.packages)}
     if run.kind:
         environ["VOICESPAN_ENVIRONMENT"] = run.kind
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *run.tests]
-    result = subprocess.run(command, cwd=ROOT, env=environ, check=False)
-    print(
-        f"-- {run.name}: {'passed' if result.returncode == 0 else 'FAILED'} in {time.monotonic() - began:.0f} s"
+    command = [str(made), "-m", "pytest", "-q", "-p", "no:cacheprovider", *run.tests]
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
+    ended = "passed" if result.returncode == 0 else "FAILED"
+    # In one piece, since several run at once.
+    print(f"\n{title}\n{result.stdout}-- {run.name}: {ended} in {time.monotonic() - began:.0f} s", flush=True)
     return result.returncode == 0
 
 

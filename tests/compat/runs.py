@@ -1,0 +1,175 @@
+"""What is run with which packages: the table of `run.py`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+#: Every Python that is supported but the one that runs this, with which `make test` has been run.
+PYTHONS = [
+    version
+    for version in ("3.10", "3.11", "3.12", "3.13", "3.14")
+    if version != f"{sys.version_info.major}.{sys.version_info.minor}"
+]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Tests, and what is installed beside voicespan for them."""
+
+    name: str
+    packages: tuple[str, ...]
+    why: str
+    tests: tuple[str, ...] = ("tests/compat",)
+    #: For tests that are for one kind of environment: which this is.
+    kind: str = ""
+    #: Which Python, if not the one that runs this.
+    python: str = ""
+    #: The dependency group of pyproject.toml that the tests need.
+    group: str = "pytest"
+
+
+#: Those of Gemini Live that speak through the package; what the protocol makes of a message needs no other version.
+GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_gemini_resumption.py")
+
+#: What arrives where, zero code.
+DELIVERY = "tests/zero_code/test_environments.py"
+
+#: The oldest and the newest, and each version in which the way of a frame through the package changed.
+RUNS = (
+    Run(
+        "openai-1.107",
+        ("openai==1.107.0", "websockets==14.*", "wrapt==1.16.*"),
+        "the oldest with the GA API",
+    ),
+    Run("openai-2.30", ("openai==2.30.0", "websockets==15.*"), "call_id, no send_raw"),
+    Run(
+        "openai-2.31",
+        ("openai==2.31.0", "websockets==15.*", "wrapt==1.*"),
+        "send_raw, which send does not call",
+    ),
+    Run(
+        "openai-2.32",
+        ("openai==2.32.0", "websockets==14.*"),
+        "reconnects, the manager's queue, dispatch_events",
+    ),
+    Run("openai-3.0", ("openai==3.0.0", "websockets==15.*"), "httpx2"),
+    Run(
+        "openai-3.36",
+        ("openai==3.36.1", "websockets==13.*"),
+        "a shared base with _send, which send does not call",
+    ),
+    Run("openai-3.43", ("openai==3.43.0", "websockets==15.*"), "send reaches _send past send_raw"),
+    Run("openai-3.44", ("openai==3.44.0", "websockets==14.*"), "a queue that is flushed by the next send"),
+    Run(
+        "openai-newest",
+        ("openai", "websockets==13.*", "wrapt==2.*"),
+        "the newest, with the oldest websockets",
+    ),
+    Run(
+        "gemini-1.9",
+        ("google-genai==1.9.0", "websockets==14.*", "wrapt==1.16.*", "trustme"),
+        "the oldest; media for all that is seen and heard, no usage, a close is the socket's",
+        tests=GEMINI,
+    ),
+    Run(
+        "gemini-1.20",
+        ("google-genai==1.20.0", "websockets==15.*", "trustme"),
+        "usage, resumption, warnings; trusts whom the environment says",
+        tests=GEMINI,
+    ),
+    Run(
+        "gemini-1.40",
+        ("google-genai==1.40.0", "websockets==14.*", "pydantic==2.11.*", "trustme"),
+        "the session's id",
+        tests=GEMINI,
+    ),
+    Run(
+        "gemini-1.75",
+        ("google-genai==1.75.0", "websockets==16.*", "trustme"),
+        "a close is an APIError",
+        tests=GEMINI,
+    ),
+    Run(
+        "gemini-2.34",
+        ("google-genai==2.34.0", "websockets==15.*", "trustme"),
+        "updates of the context",
+        tests=GEMINI,
+    ),
+    Run(
+        "gemini-newest",
+        ("google-genai", "websockets==16.*", "wrapt==2.*", "trustme"),
+        "the newest",
+        tests=GEMINI,
+    ),
+    Run(
+        "adk",
+        ("google-adk==2.13.*", "trustme", "websockets"),
+        "Google's ADK speaks through google-genai",
+        tests=("tests/frameworks/test_gemini_adk.py",),
+    ),
+    Run(
+        "livekit",
+        ("livekit-plugins-google", "trustme", "websockets"),
+        "LiveKit's Gemini model does as well",
+        tests=("tests/frameworks/test_gemini_livekit.py",),
+    ),
+    Run(
+        "zero-code-distro",
+        ("openai[realtime]", "opentelemetry-distro[otlp]"),
+        "opentelemetry-instrument with a distro and its exporter",
+        tests=("tests/test_zero_code.py", DELIVERY),
+        kind="distro",
+    ),
+    Run(
+        "zero-code-without-openai",
+        (
+            "websockets",
+            "opentelemetry-distro",
+            "opentelemetry-instrumentation-urllib",
+            "opentelemetry-instrumentation-requests",
+        ),
+        "opentelemetry-instrument where none of our libraries is installed",
+        tests=("tests/test_zero_code.py",),
+        kind="without-openai",
+    ),
+    Run(
+        "zero-code-file",
+        ("openai[realtime]", "opentelemetry-distro", "opentelemetry-sdk[file-configuration]"),
+        "OTEL_CONFIG_FILE",
+        tests=(DELIVERY,),
+        kind="configuration-file",
+    ),
+    Run(
+        "zero-code-only-openai",
+        ("openai[realtime]",),
+        "no distro, and one of the two libraries",
+        tests=(DELIVERY,),
+        kind="only-openai",
+    ),
+    Run(
+        "zero-code-only-gemini",
+        ("google-genai", "trustme"),
+        "the other one",
+        tests=(DELIVERY,),
+        kind="only-gemini",
+    ),
+    Run(
+        "zero-code-neither",
+        ("websockets",),
+        "a process of an image in which something else is traced",
+        tests=(DELIVERY,),
+        kind="neither",
+    ),
+    *(
+        Run(
+            f"python-{version}",
+            ("openai[realtime]", "google-genai", "websockets>=14", "trustme"),
+            "all tests",
+            tests=("tests",),
+            python=version,
+            group="test",
+        )
+        for version in PYTHONS
+    ),
+)

@@ -63,15 +63,18 @@ def test_help_loads_nothing_heavy():
     assert finished.returncode == 0
 
 
-@pytest.mark.parametrize("package", ["openai", "websockets"])
-def test_the_demo_says_which_packages_it_lacks(package):
+@pytest.mark.parametrize(
+    ("provider", "package"),
+    [("openai", "openai"), ("openai", "websockets"), ("gemini", "google.genai"), ("gemini", "trustme")],
+)
+def test_the_demo_says_which_packages_it_lacks(provider, package):
     finished = python(
         f"import sys; sys.modules[{package!r}] = None;"
-        "from voicespan import cli; sys.exit(cli.main(['demo', '--provider', 'openai']))"
+        f"from voicespan import cli; sys.exit(cli.main(['demo', '--provider', {provider!r}]))"
     )
     assert finished.returncode == 2
     assert finished.stderr == (
-        "voicespan demo: the demo needs more packages: pip install 'voicespan[openai,testing]'\n"
+        f"voicespan demo: the demo needs more packages: pip install 'voicespan[{provider},testing]'\n"
     )
 
 

@@ -15,7 +15,7 @@ from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeS
 from voicespan.testing.gemini_live.certificates import authority
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = [
     ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
     for path in sorted((ROOT / "src").glob("**/*.py"))

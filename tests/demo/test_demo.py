@@ -229,3 +229,25 @@ def test_live_a_service_that_cannot_be_reached_is_told_and_traced(voicespan, lan
     assert finished.stderr.startswith("voicespan demo: the call failed: ")
     [root] = langsmith_server.roots
     assert root.status == "error"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "status"),
+    [
+        ({"LANGSMITH_TRACING": "false"}, "nothing was traced", 1),
+        ({"LANGSMITH_ENDPOINT": "ftp://somewhere"}, "http(s)", 2),
+    ],
+)
+def test_live_with_settings_that_trace_nothing_it_says_so(voicespan, tmp_path, settings, told, status):
+    finished = voicespan(
+        *("demo", "--live", "--folder", str(tmp_path)),
+        OPENAI_API_KEY="sk-of-somebody",
+        OPENAI_BASE_URL="http://127.0.0.1:9/v1",
+        LANGSMITH_API_KEY="lsv2_pt_of-somebody",
+        VOICESPAN_SPOOL_DIR=str(tmp_path / "spool"),
+        **settings,
+    )
+
+    assert finished.returncode == status
+    assert told in finished.stderr
+    assert "Traceback" not in finished.stderr

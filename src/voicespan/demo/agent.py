@@ -18,6 +18,7 @@ class Agent:
         self.call = call
         self.loudspeaker = call.telephone.loudspeaker
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
 
     async def converse(self) -> None:
         """Until the caller hangs up, or the service does.
@@ -25,14 +26,15 @@ class Agent:
         Raises:
             Exception: What went wrong with the connection.
         """
-        ends = [asyncio.create_task(self.call.telephone.talk(self.send, self.call.recorder))]
-        ends.append(asyncio.create_task(self.listen()))
+        talking = self.start(self.call.telephone.talk(self.send, self.call.recorder))
+        listening = self.start(self.listen())
         try:
-            ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
+            while not (talking.done() or listening.done()):
+                task = await self._ended.get()
+                self._tasks.discard(task)
                 task.result()
         finally:
-            for task in (*ends, *self._tasks):
+            for task in self._tasks:
                 task.cancel()
 
     async def send(self, pcm: bytes) -> None:
@@ -43,11 +45,12 @@ class Agent:
         """Take in what the service says."""
         raise NotImplementedError
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do some work while the caller is listened to."""
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do some work while the caller is listened to; if it fails, so does the conversation."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended.put_nowait)
+        return task
 
     def fall_silent(self) -> tuple[str, int] | None:
         """The caller speaks: stop the playback. Which answer was cut, and how many milliseconds were heard."""

@@ -39,6 +39,7 @@ class Call:
         self._restaurant = Restaurant(tracer_provider, clock)
         self._clock = clock
         self._show = show
+        self._began = 0.0
 
     def dialled(self) -> None:
         """From now on it is counted how long the call takes."""

@@ -22,12 +22,11 @@ from voicespan.demo.call import Call
 from voicespan.demo.call_clock import CallClock
 from voicespan.demo.page import Page
 from voicespan.demo.report import report
-from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.langsmith import DeliverySettingsError, LangSmithSpanProcessor
+from voicespan.testing import LangSmithServer
 
 if TYPE_CHECKING:
     import argparse
-
-    from voicespan.testing import LangSmithServer
 
 
 class Provider(NamedTuple):
@@ -89,22 +88,33 @@ def run(options: argparse.Namespace) -> int:
             return _refuse(f"--live needs {' and '.join(absent)} in the environment")
     else:
         _forget_settings()
-    return _demonstrate(importlib.import_module(provider.agent), options)
+    try:
+        return _demonstrate(importlib.import_module(provider.agent), options)
+    except DeliverySettingsError as error:
+        return _refuse(str(error))
 
 
 def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
     folder = Path(options.folder or tempfile.mkdtemp(prefix="voicespan-demo-")).absolute()
     page = Page()
-    _introduce(page, agent, options)
-    with _langsmith(folder) as langsmith:
-        provider = _traced(langsmith, folder, live=options.live)
+    with (
+        LangSmithServer(save_attachments=folder) as langsmith,
+        tempfile.TemporaryDirectory(prefix="voicespan-demo-spool-") as spool,
+    ):
+        provider = _traced(langsmith, spool, live=options.live)
         clock = CallClock(_FAST if options.fast else 1.0)
         call = Call(story.CUES, provider, clock, partial(_show_words, page))
         agent.INSTRUMENTOR().instrument(tracer_provider=provider, clock=clock)
+        _introduce(page, agent, options)
         error = _hold(call, page, agent, options)
         delivered = provider.force_flush(_DELIVERY_MS)
         for root in langsmith.roots:
             report(page, langsmith, root)
+        provider.shutdown()
+    if not langsmith.roots:
+        return _refuse(
+            "nothing was traced: LANGSMITH_TRACING, OTEL_SDK_DISABLED or a sampler says so", FAILED
+        )
     if options.live:
         _tell_where(page, delivered=delivered)
     _conclude(page, live=options.live)
@@ -127,13 +137,7 @@ def _forget_settings() -> None:
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 
-def _langsmith(folder: Path) -> LangSmithServer:
-    from voicespan.testing import LangSmithServer  # noqa: PLC0415  once it is known to be installed
-
-    return LangSmithServer(save_attachments=folder)
-
-
-def _traced(langsmith: LangSmithServer, folder: Path, *, live: bool) -> TracerProvider:
+def _traced(langsmith: LangSmithServer, spool: str, *, live: bool) -> TracerProvider:
     """A tracer provider that delivers to the server on this machine, and with `live` to LangSmith."""
     project = os.environ.get("LANGSMITH_PROJECT") or _PROJECT
     provider = TracerProvider(resource=Resource.create({"service.name": "the-lantern"}))
@@ -141,7 +145,7 @@ def _traced(langsmith: LangSmithServer, folder: Path, *, live: bool) -> TracerPr
         voicespan.configure(tracer_provider=provider, project=project)
     provider.add_span_processor(
         LangSmithSpanProcessor(
-            endpoint=langsmith.url, api_key=langsmith.api_key, project=project, spool_dir=folder / "spool"
+            endpoint=langsmith.url, api_key=langsmith.api_key, project=project, spool_dir=spool
         )
     )
     return provider

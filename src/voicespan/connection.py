@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from voicespan.clock import Clock
     from voicespan.conversation import Conversation
     from voicespan.moments import Moment
+    from voicespan.recording.recorder import Recorder
+    from voicespan.recording.wire import WireReporter
 
 #: Close codes that are a normal end (RFC 6455, section 7.4.1): done, going away, and no code given.
 _NORMAL_CLOSE = frozenset({1000, 1001, 1005})
@@ -52,6 +54,10 @@ class WireProtocol(Protocol):
 
     def resumable(self, *, abnormal: bool) -> bool:
         """Whether the session can be, and is likely to be, taken up on another connection."""
+        ...
+
+    def sound(self, recorder: Recorder) -> WireReporter:
+        """What is to hear the frames, where what was heard is estimated from them."""
         ...
 
 

@@ -58,13 +58,20 @@ if TYPE_CHECKING:
         def wait_for_folder(self) -> Path | None:
             """Where the recorder may write; None: nowhere. Called by the recorder's threads."""
 
-        def attach(self, source: bytes | str | Path, mime_type: str, started_at: float | None = None) -> None:
+        def attach(
+            self,
+            source: bytes | str | Path,
+            mime_type: str,
+            started_at: float | None = None,
+            *,
+            recorder: bool = False,
+        ) -> None:
             """Put a recording beside the root before it goes; `started_at`: seconds since the epoch."""
 
         def give_up(self, status: str = "none") -> None:
             """No recording is coming."""
 
-        def expect(self, timeout: float) -> None:
+        def expect(self, timeout: float, *, recorder: bool = False) -> None:
             """Hold the root for a recording, at most `timeout` seconds after its end."""
 
 
@@ -228,7 +235,8 @@ class Conversation:
                 and recorded.is_recorded(trace_id, self.settings)
             ):
                 self._recorded = recorded.Recorded(self.deliveries, self.settings, self._clock)
-                self._spans.recorder = self._recorded.recorder
+                if self.settings.record_source != "wire":  # an estimate is never passed off as heard
+                    self._spans.recorder = self._recorded.recorder
                 return self._recorded.recorder
         return recorded.no_recorder(self._clock)
 
@@ -323,7 +331,7 @@ class Conversation:
         `resumes`: it takes up the session of an earlier connection, and the conversation was claimed for it.
         """
         with self.lock:
-            connection = Connection(self, protocol, self._clock)
+            connection = self._connection(protocol)
             if resumes:
                 self._claims -= 1
                 for earlier in self._connections.live:
@@ -339,6 +347,13 @@ class Conversation:
             self._connections.opened(connection, self._clock.monotonic_ns(), facts)
         self.make_current()
         return connection
+
+    def _connection(self, protocol: WireProtocol) -> Connection:
+        if self.settings.record_source == "wire" and self.recorder.status != "off":
+            from voicespan.estimate import EstimatedConnection  # noqa: PLC0415  as for the recorder
+
+            return EstimatedConnection(self, protocol, self._clock, self.recorder)
+        return Connection(self, protocol, self._clock)
 
     def connect_failed(
         self, error: BaseException, attributes: Mapping[str, AttributeValue], *, resumes: bool = False

@@ -29,6 +29,9 @@ from voicespan.moments import Level, LocalId, Moment, WireError, WireEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
+    from voicespan.recording.recorder import Recorder
+    from voicespan.recording.wire import WireReporter
+
     _Reader: TypeAlias = Callable[["Protocol", Any, int, dict[str, Any]], Iterable[Moment]]
 
 #: Of resumption updates this many are remembered.
@@ -116,6 +119,12 @@ class Protocol:
     def resumable(self, *, abnormal: bool) -> bool:
         """Whether the application can, and is likely to, take up the session on another connection."""
         return self.fingerprint is not None and (self.going_away or abnormal)
+
+    def sound(self, recorder: Recorder) -> WireReporter:
+        """What hears the frames, where what was heard is estimated from them."""
+        from voicespan.gemini_live.sound import Sound  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
+
+        return Sound(recorder)
 
     def _read(
         self,

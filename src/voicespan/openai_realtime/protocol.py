@@ -27,6 +27,9 @@ from voicespan.openai_realtime import fields
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from voicespan.recording.recorder import Recorder
+    from voicespan.recording.wire import WireReporter
+
     _Reader: TypeAlias = Callable[["Protocol", dict[str, Any], int], Iterator[Moment]]
 
 #: Where the type and the ids of an audio frame stand: before its payload.
@@ -161,6 +164,12 @@ class Protocol:
     def resumable(self, *, abnormal: bool) -> bool:  # noqa: ARG002  Gemini's
         """Never: a new connection is a new session."""
         return False
+
+    def sound(self, recorder: Recorder) -> WireReporter:
+        """What hears the frames, where what was heard is estimated from them."""
+        from voicespan.openai_realtime.sound import Sound  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
+
+        return Sound(recorder)
 
     def _is_quiet(self, frame: bytes) -> bool:
         """Whether a frame, by its type, tells nothing that is wanted, so that it need not be parsed."""

@@ -19,6 +19,9 @@ _WAITED = 2 * _MS
 #: The clocks of two machines are 50 ppm apart: 0.1 s in half an hour.
 _ASTRAY = 100 * _MS
 
+#: A device that is so much later than was thought has played silence meanwhile.
+_DRY = 40 * _MS
+
 #: What a microphone's buffer can hold is longer than what the recorder still takes.
 _LONGEST_READ = 300 * _MS
 
@@ -54,7 +57,8 @@ class PlayClock:
     When the device has played everything is told best by a write that had to wait for room, since the buffer
     is full when it returns, and worst by the first one after a silence. Both are off by a period of the
     device (20 ms, say), to either side; following that would tear what is said. So a placed stretch goes on
-    as it began, until the device has run dry or its clock is `_ASTRAY`.
+    as it began, until the device has run dry, or is so far behind that it must have, or its clock is
+    `_ASTRAY`.
 
     Args:
         latency: How much the device's buffer holds.
@@ -68,8 +72,9 @@ class PlayClock:
     def enter(self, now: int, duration: int) -> int:
         """A write begins. Returns when its first sample will be heard."""
         if self._end <= now:
-            self._end = self._placed = now + self.latency
-        elif abs(self._placed - self._end) > _ASTRAY:
+            # At once, or after as much silence as the buffer holds: drivers differ.
+            self._end = self._placed = now + self.latency // 2
+        elif not -_DRY < self._placed - self._end < _ASTRAY:
             self._placed = self._end
         start = self._placed
         self._end += duration

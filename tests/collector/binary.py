@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MANIFEST = ROOT / "collector" / "builder.yaml"
+CONFIGURATIONS = ROOT / "collector"
+MANIFEST = CONFIGURATIONS / "builder.yaml"
 FOLDER = ROOT / ".cache" / "collector"
 
 #: For whoever finds neither.
@@ -81,5 +82,4 @@ def _build(built: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(find() or build())
-    sys.exit(0)
+    sys.stdout.write(f"{find() or build()}\n")

@@ -60,7 +60,7 @@ class Recorded:
         # The folder is made in the background while the conversation opens, and needed half a second later.
         self.recorder = ConversationRecorder(self._deliveries[0].wait_for_folder, clock=clock)
         for delivery in self._deliveries:
-            delivery.expect(_LONGEST_TAIL)
+            delivery.expect(_LONGEST_TAIL, recorder=True)
         self._encoded = _shared_follower().follow(self.recorder, self._form)
         self._encoded.add_done_callback(self._attach)
 
@@ -92,7 +92,7 @@ class Recorded:
             if path is None or mime_type is None:
                 delivery.give_up("none" if self.recorder.error is None else "failed")
             else:
-                delivery.attach(path, mime_type, self.recorder.started_at_wall_ns / 1e9)
+                delivery.attach(path, mime_type, self.recorder.started_at_wall_ns / 1e9, recorder=True)
 
     def _unencoded(self) -> Path | None:
         """What could not be encoded (no space, no codec) goes as it is."""

@@ -205,19 +205,77 @@ def test_one_that_is_too_large_even_so_is_kept_as_it_was(voice, conversation, la
 
 def test_the_recorders_file_is_taken_where_it_stands(voice, conversation, langsmith_server, spool_dir):
     delivery = conversation.deliveries[0]
-    delivery.expect(60)
+    delivery.expect(60, recorder=True)
     file = record(delivery.folder / "recording.flac")
     voice.finish(conversation)
-    delivery.attach(file, "audio/flac")
+    delivery.attach(file, "audio/flac", recorder=True)
     voice.write()
     assert [path.name for path in spool_dir.rglob("*.flac")] == ["recording.flac"]
     voice.send()
     assert langsmith_server.roots[0].attachments["conversation"].content.startswith(b"fLaC")
 
 
+def test_a_clients_recording_comes_before_the_recorders(voice, conversation, langsmith_server, caplog):
+    delivery = conversation.deliveries[0]
+    delivery.expect(60, recorder=True)
+    file = record(delivery.folder / "recording.flac")
+    voice.finish(conversation)
+    conversation.attach_recording(b"what the browser played", "audio/webm")
+    voice.write()
+    delivery.attach(file, "audio/flac", recorder=True)
+    voice.send()
+    assert langsmith_server.roots[0].attachments["conversation"].content == b"what the browser played"
+    assert caplog.text == ""
+
+
+def test_a_recorder_that_heard_nothing_does_not_end_the_wait_for_the_client(
+    voice, conversation, langsmith_server
+):
+    delivery = conversation.deliveries[0]
+    conversation.expect_recording(timeout=30)
+    delivery.expect(60, recorder=True)
+    voice.finish(conversation)
+    delivery.give_up("none")
+    voice.clock.advance(29)
+    voice.write()
+    assert voice.engine.writer.unsettled == 1
+    conversation.attach_recording(b"sound", "audio/ogg")
+    voice.write()
+    voice.send()
+    assert status(langsmith_server) == "attached"
+
+
+def test_the_recorders_recording_goes_when_the_clients_did_not_come(voice, conversation, langsmith_server):
+    delivery = conversation.deliveries[0]
+    conversation.expect_recording(timeout=30)
+    voice.finish(conversation)
+    delivery.attach(record(delivery.folder / "recording.flac"), "audio/flac", recorder=True)
+    voice.clock.advance(30)
+    voice.write()
+    voice.send()
+    assert langsmith_server.roots[0].attachments["conversation"].mime_type == "audio/flac"
+
+
+def test_with_two_destinations_both_folders_have_what_is_recorded(manual, langsmith_server):
+    with LangSmithServer() as other:
+        voice = manual()
+        second = voice.__class__(other, voice.clock)
+        voice.provider.add_span_processor(second.processor)
+        conversation = voice.conversation()
+        second.write()
+        folders = [delivery.folder for delivery in conversation.deliveries]
+        record(folders[0] / "conversation.flac")
+        second.write()
+        assert (folders[1] / "conversation.flac").samefile(folders[0] / "conversation.flac")
+        conversation.end()
+        second.write()
+        second.send()
+        assert len(other.roots) == 1
+
+
 def test_a_recording_that_is_not_encoded_in_time_goes_as_flac(voice, conversation, langsmith_server):
     delivery = conversation.deliveries[0]
-    delivery.expect(60)
+    delivery.expect(60, recorder=True)
     record(delivery.folder / "recording.flac")
     (delivery.folder / "recording.ogg.part").write_bytes(b"half of it")
     voice.finish(conversation)
@@ -231,7 +289,7 @@ def test_a_recording_that_is_not_encoded_in_time_goes_as_flac(voice, conversatio
 
 def test_a_recording_that_is_not_finished_in_time_is_not_sent_half(voice, conversation, langsmith_server):
     delivery = conversation.deliveries[0]
-    delivery.expect(5)
+    delivery.expect(5, recorder=True)
     whole = record(delivery.folder / "recording.flac").read_bytes()
     (delivery.folder / "recording.flac").write_bytes(torn(whole))
     voice.finish(conversation)

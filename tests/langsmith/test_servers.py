@@ -100,14 +100,12 @@ def test_what_a_killed_worker_left_is_sent_by_another(server, run, preload, spoo
     for process in {call["process"] for call in left}:
         os.kill(process, signal.SIGKILL)
     server.up()
-    calls = []
+    # Workers that never held a conversation do nothing; the kernel decides who gets a request.
+    calls = [get(port, "/call") for _ in range(20)]
 
     def all_there(server):
         return {call["run"] for call in [*left, *calls]} <= {root.id for root in server.roots}
 
-    # Workers that never held a conversation do nothing; the kernel decides who gets a request.
-    for _ in range(20):
-        calls.append(get(port, "/call"))
     server.wait_for(all_there, timeout=30)
     assert server.run(left[1]["run"]).status == "error"
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import mimetypes
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -33,10 +34,58 @@ SUFFIXES = {
 }
 
 
+@dataclass
+class _Promise:
+    """A recording that one side may make: the client, or our recorder."""
+
+    #: Seconds after the conversation that it is waited for; None: nobody said that it is coming.
+    within: float | None = None
+    #: Monotonic seconds; None: the conversation is open.
+    deadline: float | None = None
+    #: What came, or why nothing did.
+    outcome: Settled | None = None
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a file."""
+        return self.outcome is not None and self.outcome.status == "attached"
+
+    def left(self, now: float) -> float:
+        """Seconds that it is still to be waited for."""
+        if self.outcome is not None or self.within is None or self.deadline is None:
+            return 0.0
+        return max(self.deadline - now, 0.0)
+
+    def expect(self, seconds: float, now: float) -> None:
+        """It is coming within so many seconds after the conversation, or from now on if that is over."""
+        self.within = max(seconds, self.within or 0.0)
+        if self.deadline is not None:
+            self.deadline = max(self.deadline, now + seconds)
+
+    def ended(self, now: float) -> None:
+        """The conversation is over."""
+        self.deadline = now + (self.within or 0.0)
+
+    def hurry(self, seconds: float, now: float) -> None:
+        """It is not waited for any longer than `seconds`."""
+        if self.within is not None:
+            self.within = min(self.within, seconds)
+        if self.deadline is not None:
+            self.deadline = min(self.deadline, now + seconds)
+
+    def told(self) -> Settled | None:
+        """What became of it; None: nobody had said that it is coming."""
+        if self.outcome is None and self.within is not None:
+            return Settled("timeout")
+        return self.outcome
+
+
 class Delivery:
     """One conversation's way to one destination.
 
-    The root goes when the conversation has ended and no recording is expected any more.
+    The root goes when the conversation has ended and no recording is expected any more. A recording that
+    a client made (a browser, a telephone gateway) comes before our recorder's: it is nearer to what was
+    heard.
     """
 
     def __init__(
@@ -58,9 +107,9 @@ class Delivery:
         self._lock = threading.Lock()
         self._made = threading.Event()
         self._folder: Folder | None = None
-        self._expected: float | None = None
-        self._deadline: float | None = None
-        self._attached: Settled | None = None
+        self._ended = False
+        self._client = _Promise()
+        self._recorder = _Promise()
         #: How many recordings are being copied right now.
         self._taking = 0
         #: Where it goes; the same conversation is delivered there once.
@@ -79,18 +128,23 @@ class Delivery:
         self._made.wait(_FOLDER_WAIT)
         return self.folder
 
-    def expect(self, timeout: float) -> None:
+    def expect(self, timeout: float, *, recorder: bool = False) -> None:
         """Hold the root for a recording, at most `timeout` seconds after the conversation has ended.
 
-        Called after its end, the seconds count from now.
+        Called after its end, the seconds count from now. `recorder`: our own makes it, not a client.
         """
         with self._lock:
-            self._expected = max(timeout, self._expected or 0.0)
-            if self._deadline is not None:
-                self._deadline = max(self._deadline, self._now() + timeout)
+            self._promise(recorder=recorder).expect(timeout, self._now())
         self._wake()
 
-    def attach(self, source: bytes | str | Path, mime_type: str, started_at: float | None = None) -> None:
+    def attach(
+        self,
+        source: bytes | str | Path,
+        mime_type: str,
+        started_at: float | None = None,
+        *,
+        recorder: bool = False,
+    ) -> None:
         """Put a recording beside the root; the last one before the root goes counts.
 
         A file is copied before this returns, unless it stands in `folder`: what the caller does with it
@@ -100,22 +154,20 @@ class Delivery:
             source: The recording, or the path of its file.
             mime_type: Such as `audio/ogg`.
             started_at: When the recording begins, in seconds since the epoch; None: not known.
+            recorder: Our own recorder made it, not a client.
         """
         if self._hidden:
-            self.give_up("hidden")
+            self._settle("hidden", recorder=recorder)
             return
         try:
             with _opened(source) as file:
-                self._take(source, file, mime_type, started_at)
+                self._take(source, file, mime_type, started_at, recorder=recorder)
         except OSError:
-            self.give_up("unreadable")
+            self._settle("unreadable", recorder=recorder)
 
     def give_up(self, status: str = "none") -> None:
-        """No recording is coming; `status` says why."""
-        with self._lock:
-            if self._attached is None:
-                self._attached = Settled(status)
-        self._wake()
+        """Our recorder's recording is not coming; `status` says why."""
+        self._settle(status, recorder=True)
 
     def made(self, folder: Folder) -> None:
         """The folder is there."""
@@ -126,46 +178,54 @@ class Delivery:
     def ended(self) -> None:
         """The conversation is over; from now on what is expected has its time."""
         with self._lock:
-            self._deadline = self._now() + (self._expected or 0.0)
+            self._ended = True
+            for promise in (self._client, self._recorder):
+                promise.ended(self._now())
 
     def hurry(self, seconds: float) -> None:
         """The process is about to end: nothing is waited for longer than `seconds`."""
         with self._lock:
-            if self._expected is not None:
-                self._expected = min(self._expected, seconds)
-            if self._deadline is not None:
-                self._deadline = min(self._deadline, self._now() + seconds)
+            for promise in (self._client, self._recorder):
+                promise.hurry(seconds, self._now())
 
     def due_in(self) -> float | None:
-        """Seconds until the recording is not waited for any more; None: the conversation is open."""
+        """Seconds until no recording is waited for any more; None: the conversation is open."""
         with self._lock:
-            if self._deadline is None:
+            if not self._ended:
                 return None
             if self._taking:
                 return 1.0
-            return 0.0 if self._attached is not None else max(self._deadline - self._now(), 0.0)
+            if self._client.attached:
+                return 0.0
+            return max(self._client.left(self._now()), self._recorder.left(self._now()))
 
     def close(self) -> Settled:
         """What became of the recording. What comes later is late."""
         with self._lock:
             self._folder = None
-            if self._attached is not None:
-                return self._attached
-            return Settled("none" if self._expected is None else "timeout")
+            if self._recorder.attached and not self._client.attached:
+                return self._recorder.told() or Settled("none")
+            return self._client.told() or self._recorder.told() or Settled("none")
 
     def _take(
-        self, source: bytes | str | Path, file: BinaryIO, mime_type: str, started_at: float | None
+        self,
+        source: bytes | str | Path,
+        file: BinaryIO,
+        mime_type: str,
+        started_at: float | None,
+        *,
+        recorder: bool,
     ) -> None:
         mime_type = mime_type.strip().lower() or "application/octet-stream"
-        # A parameter (`audio/webm;codecs=opus`) stays in the type and not in the name.
-        plain = mime_type.split(";")[0].strip()
-        name = f"{ATTACHMENT}{SUFFIXES.get(plain) or mimetypes.guess_extension(plain) or '.bin'}"
-        self._made.wait(_FOLDER_WAIT)
+        self.wait_for_folder()
         with self._lock:
             folder = self._folder
+            if folder is None and recorder and self._client.attached:
+                return
             self._taking += 1
         inside = None if folder is None else _inside(source, folder.files.folder)
-        attached = Settled("attached", inside or name, mime_type, started_at)
+        name = inside or _name(mime_type, recorder=recorder)
+        attached = Settled("attached", name, mime_type, started_at)
         try:
             if folder is None:
                 self._late(self, file, attached)
@@ -174,13 +234,30 @@ class Delivery:
         finally:
             with self._lock:
                 self._taking -= 1
-        with self._lock:
-            if folder is not None:
-                self._attached = attached
+        if folder is not None:
+            with self._lock:
+                self._promise(recorder=recorder).outcome = attached
         self._wake()
+
+    def _settle(self, status: str, *, recorder: bool) -> None:
+        with self._lock:
+            promise = self._promise(recorder=recorder)
+            if not promise.attached:
+                promise.outcome = Settled(status)
+        self._wake()
+
+    def _promise(self, *, recorder: bool) -> _Promise:
+        return self._recorder if recorder else self._client
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
+
+
+def _name(mime_type: str, *, recorder: bool) -> str:
+    # A parameter (`audio/webm;codecs=opus`) stays in the type and not in the name.
+    plain = mime_type.split(";", maxsplit=1)[0].strip()
+    suffix = SUFFIXES.get(plain) or mimetypes.guess_extension(plain) or ".bin"
+    return f"{'recording' if recorder else ATTACHMENT}{suffix}"
 
 
 @contextlib.contextmanager

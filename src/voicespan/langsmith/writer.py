@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from voicespan import semconv
 from voicespan.guard import guard
 from voicespan.langsmith import copies, recordings
+from voicespan.langsmith.delivery import Delivery
 from voicespan.langsmith.files import MemoryFullError
 from voicespan.langsmith.folder import Folder, Meta
 
@@ -255,6 +257,8 @@ class Writer:
         return None
 
     def _checkpoint(self, entry: _Entry, now: float) -> float | None:
+        with guard():
+            self._share_recording(entry)
         if not entry.dirty:
             return None
         if now < entry.checkpoint_at:
@@ -266,6 +270,22 @@ class Writer:
                 entry.folder.checkpoint(opened)
                 entry.checkpoint_at = now + max(_CHECKPOINT_EVERY, len(opened) / _CHECKPOINT_RATE)
         return None
+
+    def _share_recording(self, entry: _Entry) -> None:
+        """Where a conversation has two destinations, have the file that its recorder writes in both folders.
+
+        As a link: what the recorder appends is then in both, whichever of them a kill leaves to whom.
+        """
+        conversation, own = entry.trace.conversation, entry.folder.files.folder
+        if conversation is None or own is None or len(conversation.deliveries) < 2:  # noqa: PLR2004
+            return
+        first = conversation.deliveries[0]
+        theirs = first.folder if isinstance(first, Delivery) else None
+        if theirs is None or theirs == own:
+            return
+        for recording in theirs.glob("*.flac"):
+            with contextlib.suppress(OSError):
+                (own / recording.name).hardlink_to(recording)
 
     def _opened(self, trace: Trace) -> bytes | None:
         """The root and the other open spans, as they are now."""

@@ -36,25 +36,14 @@ _CONFIG: Any = {
 
 #: What Gemini Live hears, in Hz.
 _HEARS = 16_000
-#: How much faster than speech the scripted server speaks: like the real one, it is ahead of the playback.
-_SPEED = 1.3
 
 
 def scripted_server() -> GeminiLiveServer:
     """A server on 127.0.0.1 that knows the story."""
     from voicespan.testing.gemini_live import Answer, FunctionCall, GeminiLiveServer  # noqa: PLC0415  not for --live
 
-    def speak(line: story.Line) -> Answer:
-        return Answer(transcript=line.text, audio=line.pcm(), speed=_SPEED)
-
     return GeminiLiveServer.conversational(
-        [
-            Answer(calls=[FunctionCall("find_tables", story.SEARCH)]),
-            speak(story.OFFER),
-            Answer(calls=[FunctionCall("book_table", story.BOOKING)]),
-            speak(story.CONFIRMATION),
-            speak(story.FAREWELL),
-        ],
+        story.scripted_answers(Answer, FunctionCall),
         [line.text for line in story.CALLER],
         chunk_ms=100,
     )

@@ -41,25 +41,13 @@ _SESSION: Any = {
     "tools": [{"type": "function", **function} for function in story.FUNCTIONS],
 }
 
-#: How much faster than speech the scripted server speaks: like the real one, it is ahead of the playback.
-_SPEED = 1.3
-
 
 def scripted_server() -> OpenAIRealtimeServer:
     """A server on 127.0.0.1 that knows the story."""
     from voicespan.testing.openai_realtime import Answer, FunctionCall, OpenAIRealtimeServer  # noqa: PLC0415  not for --live
 
-    def speak(line: story.Line) -> Answer:
-        return Answer(transcript=line.text, audio=line.pcm(), speed=_SPEED)
-
     return OpenAIRealtimeServer.conversational(
-        [
-            Answer(calls=[FunctionCall("find_tables", story.SEARCH)]),
-            speak(story.OFFER),
-            Answer(calls=[FunctionCall("book_table", story.BOOKING)]),
-            speak(story.CONFIRMATION),
-            speak(story.FAREWELL),
-        ],
+        story.scripted_answers(Answer, FunctionCall),
         [line.text for line in story.CALLER],
         chunk_ms=100,
         rate_limits=False,

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 VOICES = Path(__file__).parent / "voices"
 RATE = 24_000
@@ -52,6 +56,14 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Wish:
+    """A function that the agent calls: one of `FUNCTIONS`."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Cue:
     """When the caller speaks a line.
 
@@ -87,9 +99,16 @@ CUES = (
     Cue(THANKS, after_silence=0.5),
 )
 
-#: What the agent wants of `find_tables` and of `book_table` in between.
-SEARCH = {"people": 4, "time": "20:00"}
-BOOKING = {"people": 5, "time": "20:30", "place": "window"}
+#: What the scripted agent does, in order.
+ANSWERS: tuple[Line | Wish, ...] = (
+    Wish("find_tables", {"people": 4, "time": "20:00"}),
+    OFFER,
+    Wish("book_table", {"people": 5, "time": "20:30", "place": "window"}),
+    CONFIRMATION,
+    FAREWELL,
+)
+#: How much faster than speech it speaks: like the real services, it is ahead of the playback.
+SPEED = 1.3
 
 #: What the functions of `restaurant` are to the model.
 FUNCTIONS = (
@@ -119,3 +138,13 @@ FUNCTIONS = (
         },
     },
 )
+
+
+def scripted_answers(answer: Callable[..., Any], function_call: Callable[..., Any]) -> list[Any]:
+    """`ANSWERS` for a scripted server: `answer` and `function_call` make what it takes."""
+    return [
+        answer(calls=[function_call(step.name, step.arguments)])
+        if isinstance(step, Wish)
+        else answer(transcript=step.text, audio=step.pcm(), speed=SPEED)
+        for step in ANSWERS
+    ]

@@ -6,12 +6,18 @@ import base64
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from live_call import Call, as_wire, content, fact, messages, seconds, speech
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
 from voicespan.gemini_live.protocol import Protocol
 from voicespan.moments import Level
 from voicespan.settings import Settings
+from voicespan.testing import FakeClock
 
 #: What the SDK drops, refuses or raises never comes to us as a message.
 wire_only = pytest.mark.parametrize("form", [as_wire], ids=["wire"])
@@ -87,7 +93,9 @@ def test_two_utterances_of_one_turn_are_two_transcriptions_and_one_message(call)
 
 
 def test_words_that_come_during_the_answer_belong_to_what_it_answers(call):
-    call.setup().microphone().audio().said("Hello!").heard("Hi").audio().complete().end()
+    call.setup(inputAudioTranscription={}).microphone().audio().said("Hello!").heard(
+        "Hi"
+    ).audio().complete().end()
     assert messages(call.named("turn_complete")) == [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "Hello!"},
@@ -722,6 +730,54 @@ def test_raw_events_carry_the_whole_message_without_audio(make_call):
 
 
 # Bounds.
+
+
+def test_without_transcription_no_place_is_kept_for_words(call):
+    call.setup()
+    for _ in range(5):
+        call.microphone().audio().complete()
+    assert len(call.conversation._spans.transcript) == 0
+    call.end()
+
+
+KEYS = sorted(
+    {
+        *Protocol.SERVER,
+        *Protocol.CLIENT,
+        *("serverContent", "realtimeInput", "parts", "text", "inlineData", "mimeType", "data", "finished"),
+        *("functionCalls", "functionResponses", "id", "ids", "name", "args", "partialArgs", "willContinue"),
+        *("newHandle", "resumable", "turns", "role", "turnComplete", "functionCall", "response", "modality"),
+        *("promptTokensDetails", "tokenCount", "promptTokenCount", "thought", "type", "sessionResumption"),
+    }
+)
+TEXTS = st.sampled_from(
+    ["", "a", "audio/pcm;rate=0", "audio/pcm;rate=24000", "ACTIVITY_END", "AUDIO", "\ud800"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+MESSAGES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(st.booleans(), MESSAGES), max_size=6))
+def test_no_message_breaks_it(exchange):
+    """What is written must also be something that an exporter can encode."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    call = Call(
+        provider, exporter, FakeClock(), as_wire, settings=Settings(events=Level.ALL, resume_window=0)
+    )
+    for from_client, message in exchange:
+        (call.client if from_client else call.server)(**message)
+    call.end()
+    assert call.root.name == "conversation"
+    for span in exporter.get_finished_spans():
+        for value in span.attributes.values():
+            if isinstance(value, str):
+                value.encode()
 
 
 def test_memory_is_bounded(make_call):

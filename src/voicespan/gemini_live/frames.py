@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 #: A frame that is longer than this is not parsed: it would hold up the application.
@@ -64,7 +65,7 @@ def wire(value: Any, depth: int = 0) -> Any:
         return "[deeper]"
     if isinstance(value, dict):
         return {_camel(str(key)): _member(_camel(str(key)), inner, depth) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence):
         return [wire(inner, depth + 1) for inner in value]
     dumped = _dumped(value)
     if dumped is not None:

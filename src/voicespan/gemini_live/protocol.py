@@ -66,6 +66,7 @@ class Protocol:
         self._last: Turn | None = None
         self._heard: Utterance | None = None
         self._said: Utterance | None = None
+        self._transcribes = True
         self._user_spoke = False
         self._showed_image = False
         self._functions = Functions(self._new_id)
@@ -167,6 +168,7 @@ class Protocol:
         voice = fields.members(fields.members(speech.get("voiceConfig")).get("prebuiltVoiceConfig"))
         realtime = fields.members(setup.get("realtimeInputConfig"))
         detection = fields.members(realtime.get("automaticActivityDetection"))
+        self._transcribes = setup.get("inputAudioTranscription") is not None
         yield moments.SessionDescribed(
             at,
             "setup",
@@ -176,7 +178,7 @@ class Protocol:
                 "response_modalities": ",".join(fields.texts(generation.get("responseModalities"))) or None,
                 "voice": fields.name(voice.get("voiceName")),
                 "language": fields.name(speech.get("languageCode")),
-                "transcribes_input": setup.get("inputAudioTranscription") is not None,
+                "transcribes_input": self._transcribes,
                 "transcribes_output": setup.get("outputAudioTranscription") is not None,
                 "turn_detection": "manual" if detection.get("disabled") is True else "automatic",
                 "resumed": bool(fields.members(setup.get("sessionResumption")).get("handle")) or None,
@@ -274,7 +276,7 @@ class Protocol:
         user_id = self._heard.item_id if self._heard is not None else None
         spoken = int(self._heard is not None)
         yield from self._flush_heard()
-        if user_id is None and self._user_spoke:
+        if user_id is None and self._user_spoke and self._transcribes:
             # The words may come during the answer: their place is before it.
             user_id = self._new_id("speech")
             yield moments.Placed(at, event_type, user_id, "user")

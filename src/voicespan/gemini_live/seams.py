@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from voicespan.gemini_live import opening
@@ -216,7 +217,7 @@ def _realtime_input(**given: Any) -> dict[str, Any]:
 
 
 def _tool_response(function_responses: Any = None, **_: Any) -> dict[str, Any]:
-    several = isinstance(function_responses, (list, tuple))
+    several = isinstance(function_responses, Sequence)
     return {"toolResponse": {"functionResponses": function_responses if several else [function_responses]}}
 
 

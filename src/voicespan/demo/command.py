@@ -97,11 +97,11 @@ def run(options: argparse.Namespace) -> int:
 def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
     folder = Path(options.folder or tempfile.mkdtemp(prefix="voicespan-demo-")).absolute()
     page = Page()
-    with (
-        LangSmithServer(save_attachments=folder) as langsmith,
-        tempfile.TemporaryDirectory(prefix="voicespan-demo-spool-") as spool,
-    ):
+    with contextlib.ExitStack() as stack:
+        langsmith = stack.enter_context(LangSmithServer(save_attachments=folder))
+        spool = stack.enter_context(tempfile.TemporaryDirectory(prefix="voicespan-demo-spool-"))
         provider = _traced(langsmith, spool, live=options.live)
+        stack.callback(provider.shutdown)
         clock = CallClock(_FAST if options.fast else 1.0)
         call = Call(story.CUES, provider, clock, partial(_show_words, page))
         agent.INSTRUMENTOR().instrument(tracer_provider=provider, clock=clock)
@@ -110,7 +110,6 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
         delivered = provider.force_flush(_DELIVERY_MS)
         for root in langsmith.roots:
             report(page, langsmith, root)
-        provider.shutdown()
     if not langsmith.roots:
         return _refuse(
             "nothing was traced: LANGSMITH_TRACING, OTEL_SDK_DISABLED or a sampler says so", FAILED

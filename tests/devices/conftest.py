@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sound_server import SoundServer, missing
 
-PROGRAMS = Path(__file__).parent / "programs"
+HERE = Path(__file__).parent
 
 
 def what_is_missing() -> str | None:
@@ -46,7 +46,7 @@ def start(sound_server):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=PROGRAMS,
+            cwd=HERE,
         )
         running.append(process)
         return process

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import soundfile as sf
-from programs.streams import RATE, noise
+from sound_streams import RATE, noise
 from test_devices_speaker import places
 
 WAYS = {
@@ -21,7 +21,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_what_was_spoken(start, sound_server, tmp_path, way):
-    process = start("streams.py", str(tmp_path), json.dumps(way))
+    process = start("sound_streams.py", str(tmp_path), json.dumps(way))
     assert process.stdout.readline() == "listening\n"
     spoken = noise()[: round(1.2 * RATE)]
     sound_server.speak(spoken.tobytes())

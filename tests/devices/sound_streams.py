@@ -1,6 +1,6 @@
 """Plays or listens in one of the ways that the libraries have, with a recorder that has taps in them.
 
-    streams.py FOLDER WAY
+    sound_streams.py FOLDER WAY
 
 What it knows goes to its standard output, as JSON: where the recording is, what the cuts said. What a
 microphone gave the application goes to FOLDER/app.raw.

@@ -71,7 +71,9 @@ if TYPE_CHECKING:
         def give_up(self, status: str = "none") -> None:
             """No recording is coming."""
 
-        def expect(self, timeout: float, *, recorder: bool = False) -> None:
+        def expect(
+            self, timeout: float, *, recorder: bool = False, started_at: float | None = None
+        ) -> None:
             """Hold the root for a recording, at most `timeout` seconds after its end."""
 
 

@@ -60,7 +60,7 @@ class Recorded:
         # The folder is made in the background while the conversation opens, and needed half a second later.
         self.recorder = ConversationRecorder(self._deliveries[0].wait_for_folder, clock=clock)
         for delivery in self._deliveries:
-            delivery.expect(_LONGEST_TAIL, recorder=True)
+            delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
         self._encoded = _shared_follower().follow(self.recorder, self._form)
         self._encoded.add_done_callback(self._attach)
 
@@ -84,6 +84,11 @@ class Recorded:
             "recording_error": recorder.error,
         }
 
+    @property
+    def _started_at(self) -> float:
+        """Seconds since the epoch."""
+        return self.recorder.started_at_wall_ns / 1e9
+
     @guarded
     def _attach(self, encoded: Future[Path | None]) -> None:
         path = encoded.result() if encoded.exception() is None else self._unencoded()
@@ -92,7 +97,7 @@ class Recorded:
             if path is None or mime_type is None:
                 delivery.give_up("none" if self.recorder.error is None else "failed")
             else:
-                delivery.attach(path, mime_type, self.recorder.started_at_wall_ns / 1e9, recorder=True)
+                delivery.attach(path, mime_type, self._started_at, recorder=True)
 
     def _unencoded(self) -> Path | None:
         """What could not be encoded (no space, no codec) goes as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import sys
 import time
 
 import pytest
+import soundfile
 
 from voicespan.langsmith import commands
 from voicespan.langsmith.locks import FolderLock
@@ -136,6 +138,33 @@ def test_an_abrupt_end_leaves_all_but_a_quarter_of_a_second_to_recover(
     assert server.run(opened).thread_id == "caller-2"
     assert list(spool_dir.iterdir()) == []
     assert "2 folders sent" in capsys.readouterr().out
+
+
+def test_a_kill_in_the_middle_of_a_recording_costs_a_second_of_it_at_most(server, talker, spool_dir):
+    agent = talker()
+    run = agent.tell("open")["run"]
+    agent.tell("speak 2.5")
+    agent.end(signal.SIGKILL)
+    assert commands.recover() == 0
+    attachment = server.run(run).attachments["conversation"]
+    assert attachment.mime_type == "audio/ogg"
+    assert 1.5 <= soundfile.info(io.BytesIO(attachment.content)).duration <= 3.5
+    metadata = server.run(run).metadata
+    assert metadata["ls_audio_attach_status"] == "attached"
+    assert 0 <= metadata["ls_audio_recording_start_offset_ms"] < 2000
+    assert metadata["ls_audio_recording_started_at"] == pytest.approx(time.time(), abs=60)
+    assert list(spool_dir.iterdir()) == []
+
+
+def test_an_exit_right_after_a_call_delivers_its_recording(server, talker, spool_dir):
+    agent = talker()
+    run = agent.tell("open")["run"]
+    agent.tell("speak 1")
+    agent.end()
+    attachment = server.run(run).attachments["conversation"]
+    assert 0.9 <= soundfile.info(io.BytesIO(attachment.content)).duration <= 2
+    assert server.run(run).metadata["ls_audio_recording_start_offset_ms"] >= 0
+    assert list(spool_dir.iterdir()) == []
 
 
 def test_the_next_process_with_a_conversation_sends_what_the_last_one_left(server, talker, spool_dir):

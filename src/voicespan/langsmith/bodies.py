@@ -96,15 +96,13 @@ def root_body(
     return message if len(message) <= LARGEST_MESSAGE else None
 
 
-def _tell_recording(span: Span, settled: Settled, progress: Progress) -> None:
-    facts: dict[str, str | bool | float] = {
-        semconv.AUDIO_ATTACH_STATUS: progress.recording_status or settled.status
-    }
-    if settled.started_at is not None:
-        offset = settled.started_at * 1000 - span.start_time_unix_nano / 1_000_000
-        facts[semconv.AUDIO_STARTED_AT] = settled.started_at
-        facts[semconv.AUDIO_START_OFFSET_MS] = round(offset)
-    copies.set_attributes(span, facts)
+def _tell_recording(root: Span, settled: Settled, progress: Progress) -> None:
+    status = progress.recording_status or settled.status
+    copies.set_attributes(root, {semconv.AUDIO_ATTACH_STATUS: status})
+    if status != "attached":
+        copies.forget_recording_start(root)
+    elif settled.started_at is not None:
+        copies.tell_recording_start(root, settled.started_at)
 
 
 def _attachment(folder: Folder, recording: str, mime_type: str) -> list[Part]:

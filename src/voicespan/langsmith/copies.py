@@ -120,6 +120,17 @@ def fail(span: Span, at: int, kind: str, message: str) -> None:
     set_attributes(span, {semconv.ERROR_TYPE: kind})
 
 
+def tell_recording_start(root: Span, started_at: float) -> None:
+    """Tell when the recording begins: seconds since the epoch, and milliseconds after the root."""
+    offset = started_at * 1000 - root.start_time_unix_nano / 1_000_000
+    set_attributes(root, {semconv.AUDIO_STARTED_AT: started_at, semconv.AUDIO_START_OFFSET_MS: round(offset)})
+
+
+def forget_recording_start(root: Span) -> None:
+    """There is no recording after all."""
+    _remove(root, (semconv.AUDIO_STARTED_AT, semconv.AUDIO_START_OFFSET_MS), frozenset())
+
+
 def count_dropped(span: Span, dropped: int) -> None:
     """Tell on the root that so many more spans are missing."""
     if dropped:

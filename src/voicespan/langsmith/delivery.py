@@ -112,6 +112,8 @@ class Delivery:
         self._recorder = _Promise()
         #: How many recordings are being copied right now.
         self._taking = 0
+        #: When our recorder's file begins, seconds since the epoch; None: it does not record.
+        self.recording_started_at: float | None = None
         #: Where it goes; the same conversation is delivered there once.
         self.destination: Destination | None = None
         #: The folder's name, also after it was handed on.
@@ -128,12 +130,15 @@ class Delivery:
         self._made.wait(_FOLDER_WAIT)
         return self.folder
 
-    def expect(self, timeout: float, *, recorder: bool = False) -> None:
+    def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
         """Hold the root for a recording, at most `timeout` seconds after the conversation has ended.
 
         Called after its end, the seconds count from now. `recorder`: our own makes it, not a client.
+        `started_at`: when the recording begins, in seconds since the epoch, for whoever finds the file if
+        this process dies.
         """
         with self._lock:
+            self.recording_started_at = started_at if recorder else self.recording_started_at
             self._promise(recorder=recorder).expect(timeout, self._now())
         self._wake()
 

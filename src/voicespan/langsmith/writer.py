@@ -79,6 +79,7 @@ class _Entry:
     checkpoint_at: float = 0.0
     dirty: bool = False
     ended: bool = False
+    recording_started_at: float | None = None
     spans: list[ReadableSpan] = field(default_factory=list)
 
 
@@ -259,6 +260,10 @@ class Writer:
     def _checkpoint(self, entry: _Entry, now: float) -> float | None:
         with guard():
             self._share_recording(entry)
+        delivery = entry.trace.delivery
+        if delivery is not None and entry.recording_started_at != delivery.recording_started_at:
+            entry.recording_started_at = delivery.recording_started_at
+            entry.dirty = True
         if not entry.dirty:
             return None
         if now < entry.checkpoint_at:
@@ -315,10 +320,12 @@ class Writer:
         place = _placed(trace)
 
         def revise(span: EncodedSpan) -> None:
-            if int.from_bytes(span.span_id, "big") == trace.root_span_id:
-                copies.as_root(span)
-            else:
+            if int.from_bytes(span.span_id, "big") != trace.root_span_id:
                 place(span)
+                return
+            copies.as_root(span)
+            if trace.delivery is not None and trace.delivery.recording_started_at is not None:
+                copies.tell_recording_start(span, trace.delivery.recording_started_at)
 
         return _request(self._copy.of(spans, trace.thread_id, revise))
 

@@ -53,6 +53,16 @@ def expect(seconds):
     return {}
 
 
+def speak(seconds):
+    """Both sides speak, in real time."""
+    recorder = conversations[-1].recorder
+    for _ in range(round(float(seconds) / 0.02)):
+        recorder.user(b"\x10\x20" * 480)
+        recorder.agent(b"\x20\x10" * 480)
+        time.sleep(0.02)
+    return {}
+
+
 def end():
     conversations[-1].end()
     return {}
@@ -98,6 +108,7 @@ COMMANDS = {
     "start": start,
     "attach": attach,
     "expect": expect,
+    "speak": speak,
     "end": end,
     "sleep": sleep,
     "flush": flush,

@@ -20,15 +20,16 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from voicespan import moments
-from voicespan.gemini_live import fields, frames
+from voicespan.gemini_live import exchange, fields, frames
 from voicespan.gemini_live import usage as tokens
+from voicespan.gemini_live.exchange import Exchange
 from voicespan.gemini_live.functions import Functions
-from voicespan.gemini_live.turns import Turn, Utterance, bytes_per_ms
 from voicespan.moments import Level, LocalId, Moment, WireError, WireEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from voicespan.gemini_live.turns import Turn
     from voicespan.recording.recorder import Recorder
     from voicespan.recording.wire import WireReporter
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 #: Of resumption updates this many are remembered.
 _MOST_REMEMBERED = 256
-#: Reasons of a turn's end that are none of its failures.
-_NO_FAILURE = frozenset({None, "TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT"})
 #: The objects whose fields are told apart, in the server's and the client's messages.
 _OPENED = ("serverContent", "realtimeInput")
 #: What a fragment of a transcript is called: the whole has the field's own name.
@@ -62,19 +61,13 @@ class Protocol:
         self.fingerprint: str | None = None
         #: The server said that it is about to close the connection.
         self.going_away = False
-        self._turn: Turn | None = None
-        self._last: Turn | None = None
-        self._heard: Utterance | None = None
-        self._said: Utterance | None = None
-        self._transcribes = True
-        self._user_spoke = False
-        self._showed_image = False
+        self._exchange = Exchange(self._new_id)
         self._functions = Functions(self._new_id)
         self._updates: OrderedDict[tuple[str | None, bool], None] = OrderedDict()
 
     def count_speech(self, frame: Any) -> bool:
         """Count a message that carries only more audio of the turn that is in progress."""
-        turn = self._turn
+        turn = self._exchange.turn
         if turn is None or turn.audio == 0:
             return False
         size = frames.audio_size(frame, turn.mime_type)
@@ -92,7 +85,7 @@ class Protocol:
             blob = media[0] if isinstance(media, list) and media else media
             if not fields.mime_type(blob).startswith("audio/"):
                 return False
-        self._user_spoke = True
+        self._exchange.user_spoke = True
         return True
 
     def receive(self, frame: Any, at: int) -> list[Moment]:
@@ -111,11 +104,7 @@ class Protocol:
 
     def finish(self, at: int) -> list[Moment]:
         """What is still open when the connection is over."""
-        turn = self._turn
-        return [
-            *(self._end_turn(turn, at, "connection_closed", status="incomplete") if turn is not None else ()),
-            *self._flush_heard(),
-        ]
+        return list(self._exchange.cut_off(at))
 
     def resumable(self, *, abnormal: bool) -> bool:
         """Whether the application can, and is likely to, take up the session on another connection."""
@@ -168,7 +157,7 @@ class Protocol:
         voice = fields.members(fields.members(speech.get("voiceConfig")).get("prebuiltVoiceConfig"))
         realtime = fields.members(setup.get("realtimeInputConfig"))
         detection = fields.members(realtime.get("automaticActivityDetection"))
-        self._transcribes = setup.get("inputAudioTranscription") is not None
+        self._exchange.transcribes = setup.get("inputAudioTranscription") is not None
         yield moments.SessionDescribed(
             at,
             "setup",
@@ -178,7 +167,7 @@ class Protocol:
                 "response_modalities": ",".join(fields.texts(generation.get("responseModalities"))) or None,
                 "voice": fields.name(voice.get("voiceName")),
                 "language": fields.name(speech.get("languageCode")),
-                "transcribes_input": self._transcribes,
+                "transcribes_input": self._exchange.transcribes,
                 "transcribes_output": setup.get("outputAudioTranscription") is not None,
                 "turn_detection": "manual" if detection.get("disabled") is True else "automatic",
                 "resumed": bool(fields.members(setup.get("sessionResumption")).get("handle")) or None,
@@ -235,84 +224,25 @@ class Protocol:
     def _activity_end(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
         yield moments.SpeechStopped(at, "activity_end", None)
 
-    def _user_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        told = fields.members(value)
-        if self._heard is None:
-            if not told.get("text"):
-                return
-            item_id = None
-            if self._turn is None or self._turn.interrupted:
-                item_id = self._new_id("speech")
-                yield moments.Placed(at, "input_transcription", item_id, "user", given=False)
-            self._heard = Utterance(at, item_id)
-        _take_in(self._heard, told, at)
-        if told.get("finished") is True:
-            yield from self._flush_heard()
+    # Who says what: see `exchange`.
 
-    def _flush_heard(self) -> Iterator[Moment]:
-        heard, self._heard = self._heard, None
-        part = 0
-        if heard is None:
-            return
-        if heard.item_id is None and self._turn is not None:
-            # What came during an answer that it did not interrupt is the end of what was answered, late.
-            heard.item_id, part = self._turn.user_id, self._turn.user_parts
-            self._turn.user_parts += 1
-        yield moments.Transcribed(
-            heard.last_at,
-            "input_transcription",
-            "user",
-            heard.item_id or self._new_id("speech"),
-            heard.started_at,
-            heard.words.text,
-            facts={**heard.facts, "content_index": part or None},
-        )
+    def _user_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterable[Moment]:
+        return self._exchange.heard(fields.members(value), at)
 
-    # What the model does.
-
-    def _begin_turn(self, at: int, event_type: str) -> Generator[Moment, None, Turn]:
-        if self._turn is not None:
-            return self._turn
-        user_id = self._heard.item_id if self._heard is not None else None
-        spoken = int(self._heard is not None)
-        yield from self._flush_heard()
-        if user_id is None and self._user_spoke and self._transcribes:
-            # The words may come during the answer: their place is before it.
-            user_id = self._new_id("speech")
-            yield moments.Placed(at, event_type, user_id, "user")
-        self._user_spoke = self._showed_image = False
-        turn = self._turn = Turn(self._new_id("turn"), self._new_id("answer"), user_id, spoken)
-        yield moments.GenerationStarted(at, event_type, turn.id)
-        return turn
+    def _model_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterable[Moment]:
+        return self._exchange.said(fields.members(value), at)
 
     def _model_turn(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
         has_audio = False
         for part in fields.objects(fields.members(value).get("parts")):
-            if not any(part.values()):
-                continue
-            turn = yield from self._begin_turn(at, "model_turn")
-            text, blob = fields.text(part.get("text")), fields.members(part.get("inlineData"))
-            if fields.mime_type(blob).startswith("audio/"):
-                has_audio = True
-                yield from self._audio(turn, blob, at)
-            elif text and part.get("thought") is True:
-                turn.thoughts.add(text)
-            elif text:
-                yield from self._place_answer(turn, at, "model_turn")
-                turn.text.add(text)
-            yield from self._other_part(turn, part, at)
+            if any(part.values()):
+                turn = yield from self._exchange.begin(at, "model_turn")
+                yield from self._exchange.part(turn, part, at)
+                yield from self._other_part(turn, part, at)
+                has_audio = has_audio or exchange.is_audio(part)
         if self._events >= Level.ALL and not has_audio:
             payload = {"serverContent": {"modelTurn": frames.without_bytes(value)}}
             yield WireEvent(at, "model_turn", Level.ALL, payload)
-
-    def _audio(self, turn: Turn, blob: dict[str, Any], at: int) -> Iterator[Moment]:
-        first = turn.audio == 0
-        turn.mime_type = fields.mime_type(blob)
-        turn.bytes_per_ms = bytes_per_ms(turn.mime_type)
-        turn.audio += frames.size(blob.get("data"))
-        turn.had_speech = True
-        if first:
-            yield moments.FirstAudio(at, "model_turn", turn.id)
 
     def _other_part(self, turn: Turn, part: dict[str, Any], at: int) -> Iterator[Moment]:
         call = part.get("functionCall")
@@ -323,126 +253,31 @@ class Protocol:
                 if part.get(key):
                     yield WireEvent(at, fields.snake(key), Level.STANDARD, {key: part[key]})
 
-    def _place_answer(self, turn: Turn, at: int, event_type: str) -> Iterator[Moment]:
-        if not turn.has_place:
-            turn.has_place = True
-            yield moments.Placed(at, event_type, turn.item_id, "assistant")
-
-    def _model_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        told = fields.members(value)
-        if told.get("text"):
-            turn = yield from self._begin_turn(at, "output_transcription")
-            turn.had_speech = True
-            yield from self._place_answer(turn, at, "output_transcription")
-            self._said = self._said or Utterance(at, turn.item_id)
-        if self._said is not None:
-            _take_in(self._said, told, at)
-            if told.get("finished") is True:
-                yield from self._flush_said()
-
-    def _flush_said(self) -> Iterator[Moment]:
-        said, self._said = self._said, None
-        turn = self._turn
-        if said is None or turn is None:
-            return
-        part = len(turn.said) or None
-        turn.said.append(said.words.text)
-        yield moments.Transcribed(
-            said.last_at,
-            "output_transcription",
-            "assistant",
-            turn.item_id,
-            said.started_at,
-            said.words.text,
-            turn.id,
-            facts={**said.facts, "content_index": part},
-        )
-
-    def _interrupted(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        turn = self._turn
-        if turn is not None:
-            yield from self._flush_said()
-            turn.interrupted = True
-            if self._heard is not None and self._heard.item_id is None:
-                # These words cut the answer off: they are a message of their own.
-                self._heard.item_id = self._new_id("speech")
-                yield moments.Placed(at, "interrupted", self._heard.item_id, "user", given=False)
-        # The answer may be complete already, and be cut off while it is played.
-        cut = turn or self._last
-        if cut is not None and cut.has_output:
-            yield moments.Interrupted(
-                at, "interrupted", cut.id, cut.item_id, "interrupted", generated_ms=cut.generated_ms
-            )
+    def _interrupted(self, _value: Any, at: int, _: dict[str, Any]) -> Iterable[Moment]:
+        return self._exchange.interrupted(at)
 
     def _usage(self, value: Any, at: int, beside: dict[str, Any]) -> Iterator[Moment]:
         told = tokens.usage(value)
         if told is None:
             return
-        if self._turn is not None or beside.get("turnComplete") is True:
-            turn = yield from self._begin_turn(at, "turn_complete")
+        if self._exchange.turn is not None or beside.get("turnComplete") is True:
+            turn = yield from self._exchange.begin(at, "turn_complete")
             turn.usage = tokens.together(turn.usage, told)
             return
         yield moments.UsageReported(at, "usage_metadata", told)
         if self._events >= Level.STANDARD:
             yield WireEvent(at, "usage_metadata", Level.STANDARD, {"usageMetadata": value})
 
-    def _turn_complete(self, _value: Any, at: int, beside: dict[str, Any]) -> Iterator[Moment]:
-        turn = yield from self._begin_turn(at, "turn_complete")
+    def _turn_complete(self, _value: Any, at: int, beside: dict[str, Any]) -> Iterable[Moment]:
         reason = fields.name(beside.get("turnCompleteReason"))
-        failed = reason not in _NO_FAILURE
-        yield from self._end_turn(
-            turn,
-            at,
-            "turn_complete",
-            status="interrupted" if turn.interrupted else "failed" if failed else "completed",
-            reason=reason,
-            error=WireError(str(reason), f"the turn ended with {reason}") if failed else None,
-            facts=tokens.facts(beside.get("usageMetadata")),
-        )
-
-    def _end_turn(
-        self,
-        turn: Turn,
-        at: int,
-        event_type: str,
-        *,
-        status: str,
-        reason: str | None = None,
-        error: WireError | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> Iterator[Moment]:
-        if not turn.interrupted:
-            # The words of who interrupts go on; all others are over.
-            yield from self._flush_heard()
-        yield from self._flush_said()
-        texts = list(turn.said)
-        if turn.text:
-            texts.append(turn.text.text)
-            item_id = self._new_id("answer") if turn.said else turn.item_id
-            yield moments.Written(at, "model_turn", item_id, "assistant", turn.text.text)
-        self._turn, self._last = None, turn
-        yield moments.GenerationEnded(
-            at,
-            event_type,
-            turn.id,
-            status,
-            reason,
-            " ".join(texts) or None,
-            tuple(turn.call_ids),
-            turn.usage,
-            turn.generated_ms,
-            turn.had_speech,
-            error=error,
-            thoughts=turn.thoughts.text if turn.thoughts else None,
-            facts=facts or {},
-        )
+        return self._exchange.complete(at, reason, tokens.facts(beside.get("usageMetadata")))
 
     # Functions.
 
     def _tool_call(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
         calls = fields.objects(fields.members(value).get("functionCalls"))
         if calls:
-            turn = yield from self._begin_turn(at, "tool_call")
+            turn = yield from self._exchange.begin(at, "tool_call")
             yield from self._functions.called(turn, calls, at)
 
     def _tool_call_cancelled(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
@@ -450,7 +285,7 @@ class Protocol:
 
     def _tool_response(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
         for answer in fields.objects(fields.members(value).get("functionResponses")):
-            yield from self._functions.answered(self._turn, answer, at)
+            yield from self._functions.answered(self._exchange.turn, answer, at)
 
     # What the application types and shows.
 
@@ -462,7 +297,7 @@ class Protocol:
             for part in parts:
                 if isinstance(part.get("functionResponse"), dict):
                     answer = part["functionResponse"]
-                    yield from self._functions.answered(self._turn, answer, at, "client_content")
+                    yield from self._functions.answered(self._exchange.turn, answer, at, "client_content")
             text = " ".join(filter(None, map(_part_text, parts)))
             if text:
                 role: moments.Role = "assistant" if turn.get("role") == "model" else "user"
@@ -475,10 +310,10 @@ class Protocol:
 
     def _image(self, value: Any, at: int, beside: dict[str, Any]) -> Iterator[Moment]:
         """A picture, or a frame of a video: of those only the first before each answer is told."""
-        if self._showed_image and self._events < Level.ALL:
+        if self._exchange.showed_image and self._events < Level.ALL:
             return
-        if not self._showed_image:
-            self._showed_image = True
+        if not self._exchange.showed_image:
+            self._exchange.showed_image = True
             blob = value[0] if isinstance(value, list) and value else value
             text = f"[{fields.mime_type(blob) or 'image'}]"
             yield moments.Written(at, "realtime_input", self._new_id("image"), "user", text, seeded=True)
@@ -539,14 +374,6 @@ _CLIENT = Protocol.CLIENT
 def _unreadable(frame: Any, at: int, *, from_client: bool) -> Moment:
     length = len(frame) if isinstance(frame, (bytes, str)) else 0
     return WireEvent(at, "unreadable_frame", Level.STANDARD, {"bytes": length}, from_client)
-
-
-def _take_in(utterance: Utterance, told: dict[str, Any], at: int) -> None:
-    utterance.last_at = at
-    utterance.words.add(fields.text(told.get("text")) or "", last=told.get("finished") is True)
-    for key, fact in (("languageCode", "language"), ("speakerLabel", "speaker")):
-        if isinstance(told.get(key), str):
-            utterance.facts[fact] = fields.name(told[key])
 
 
 def _without_handle(told: dict[str, Any]) -> dict[str, Any]:

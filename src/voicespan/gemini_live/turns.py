@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from voicespan.gemini_live import fields
+
 if TYPE_CHECKING:
     from voicespan.moments import LocalId, Usage
 
@@ -55,6 +57,14 @@ class Utterance:
     last_at: int = 0
     words: Words = field(default_factory=Words)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def take_in(self, told: dict[str, Any], at: int) -> None:
+        """Add a fragment as the wire tells it."""
+        self.last_at = at
+        self.words.add(fields.text(told.get("text")) or "", last=told.get("finished") is True)
+        for key, fact in (("languageCode", "language"), ("speakerLabel", "speaker")):
+            if isinstance(told.get(key), str):
+                self.facts[fact] = fields.name(told[key])
 
 
 @dataclass(slots=True)

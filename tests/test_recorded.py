@@ -135,6 +135,18 @@ def test_a_cut_and_the_wires_own_sign_are_one_barge_in(told):
     assert fact(cut, "cause") == "conversation.item.truncate"
 
 
+def test_a_barge_in_that_only_the_wire_tells_gets_what_was_heard_from_the_cut(told):
+    """Gemini says `interrupted` and not when the user began to speak."""
+    told.answer("r1").pass_time(1.5).tell(moments.Interrupted, "r1", None, "interrupted")
+    told.recorder.cut_agent()
+    told.pass_time(0.05).done("r1", status="interrupted")
+    (cut,) = told.named("interrupted")
+    assert fact(cut, "cause") == "interrupted"
+    assert fact(cut, "heard_ms") == pytest.approx(1500, abs=5)
+    (turn,) = told.named("turn_complete")
+    assert fact(turn, "heard_ms") == pytest.approx(1500, abs=5)
+
+
 def test_stopping_when_nobody_speaks_is_no_barge_in(told):
     told.ask("u1").answer("r1").done("r1").pass_time(1.0)
     told.recorder.cut_agent()

@@ -399,17 +399,22 @@ class Spans:
         )
 
     def _take_cuts(self, now: int) -> None:
-        """Playback was stopped: a barge-in, if the user had begun to speak and there was more to hear."""
+        """Playback was stopped: a barge-in, if the user had begun to speak and there was more to hear.
+
+        Or if the wire itself tells of one: not every service tells when the user begins to speak.
+        """
         cuts = self.recorder.cuts if self.recorder is not None else ()
         while cuts and (at := cuts[0].at) is not None:
             stopped_at = round(at * 1e9)
-            if now - stopped_at < _HANGING_UP:
+            answer = next((each for each in reversed(self._answers) if each.began_at <= stopped_at), None)
+            by_wire = answer is not None and answer.response_id in self._cuts
+            if not by_wire and now - stopped_at < _HANGING_UP:
                 # Told again later, unless this is the end.
                 return
             cut = cuts.popleft()
-            answer = next((each for each in reversed(self._answers) if each.began_at <= stopped_at), None)
             spoke_at = self._spoke_before(stopped_at)
-            if answer is None or spoke_at is None or spoke_at < answer.began_at:
+            spoken = answer is not None and spoke_at is not None and spoke_at >= answer.began_at
+            if answer is None or not (by_wire or spoken):
                 continue
             heard_ms, generated = cut.heard_ms or 0, answer.generated_ms
             if cut.unheard_ms or not answer.over or (generated is not None and heard_ms < generated - 1):

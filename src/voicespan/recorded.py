@@ -71,7 +71,7 @@ class Recorded:
     def facts(self) -> dict[str, Any]:
         """What the root tells of it: how it stands, from where, what is missing."""
         recorder = self.recorder
-        if recorder.status == "waiting":
+        if not recorder.has_audio:
             return {}
         return {
             "recording": recorder.status,

@@ -40,10 +40,11 @@ class Inbox:
         failed: Whether audio that comes after it was closed counts as dropped.
         paused: Whether audio is replaced by silence.
         held: Bytes of memory that each side takes, here and in its timeline.
+        has_audio: Whether any was taken yet.
         dropped: Bytes of audio that were not taken.
     """
 
-    __slots__ = ("_places", "dropped", "facts", "failed", "held", "open", "paused")
+    __slots__ = ("_places", "dropped", "facts", "failed", "has_audio", "held", "open", "paused")
 
     def __init__(self, place_user: Place, place_agent: Place) -> None:
         self._places = (place_user, place_agent)
@@ -52,6 +53,7 @@ class Inbox:
         self.failed = False
         self.paused = False
         self.held = [0, 0]
+        self.has_audio = False
         self.dropped = 0
 
     def audio(self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None) -> None:
@@ -63,6 +65,7 @@ class Inbox:
         elif self.held[side] + cost > MOST_HELD:
             self._as_far_as_it_fits(side, handed, pcm, kind, at)
         else:
+            self.has_audio = True
             self.held[side] += cost
             self.facts.append((self._places[side], (handed, len(pcm) if self.paused else pcm, *kind, at)))
 
@@ -80,6 +83,7 @@ class Inbox:
             if self.open or self.failed:
                 self.dropped += len(payload)
         else:
+            self.has_audio = True
             self.held[side] += cost
             self.facts.append((place, (timeline, self.paused, payload, *more)))
 

@@ -315,6 +315,11 @@ class Recorder:
         return "paused" if self._inbox.paused else state
 
     @property
+    def has_audio(self) -> bool:
+        """Whether any was handed over, written by now or not."""
+        return self._inbox.has_audio
+
+    @property
     def error(self) -> str | None:
         """Why recording failed, in the operating system's words."""
         return self._tape.error

@@ -19,6 +19,7 @@ SINCE = {
     "dispatch_events": (2, 32),
     "reconnect": (2, 32),
     "queue": (2, 32),
+    "flush on send": (3, 43),
 }
 
 

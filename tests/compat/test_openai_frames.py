@@ -229,6 +229,20 @@ async def test_frames_that_are_queued_before_the_connection_opens(api, trace, op
     assert trace.fact("event_count") == 3
 
 
+@pytest.mark.parametrize("api", [api for api in APIS if api.has("queue")], ids=str)
+async def test_frames_that_are_queued_while_the_connection_is_open(api, trace, openai_realtime_server):
+    server = openai_realtime_server([])
+    manager = api.connect(api.client(server), model="gpt-realtime")
+    async with opened(manager) as connection:
+        manager.send({**COMMIT, "event_id": "queued"})
+        await settled(connection.send({**COMMIT, "event_id": "sent"}))
+    # Earlier versions keep it for a reconnect.
+    expected = ["queued", "sent"] if api.has("flush on send") else ["sent"]
+    assert [frame["event_id"] for frame in arrived(server)] == expected
+    assert trace.sent == dict.fromkeys(expected, 1)
+    assert trace.fact("event_count") == len(expected)
+
+
 @pytest.mark.parametrize("api", [api for api in APIS if not api.asynchronous], ids=str)
 def test_reading_and_writing_in_different_threads(api, trace, openai_realtime_server):
     server = openai_realtime_server([Send(CREATED, *FRAMES)])

@@ -47,8 +47,13 @@ def test_the_package_has_what_its_version_promises(api):
         "reconnect": hasattr(api.connection_class, "_reconnect"),
         "queue": hasattr(api.manager_class, "send"),
         "call_id": "call_id" in inspect.signature(resource(api).connect).parameters,
+        "flush on send": hasattr(api.connection_class, "_flush_send_queue") and "receipt" in queueing(),
     }
     assert found == {feature: api.has(feature) for feature in SINCE}
+
+
+def queueing():
+    return inspect.signature(importlib.import_module("openai._send_queue").SendQueue.enqueue).parameters
 
 
 def resource(api):

@@ -74,6 +74,11 @@ def connection_of(manager: Any) -> Any:
     return _private(manager, "connection")
 
 
+def queue_of(manager: Any) -> Any:
+    """Where the SDK keeps what a manager is to send."""
+    return _private(manager, "send_queue")
+
+
 @guarded
 def abandon(connection: Connection) -> None:
     """The application dropped its connection without closing it.

@@ -83,10 +83,12 @@ def _sending_methods(connection: type[Any]) -> tuple[str, ...]:
 class _Traced:
     """What a connection of the SDK is to us."""
 
-    __slots__ = ("connection", "error", "in_block", "queued")
+    __slots__ = ("connection", "error", "in_block", "managers_queue", "queued")
 
-    def __init__(self, connection: Connection, *, in_block: bool) -> None:
+    def __init__(self, connection: Connection, managers_queue: list[Any], *, in_block: bool) -> None:
         self.connection = connection
+        #: Frames that were given to the manager, as one list with it: some versions let it go on queueing.
+        self.managers_queue = managers_queue
         self.in_block = in_block
         self.error: BaseException | None = None
         #: Frames that wait for the SDK's reconnect.
@@ -107,12 +109,22 @@ def _opened(manager: Any, sdk_connection: Any, opened: opening.Opening, *, in_bl
     connection = opened.succeeded()
     if connection is None:
         return
-    setattr(sdk_connection, _TRACED, _Traced(connection, in_block=in_block))
+    found = _Traced(connection, manager.__dict__.setdefault(_QUEUED, []), in_block=in_block)
+    setattr(sdk_connection, _TRACED, found)
     # A connection that is dropped without being closed must not leave its conversation open for good.
     weakref.finalize(sdk_connection, opening.abandon, connection).atexit = False
-    queued = manager.__dict__.pop(_QUEUED, ())
+    _flushed(found)
+    if opening.queue_of(manager) is not getattr(sdk_connection, "_send_queue", None):
+        # Early versions give the connection a queue of its own where the manager's is empty.
+        found.managers_queue = []
+
+
+def _flushed(found: _Traced) -> None:
+    """What was queued on the manager has gone out."""
+    queued = found.managers_queue.copy()
+    del found.managers_queue[: len(queued)]
     for frame in queued:
-        connection.sent(frame)
+        found.connection.sent(frame)
 
 
 def _opening(original: Callable[..., Any], begin: opening.Begin, *, in_block: bool) -> Callable[..., Any]:
@@ -217,6 +229,9 @@ def _sent(sdk_connection: Any, found: _Traced, args: tuple[Any, ...], named: dic
         else:
             found.connection.frames_unsent += 1
     else:
+        if found.managers_queue and not getattr(sdk_connection, "_send_queue", True):
+            # From 3.43 on a send takes along what the manager got while the connection was open.
+            _flushed(found)
         found.connection.sent(frame)
 
 
@@ -270,6 +285,7 @@ def _reconnected(found: _Traced, *, success: bool) -> None:
     queued, found.queued = found.queued, []
     if success:
         found.connection.resumed()
+        _flushed(found)
         for frame in queued:
             found.connection.sent(frame)
     else:

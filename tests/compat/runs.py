@@ -33,7 +33,7 @@ class Run:
 GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_gemini_resumption.py")
 
 #: What arrives where, zero code.
-DELIVERY = "tests/zero_code/test_environments.py"
+DELIVERY = "tests/ways_in/test_environments.py"
 
 #: The oldest and the newest, and each version in which the way of a frame through the package changed.
 RUNS = (
@@ -139,6 +139,17 @@ RUNS = (
         "OTEL_CONFIG_FILE",
         tests=(DELIVERY,),
         kind="configuration-file",
+    ),
+    Run(
+        "few-lines",
+        (
+            "openai[realtime]",
+            *("httpx", "opentelemetry-instrumentation-httpx"),
+            *("fastapi", "uvicorn", "opentelemetry-instrumentation-fastapi"),
+        ),
+        "beside the instrumentations of FastAPI and httpx",
+        tests=("tests/ways_in/test_few_lines.py",),
+        kind="few-lines",
     ),
     Run(
         "zero-code-only-openai",

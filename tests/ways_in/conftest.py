@@ -120,11 +120,11 @@ def serve(environ, tmp_path):
     """Starts a server under `opentelemetry-instrument` on a free port, and waits until it answers."""
     processes = []
 
-    def serve(*arguments: str, **more: str):
+    def serve(*arguments: str, instrumented: bool = True, **more: str):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        command = [INSTRUMENT, *(argument.format(port=port) for argument in arguments)]
+        command = [*([INSTRUMENT] if instrumented else []), *(part.format(port=port) for part in arguments)]
         log = tmp_path / f"server-{port}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(

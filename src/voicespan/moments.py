@@ -7,9 +7,10 @@ What is not known is None.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
 
@@ -18,6 +19,13 @@ class LocalId(str):
     """An id that voicespan made up where the wire has none: it keeps things apart and is never shown as a fact."""
 
     __slots__ = ()
+    # Of the whole process: several connections share one conversation.
+    _numbers: ClassVar[itertools.count[int]] = itertools.count(1)
+
+    @classmethod
+    def new(cls, kind: str) -> LocalId:
+        """One that nothing else has; `kind` is for who debugs."""
+        return cls(f"{kind} {next(cls._numbers)}")
 
 
 class Level(IntEnum):

@@ -43,8 +43,8 @@ class Call:
         self.conversation = Conversation(tracer_provider=tracer_provider, clock=clock, **conversation)
         self.connect()
 
-    def connect(self, name: str = "1:") -> Call:
-        self.protocol = Protocol(self.conversation.settings.events, name)
+    def connect(self) -> Call:
+        self.protocol = Protocol(self.conversation.settings.events)
         self.connection = self.conversation.connect(self.protocol, {semconv.PROVIDER: "gcp.gemini"})
         return self
 

@@ -524,7 +524,7 @@ def test_typed_messages_and_histories(call):
 def test_text_of_the_moment(call):
     call.setup().client(realtimeInput={"text": "Hi"}).said("Hello").complete().end()
     assert call.transcript == [("user", "Hi"), ("assistant", "Hello")]
-    assert content(call.named("text"), "in") == {"realtimeInput": {"text": "Hi"}}
+    assert content(call.named("realtime_input"), "in") == {"realtimeInput": {"text": "Hi"}}
 
 
 def test_of_a_video_the_first_frame_before_each_answer_is_told(call):
@@ -672,14 +672,14 @@ def everything(call: Call) -> Call:
     ("events", "names"),
     [
         (Level.ESSENTIAL, {"setup_complete", "go_away"}),
-        (Level.STANDARD, {"setup_complete", "go_away", "generation_complete", "text"}),
+        (Level.STANDARD, {"setup_complete", "go_away", "generation_complete", "realtime_input"}),
         (
             Level.ALL,
             {
                 "setup_complete",
                 "go_away",
                 "generation_complete",
-                "text",
+                "realtime_input",
                 "setup",
                 "audio_stream_end",
                 "input_transcription.fragment",

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from voicespan import moments
 from voicespan.gemini_live import fields, frames
 from voicespan.gemini_live.turns import Turn, Utterance, bytes_per_ms
-from voicespan.moments import WireError
+from voicespan.moments import LocalId, WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
-    from voicespan.moments import LocalId, Moment
+    from voicespan.moments import Moment
 
 #: Reasons of a turn's end that are none of its failures.
 _NO_FAILURE = frozenset({None, "TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT"})
@@ -30,9 +30,7 @@ _NO_FAILURE = frozenset({None, "TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_IN
 class Exchange:
     """What is being said on one connection."""
 
-    def __init__(self, new_id: Callable[[str], LocalId]) -> None:
-        """`new_id` makes up an id of its argument's kind."""
-        self._new_id = new_id
+    def __init__(self) -> None:
         #: The one in progress.
         self.turn: Turn | None = None
         self._last: Turn | None = None
@@ -53,7 +51,7 @@ class Exchange:
                 return
             item_id = None
             if self.turn is None or self.turn.interrupted:
-                item_id = self._new_id("speech")
+                item_id = LocalId.new("speech")
                 yield moments.Placed(at, "input_transcription", item_id, "user", given=False)
             self._heard = Utterance(at, item_id)
         self._heard.take_in(told, at)
@@ -72,7 +70,7 @@ class Exchange:
             heard.last_at,
             "input_transcription",
             "user",
-            heard.item_id or self._new_id("speech"),
+            heard.item_id or LocalId.new("speech"),
             heard.started_at,
             heard.words.text,
             facts={**heard.facts, "content_index": part or None},
@@ -89,10 +87,10 @@ class Exchange:
         yield from self._flush_heard()
         if user_id is None and self.user_spoke and self.transcribes:
             # The words may come during the answer: their place is before it.
-            user_id = self._new_id("speech")
+            user_id = LocalId.new("speech")
             yield moments.Placed(at, event_type, user_id, "user")
         self.user_spoke = self.showed_image = False
-        turn = self.turn = Turn(self._new_id("turn"), self._new_id("answer"), user_id, spoken)
+        turn = self.turn = Turn(LocalId.new("turn"), LocalId.new("answer"), user_id, spoken)
         yield moments.GenerationStarted(at, event_type, turn.id)
         return turn
 
@@ -156,7 +154,7 @@ class Exchange:
             yield from self._flush_said()
             turn.interrupted = True
             if self._heard is not None and self._heard.item_id is None:
-                self._heard.item_id = self._new_id("speech")
+                self._heard.item_id = LocalId.new("speech")
                 yield moments.Placed(at, "interrupted", self._heard.item_id, "user", given=False)
         # The answer may be complete already, and be cut off while it is played.
         cut = turn or self._last
@@ -198,7 +196,7 @@ class Exchange:
         texts = list(turn.said)
         if turn.text:
             texts.append(turn.text.text)
-            item_id = self._new_id("answer") if turn.said else turn.item_id
+            item_id = LocalId.new("answer") if turn.said else turn.item_id
             yield moments.Written(at, "model_turn", item_id, "assistant", turn.text.text)
         self.turn, self._last = None, turn
         yield moments.GenerationEnded(

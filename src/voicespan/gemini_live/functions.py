@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan import moments
 from voicespan.gemini_live import fields, frames
+from voicespan.moments import LocalId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from voicespan.gemini_live.turns import Turn
-    from voicespan.moments import LocalId, Moment
+    from voicespan.moments import Moment
 
 #: Of open calls this many are remembered: far more than there ever are.
 _MOST_REMEMBERED = 256
@@ -28,9 +29,7 @@ _PIECES = ("stringValue", "numberValue", "boolValue")
 class Functions:
     """The calls of one connection that wait for their answers."""
 
-    def __init__(self, new_id: Callable[[str], LocalId]) -> None:
-        """`new_id` makes up an id of its argument's kind."""
-        self._new_id = new_id
+    def __init__(self) -> None:
         self._names: OrderedDict[str, str] = OrderedDict()
         self._partial: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
@@ -38,14 +37,14 @@ class Functions:
         self, turn: Turn, calls: list[dict[str, Any]], at: int, event_type: str = "tool_call"
     ) -> Iterator[Moment]:
         """The model asks for functions, in one message."""
-        item_id = self._new_id("calls")
+        item_id = LocalId.new("calls")
         for call in calls:
             name = fields.name(call.get("name")) or "unknown"
             call_id = fields.name(call.get("id"))
             arguments = self._arguments(call, call_id or name)
             if arguments is None:
                 continue
-            call_id = call_id or self._new_id(name)
+            call_id = call_id or LocalId.new(name)
             _remember(self._names, call_id, name)
             turn.call_ids.append(call_id)
             yield moments.FunctionCalled(at, event_type, call_id, name, _json(arguments), item_id, turn.id)
@@ -65,7 +64,7 @@ class Functions:
             (known for known, called in self._names.items() if name in (None, called)), None
         )
         if call_id is None:
-            call_id = self._new_id(name or "unknown")
+            call_id = LocalId.new(name or "unknown")
         name = name or self._names.get(call_id)
         if not more:
             self._names.pop(call_id, None)
@@ -75,7 +74,7 @@ class Functions:
             call_id,
             _json(frames.without_bytes(answer.get("response") or {})),
             name,
-            self._new_id("result"),
+            LocalId.new("result"),
             turn.id if turn is not None and call_id in turn.call_ids else None,
             more,
             {"scheduling": fields.name(answer.get("scheduling")), "will_continue": more or None},

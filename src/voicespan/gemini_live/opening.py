@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -27,7 +26,6 @@ _GENERATION = frozenset({
     "responseModalities", "temperature", "topP", "topK", "maxOutputTokens", "mediaResolution", "seed", "speechConfig",
     "thinkingConfig", "enableAffectiveDialog",
 })  # fmt: skip
-_numbers = itertools.count(1)
 
 
 class Opening:
@@ -53,14 +51,14 @@ class Opening:
         """The session is set up. None: the conversation is not traced."""
         if not self._conversation.recording or self._conversation.ended:
             return None
-        protocol = Protocol(self._conversation.settings.events, f"{next(_numbers)}:")
+        protocol = Protocol(self._conversation.settings.events)
         connection = self._conversation.connect(protocol, self._attributes, resumes=self._resumes)
         # Both passed before there was a session to see them on.
         connection.sent({"setup": self._setup})
         # Of what the server answered older SDKs keep only the id, and still older ones nothing.
         told = frames.parsed(getattr(session, "setup_complete", None)) or {}
-        session_id = getattr(session, "session_id", None)
-        connection.received({"setupComplete": {"sessionId": session_id, **told} if session_id else told})
+        session_id = getattr(session, "session_id", None) or told.get("sessionId")
+        connection.received({"setupComplete": {"sessionId": session_id} if session_id else {}})
         return connection
 
     @guarded

@@ -39,30 +39,26 @@ if TYPE_CHECKING:
 _MOST_REMEMBERED = 256
 #: The objects whose fields are told apart, in the server's and the client's messages.
 _OPENED = ("serverContent", "realtimeInput")
-#: What a fragment of a transcript is called: the whole has the field's own name.
-_FRAGMENTS = {
+#: What has another name than its field: the whole of a transcript has that, and a text has too plain a one.
+_NAMES = {
     "inputTranscription": "input_transcription.fragment",
     "outputTranscription": "output_transcription.fragment",
+    "text": "realtime_input",
 }
 
 
 class Protocol:
     """The state of one connection."""
 
-    def __init__(self, events: Level = Level.STANDARD, name: str = "") -> None:
-        """`events`: up to which level messages under their own name are wanted.
-
-        `name` keeps the ids that are made up here apart from those of the conversation's other connections.
-        """
+    def __init__(self, events: Level = Level.STANDARD) -> None:
+        """`events`: up to which level messages under their own name are wanted."""
         self._events = events
-        self._name = name
-        self._made = 0
         #: Of the newest resumption handle, as long as it is good.
         self.fingerprint: str | None = None
         #: The server said that it is about to close the connection.
         self.going_away = False
-        self._exchange = Exchange(self._new_id)
-        self._functions = Functions(self._new_id)
+        self._exchange = Exchange()
+        self._functions = Functions()
         self._updates: OrderedDict[tuple[str | None, bool], None] = OrderedDict()
 
     def count_speech(self, frame: Any) -> bool:
@@ -144,7 +140,7 @@ class Protocol:
             if reader is not None:
                 yield from reader(self, value, at, told)
             if level <= self._events:
-                name = _FRAGMENTS.get(key) or fields.snake(key)
+                name = _NAMES.get(key) or fields.snake(key)
                 payload = {inside[key]: {key: value}} if key in inside else {key: value}
                 yield WireEvent(at, name, level, frames.without_bytes(payload), from_client)
 
@@ -301,12 +297,12 @@ class Protocol:
             text = " ".join(filter(None, map(_part_text, parts)))
             if text:
                 role: moments.Role = "assistant" if turn.get("role") == "model" else "user"
-                yield moments.Written(at, "client_content", self._new_id("typed"), role, text, seeded=True)
+                yield moments.Written(at, "client_content", LocalId.new("typed"), role, text, seeded=True)
 
     def _typed(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
         text = fields.text(value)
         if text:
-            yield moments.Written(at, "realtime_input", self._new_id("typed"), "user", text, seeded=True)
+            yield moments.Written(at, "realtime_input", LocalId.new("typed"), "user", text, seeded=True)
 
     def _image(self, value: Any, at: int, beside: dict[str, Any]) -> Iterator[Moment]:
         """A picture, or a frame of a video: of those only the first before each answer is told."""
@@ -316,14 +312,10 @@ class Protocol:
             self._exchange.showed_image = True
             blob = value[0] if isinstance(value, list) and value else value
             text = f"[{fields.mime_type(blob) or 'image'}]"
-            yield moments.Written(at, "realtime_input", self._new_id("image"), "user", text, seeded=True)
+            yield moments.Written(at, "realtime_input", LocalId.new("image"), "user", text, seeded=True)
         if self._events >= Level.STANDARD:
             payload = {"realtimeInput": frames.without_bytes(beside)}
             yield WireEvent(at, "realtime_input", Level.STANDARD, payload, from_client=True)
-
-    def _new_id(self, kind: str) -> LocalId:
-        self._made += 1
-        return LocalId(f"{self._name}{kind} {self._made}")
 
     # The tables.
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from voicespan import moments
-from voicespan.moments import Level, Moment, WireEvent
+from voicespan.moments import Level, LocalId, Moment, WireEvent
 from voicespan.openai_realtime import fields
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ class Protocol:
         self._called: OrderedDict[str, None] = OrderedDict()
         self._answered: OrderedDict[str, None] = OrderedDict()
         self._sent: list[_Sent] = []
-        self._messages_sent = 0
         self._speaking: str | None = None
         #: The answer whose audio is arriving.
         self._speech: _Response | None = None
@@ -608,8 +607,7 @@ class Protocol:
             _remember(self._called, call_id, None)
             _remember(self._answered, call_id, None)
         elif kind == "message" and len(self._sent) < _MOST_REMEMBERED:
-            self._messages_sent += 1
-            local_id = fields.name(item.get("id")) or f"sent {self._messages_sent}"
+            local_id = fields.name(item.get("id")) or LocalId.new("sent")
             self._sent.append(_Sent(at, fields.name(event.get("event_id")), item, local_id))
 
     def _committed_by_client(self, event: dict[str, Any], at: int) -> Iterator[Moment]:

@@ -30,28 +30,20 @@ BLOCK = 1024
 
 
 class LiveVoice:
-    def __init__(self, session):
+    def __init__(self, session, sound):
         self._session = session
-        self._sound = pyaudio.PyAudio()
+        self._sound = sound
         self._to_play = asyncio.Queue()
 
     async def run(self):
-        tasks = [asyncio.create_task(each) for each in (self._speak(), self._listen(), self._play())]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            # A thread may be in the middle of a block, which is to be left in peace.
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._sound.terminate()
+        await asyncio.gather(self._speak(), self._listen(), self._play())
 
     async def _speak(self):
         microphone = self._sound.open(
             format=pyaudio.paInt16, channels=1, rate=SPOKEN_RATE, input=True, frames_per_buffer=BLOCK
         )
         while True:
-            pcm = await _in_thread(microphone.read, BLOCK, exception_on_overflow=False)
+            pcm = await asyncio.to_thread(microphone.read, BLOCK, exception_on_overflow=False)
             await self._session.send_realtime_input(
                 audio={"data": pcm, "mime_type": f"audio/pcm;rate={SPOKEN_RATE}"}
             )
@@ -74,27 +66,20 @@ class LiveVoice:
             format=pyaudio.paInt16, channels=1, rate=HEARD_RATE, output=True, frames_per_buffer=BLOCK
         )
         while True:
-            pcm = await self._to_play.get()
-            for start in range(0, len(pcm), 2 * BLOCK):
-                await _in_thread(loudspeaker.write, pcm[start : start + 2 * BLOCK])
+            await asyncio.to_thread(loudspeaker.write, await self._to_play.get())
 
 
-async def _in_thread(call, *args, **named):
-    """In a thread, and to its end: closing a stream that another thread reads is asking for trouble."""
-    working = asyncio.create_task(asyncio.to_thread(call, *args, **named))
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await working
-        raise
-
-
-async def main():
+async def main(sound):
     client = genai.Client()
     async with client.aio.live.connect(model=MODEL, config=CONFIG) as session:
-        await LiveVoice(session).run()
+        await LiveVoice(session, sound).run()
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    sound = pyaudio.PyAudio()
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(main(sound))
+    finally:
+        # Not before the threads are done that read and write.
+        sound.terminate()

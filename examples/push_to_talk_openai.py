@@ -66,6 +66,7 @@ class PushToTalk:
         self._connection = connection
         self._loudspeaker = Loudspeaker()
         self._talking = asyncio.Event()
+        self._answering = False
 
     async def run(self):
         await self._connection.session.update(
@@ -86,12 +87,13 @@ class PushToTalk:
             self._loudspeaker.close()
 
     async def _keys(self):
-        print("Enter: talk, and Enter again: done. q and Enter: leave.")
+        print("Enter: talk, and Enter again: done. q and Enter: leave.", flush=True)
         while (line := await asyncio.to_thread(sys.stdin.readline)) and line.strip() != "q":
             if not self._talking.is_set():
                 self._talking.set()
                 if self._loudspeaker.sounding:
                     self._loudspeaker.fall_silent()
+                if self._answering:
                     await self._connection.response.cancel()
             else:
                 self._talking.clear()
@@ -117,7 +119,9 @@ class PushToTalk:
 
     async def _listen(self):
         async for event in self._connection:
-            if event.type == "response.output_audio.delta":
+            if event.type in ("response.created", "response.done"):
+                self._answering = event.type == "response.created"
+            elif event.type == "response.output_audio.delta":
                 self._loudspeaker.play(base64.b64decode(event.delta))
             elif event.type == "response.output_audio_transcript.done":
                 print("agent:", event.transcript, flush=True)

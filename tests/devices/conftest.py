@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def start(sound_server):
         }
         whole |= sound_server.environ | {"VOICESPAN_RECORD_SOURCE": "devices"} | environ
         process = subprocess.Popen(
-            [sys.executable, *command],
+            command,
             env=whole,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

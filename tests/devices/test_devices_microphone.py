@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_what_was_spoken(start, sound_server, tmp_path, way):
-    process = start("sound_streams.py", str(tmp_path), json.dumps(way))
+    process = start(sys.executable, "sound_streams.py", str(tmp_path), json.dumps(way))
     assert process.stdout.readline() == "listening\n"
     spoken = noise()[: round(1.2 * RATE)]
     sound_server.speak(spoken.tobytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def places(pieces_of: np.ndarray, within: np.ndarray) -> list[int]:
 def play(start, sound_server, folder, way):
     """Returns what was heard, the recording's right channel, and what the program said."""
     with sound_server.heard(folder / "heard.raw"):
-        process = start("sound_streams.py", str(folder), json.dumps(way))
+        process = start(sys.executable, "sound_streams.py", str(folder), json.dumps(way))
         out, err = process.communicate(timeout=40)
     assert process.returncode == 0, err
     told = json.loads(out.splitlines()[-1])

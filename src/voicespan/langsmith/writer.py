@@ -8,11 +8,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from opentelemetry.sdk.trace import ReadableSpan
-
 from voicespan import semconv
 from voicespan.guard import guard
-from voicespan.langsmith import copies, recordings
+from voicespan.langsmith import copies, recordings, snapshots
 from voicespan.langsmith.delivery import Delivery
 from voicespan.langsmith.files import MemoryFullError
 from voicespan.langsmith.folder import Folder, Meta
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
+    from opentelemetry.sdk.trace import ReadableSpan
 
     from voicespan.clock import Clock
     from voicespan.langsmith.copies import Copy
@@ -35,6 +34,8 @@ MOST_QUEUED = 20_000
 _CHECKPOINT_EVERY = 0.1
 #: Bytes of open spans a second: a long transcript is rewritten less often.
 _CHECKPOINT_RATE = 1_000_000
+#: The share of a core that all checkpoints together may take.
+_CHECKPOINT_SHARE = 0.05
 #: Seconds that loose spans are collected, and bytes.
 _LOOSE_SECONDS = 2.0
 _LOOSE_BYTES = 4_000_000
@@ -70,7 +71,7 @@ class Loose(NamedTuple):
 Event: TypeAlias = "Opened | Started | Ended | Loose | threading.Event"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Entry:
     """A conversation whose folder this process works on."""
 
@@ -83,7 +84,7 @@ class _Entry:
     spans: list[ReadableSpan] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(eq=False)
 class _LooseEntry:
     folder: Folder
     close_at: float
@@ -185,7 +186,7 @@ class Writer:
             root_span_id=f"{trace.root_span_id:016x}",
             thread_id=trace.thread_id,
         )
-        folder = self._spool.create(meta, self._opened(trace))
+        folder = self._spool.create(meta, snapshots.opened(trace, self._copy))
         if trace.delivery is not None:
             trace.delivery.made(folder)
         return _Entry(trace, folder)
@@ -195,7 +196,9 @@ class Writer:
         trace = entry.trace
         spans, entry.spans = entry.spans, []
         children = [span for span in spans if _id(span) != trace.root_span_id]
-        for envelope, encoded in self._copy.of(children, trace.thread_id, _placed(trace)) if children else ():
+        for envelope, encoded in (
+            self._copy.of(children, trace.thread_id, snapshots.placed(trace)) if children else ()
+        ):
             trace.drop(self._append(entry.folder, envelope, encoded))
         entry.dirty = True
         for root in spans:
@@ -224,7 +227,7 @@ class Writer:
             if not entry.folder.files.all_on_disk:
                 copies.set_attributes(span, {semconv.METADATA + "voicespan_spool": "memory"})
 
-        entry.folder.end(_request(self._copy.of([root], trace.thread_id, revise)))
+        entry.folder.end(snapshots.request(self._copy.of([root], trace.thread_id, revise)))
         entry.ended = True
         if trace.delivery is not None:
             trace.delivery.ended()
@@ -269,11 +272,17 @@ class Writer:
         if now < entry.checkpoint_at:
             return entry.checkpoint_at - now
         entry.dirty = False
+        began = self._clock.monotonic_ns() / 1e9
         with guard():
-            opened = self._opened(entry.trace)
+            opened = snapshots.opened(entry.trace, self._copy)
             if opened is not None:
                 entry.folder.checkpoint(opened)
-                entry.checkpoint_at = now + max(_CHECKPOINT_EVERY, len(opened) / _CHECKPOINT_RATE)
+                spent = self._clock.monotonic_ns() / 1e9 - began
+                entry.checkpoint_at = now + max(
+                    _CHECKPOINT_EVERY,
+                    len(opened) / _CHECKPOINT_RATE,
+                    spent * len(self._entries) / _CHECKPOINT_SHARE,
+                )
         return None
 
     def _share_recording(self, entry: _Entry) -> None:
@@ -292,64 +301,27 @@ class Writer:
             with contextlib.suppress(OSError):
                 (own / recording.name).hardlink_to(recording)
 
-    def _opened(self, trace: Trace) -> bytes | None:
-        """The root and the other open spans, as they are now."""
-        root = trace.root
-        if root is None:
-            return None
-        spans: list[ReadableSpan] = [span for span in trace.open_spans() if span is not root]
-        facts = trace.conversation.root_facts() if trace.conversation is not None else {}
-        spans.append(
-            ReadableSpan(
-                root.name,
-                root.get_span_context(),
-                root.parent,
-                root.resource,
-                {**(root.attributes or {}), **facts},
-                root.events,
-                root.links,
-                root.kind,
-                None,
-                root.status,
-                root.start_time,
-                root.end_time,
-                root.instrumentation_scope,
-            )
-        )
-
-        place = _placed(trace)
-
-        def revise(span: EncodedSpan) -> None:
-            if int.from_bytes(span.span_id, "big") != trace.root_span_id:
-                place(span)
-                return
-            copies.as_root(span)
-            if trace.delivery is not None and trace.delivery.recording_started_at is not None:
-                copies.tell_recording_start(span, trace.delivery.recording_started_at)
-
-        return _request(self._copy.of(spans, trace.thread_id, revise))
-
     def _write_loose(self, trace: Trace | None, spans: list[ReadableSpan]) -> None:
         entry = self._loose.get(trace)
         now = self._clock.monotonic_ns() / 1e9
         if entry is None:
-            meta = Meta(
-                destination=self._destination,
-                started_at=self._clock.time_ns(),
-                trace_id=None if trace is None else f"{trace.trace_id:032x}",
-                after=trace.delivery.folder_name
-                if trace is not None and trace.delivery is not None
-                else None,
-            )
-            entry = self._loose[trace] = _LooseEntry(self._spool.create(meta), now + _LOOSE_SECONDS)
+            folder = self._spool.create(self._loose_meta(trace))
+            entry = self._loose[trace] = _LooseEntry(folder, now + _LOOSE_SECONDS)
         groups = (
             self._copy.of(spans, None)
             if trace is None
-            else self._copy.of(spans, trace.thread_id, _placed(trace))
+            else self._copy.of(spans, trace.thread_id, snapshots.placed(trace))
         )
         for envelope, encoded in groups:
             self.lost += self._append(entry.folder, envelope, encoded)
             entry.size += sum(span.ByteSize() for span in encoded)
+
+    def _loose_meta(self, trace: Trace | None) -> Meta:
+        now = self._clock.time_ns()
+        if trace is None:
+            return Meta(self._destination, now)
+        root = None if trace.delivery is None else trace.delivery.folder_name
+        return Meta(self._destination, now, trace_id=f"{trace.trace_id:032x}", after=root)
 
     def _tend_loose(self, trace: Trace | None, entry: _LooseEntry, now: float) -> float | None:
         if now < entry.close_at and entry.size < _LOOSE_BYTES:
@@ -382,22 +354,6 @@ class Writer:
         self._queue = deque()
         self._entries = {}
         self._loose = {}
-
-
-def _placed(trace: Trace) -> Callable[[EncodedSpan], None]:
-    """Puts the copies of adopted spans into the conversation's trace."""
-
-    def place(span: EncodedSpan) -> None:
-        span.trace_id = trace.trace_id.to_bytes(16, "big")
-        parent = trace.parents.get(int.from_bytes(span.span_id, "big"))
-        if parent is not None:
-            span.parent_span_id = parent.to_bytes(8, "big")
-
-    return place
-
-
-def _request(groups: list[tuple[Envelope, list[EncodedSpan]]]) -> bytes:
-    return copies.join((envelope, span) for envelope, spans in groups for span in spans)
 
 
 def _id(span: ReadableSpan) -> int:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("voicespan")
 
-#: Seconds that ended spans wait for others before they are written: half of what a kill may cost.
-_LINGER = 0.1
+#: Seconds that ended spans wait for others before they are written: a part of the quarter second that a kill may cost.
+_LINGER = 0.05
 #: Seconds between two looks while somebody waits.
 _LOOK_EVERY = 0.02
 #: The share of the time at exit that a recording may take to be finished.

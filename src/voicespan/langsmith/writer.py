@@ -36,6 +36,8 @@ _CHECKPOINT_EVERY = 0.1
 _CHECKPOINT_RATE = 1_000_000
 #: The share of a core that all checkpoints together may take.
 _CHECKPOINT_SHARE = 0.05
+#: Seconds after which ended spans are looked for again.
+_TEND_AT_MOST = 0.05
 #: Seconds that loose spans are collected, and bytes.
 _LOOSE_SECONDS = 2.0
 _LOOSE_BYTES = 4_000_000
@@ -234,11 +236,15 @@ class Writer:
 
     def _tend(self) -> float | None:
         """Do what is due for the folders that this process works on; seconds until something is due again."""
-        now = self._clock.monotonic_ns() / 1e9
-        delays = [
-            self._tend_one(entry) if entry.ended else self._checkpoint(entry, now)
-            for entry in list(self._entries.values())
-        ]
+        now = self._now()
+        delays: list[float | None] = []
+        # Those first whose turn it has been for longest.
+        for entry in sorted(self._entries.values(), key=lambda entry: entry.checkpoint_at):
+            if self._now() - now > _TEND_AT_MOST:
+                # What has ended meanwhile is not to wait for the rest.
+                delays.append(0.0)
+                break
+            delays.append(self._tend_one(entry) if entry.ended else self._checkpoint(entry, now))
         delays += [self._tend_loose(trace, entry, now) for trace, entry in list(self._loose.items())]
         delays.append(self._move_to_disk(now))
         due = [delay for delay in delays if delay is not None]
@@ -272,12 +278,12 @@ class Writer:
         if now < entry.checkpoint_at:
             return entry.checkpoint_at - now
         entry.dirty = False
-        began = self._clock.monotonic_ns() / 1e9
+        began = self._now()
         with guard():
             opened = snapshots.opened(entry.trace, self._copy)
             if opened is not None:
                 entry.folder.checkpoint(opened)
-                spent = self._clock.monotonic_ns() / 1e9 - began
+                spent = self._now() - began
                 entry.checkpoint_at = now + max(
                     _CHECKPOINT_EVERY,
                     len(opened) / _CHECKPOINT_RATE,
@@ -303,7 +309,7 @@ class Writer:
 
     def _write_loose(self, trace: Trace | None, spans: list[ReadableSpan]) -> None:
         entry = self._loose.get(trace)
-        now = self._clock.monotonic_ns() / 1e9
+        now = self._now()
         if entry is None:
             folder = self._spool.create(self._loose_meta(trace))
             entry = self._loose[trace] = _LooseEntry(folder, now + _LOOSE_SECONDS)
@@ -348,6 +354,9 @@ class Writer:
         # Somebody waits: collect no longer.
         for entry in self._loose.values():
             entry.close_at = 0.0
+
+    def _now(self) -> float:
+        return self._clock.monotonic_ns() / 1e9
 
     def forget_all(self) -> None:
         """In a forked child: what the parent was writing is the parent's."""

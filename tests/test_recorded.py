@@ -14,6 +14,8 @@ from voicespan import moments, tracers
 from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.recorded import ConversationRecorder, is_recorded
+from voicespan.recording.devices import taps
+from voicespan.recording.inbox import AGENT
 from voicespan.recording.writer import Writer
 from voicespan.settings import Settings
 
@@ -244,3 +246,53 @@ def test_without_a_destination_nothing_is_recorded(tracer_provider):
     conversation.recorder.user(tone(0.1), RATE)
     assert conversation.recorder.status == "off"
     conversation.end()
+
+
+# What a device tells, which sees no cut where the application plays zeros instead.
+
+
+class Loudspeaker:
+    """A device that reports the agent's side of `told`, in blocks of 50 ms."""
+
+    def __init__(self, told):
+        self._told = told
+        self._tap = taps.tap(AGENT, "int16", 1, RATE, 0.0)
+        self._tap.bound, self._tap.running = told.recorder, True
+
+    def play(self, pcm):
+        for first in range(0, len(pcm), RATE // 10):
+            now = self._told.clock.monotonic_ns()
+            self._tap.played(now, pcm[first : first + RATE // 10], now)
+            self._told.pass_time(0.05)
+        return self
+
+
+def test_what_was_heard_of_an_answer_that_was_drowned_in_zeros(told):
+    loudspeaker = Loudspeaker(told)
+    told.ask("u1").tell(moments.GenerationStarted, "r1").pass_time(0.3).tell(moments.FirstAudio, "r1")
+    told.pass_time(0.1)
+    loudspeaker.play(bytes(RATE // 5) + tone(1.2))
+    told.tell(moments.SpeechStarted, "u2")
+    told.tell(moments.Interrupted, "r1", None, "interrupted", generated_ms=4000).done(
+        "r1", status="incomplete"
+    )
+    loudspeaker.play(tone(0.15)).play(bytes(RATE * 2))
+    told.tell(moments.SpeechStopped, "u2").tell(moments.GenerationStarted, "r2")
+    (cut,) = told.named("interrupted")
+    assert fact(cut, "heard_ms") == pytest.approx(1350, abs=5)
+    assert fact(cut, "barge_in_ms") == pytest.approx(150, abs=5)
+    (turn,) = told.named("turn_complete")
+    assert fact(turn, "heard_ms") == fact(cut, "heard_ms")
+    assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(500, abs=5)
+
+
+def test_an_answer_that_was_cut_before_it_was_heard(told):
+    Loudspeaker(told).play(tone(0.5))
+    told.ask("u1").tell(moments.GenerationStarted, "r1").tell(moments.FirstAudio, "r1")
+    told.tell(moments.Interrupted, "r1", None, "interrupted", generated_ms=4000).done(
+        "r1", status="incomplete"
+    )
+    told.tell(moments.GenerationStarted, "r2")
+    (cut,) = told.named("interrupted")
+    assert fact(cut, "heard_ms") == 0
+    assert fact(cut, "barge_in_ms") is None

@@ -355,6 +355,10 @@ class Spans:
         else:
             cut.heard_ms = moment.heard_ms if cut.heard_ms is None else cut.heard_ms
             cut.generated_ms = moment.generated_ms if moment.generated_ms is not None else cut.generated_ms
+        self._note_in_transcript(cut, moment)
+        self._settle()
+
+    def _note_in_transcript(self, cut: _Cut, moment: moments.Interrupted) -> None:
         entry = self.transcript.find(moment.item_id or self._spoken.get(moment.response_id or "") or "")
         if entry is not None:
             entry.facts["interrupted"] = True
@@ -365,7 +369,6 @@ class Spans:
                     if milliseconds is not None
                 }
             )
-        self._settle()
 
     def _connection_opened(self, moment: moments.ConnectionOpened) -> None:
         self._point_or_stretch(moments.CONNECTION_OPENED, moment, facts=moment.facts)
@@ -443,6 +446,7 @@ class Spans:
             told = cut.heard_ms is not None and cut.moment.response_id not in self._generations
             if final or told or position < surplus:
                 self._untold_cuts.remove(cut)
+                self._listen_to(cut)
                 self._write_cut(cut)
         if not self._waiting:
             return
@@ -477,6 +481,28 @@ class Spans:
             return None
         heard_at = self.recorder.first_heard(received_at / 1e9)
         return None if heard_at is None else round(heard_at * 1e9)
+
+    def _listen_to(self, cut: _Cut) -> None:
+        """How much came out of the loudspeaker, and when it fell silent, where a device tells that.
+
+        An application that drops its queue and plays zeros cuts nothing that could be seen. It is heard.
+        """
+        recorder, response_id = self.recorder, cut.moment.response_id
+        answer = next((each for each in self._answers if each.response_id == response_id), None)
+        if recorder is None or recorder.source != "devices" or answer is None:
+            return
+        following = next((each.began_at for each in self._answers if each.began_at > answer.began_at), None)
+        until = None if following is None else following / 1e9
+        first = recorder.first_heard(answer.began_at / 1e9)
+        last = recorder.last_heard(until)
+        if cut.heard_ms is None:
+            heard = 0 if first is None else round(recorder.heard_ms(first, until))
+            cut.heard_ms = heard if cut.generated_ms is None else min(heard, cut.generated_ms)
+            self._note_in_transcript(cut, cut.moment)
+        if cut.barge_in_ms is None and first is not None and last is not None:
+            spoke_at = self._spoke_before(round(last * 1e9))
+            if spoke_at is not None and spoke_at >= answer.began_at:
+                cut.barge_in_ms = round(last * 1e3 - spoke_at / 1e6, 3)
 
     def _write_cut(self, cut: _Cut) -> None:
         facts = {

@@ -77,8 +77,8 @@ class Recorder:
     """Records both sides of one conversation into a stereo file: left the user, right the agent.
 
     What is handed over is copied and laid out later, by one thread for all recorders; so every method but
-    `finish`, `first_heard` and `heard_ms` may be called from any thread, an audio callback included. None
-    of them waits or raises. The rules of the layout are in `timeline.py`.
+    `finish`, `first_heard`, `last_heard` and `heard_ms` may be called from any thread, an audio callback
+    included. None of them waits or raises. The rules of the layout are in `timeline.py`.
 
     Audio is mono: PCM16 (little-endian int16) or G.711, in any object that holds bytes (`bytes`,
     `bytearray`, `memoryview`, an int16 array). A sample may be split over two calls. Rate and encoding may
@@ -289,6 +289,19 @@ class Recorder:
         """
         first = self._tape.first_heard(round(after * NS), self._clock.monotonic_ns())
         return None if first is None else first / NS
+
+    def last_heard(self, before: float | None = None) -> float | None:
+        """When the agent was last heard.
+
+        Args:
+            before: In seconds of `time.monotonic()`, as is what is returned; by default, and at most, now.
+
+        Returns:
+            None when it has not been heard before that.
+        """
+        now = self._clock.monotonic_ns()
+        last = self._tape.last_heard(now if before is None else min(round(before * NS), now), now)
+        return None if last is None else last / NS
 
     def heard_ms(self, start: float, end: float | None = None) -> float:
         """How much of the agent's audio was heard, from its first sound to its last.

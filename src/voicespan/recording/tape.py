@@ -139,6 +139,11 @@ class Tape:
             begin = self.timeline.agent.begin_of_answer(after)
         return None if begin is None else audible.first(begin)
 
+    def last_heard(self, before: int, now: int) -> int | None:
+        """See `Recorder.last_heard`."""
+        with self._state:
+            return self._listen_until(now).last(before)
+
     def heard(self, start: int, end: int, now: int) -> int:
         """See `Recorder.heard_ms`; in nanoseconds."""
         with self._state:

@@ -20,7 +20,8 @@ import voicespan
 
 provider = voicespan.configure()
 app = FastAPI()
-FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
+# Without the last argument each message that crosses the browser's socket is a span, fifty a second.
+FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, exclude_spans=["receive", "send"])
 client = AsyncOpenAI()
 
 

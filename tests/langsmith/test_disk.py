@@ -148,13 +148,35 @@ def test_a_full_spool_drops_spans_and_counts_them_on_a_root_that_always_fits(
     assert "dropped_spans" not in langsmith_server.roots[1].metadata
 
 
+def test_a_full_spool_takes_no_recording(manual, monkeypatch, langsmith_server, spool_dir, tmp_path):
+    monkeypatch.setenv("VOICESPAN_SPOOL_MAX_BYTES", "50000")
+    voice = manual()
+    large, small = voice.conversation(), voice.conversation()
+    (tmp_path / "large.wav").write_bytes(b"s" * 60_000)
+    large.attach_recording(tmp_path / "large.wav", "audio/wav")
+    assert small.deliveries[0].wait_for_folder() is not None
+    small.attach_recording(b"s" * 40_000, "audio/wav")
+    small.deliveries[0].attach(b"s" * 5_000, "audio/flac", recorder=True)
+    (small.deliveries[0].folder / "recording.flac").write_bytes(b"s" * 5_000)
+    voice.clock.advance(1000)
+    assert small.deliveries[0].wait_for_folder() is None
+    assert large.deliveries[0].wait_for_folder() is None
+    for conversation in (large, small):
+        voice.finish(conversation)
+        voice.send()
+    statuses = {root.id: root.metadata["ls_audio_attach_status"] for root in langsmith_server.roots}
+    assert statuses == {large.run_id: "spool_full", small.run_id: "attached"}
+    assert (tmp_path / "large.wav").exists()
+
+
 def test_a_spool_takes_a_tenth_of_the_free_disk_at_most(tmp_path, fake_clock):
     import shutil
 
     spool = Spool(SpoolSettings(tmp_path, tmp_path, max_bytes=1 << 60), fake_clock)
     free = shutil.disk_usage(tmp_path).free
-    assert spool.has_room(free // 20)
-    assert not spool.has_room(free // 5)
+    assert spool.reserve(free // 20)
+    assert not spool.reserve(free // 5)
+    assert not spool.reserve(free // 20)
 
 
 def test_what_is_only_kept_makes_room_for_what_waits(

@@ -94,15 +94,17 @@ class Delivery:
         *,
         wake: Callable[[], None],
         late: Callable[[Delivery, BinaryIO, Settled], None],
+        reserve: Callable[[int], bool] = lambda _: True,
         hidden: bool = False,
     ) -> None:
         """`wake` hears that the folder may be complete; `late` takes a recording that came after that.
 
-        `hidden`: no recording may leave the process.
+        `reserve` tells whether so many bytes may be written; `hidden`: no recording may leave the process.
         """
         self._clock = clock
         self._wake = wake
         self._late = late
+        self._reserve = reserve
         self._hidden = hidden
         self._lock = threading.Lock()
         self._made = threading.Event()
@@ -126,8 +128,11 @@ class Delivery:
         return None if folder is None else folder.files.folder
 
     def wait_for_folder(self) -> Path | None:
-        """The same, once it is made. Not for an event loop."""
+        """The same, once it is made, and as long as the spool is not full. Not for an event loop."""
         self._made.wait(_FOLDER_WAIT)
+        if self.folder is not None and not self._reserve(0):
+            self._settle("spool_full", recorder=True)
+            return None
         return self.folder
 
     def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
@@ -222,7 +227,7 @@ class Delivery:
         recorder: bool,
     ) -> None:
         mime_type = mime_type.strip().lower() or "application/octet-stream"
-        self.wait_for_folder()
+        self._made.wait(_FOLDER_WAIT)
         with self._lock:
             folder = self._folder
             if folder is None and recorder and self._client.attached:
@@ -235,6 +240,10 @@ class Delivery:
             if folder is None:
                 self._late(self, file, attached)
             elif inside is None:
+                if not self._reserve(file.seek(0, io.SEEK_END)):
+                    self._settle("spool_full", recorder=recorder)
+                    return
+                file.seek(0)
                 folder.files.copy_in(name, file)
         finally:
             with self._lock:
@@ -247,7 +256,7 @@ class Delivery:
     def _settle(self, status: str, *, recorder: bool) -> None:
         with self._lock:
             promise = self._promise(recorder=recorder)
-            if not promise.attached:
+            if promise.outcome is None or (status != "none" and not promise.attached):
                 promise.outcome = Settled(status)
         self._wake()
 

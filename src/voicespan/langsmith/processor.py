@@ -137,7 +137,11 @@ class LangSmithSpanProcessor(SpanProcessor):
         trace = Trace(root, conversation, None if thread_id is None else str(thread_id))
         engine = self._running()
         trace.delivery = Delivery(
-            self._clock, wake=engine.settle, late=engine.late, hidden=self._privacy.hide_recording
+            self._clock,
+            wake=engine.settle,
+            late=engine.late,
+            reserve=engine.spool.reserve,
+            hidden=self._privacy.hide_recording,
         )
         trace.delivery.destination = self.destination
         self._traces.add(trace, self._now())

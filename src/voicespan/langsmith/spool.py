@@ -11,8 +11,9 @@ What always holds:
 4. Journals only grow, batches are ranges of them: what was sent once is sent again byte for byte.
 5. Nothing is sent while its conversation is open; children go before their root; the root goes last, alone.
 6. Nothing is removed before the root has been acknowledged. Then, in one rename, it is gone.
-7. The spool is bounded: `max_bytes`, and at most a tenth of what the disk has free. Past that, spans of the
-   running conversations are dropped and counted on their roots. A root always fits.
+7. The spool is bounded: `max_bytes`, and at most a tenth of what the disk has free. Past that, what is only
+   kept goes, no new recording is begun or taken, and spans of the running conversations are dropped and
+   counted on their roots. A root always fits.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Spool:
         self._root: Path | None = None
         self._chosen = False
         self._used = 0
+        self._keeps_something = True
         self._limit = settings.max_bytes
         self._look_again_at = 0.0
 
@@ -87,19 +89,24 @@ class Spool:
             _say_once(f"voicespan cannot write to its spool {self.root} ({reason}); keeping spans in memory")
             return Folder.create(None, name, meta, opened, self.memory)
 
-    def has_room(self, size: int) -> bool:
-        """Whether `size` bytes of children may be written; looks at the disk now and then."""
+    def reserve(self, size: int) -> bool:
+        """Whether `size` bytes, other than a root's, may be written; they count from now on.
+
+        Looks at the disk now and then. What is only kept makes room for what is to be sent.
+        """
         now = self._clock.monotonic_ns() / 1e9
         if now >= self._look_again_at:
             began = time.monotonic()
             self._look()
             # A spool with thousands of folders takes its time to add up.
             self._look_again_at = now + max(_LOOK_EVERY, 100 * (time.monotonic() - began))
-        return self._used + size <= self._limit - self._limit // _ROOT_RESERVE
-
-    def wrote(self, size: int) -> None:
-        """Something of ours has been written since the last look."""
+        allowed = self._limit - self._limit // _ROOT_RESERVE
+        if self._used + size > allowed and self._keeps_something:
+            self._forget_kept(allowed - size)
+        if self._used + size > allowed:
+            return False
         self._used += size
+        return True
 
     def waiting(self) -> list[Path]:
         """Every folder that waits or is worked on, in every place a process may have chosen; oldest first."""
@@ -152,17 +159,18 @@ class Spool:
         self._used = sum(folder_size(path) for path in _subfolders(root))
         free = shutil.disk_usage(root).free
         self._limit = min(self.settings.max_bytes, (free + self._used) // 10)
-        if self._used > self._limit:
-            self._forget_kept()
+        self._keeps_something = True
 
-    def _forget_kept(self) -> None:
+    def _forget_kept(self, allowed: int) -> None:
+        """Remove what is only kept, the oldest first, until no more than `allowed` bytes are used."""
         for path in self.kept():
-            if self._used <= self._limit:
+            if self._used <= allowed:
                 return
             size = folder_size(path)
-            _say_once(f"voicespan's spool is full; removed {path.name}, which LangSmith had refused")
+            _say_once(f"voicespan's spool is full; removed {path.name}, which could not be delivered")
             shutil.rmtree(path, ignore_errors=True)
             self._used -= size
+        self._keeps_something = False
 
 
 def _is_ours(place: Path) -> bool:

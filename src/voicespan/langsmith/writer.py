@@ -211,13 +211,12 @@ class Writer:
         """Append spans; how many there was no room for."""
         written = [span.SerializeToString() for span in encoded]
         size = sum(map(len, written))
-        if not self._spool.has_room(size):
+        if not self._spool.reserve(size):
             return len(written)
         try:
             folder.append(envelope, written)
         except MemoryFullError:
             return len(written)
-        self._spool.wrote(size)
         return 0
 
     def _end(self, entry: _Entry, root: ReadableSpan) -> None:

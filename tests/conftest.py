@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import signal
+
 import pytest
 from opentelemetry import context as otel_context
 
 from voicespan import guard
 
+conversation = importlib.import_module("voicespan.conversation")  # by this name the package has the function
+
 pytest_plugins = ["voicespan.testing.fixtures"]
+
+# A shell starts its background jobs with SIGINT ignored, and every process that a test starts inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +30,5 @@ def _fresh_context():
     token = otel_context.attach(otel_context.Context())
     yield
     otel_context.detach(token)
+    # What a test leaves open is not the next one's.
+    conversation._forget_open()

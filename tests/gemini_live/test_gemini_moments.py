@@ -434,6 +434,14 @@ def test_a_barge_in(call):
     assert fact(call.root, "interruption_count") == 1
 
 
+def test_who_interrupts_may_be_transcribed_only_afterwards(call):
+    call.setup(inputAudioTranscription={}).microphone().audio(100)
+    call.content(interrupted=True).heard("Stop").complete()
+    call.microphone().said("Fine.").heard(" it!").complete().end()
+    assert [text for _, text in call.transcript if text] == ["Stop it!", "Fine."]
+    assert messages(call.all("turn_complete")[1])[0] == {"role": "user", "content": "Stop it!"}
+
+
 def test_an_interruption_is_told_once(call):
     call.setup().audio(100).content(interrupted=True).complete(interrupted=True).end()
     assert len(call.all("interrupted")) == 1

@@ -64,12 +64,12 @@ def _prepare() -> TracerProvider | None:
         # By now the application has set up its own, or has a key.
         problem = _deliver_from(current)
         if problem is not None:
-            _logger.warning("%s Conversations go to this process's own span exporters only.", problem)
+            _logger.warning("Conversations go to this process's own span exporters only: %s", problem)
         return None
     try:
         return automatic.new_provider()
     except automatic.DeliverySettingsError as error:
-        _logger.warning("%s Conversations are not traced.", error)
+        _logger.warning("Conversations are not traced: %s", error)
         return None
 
 

@@ -172,9 +172,12 @@ class Conversation:
         }
         if thread_id is not None:
             first[semconv.CONVERSATION_ID] = thread_id
-        self._root = self._tracer.start_span(
-            name, context=context, attributes=first, links=links, start_time=self._wall(self._started_at)
-        )
+        self._root: Span = trace.INVALID_SPAN
+        # Where it is switched off, processors must not see a span that nobody will end.
+        if self.settings.enabled:
+            self._root = self._tracer.start_span(
+                name, context=context, attributes=first, links=links, start_time=self._wall(self._started_at)
+            )
         self._live = LiveParent(self._root, before.get_span_context())
         self.recording = self.settings.enabled and self._root.is_recording()
         if not self.recording:

@@ -26,7 +26,7 @@ class Finished:
 
     @property
     def lines_of_ours(self):
-        return [line for line in self.err.splitlines() if "voicespan" in line]
+        return [line for line in self.err.splitlines() if "voicespan" in line or "Conversations" in line]
 
 
 @pytest.fixture

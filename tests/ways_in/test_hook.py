@@ -79,6 +79,22 @@ def test_without_a_key_the_spans_go_to_the_applications_own_exporters(run):
     assert "conversation" in json.loads(told.out)
 
 
+@pytest.mark.usefixtures("with_openai", "with_key")
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        {"LANGSMITH_ENDPOINT": "ftp://somewhere"},
+        {"VOICESPAN_ENDPOINT": "a collector"},
+        {"LANGSMITH_TRACING_SAMPLING_RATE": "half"},
+    ],
+    ids=str,
+)
+def test_a_setting_that_cannot_be_used_is_said_once_and_the_call_is_held(run, openai, mistake):
+    [line] = run("from openai_agent import call\ncall()\ncall()\n", **mistake).lines_of_ours
+    assert line.startswith("Conversations are not traced: ")
+    assert len(openai.connections) == 2
+
+
 #: The application has a provider of its own, as without `opentelemetry-instrument`.
 OWN_PROVIDER = """
 import json
@@ -145,6 +161,15 @@ def test_switches(run, langsmith, openai, switch, spool_dir):
     told = run("openai_agent.py", **switch)
     assert len(openai.connections) == 1
     assert (langsmith.requests, told.err) == ([], "")
+    assert not spool_dir.exists()
+
+
+@pytest.mark.usefixtures("with_openai", "with_key")
+@pytest.mark.parametrize("switch", ["VOICESPAN_DISABLED", "OTEL_SDK_DISABLED"])
+def test_switches_count_for_what_the_application_configures_as_well(run, langsmith, switch, spool_dir):
+    code = "import voicespan\nvoicespan.configure()\nfrom openai_agent import call\ncall()\n"
+    assert run(code, instrumented=False, **{switch: "true"}).err == ""
+    assert langsmith.requests == []
     assert not spool_dir.exists()
 
 

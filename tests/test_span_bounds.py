@@ -214,4 +214,9 @@ def test_what_waits_is_bounded_whatever_comes(tracer_provider, span_exporter):
     assert len(spans._waiting) <= 10
     conversation.end()
     names = [span.name for span in span_exporter.get_finished_spans()]
-    assert names.count("function_call: tool") == names.count("interrupted") == names.count("turn_complete") == 3_000
+    assert (
+        names.count("function_call: tool")
+        == names.count("interrupted")
+        == names.count("turn_complete")
+        == 3_000
+    )

@@ -71,9 +71,7 @@ if TYPE_CHECKING:
         def give_up(self, status: str = "none") -> None:
             """No recording is coming."""
 
-        def expect(
-            self, timeout: float, *, recorder: bool = False, started_at: float | None = None
-        ) -> None:
+        def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
             """Hold the root for a recording, at most `timeout` seconds after its end."""
 
 

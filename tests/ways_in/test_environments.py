@@ -160,6 +160,8 @@ def test_what_the_application_configures_itself_counts_alone(run, langsmith):
         **QUIET,
     )
     assert [root.project for root in langsmith.roots] == ["mine"]
+    # The same run in another project would be answered as a duplicate.
+    assert {langsmith.received_count(each.id) for each in langsmith.runs} == {1}
 
 
 #: What only the file says is on the conversation's root.

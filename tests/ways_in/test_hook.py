@@ -141,6 +141,8 @@ call()
 def test_what_the_application_configures_itself_counts_alone(run, langsmith):
     run("import voicespan\nvoicespan.configure(project='mine')\nfrom openai_agent import call\ncall()\n")
     assert [root.project for root in langsmith.roots] == ["mine"]
+    # The same run in another project would be answered as a duplicate.
+    assert {langsmith.received_count(each.id) for each in langsmith.runs} == {1}
 
 
 @pytest.mark.usefixtures("with_openai", "with_key")

@@ -120,7 +120,8 @@ def test_what_was_stopped_is_not_followed():
 
 
 @pytest.fixture
-def studio(tmp_path):
+def studio(tmp_path, monkeypatch):
+    monkeypatch.setattr(routes, "_said", set())  # what is said once a process is said in each test
     return Studio(tmp_path)
 
 
@@ -178,11 +179,11 @@ def test_a_stream_plays_into_the_only_open_conversation(studio, recorder):
 def test_with_two_open_neither_is_recorded(studio, recorder, other, caplog):
     routes.opened(other, other)
     Stream(studio).play(noise(4_800))
-    assert (recorder.status, other.status) == ("waiting", "waiting")
+    assert (recorder.has_audio, other.has_audio) == (False, False)
+    assert "only streams bound" in caplog.text
     routes.closed(other)
     Stream(studio).play(noise(4_800))
-    studio.wait(1)
-    assert (recorder.status, other.status) == ("recording", "waiting")
+    assert (recorder.has_audio, other.has_audio) == (True, False)
 
 
 def test_a_bound_stream_belongs_to_its_recorder(studio, recorder, other):
@@ -190,8 +191,7 @@ def test_a_bound_stream_belongs_to_its_recorder(studio, recorder, other):
     stream = Stream(studio)
     other.bind(stream)
     stream.play(noise(4_800))
-    studio.wait(1)
-    assert (recorder.status, other.status) == ("waiting", "recording")
+    assert (recorder.has_audio, other.has_audio) == (False, True)
 
 
 def test_what_is_no_stream_is_told_once_and_disturbs_nobody(recorder, caplog):
@@ -206,8 +206,7 @@ def test_before_and_after_a_conversation_nothing_is_kept(studio, recorder):
     routes.opened(recorder, recorder)
     routes.closed(recorder)
     stream.play(noise(480))
-    assert studio.writer.run_once() is None
-    assert recorder.status == "waiting"
+    assert not recorder.has_audio
 
 
 def test_the_applications_own_calls_are_ignored_on_a_side_that_a_device_reports(studio, recorder):
@@ -223,7 +222,7 @@ def test_the_applications_own_calls_are_ignored_on_a_side_that_a_device_reports(
 
 def test_a_stream_of_silence_stands_in_nobodys_way(studio, recorder):
     Stream(studio).play(np.zeros(4_800, np.int16))
-    assert recorder.status == "waiting"
+    assert not recorder.has_audio
     sound = noise(4_800)
     Stream(studio).play(sound)
     _, right, _ = studio.listen(recorder)
@@ -304,3 +303,15 @@ def test_a_stream_that_is_gone_is_forgotten(studio):
 def test_a_stream_of_too_many_channels_is_left_alone():
     assert taps.tap(AGENT, "int16", 64, RATE, 0.0) is None
     assert taps.tap(AGENT, "float64", 1, RATE, 0.0) is None
+
+
+@pytest.mark.parametrize(("source", "recorded"), [("app", False), ("wire", False), ("devices", True)])
+def test_whether_a_device_is_recorded_is_decided_when_its_stream_starts(
+    studio, recorder, monkeypatch, source, recorded
+):
+    monkeypatch.setenv("VOICESPAN_RECORD_SOURCE", source)
+    stream = Stream(studio, USER)
+    stream.tap.running = False
+    taps.started(stream)
+    stream.capture(noise(480))
+    assert recorder.has_audio is recorded

@@ -25,6 +25,9 @@ class AutomaticProcessor(LangSmithSpanProcessor):
     that begin are left to that: they would arrive in two projects otherwise.
     """
 
+    # It is made in every process of an image, and most never hold a conversation.
+    _loads_at_once = False
+
     def __init__(self, provider: TracerProvider) -> None:
         super().__init__()
         self._provider = weakref.ref(provider)

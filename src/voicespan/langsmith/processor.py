@@ -49,6 +49,9 @@ class LangSmithSpanProcessor(SpanProcessor):
         DeliverySettingsError: There is no key and no endpoint, or the URL must not be used.
     """
 
+    #: Whether what takes time to import is imported now, instead of in the middle of the first call.
+    _loads_at_once = True
+
     def __init__(
         self,
         *,
@@ -78,6 +81,8 @@ class LangSmithSpanProcessor(SpanProcessor):
                 api_key=api_key, endpoint=endpoint, project=project, workspace=workspace, headers=headers
             )
         _processors.add(self)
+        if self._loads_at_once and not self._off:
+            _load()
 
     @guarded
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -208,6 +213,11 @@ class LangSmithSpanProcessor(SpanProcessor):
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
+
+
+def _load() -> None:
+    from voicespan import recorded  # noqa: F401, PLC0415  as it is asked for on an event loop
+    from voicespan.langsmith import engine  # noqa: F401, PLC0415  the same
 
 
 def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:

@@ -52,6 +52,8 @@ def give_up_due() -> None:
         due = [one for one, (deadline, clock) in _waiting.items() if clock.monotonic_ns() >= deadline]
         for one in due:
             del _waiting[one]
+        # Whoever did not call this from the watch itself: it may have nothing left to wait for.
+        _changed.notify()
     for one in due:
         one.give_up()
 

@@ -220,6 +220,21 @@ def test_the_recording_arrives_beside_the_root(delivered, langsmith_server, monk
     assert 0 <= root.metadata["ls_audio_recording_start_offset_ms"] < 1_000
 
 
+@pytest.mark.parametrize(("agent_rate", "file_rate"), [(24_000, 24_000), (None, 16_000)])
+def test_the_microphone_that_speaks_first_does_not_slow_the_agent_down(
+    delivered, langsmith_server, monkeypatch, agent_rate, file_rate
+):
+    monkeypatch.setenv("VOICESPAN_RECORDING_FORMAT", "flac")
+    with voicespan.conversation() as conversation:
+        with conversation.lock:
+            conversation.record([moments.SessionDescribed(0, "session.created", "s", "m", {}, agent_rate)])
+        conversation.recorder.user(tone(0.1), 16_000)
+    assert delivered.force_flush(20_000)
+    (root,) = langsmith_server.roots
+    _, rate = sf.read(io.BytesIO(root.attachments["conversation"].content))
+    assert rate == file_rate
+
+
 def test_a_veto_and_a_zero_share_copy_nothing(delivered, langsmith_server, monkeypatch):
     with voicespan.conversation(record=False) as vetoed:
         vetoed.recorder.user(tone(0.2), RATE)

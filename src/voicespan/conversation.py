@@ -119,6 +119,7 @@ class Conversation:
         self.deliveries: list[Delivery] = []
         self._recorder: Recorder | None = None
         self._recorded: Recorded | None = None
+        self._agent_rate: int | None = None
         self.settings = settings or Settings.from_environment()
         self._content = Content(self.settings)
         self._clock = clock
@@ -238,10 +239,16 @@ class Conversation:
                 and recorded.is_recorded(trace_id, self.settings)
             ):
                 self._recorded = recorded.Recorded(self.deliveries, self.settings, self._clock)
+                self._expect_rate()
                 if self.settings.record_source != "wire":  # an estimate is never passed off as heard
                     self._spans.recorder = self._recorded.recorder
                 return self._recorded.recorder
         return recorded.no_recorder(self._clock)
+
+    def _expect_rate(self) -> None:
+        """The user mostly speaks first, and the file's rate must not be that of the slower microphone."""
+        if self._recorded is not None and self._agent_rate is not None:
+            self._recorded.recorder.expect_rate(self._agent_rate)
 
     @guarded
     def _record_devices(self) -> None:
@@ -548,6 +555,9 @@ class Conversation:
         if moment.session_id is not None and moment.session_id not in known and len(known) < _MOST_METADATA:
             known.append(moment.session_id)
         self._session_facts.update(as_metadata(moment.facts, self._value_limit))
+        if moment.audio_rate is not None:
+            self._agent_rate = moment.audio_rate
+            self._expect_rate()
         if moment.model is not None:
             self.describe({semconv.REQUEST_MODEL: moment.model})
 

@@ -52,6 +52,8 @@ class SessionDescribed(Moment):
     session_id: str | None
     model: str | None
     facts: dict[str, Any] = field(default_factory=dict)
+    #: Of the agent's audio, in Hz.
+    audio_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -533,6 +533,21 @@ def test_generated_milliseconds_follow_the_format(call):
     assert fact(call.named("turn_complete"), "generated_ms") == 400
 
 
+@pytest.mark.parametrize(
+    ("output", "rate"),
+    [
+        ({"audio": {"output": {"format": {"type": "audio/pcm", "rate": 24000}}}}, 24_000),
+        ({"audio": {"output": {"format": {"type": "audio/pcmu"}}}}, 8_000),
+        ({"output_audio_format": "pcm16"}, 24_000),
+        ({"output_audio_format": "g711_alaw"}, 8_000),
+        ({}, None),
+    ],
+)
+def test_the_rate_of_the_agents_audio(output, rate):
+    (told, _) = Protocol().receive({"type": "session.created", "session": output}, 0)
+    assert told.audio_rate == rate
+
+
 # Latency.
 
 

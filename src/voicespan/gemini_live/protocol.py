@@ -47,6 +47,10 @@ _NAMES = {
 }
 
 
+#: Of the agent's audio, in Hz: the service speaks at no other.
+_AUDIO_RATE = 24_000
+
+
 class Protocol:
     """The state of one connection."""
 
@@ -168,6 +172,7 @@ class Protocol:
                 "turn_detection": "manual" if detection.get("disabled") is True else "automatic",
                 "resumed": bool(fields.members(setup.get("sessionResumption")).get("handle")) or None,
             },
+            _AUDIO_RATE,
         )
         if self._events >= Level.ALL:
             yield WireEvent(at, "setup", Level.ALL, {"setup": _without_handle(setup)}, from_client=True)

@@ -11,11 +11,15 @@ from voicespan.moments import WireError
 
 __all__ = [
     "arguments", "bytes_per_ms", "elements", "error_in", "format_name", "integer", "is_typed", "item_text", "members",
-    "name", "name_or_named", "number", "role", "text", "usage_of", "wire_error",
+    "name", "name_or_named", "number", "role", "sample_rate", "text", "usage_of", "wire_error",
 ]  # fmt: skip
 
 #: Bytes of audio per millisecond, by GA and beta names of the formats.
-_BYTES_PER_MS = {"audio/pcmu": 8, "audio/pcma": 8, "g711_ulaw": 8, "g711_alaw": 8, "pcm16": 48}
+_G711 = 8
+_BYTES_PER_MS = {
+    **dict.fromkeys(("audio/pcmu", "audio/pcma", "g711_ulaw", "g711_alaw"), _G711),
+    "pcm16": 48,
+}
 _TYPED_PARTS = frozenset({"input_text", "text", "output_text", "input_image"})
 
 
@@ -68,6 +72,13 @@ def bytes_per_ms(value: Any) -> float:
         kind = name(value.get("type")) or ""
         return float(_BYTES_PER_MS.get(kind, (integer(value.get("rate")) or 24_000) * 2 / 1000)) or 48.0
     return float(_BYTES_PER_MS.get(value, 48)) if isinstance(value, str) else 48.0
+
+
+def sample_rate(value: Any) -> int:
+    """Of a format, in Hz."""
+    bytes_a_ms = bytes_per_ms(value)
+    # One byte a sample is G.711, else it is PCM16.
+    return round(bytes_a_ms * (1_000 if bytes_a_ms == _G711 else 500))
 
 
 def wire_error(value: Any, fallback: str) -> WireError:

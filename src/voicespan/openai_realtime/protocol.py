@@ -230,6 +230,7 @@ class Protocol:
                 "input_audio_format": fields.format_name(format_in),
                 "output_audio_format": fields.format_name(format_out),
             },
+            None if format_out is None else fields.sample_rate(format_out),
         )
 
     # What the user does.

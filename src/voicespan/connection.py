@@ -6,6 +6,7 @@ protocol's byte search; it takes no lock.
 
 from __future__ import annotations
 
+import _thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.context import create_key, get_current
@@ -148,3 +149,19 @@ class Connection:
     def closed_abnormally(self) -> bool:
         """Whether the socket ended otherwise than by a normal close."""
         return self.lost is not None and self.close_code not in _NORMAL_CLOSE
+
+
+@guarded
+def abandon(connection: Connection) -> None:
+    """The application dropped its connection without closing it.
+
+    This runs inside garbage collection, possibly inside a lock of an exporter; so it is done by a thread
+    of its own, started by the primitive that takes no lock.
+    """
+    if not connection.ended:
+        _thread.start_new_thread(_close_abandoned, (connection,))
+
+
+@guarded
+def _close_abandoned(connection: Connection) -> None:
+    connection.closed()

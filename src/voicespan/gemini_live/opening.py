@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -116,19 +115,3 @@ def broke(connection: Connection, error: BaseException, code: int, reason: str |
     if connection.closed_abnormally:
         told = WireError("connection_closed", f"{code} {reason or ''}".strip())
         connection.tell(lambda at: [ErrorReported(at, "connection_closed", told, {"code": code})])
-
-
-@guarded
-def abandon(connection: Connection) -> None:
-    """The application dropped its session without leaving its block.
-
-    This runs inside garbage collection, possibly inside a lock of an exporter; so it is done by a thread
-    of its own, started by the primitive that takes no lock.
-    """
-    if not connection.ended:
-        _thread.start_new_thread(_close_abandoned, (connection,))
-
-
-@guarded
-def _close_abandoned(connection: Connection) -> None:
-    connection.closed()

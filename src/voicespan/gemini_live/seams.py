@@ -26,6 +26,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from voicespan.connection import abandon
 from voicespan.gemini_live import opening
 from voicespan.guard import guarded
 
@@ -125,7 +126,7 @@ def _opened(manager: Any, session: Any, opened: opening.Opening) -> None:
     setattr(session, _TRACED, connection)
     manager._session, manager._connection = session, connection  # noqa: SLF001  ours, in the class above
     # A session that is dropped inside its block must not leave its conversation open for good.
-    weakref.finalize(manager, opening.abandon, connection).atexit = False
+    weakref.finalize(manager, abandon, connection).atexit = False
 
 
 @guarded

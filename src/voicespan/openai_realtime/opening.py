@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -77,22 +76,6 @@ def connection_of(manager: Any) -> Any:
 def queue_of(manager: Any) -> Any:
     """Where the SDK keeps what a manager is to send."""
     return _private(manager, "send_queue")
-
-
-@guarded
-def abandon(connection: Connection) -> None:
-    """The application dropped its connection without closing it.
-
-    This runs inside garbage collection, possibly inside a lock of an exporter; so it is done by a thread
-    of its own, started by the primitive that takes no lock.
-    """
-    if not connection.ended:
-        _thread.start_new_thread(_close_abandoned, (connection,))
-
-
-@guarded
-def _close_abandoned(connection: Connection) -> None:
-    connection.closed()
 
 
 def _private(manager: Any, name: str) -> Any:

@@ -23,6 +23,7 @@ import json
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from voicespan.connection import abandon
 from voicespan.guard import guarded
 from voicespan.openai_realtime import opening
 
@@ -112,7 +113,7 @@ def _opened(manager: Any, sdk_connection: Any, opened: opening.Opening, *, in_bl
     found = _Traced(connection, manager.__dict__.setdefault(_QUEUED, []), in_block=in_block)
     setattr(sdk_connection, _TRACED, found)
     # A connection that is dropped without being closed must not leave its conversation open for good.
-    weakref.finalize(sdk_connection, opening.abandon, connection).atexit = False
+    weakref.finalize(sdk_connection, abandon, connection).atexit = False
     _flushed(found)
     if opening.queue_of(manager) is not getattr(sdk_connection, "_send_queue", None):
         # Early versions give the connection a queue of its own where the manager's is empty.

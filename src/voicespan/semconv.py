@@ -26,7 +26,7 @@ INTEGRATION_VERSION = METADATA + "ls_integration_version"
 THREAD_ID = METADATA + "thread_id"
 EVENT_TYPE = METADATA + "event_type"
 RAW_EVENT = METADATA + "raw_event"
-# How LangSmith renders an errored run that was interrupted.
+# What became of the recording, and where it begins: the player aligns it with the spans by this.
 AUDIO_ATTACH_STATUS = METADATA + "ls_audio_attach_status"
 AUDIO_STARTED_AT = METADATA + "ls_audio_recording_started_at"
 AUDIO_START_OFFSET_MS = METADATA + "ls_audio_recording_start_offset_ms"

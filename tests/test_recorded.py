@@ -13,6 +13,7 @@ import voicespan
 from voicespan import moments, tracers
 from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.openai_realtime.protocol import Protocol
 from voicespan.recorded import ConversationRecorder, is_recorded
 from voicespan.recording.devices import taps
 from voicespan.recording.inbox import AGENT
@@ -311,3 +312,24 @@ def test_an_answer_that_was_cut_before_it_was_heard(told):
     (cut,) = told.named("interrupted")
     assert fact(cut, "heard_ms") == 0
     assert fact(cut, "barge_in_ms") is None
+
+
+def test_the_recording_runs_through_the_gap_between_two_connections(told):
+    told.conversation.scoped = True
+    first = told.conversation.connect(Protocol(), {})
+    told.recorder.user(tone(0.5), RATE)
+    told.pass_time(0.5)
+    first.closed(1006)
+    told.pass_time(0.5)
+    told.recorder.user(tone(0.5), RATE)  # said while nobody was connected
+    told.pass_time(0.5)
+    told.conversation.connect(Protocol(), {}).closed(1000)
+    told.recorder.user(tone(0.5), RATE)
+    told.pass_time(0.5)
+    told.conversation.end()
+    sound, rate = sf.read(told.recorder.finish(), dtype="int16")
+    loud = [
+        bool(np.abs(sound[int(rate * at) : int(rate * (at + 0.1)), 0]).max() > 4_000)
+        for at in (0.2, 0.7, 1.2, 1.7)
+    ]
+    assert loud == [True, False, True, True]

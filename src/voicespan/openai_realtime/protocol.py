@@ -15,14 +15,15 @@ response instead of inside, a status detail that is a string); the readers below
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from voicespan import moments
-from voicespan.moments import Level, LocalId, Moment, WireEvent
+from voicespan.moments import Level, Moment, WireEvent
 from voicespan.openai_realtime import fields
+from voicespan.openai_realtime.frames import Glance, Speech, is_microphone, parsed
+from voicespan.openai_realtime.sent import SentMessages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,17 +33,8 @@ if TYPE_CHECKING:
 
     _Reader: TypeAlias = Callable[["Protocol", dict[str, Any], int], Iterator[Moment]]
 
-#: Where the type and the ids of an audio frame stand: before its payload.
-_HEAD = 512
-#: A frame without audio that is longer than this is not parsed: it would hold up the application.
-_LONGEST = 8_000_000
 #: Of items, responses and calls this many are remembered: far more than are ever open.
 _MOST_REMEMBERED = 256
-_TRANSCRIPT_DELTAS = frozenset({
-    b"response.output_audio_transcript.delta",
-    b"response.audio_transcript.delta",
-    b"conversation.item.input_audio_transcription.delta",
-})  # fmt: skip
 _NOTHING = object()
 
 
@@ -50,28 +42,9 @@ _NOTHING = object()
 class _Response:
     had_speech: bool = False
     heard_first_audio: bool = False
-    #: Characters of base64.
-    audio: int = 0
+    audio: Speech = field(default_factory=Speech)
     #: What was said or written, by item, in order.
     texts: dict[str, str] = field(default_factory=dict)
-    # Where its audio frames have what: the end of the type, the id of the item (or of the response),
-    # the payload, what follows it, and how many bytes are not payload.
-    mark: bytes = b""
-    head: bytes = b"?"
-    mark_at: int = 0
-    payload_at: int = 0
-    tail: bytes = b""
-    around: int = 0
-
-
-@dataclass(slots=True)
-class _Sent:
-    """A message that the application sent and the server has not shown yet."""
-
-    at: int
-    event_id: str | None
-    item: dict[str, Any]
-    local_id: str
 
 
 class Protocol:
@@ -80,7 +53,11 @@ class Protocol:
     def __init__(self, events: Level = Level.STANDARD) -> None:
         """`events`: up to which level frames under their own name are wanted."""
         self._events = events
-        self._quiet = _quiet(events)
+        self._glance = Glance(_quiet(events))
+        #: Whether a server's frame tells nothing new; the audio in it has been counted then.
+        self.count_speech = self._glance.tells_nothing
+        #: The same for a client's frame.
+        self.count_microphone = is_microphone
         self._transcribes = False
         self._bytes_per_ms = 48.0
         self._responses: OrderedDict[str, _Response] = OrderedDict()
@@ -91,67 +68,19 @@ class Protocol:
         self._names: OrderedDict[str, str] = OrderedDict()
         self._called: OrderedDict[str, None] = OrderedDict()
         self._answered: OrderedDict[str, None] = OrderedDict()
-        self._sent: list[_Sent] = []
+        self._sent = SentMessages()
         self._speaking: str | None = None
-        #: The answer whose audio is arriving.
-        self._speech: _Response | None = None
-        self._fragment_mark = b""
-
-    def count_speech(self, frame: Any) -> bool:
-        """Whether a server's frame tells nothing new, by a look at its bytes; audio of an answer is counted.
-
-        Parsing 10 kB of base64 costs ten times as much as all the rest.
-        """
-        if type(frame) is not bytes:
-            return False
-        speech = self._speech
-        if speech is not None:
-            if (
-                frame.startswith(speech.head)
-                and frame.startswith(speech.mark, speech.mark_at)
-                and frame.startswith(b'"', speech.payload_at - 1)
-                and frame.endswith(speech.tail)
-            ):
-                speech.audio += len(frame) - speech.around
-                return True
-            if self._count_elsewhere(speech, frame):
-                return True
-        return self._is_quiet(frame)
-
-    def _count_elsewhere(self, speech: _Response, frame: bytes) -> bool:
-        """Find the payload, and remember where it stood: in the next frame it mostly stands there again."""
-        kind = frame.find(b'audio.delta"', 0, _HEAD)
-        mark = frame.find(speech.mark, 0, _HEAD)
-        key = frame.find(b'"delta"', 0, _HEAD)
-        if kind < 0 or mark < 0 or key < 0:
-            return False
-        start = frame.find(b'"', key + 7) + 1
-        end = frame.find(b'"', start)
-        speech.audio += end - start
-        speech.head, speech.mark_at, speech.payload_at = frame[: kind + 12], mark, start
-        speech.tail, speech.around = frame[end:], start + len(frame) - end
-        return True
-
-    def count_microphone(self, frame: Any) -> bool:
-        """Whether a client's frame is microphone audio, which tells nothing but that it was sent."""
-        if isinstance(frame, dict):
-            return frame.get("type") == "input_audio_buffer.append"
-        if isinstance(frame, str):
-            return frame.find('"input_audio_buffer.append"', 0, 80) >= 0
-        if isinstance(frame, bytes):
-            return frame.find(b'"input_audio_buffer.append"', 0, 80) >= 0
-        return getattr(frame, "type", None) == "input_audio_buffer.append"
 
     def receive(self, frame: Any, at: int) -> list[Moment]:
         """What a server's frame (bytes, text, or the event itself) tells."""
-        event = _event(frame)
+        event = parsed(frame)
         if event is None:
             return [_unreadable(frame, at, from_client=False)]
         return list(self._read(_SERVER, event, at, from_client=False))
 
     def send(self, frame: Any, at: int) -> list[Moment]:
         """What a client's frame tells."""
-        event = _event(frame)
+        event = parsed(frame)
         if event is None:
             return [_unreadable(frame, at, from_client=True)]
         return list(self._read(_CLIENT, event, at, from_client=True))
@@ -169,24 +98,6 @@ class Protocol:
         from voicespan.openai_realtime.sound import Sound  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
 
         return Sound(recorder)
-
-    def _is_quiet(self, frame: bytes) -> bool:
-        """Whether a frame, by its type, tells nothing that is wanted, so that it need not be parsed."""
-        # Only where the type is the first key is it certainly the frame's own.
-        if frame.startswith(b'{"type":"'):
-            kind = frame[9 : frame.find(b'"', 9, _HEAD)]
-        elif frame.startswith(b'{"type": "'):
-            kind = frame[10 : frame.find(b'"', 10, _HEAD)]
-        else:
-            return False
-        if kind in self._quiet:
-            return True
-        # Of a text that is arriving only the first fragment tells something: when it began.
-        return (
-            kind in _TRANSCRIPT_DELTAS
-            and self._fragment_mark != b""
-            and frame.find(self._fragment_mark, 0, _HEAD) >= 0
-        )
 
     def _read(
         self,
@@ -331,10 +242,10 @@ class Protocol:
             yield self._user_speech(event, at, item_id)
         elif role == "assistant" and item.get("status") == "in_progress":
             yield moments.Placed(at, event["type"], item_id, "assistant", after)
-        elif item_id not in self._typed and not (role == "assistant" and not self._take_sent(item)):
+        elif item_id not in self._typed and not (role == "assistant" and not self._sent.shown(item)):
             _remember(self._typed, item_id, None)
             if role != "assistant":
-                self._take_sent(item)
+                self._sent.shown(item)
             yield moments.Written(
                 at, event["type"], item_id, fields.role(role), fields.item_text(item), after, seeded=True
             )
@@ -387,18 +298,17 @@ class Protocol:
     def _response_created(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         # What was sent before and neither shown nor refused is part of this response's input: not
         # every service shows the items that it takes.
-        for sent in self._sent:
+        for sent in self._sent.taken():
             role = fields.role(fields.name(sent.item.get("role")))
-            _remember(self._typed, sent.local_id, None)
+            _remember(self._typed, sent.item_id, None)
             yield moments.Written(
                 sent.at,
                 "conversation.item.create",
-                sent.local_id,
+                sent.item_id,
                 role,
                 fields.item_text(sent.item),
                 seeded=True,
             )
-        self._sent.clear()
         response = fields.members(event.get("response"))
         response_id = fields.name(response.get("id")) or ""
         _remember(self._responses, response_id, _Response())
@@ -426,9 +336,9 @@ class Protocol:
         response = self._response(response_id)
         response.had_speech = True
         delta = event.get("delta")
-        response.audio += len(delta) if isinstance(delta, str) else 0
-        self._speech = response
-        response.mark, response.head = b'"%s"' % (item_id or response_id).encode(), b"?"
+        response.audio.characters += len(delta) if isinstance(delta, str) else 0
+        response.audio.arrives_under(item_id or response_id)
+        self._glance.speech = response.audio
         if not response.heard_first_audio:
             response.heard_first_audio = True
             yield moments.FirstAudio(at, event["type"], response_id)
@@ -476,8 +386,8 @@ class Protocol:
         told = fields.members(event.get("response"))
         response_id = fields.name(told.get("id")) or ""
         response = self._response(response_id)
-        if self._speech is response:
-            self._speech = None
+        if self._glance.speech is response.audio:
+            self._glance.speech = None
         items = [fields.members(item) for item in fields.elements(told.get("output"))]
         for item in items:
             yield from self._output_of(event, item, response_id, response, at)
@@ -485,7 +395,7 @@ class Protocol:
         details = fields.members(told.get("status_details"))
         reason = fields.name(details.get("reason"))
         spoken = [fields.name(item.get("id")) for item in items if item.get("type") == "message"]
-        generated_ms = round(response.audio * 3 / 4 / self._bytes_per_ms) if response.audio else None
+        generated_ms = self._generated_ms(response)
         if status == "cancelled" and reason == "turn_detected" and response.had_speech:
             yield moments.Interrupted(
                 at,
@@ -566,8 +476,6 @@ class Protocol:
         cause: str,
         heard_ms: int | None = None,
     ) -> Moment:
-        response = self._responses.get(response_id or "")
-        generated = response.audio if response is not None else 0
         return moments.Interrupted(
             at,
             event["type"],
@@ -576,7 +484,7 @@ class Protocol:
             cause,
             heard_ms,
             # Of an answer that is still arriving this is what was generated until now.
-            round(generated * 3 / 4 / self._bytes_per_ms) if generated else None,
+            self._generated_ms(self._responses.get(response_id or "")),
         )
 
     # Errors, and what the application sends.
@@ -585,7 +493,7 @@ class Protocol:
         error = fields.members(event.get("error")) or event
         refused = fields.name(error.get("event_id"))
         if refused is not None:
-            self._sent = [sent for sent in self._sent if sent.event_id != refused]
+            self._sent.refused(refused)
         yield moments.ErrorReported(
             at,
             event["type"],
@@ -607,25 +515,13 @@ class Protocol:
             # A call of an earlier session, put back into the history: nobody makes it now.
             _remember(self._called, call_id, None)
             _remember(self._answered, call_id, None)
-        elif kind == "message" and len(self._sent) < _MOST_REMEMBERED:
-            local_id = fields.name(item.get("id")) or LocalId.new("sent")
-            self._sent.append(_Sent(at, fields.name(event.get("event_id")), item, local_id))
+        elif kind == "message":
+            self._sent.add(event, item, at)
 
     def _committed_by_client(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         # Push to talk: nothing else tells when the user's speech ended.
         if self._speaking is None:
             yield moments.SpeechStopped(at, event["type"], None)
-
-    def _take_sent(self, item: dict[str, Any]) -> bool:
-        """Whether the application sent this message; from now on the server has shown it."""
-        item_id, text, role = item.get("id"), fields.item_text(item), item.get("role")
-        for sent in self._sent:
-            if sent.local_id == item_id or (
-                sent.item.get("role") == role and fields.item_text(sent.item) == text
-            ):
-                self._sent.remove(sent)
-                return True
-        return False
 
     def _note_fragment(self, event: dict[str, Any], at: int) -> None:
         item_id, index = (
@@ -635,7 +531,7 @@ class Protocol:
         if (item_id, index) not in self._fragments:
             _remember(self._fragments, (item_id, index), at)
         if index == 0 and item_id:
-            self._fragment_mark = b'"%s"' % item_id.encode()
+            self._glance.transcript_begins(item_id)
 
     def _response(self, response_id: str) -> _Response:
         response = self._responses.get(response_id)
@@ -643,6 +539,10 @@ class Protocol:
             response = _Response()
             _remember(self._responses, response_id, response)
         return response
+
+    def _generated_ms(self, response: _Response | None) -> int | None:
+        characters = 0 if response is None else response.audio.characters
+        return round(characters * 3 / 4 / self._bytes_per_ms) if characters else None
 
     def _response_id(self, event: dict[str, Any], item_id: str) -> str:
         response_id = fields.name(event.get("response_id")) or self._response_of.get(item_id, "")
@@ -725,20 +625,6 @@ def _quiet(events: Level) -> frozenset[bytes]:
     return frozenset(
         kind.encode() for kind, (level, reader) in _SERVER.items() if reader is None and level > events
     )
-
-
-def _event(frame: Any) -> dict[str, Any] | None:
-    """The event in a frame: its JSON, the dict that the application gave, or the SDK's model of it."""
-    if isinstance(frame, (bytes, str)):
-        if len(frame) > _LONGEST:
-            return None
-        try:
-            frame = json.loads(frame)
-        except (ValueError, RecursionError):
-            return None
-    elif hasattr(frame, "model_dump"):
-        frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    return frame if isinstance(frame, dict) else None
 
 
 def _unreadable(frame: Any, at: int, *, from_client: bool) -> Moment:

@@ -1,0 +1,126 @@
+"""What a look at a frame's bytes tells: most frames need not be parsed.
+
+Parsing 10 kB of base64 costs ten times as much as all the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+#: Where the type and the ids of an audio frame stand: before its payload.
+_HEAD = 512
+#: A frame without audio that is longer than this is not parsed: it would hold up the application.
+_LONGEST = 8_000_000
+_TRANSCRIPT_DELTAS = frozenset({
+    b"response.output_audio_transcript.delta",
+    b"response.audio_transcript.delta",
+    b"conversation.item.input_audio_transcription.delta",
+})  # fmt: skip
+
+
+@dataclass(slots=True)
+class Speech:
+    """The audio of one response, as far as it has arrived."""
+
+    #: Characters of base64.
+    characters: int = 0
+    # Where its frames have what: the end of the type, the id of the item (or of the response), the
+    # payload, what follows it, and how many bytes are not payload.
+    _mark: bytes = b""
+    _head: bytes = b"?"
+    _mark_at: int = 0
+    _payload_at: int = 0
+    _tail: bytes = b""
+    _around: int = 0
+
+    def arrives_under(self, marked_by: str) -> None:
+        """From now on its frames carry this id, of an item or of the response itself."""
+        self._mark, self._head = b'"%s"' % marked_by.encode(), b"?"
+
+    def find(self, frame: bytes) -> bool:
+        """Find the payload, and remember where it stood: in the next frame it mostly stands there again."""
+        kind = frame.find(b'audio.delta"', 0, _HEAD)
+        mark = frame.find(self._mark, 0, _HEAD)
+        key = frame.find(b'"delta"', 0, _HEAD)
+        if kind < 0 or mark < 0 or key < 0:
+            return False
+        start = frame.find(b'"', key + 7) + 1
+        end = frame.find(b'"', start)
+        self.characters += end - start
+        self._head, self._mark_at, self._payload_at = frame[: kind + 12], mark, start
+        self._tail, self._around = frame[end:], start + len(frame) - end
+        return True
+
+
+class Glance:
+    """Looks at the server's frames of one connection before they are parsed."""
+
+    def __init__(self, unwanted: frozenset[bytes]) -> None:
+        """`unwanted`: the types that tell nothing."""
+        self._unwanted = unwanted
+        #: The answer whose audio is arriving.
+        self.speech: Speech | None = None
+        self._transcript_mark = b""
+
+    def transcript_begins(self, item_id: str) -> None:
+        """The first fragment of this item's transcript has arrived; the others tell nothing more."""
+        self._transcript_mark = b'"%s"' % item_id.encode()
+
+    def tells_nothing(self, frame: Any) -> bool:
+        """Whether a frame tells nothing new; audio of an answer is counted."""
+        if type(frame) is not bytes:
+            return False
+        speech = self.speech
+        if speech is not None:
+            if (
+                frame.startswith(speech._head)  # noqa: SLF001  a method's call would cost a tenth of an audio frame
+                and frame.startswith(speech._mark, speech._mark_at)  # noqa: SLF001
+                and frame.startswith(b'"', speech._payload_at - 1)  # noqa: SLF001
+                and frame.endswith(speech._tail)  # noqa: SLF001
+            ):
+                speech.characters += len(frame) - speech._around  # noqa: SLF001
+                return True
+            if speech.find(frame):
+                return True
+        # Only where the type is the first key is it certainly the frame's own.
+        if frame.startswith(b'{"type":"'):
+            kind = frame[9 : frame.find(b'"', 9, _HEAD)]
+        elif frame.startswith(b'{"type": "'):
+            kind = frame[10 : frame.find(b'"', 10, _HEAD)]
+        else:
+            return False
+        if kind in self._unwanted:
+            return True
+        # Of a text that is arriving only the first fragment tells something: when it began.
+        return (
+            kind in _TRANSCRIPT_DELTAS
+            and self._transcript_mark != b""
+            and frame.find(self._transcript_mark, 0, _HEAD) >= 0
+        )
+
+
+def is_microphone(frame: Any) -> bool:
+    """Whether a client's frame is microphone audio, which tells nothing but that it was sent."""
+    if isinstance(frame, dict):
+        return frame.get("type") == "input_audio_buffer.append"
+    if isinstance(frame, str):
+        return frame.find('"input_audio_buffer.append"', 0, 80) >= 0
+    if isinstance(frame, bytes):
+        return frame.find(b'"input_audio_buffer.append"', 0, 80) >= 0
+    return getattr(frame, "type", None) == "input_audio_buffer.append"
+
+
+def parsed(frame: Any) -> dict[str, Any] | None:
+    """The event in a frame: its JSON, the dict that the application gave, or the SDK's model of it."""
+    if isinstance(frame, (bytes, str)):
+        if len(frame) > _LONGEST:
+            return None
+        try:
+            frame = json.loads(frame)
+        except (ValueError, RecursionError):
+            return None
+    elif hasattr(frame, "model_dump"):
+        frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return frame if isinstance(frame, dict) else None

@@ -36,7 +36,7 @@ class Told:
         self.conversation = Conversation(tracer_provider=tracer_provider, clock=clock)
         self.writer = Writer(clock, threaded=False)
         self.recorder = ConversationRecorder(folder, clock=clock, writer=self.writer)
-        self.conversation._spans.recorder = self.recorder
+        self.conversation._spans.heard.recorder = self.recorder
 
     def pass_time(self, seconds):
         for _ in range(round(seconds / 0.05)):

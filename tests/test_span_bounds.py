@@ -208,10 +208,10 @@ def test_what_waits_is_bounded_whatever_comes(tracer_provider, span_exporter):
             moments.GenerationEnded(n, "t", f"g{n}", "completed", None, None, (), None, None, had_speech=False),
         ])  # fmt: skip
     spans = conversation._spans
-    assert len(spans._calls) <= 256
-    assert len(spans._untold_cuts) <= 10
-    assert len(spans._new_inputs) <= 1_000
-    assert len(spans._waiting) <= 10
+    assert len(spans.calls._open) <= 256
+    assert len(spans._barge_ins._waiting) <= 10
+    assert len(spans._turns._inputs) <= 1_000
+    assert len(spans._turns._waiting) <= 10
     conversation.end()
     names = [span.name for span in span_exporter.get_finished_spans()]
     assert (

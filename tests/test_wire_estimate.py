@@ -272,4 +272,4 @@ def test_an_estimate_is_never_passed_off_as_heard(delivered):
     with voicespan.conversation() as conversation:
         conversation.connect(Protocol(), {})
         assert conversation.recorder.source == "wire"
-        assert conversation._spans.recorder is None
+        assert conversation._spans.heard.recorder is None

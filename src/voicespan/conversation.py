@@ -33,7 +33,8 @@ from voicespan.ids import uuid7, uuid_text
 from voicespan.live_parent import LiveParent
 from voicespan.moments import ResumptionOffered, SessionDescribed, WireError
 from voicespan.settings import ROOT_TRANSCRIPT_BYTES, Settings
-from voicespan.spans import Spans, mark_error, value_limit
+from voicespan.span_writer import mark_error, value_limit
+from voicespan.spans import Spans
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class Conversation:
                 self._recorded = recorded.Recorded(self.deliveries, self.settings, self._clock)
                 self._expect_rate()
                 if self.settings.record_source != "wire":  # an estimate is never passed off as heard
-                    self._spans.recorder = self._recorded.recorder
+                    self._spans.heard.recorder = self._recorded.recorder
                 return self._recorded.recorder
         return recorded.no_recorder(self._clock)
 
@@ -305,7 +306,7 @@ class Conversation:
         """Spans that start inside nest under exactly this function call, however many are open."""
         span = None
         with guard.guard():
-            span = self._spans.call_span(call_id) if self.recording else None
+            span = self._spans.calls.span(call_id) if self.recording else None
         if span is None:
             yield
             return
@@ -516,7 +517,7 @@ class Conversation:
     def open_calls(self) -> dict[str, tuple[str, Span]]:
         """Name and span of each function call that waits for its answer, by call id."""
         with self.lock:
-            return self._spans.open_calls() if self.recording else {}
+            return self._spans.calls.open() if self.recording else {}
 
     def abandon(self) -> None:
         """Forget this conversation without telling anything: another process owns it (after a fork)."""

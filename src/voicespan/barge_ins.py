@@ -1,0 +1,216 @@
+"""Barge-ins: when the user cut the agent off, how much of the answer was heard, how fast it fell silent.
+
+One barge-in has several signs, in any order: the playback was cleared, the item truncated, the response
+cancelled, the recorder's playback stopped. The first sign tells of it, and the others only add to it. Its
+span waits for how much was heard, and is written at the latest when the next generation starts.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from voicespan import moments
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from voicespan.heard import Heard
+    from voicespan.recording.recorder import Cut
+    from voicespan.span_writer import SpanWriter
+    from voicespan.transcript import Transcript
+    from voicespan.usage import Counts
+
+#: How many barge-ins, and which item was spoken in which response, is remembered.
+_MOST_REMEMBERED = 256
+#: How many may wait for how much was heard.
+_MOST_WAITING = 8
+#: And so many answers and beginnings of the user's speech, for a cut that is looked at half a second later.
+_MOST_RECENT = 8
+#: What is cut so shortly before the end is cut by the hanging up.
+_HANGING_UP = 500_000_000
+#: Signs that come when the playback has stopped, so that the time to it can be measured.
+_PLAYBACK_STOPPED = frozenset({"output_audio_buffer.cleared", "recorder"})
+
+
+@dataclass(slots=True, eq=False)
+class BargeIn:
+    """One of them, as far as it is known."""
+
+    moment: moments.Interrupted
+    heard_ms: int | None
+    generated_ms: int | None
+    #: From the start of the user's speech to the end of the playback.
+    barge_in_ms: float | None
+
+
+@dataclass(slots=True)
+class _Answer:
+    """One that was spoken."""
+
+    response_id: str
+    began_at: int
+    generated_ms: int | None = None
+    over: bool = False
+
+
+class BargeIns:
+    """Those of one conversation. Not thread-safe: the conversation's lock is held."""
+
+    def __init__(self, writer: SpanWriter, transcript: Transcript, counts: Counts, heard: Heard) -> None:
+        self._writer = writer
+        self._transcript = transcript
+        self._counts = counts
+        self._heard = heard
+        self._known: OrderedDict[str, BargeIn] = OrderedDict()
+        self._waiting: list[BargeIn] = []
+        self._answers: deque[_Answer] = deque(maxlen=_MOST_RECENT)
+        self._spoken: OrderedDict[str, str] = OrderedDict()
+        self._speech_starts: deque[int] = deque(maxlen=_MOST_RECENT)
+
+    # What happened around them.
+
+    def user_spoke(self, at: int) -> None:
+        """The user began to speak."""
+        self._speech_starts.append(at)
+
+    def answer_began(self, response_id: str, at: int) -> None:
+        """The first audio of a response has been received."""
+        self._answers.append(_Answer(response_id, at))
+        self._heard.answer_began()
+
+    def answer_ended(self, response_id: str, generated_ms: int | None) -> None:
+        """All of a response has been generated."""
+        cut = self._known.get(response_id)
+        if cut is not None and generated_ms is not None:
+            cut.generated_ms = generated_ms
+        for answer in self._answers:
+            if answer.response_id == response_id:
+                answer.generated_ms, answer.over = generated_ms, True
+
+    def spoken_in(self, response_id: str, item_id: str) -> None:
+        """Which item of the transcript a response speaks."""
+        self._spoken[response_id] = item_id
+        if len(self._spoken) > _MOST_REMEMBERED:
+            self._spoken.popitem(last=False)
+
+    # The barge-ins themselves.
+
+    def of(self, response_id: str) -> BargeIn | None:
+        """The one that cut this response off."""
+        return self._known.get(response_id)
+
+    def tell(self, moment: moments.Interrupted) -> None:
+        """The wire gave a sign of one."""
+        key = moment.response_id or f"item {moment.item_id}"
+        cut = self._known.get(key)
+        if cut is None:
+            self._counts.interruptions += 1
+            spoke_at = self._spoke_before(moment.at) if moment.cause in _PLAYBACK_STOPPED else None
+            barge_in_ms = None if spoke_at is None else round((moment.at - spoke_at) / 1e6, 3)
+            cut = self._known[key] = BargeIn(moment, moment.heard_ms, moment.generated_ms, barge_in_ms)
+            self._waiting.append(cut)
+            if len(self._known) > _MOST_REMEMBERED:
+                self._known.popitem(last=False)
+        else:
+            cut.heard_ms = moment.heard_ms if cut.heard_ms is None else cut.heard_ms
+            cut.generated_ms = moment.generated_ms if moment.generated_ms is not None else cut.generated_ms
+        self._note_in_transcript(cut, moment)
+
+    def hear(self, now: int) -> bool:
+        """See what the recorder says of the playback; whether it told of a barge-in.
+
+        If it was stopped, that is one if the user had begun to speak and there was more to hear, or if
+        the wire itself tells of one: not every service tells when the user begins to speak.
+        """
+        heard = False
+        while (found := self._heard.next_cut()) is not None:
+            stopped_at, cut = found
+            answer = next((each for each in reversed(self._answers) if each.began_at <= stopped_at), None)
+            by_wire = answer is not None and answer.response_id in self._known
+            if not by_wire and now - stopped_at < _HANGING_UP:
+                # Looked at again later, unless this is the end.
+                break
+            self._heard.take_cut()
+            spoke_at = self._spoke_before(stopped_at)
+            spoken = answer is not None and spoke_at is not None and spoke_at >= answer.began_at
+            if answer is not None and (by_wire or spoken) and _left_something_unheard(answer, cut):
+                self.tell(
+                    moments.Interrupted(
+                        stopped_at,
+                        "recorder.cut_agent",
+                        answer.response_id,
+                        None,
+                        "recorder",
+                        round(cut.heard_ms or 0),
+                        answer.generated_ms,
+                    )
+                )
+                heard = True
+        return heard
+
+    def settle(self, generating: Container[str], *, final: bool) -> None:
+        """Write those that are complete; with `final`, all.
+
+        `generating`: the responses that are not over, so that how much was generated is not known.
+        """
+        surplus = len(self._waiting) - _MOST_WAITING
+        for position, cut in enumerate(list(self._waiting)):
+            told = cut.heard_ms is not None and cut.moment.response_id not in generating
+            if final or told or position < surplus:
+                self._waiting.remove(cut)
+                self._listen_to(cut)
+                self._write(cut)
+
+    def _spoke_before(self, at: int) -> int | None:
+        """When the user last began to speak before `at`."""
+        return next((start for start in reversed(self._speech_starts) if start <= at), None)
+
+    def _note_in_transcript(self, cut: BargeIn, moment: moments.Interrupted) -> None:
+        entry = self._transcript.find(moment.item_id or self._spoken.get(moment.response_id or "") or "")
+        if entry is None:
+            return
+        entry.facts["interrupted"] = True
+        for name, milliseconds in (("heard_ms", cut.heard_ms), ("generated_ms", cut.generated_ms)):
+            if milliseconds is not None:
+                entry.facts[name] = milliseconds
+
+    def _listen_to(self, cut: BargeIn) -> None:
+        """How much came out of the loudspeaker, and when it fell silent, where a device tells that.
+
+        An application that drops its queue and plays zeros cuts nothing that could be seen. It is heard.
+        """
+        answer = next((each for each in self._answers if each.response_id == cut.moment.response_id), None)
+        if answer is None or not self._heard.sees_devices:
+            return
+        until = next((each.began_at for each in self._answers if each.began_at > answer.began_at), None)
+        first, last = self._heard.first(answer.began_at), self._heard.last(until)
+        if cut.heard_ms is None:
+            heard = self._heard.milliseconds(first, until)
+            cut.heard_ms = heard if cut.generated_ms is None else min(heard, cut.generated_ms)
+            self._note_in_transcript(cut, cut.moment)
+        if cut.barge_in_ms is None and first is not None and last is not None:
+            spoke_at = self._spoke_before(last)
+            if spoke_at is not None and spoke_at >= answer.began_at:
+                cut.barge_in_ms = round((last - spoke_at) / 1e6, 3)
+
+    def _write(self, cut: BargeIn) -> None:
+        facts = {
+            "cause": cut.moment.cause,
+            "heard_ms": cut.heard_ms,
+            "generated_ms": cut.generated_ms,
+            "barge_in_ms": cut.barge_in_ms,
+        }
+        self._writer.write(
+            moments.INTERRUPTED,
+            cut.moment,
+            completion={name: fact for name, fact in facts.items() if fact is not None},
+            facts={"response_id": cut.moment.response_id, "item_id": cut.moment.item_id, **facts},
+        )
+
+
+def _left_something_unheard(answer: _Answer, cut: Cut) -> bool:
+    generated_ms = answer.generated_ms
+    unheard = generated_ms is not None and (cut.heard_ms or 0) < generated_ms - 1
+    return bool(cut.unheard_ms) or not answer.over or unheard

@@ -1,0 +1,148 @@
+"""Function calls, from the request to the answer."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voicespan import moments, semconv
+from voicespan.moments import LocalId, WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry.trace import Span
+    from opentelemetry.util.types import AttributeValue
+
+    from voicespan.moments import FunctionCalled
+    from voicespan.span_writer import SpanWriter
+
+#: How many may be open, and how many are remembered after their end.
+_MOST_REMEMBERED = 256
+_NEVER_ANSWERED = WireError("never_answered", "the conversation ended before this call was answered")
+_CANCELLED = WireError("cancelled", "the model no longer wanted the answer")
+
+
+@dataclass(slots=True)
+class _Call:
+    #: None: the budget of spans was used up.
+    span: Span | None
+    name: str
+    #: As it stands in the messages.
+    message: dict[str, Any]
+
+
+class FunctionCalls:
+    """The function calls of one conversation. Not thread-safe: the conversation's lock is held."""
+
+    def __init__(self, writer: SpanWriter, on_current: Callable[[Span | None], None]) -> None:
+        """`on_current` hears which call is the one that is open: None, if there are none or several."""
+        self._writer = writer
+        self._on_current = on_current
+        self._open: dict[str, _Call] = {}
+        self._past: OrderedDict[str, _Call] = OrderedDict()
+
+    def begin(self, moment: FunctionCalled, arguments: str) -> dict[str, Any]:
+        """The model asked for a call. Returns the call as the OpenAI chat API writes it, which LangSmith renders."""
+        message = {
+            "id": moment.call_id,
+            "type": "function",
+            "function": {"name": moment.name, "arguments": arguments},
+        }
+        attributes: dict[str, AttributeValue] = {
+            semconv.OPERATION: "execute_tool",
+            semconv.TOOL_NAME: moment.name,
+            semconv.TOOL_TYPE: "function",
+        }
+        if not isinstance(moment.call_id, LocalId):
+            attributes[semconv.TOOL_CALL_ID] = moment.call_id
+        span = self._writer.begin(
+            f"{moments.FUNCTION_CALL}: {moment.name}",
+            moment.event_type,
+            moment.at,
+            kind="tool",
+            prompt=_json_or_text(arguments),
+            facts={
+                "call_id": moment.call_id,
+                "item_id": moment.item_id,
+                "response_id": moment.response_id,
+                **moment.facts,
+            },
+            attributes=attributes,
+        )
+        self._open[moment.call_id] = _Call(span, moment.name, message)
+        if len(self._open) > _MOST_REMEMBERED:
+            self._end(next(iter(self._open)), moment.at, error=_NEVER_ANSWERED)
+        self._tell_current()
+        return message
+
+    def answer(self, call_id: str, at: int, output: str) -> None:
+        """The application sent the answer, or the last piece of it."""
+        self._end(call_id, at, completion=_json_or_text(output))
+
+    def cancel(self, call_id: str, at: int) -> None:
+        """The service took the request back."""
+        self._end(call_id, at, error=_CANCELLED)
+
+    def finish(self, at: int) -> None:
+        """The conversation is over."""
+        for call_id in list(self._open):
+            self._end(call_id, at, error=_NEVER_ANSWERED)
+
+    def answered_by(self, call_id: str, name: str | None) -> str:
+        """The id of the call that an answer with these belongs to.
+
+        Where a service gives no ids, a call of an earlier connection is known by its name alone.
+        """
+        if not isinstance(call_id, LocalId) or call_id in self._open:
+            return call_id
+        return next((each for each, call in self._open.items() if call.name == name), call_id)
+
+    def name_of(self, call_id: str) -> str | None:
+        """The function's name, as far as the call is remembered."""
+        call = self._find(call_id)
+        return None if call is None else call.name
+
+    def span(self, call_id: str) -> Span | None:
+        """The span of a call, open or past."""
+        call = self._find(call_id)
+        return None if call is None else call.span
+
+    def messages(self, call_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Those that are remembered, as `begin` returned them."""
+        return [call.message for call_id in call_ids if (call := self._find(call_id)) is not None]
+
+    def open(self) -> dict[str, tuple[str, Span]]:
+        """Name and span of every call that waits for its answer, by call id."""
+        return {
+            call_id: (call.name, call.span) for call_id, call in self._open.items() if call.span is not None
+        }
+
+    def _find(self, call_id: str) -> _Call | None:
+        return self._open.get(call_id) or self._past.get(call_id)
+
+    def _end(self, call_id: str, at: int, *, error: WireError | None = None, completion: Any = None) -> None:
+        call = self._open.pop(call_id, None)
+        if call is None:
+            return
+        self._past[call_id] = call
+        if len(self._past) > _MOST_REMEMBERED:
+            self._past.popitem(last=False)
+        if call.span is not None:
+            self._writer.end(call.span, at, error=error, completion=completion)
+        self._tell_current()
+
+    def _tell_current(self) -> None:
+        only = next(iter(self._open.values())).span if len(self._open) == 1 else None
+        self._on_current(only)
+
+
+def _json_or_text(text: str) -> Any:
+    """What a function got or gave: its JSON object if it is one, else the text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {"text": text} if text else {}
+    return value if isinstance(value, dict) else {"value": value}

@@ -1,0 +1,211 @@
+"""Turns of the model: what it was given, what it answered, what that cost.
+
+A `turn_complete` is written later than it ends. The transcript of what the user said before it often comes
+in the middle of the answer, or in the next turn; and of an answer that was cut off, how much was heard is
+told afterwards.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from voicespan import moments, semconv
+from voicespan.moments import LocalId
+from voicespan.usage import usage_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping
+
+    from opentelemetry.util.types import AttributeValue
+
+    from voicespan.barge_ins import BargeIn, BargeIns
+    from voicespan.content import Content
+    from voicespan.heard import Heard
+    from voicespan.span_writer import SpanWriter
+    from voicespan.transcript import Entry
+
+#: How many finished turns may wait for a transcript: one that has not come by then is not coming.
+_MOST_WAITING = 8
+#: How many messages may come before the model says something to them.
+_MOST_INPUTS = 1_000
+#: How many generations may be under way.
+_MOST_GENERATIONS = 256
+
+
+@dataclass(slots=True)
+class _Generation:
+    started_at: int
+    inputs: list[Entry]
+    #: The end of the user's speech that it answers, and its first audio, as received.
+    asked_at: int | None = None
+    first_audio_at: int | None = None
+
+    def latency_ms(self, at: int | None) -> float | None:
+        """From the end of the user's speech to `at`."""
+        return None if at is None or self.asked_at is None else round((at - self.asked_at) / 1e6, 3)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A generation that has ended and is not written yet."""
+
+    generation: _Generation
+    ended: moments.GenerationEnded
+    calls: list[dict[str, Any]]
+
+
+class Turns:
+    """Those of one conversation. Not thread-safe: the conversation's lock is held."""
+
+    def __init__(
+        self,
+        writer: SpanWriter,
+        content: Content,
+        barge_ins: BargeIns,
+        heard: Heard,
+        provider: Callable[[], Mapping[str, AttributeValue]],
+    ) -> None:
+        """`provider` gives the model's facts, as they are when a turn is written."""
+        self._writer = writer
+        self._content = content
+        self._barge_ins = barge_ins
+        self._heard = heard
+        self._provider = provider
+        self._inputs: list[Entry] = []
+        self._generations: OrderedDict[str, _Generation] = OrderedDict()
+        self._waiting: list[_Turn] = []
+        self._asked_at: int | None = None
+
+    @property
+    def generating(self) -> Container[str]:
+        """The responses that are under way."""
+        return self._generations
+
+    def user_spoke(self) -> None:
+        """The user began to speak; nothing was asked until that is over."""
+        self._asked_at = None
+
+    def user_asked(self, at: int) -> None:
+        """The user has stopped speaking."""
+        self._asked_at = at
+
+    def give(self, entry: Entry, response_id: str | None = None) -> None:
+        """`entry` is part of what the next generation is given, or this one, if it is under way already."""
+        if entry.given:
+            return
+        entry.given = True
+        generation = self._generations.get(response_id or "")
+        if generation is not None:
+            generation.inputs.append(entry)
+            return
+        self._inputs.append(entry)
+        if len(self._inputs) > _MOST_INPUTS:
+            del self._inputs[: _MOST_INPUTS // 2]
+
+    def begin(self, moment: moments.GenerationStarted) -> None:
+        """The model begins to answer."""
+        if moment.response_id in self._generations:
+            return
+        inputs: list[Entry] = []
+        if not moment.out_of_band:
+            inputs, self._inputs = self._inputs, []
+        self._generations[moment.response_id] = _Generation(moment.at, inputs)
+        if len(self._generations) > _MOST_GENERATIONS:
+            self._generations.popitem(last=False)
+
+    def speak(self, response_id: str, at: int) -> None:
+        """The first audio of an answer has been received."""
+        generation = self._generations.get(response_id)
+        if generation is not None:
+            generation.first_audio_at = at
+            generation.asked_at, self._asked_at = self._asked_at, None
+
+    def end(self, moment: moments.GenerationEnded, calls: list[dict[str, Any]]) -> None:
+        """The model is done; `calls`: the functions that it asked for, as messages."""
+        generation = self._generations.pop(moment.response_id, None) or _Generation(moment.at, [])
+        self._waiting.append(_Turn(generation, moment, calls))
+
+    def settle(self, *, final: bool = False, everything: bool = False) -> None:
+        """Write those that are complete; `final`: how much was heard is told by now, or never."""
+        if not self._waiting:
+            return
+        still: list[_Turn] = []
+        surplus = len(self._waiting) - _MOST_WAITING
+        for position, turn in enumerate(self._waiting):
+            if everything or position < surplus or self._is_complete(turn, final=final):
+                self._write(turn)
+            else:
+                still.append(turn)
+        self._waiting = still
+
+    def _is_complete(self, turn: _Turn, *, final: bool) -> bool:
+        if any(entry.awaits_transcript for entry in turn.generation.inputs):
+            return False
+        if final:
+            return True
+        cut = self._barge_ins.of(turn.ended.response_id)
+        if cut is not None and cut.heard_ms is None:
+            return False
+        # Received is not heard: a burst of audio is received long before its first sample is played.
+        return (
+            not self._heard.is_listening
+            or turn.generation.asked_at is None
+            or self._heard.first(turn.generation.first_audio_at) is not None
+        )
+
+    def _write(self, turn: _Turn) -> None:
+        ended, generation = turn.ended, turn.generation
+        cut = self._barge_ins.of(ended.response_id)
+        self._writer.write(
+            moments.TURN_COMPLETE,
+            ended,
+            started_at=generation.started_at,
+            kind="llm",
+            prompt={"messages": [entry.message() for entry in generation.inputs if entry.has_content]},
+            completion={"messages": [self._message(turn)]},
+            facts=self._facts(turn, cut),
+            error=ended.error,
+            attributes={**self._provider(), **_attributes(ended)},
+        )
+
+    def _message(self, turn: _Turn) -> dict[str, Any]:
+        ended = turn.ended
+        text = self._content.text(ended.text, role="assistant", place="transcript")
+        message: dict[str, Any] = {"role": "assistant", "content": text or ""}
+        if ended.thoughts is not None:
+            message["reasoning"] = self._content.text(ended.thoughts, role="assistant", place="transcript")
+        if turn.calls:
+            message["tool_calls"] = turn.calls
+        return message
+
+    def _facts(self, turn: _Turn, cut: BargeIn | None) -> dict[str, Any]:
+        ended, generation = turn.ended, turn.generation
+        heard_at = self._heard.first(generation.first_audio_at)
+        return {
+            "response_id": ended.response_id or None,
+            "status": ended.status,
+            "reason": ended.reason,
+            "interrupted": True if cut is not None else None,
+            "generated_ms": ended.generated_ms,
+            "heard_ms": cut.heard_ms if cut is not None else None,
+            "latency_to_first_audio_ms": generation.latency_ms(generation.first_audio_at),
+            "latency_to_first_audio_heard_ms": generation.latency_ms(heard_at),
+            **ended.facts,
+        }
+
+
+def _attributes(ended: moments.GenerationEnded) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {
+        semconv.OPERATION: "chat",
+        semconv.FINISH_REASONS: (ended.reason or ended.status,),
+        semconv.OUTPUT_TYPE: "speech" if ended.had_speech else "text",
+    }
+    if ended.response_id and not isinstance(ended.response_id, LocalId):
+        attributes[semconv.RESPONSE_ID] = ended.response_id
+    if ended.model:
+        attributes[semconv.RESPONSE_MODEL] = ended.model
+    if ended.usage is not None:
+        attributes.update(usage_attributes(ended.usage))
+    return attributes

@@ -18,6 +18,9 @@ VOICESPAN_ALLOW_HTTP = "VOICESPAN_ALLOW_HTTP"
 VOICESPAN_EVENTS = "VOICESPAN_EVENTS"
 #: `1` keeps each frame whole beside what was made of it.
 VOICESPAN_RAW_EVENTS = "VOICESPAN_RAW_EVENTS"
+#: What is kept of what was said: all but these, separated by commas: `user_text`, `agent_text`,
+#: `function_arguments`, `function_results`, `instructions`, `audio`; or `all`.
+VOICESPAN_HIDE = "VOICESPAN_HIDE"
 #: `root` (default): a conversation is a trace of its own; `child`: it nests in the current one.
 VOICESPAN_PARENT = "VOICESPAN_PARENT"
 #: Seconds that a conversation waits for its session to be resumed.

@@ -107,7 +107,7 @@ class Recorded:
 
 def is_recorded(trace_id: int, settings: Settings) -> bool:
     """Whether a conversation is in the recorded share: by its trace id, so that everybody decides alike."""
-    return settings.capture_content and (trace_id & (1 << 56) - 1) < settings.record * (1 << 56)
+    return settings.keeps_audio and (trace_id & (1 << 56) - 1) < settings.record * (1 << 56)
 
 
 def no_recorder(clock: Clock) -> Recorder:

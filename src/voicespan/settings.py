@@ -1,7 +1,8 @@
 """What the environment decides: `VOICESPAN_*`, and what we read of `OTEL_*`.
 
 Read once per conversation, so that a changed variable counts from the next conversation on. A value that
-cannot be understood falls back to the default and is named once in the log (never its content).
+cannot be understood falls back to the default and is named once in the log (never its content). Only where
+it says what may be kept of what was said, it falls to the safe side: nothing is.
 The destination of the traces (`LANGSMITH_*`, `VOICESPAN_ENDPOINT`) is resolved in `voicespan.langsmith`.
 """
 
@@ -24,9 +25,17 @@ _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
 _SOURCES: dict[str, Literal["app", "devices", "wire"]] = {"app": "app", "devices": "devices", "wire": "wire"}
 _FORMATS = ("ogg", "flac", "wav", "mp3")
-#: The official values of OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT beside what people write.
-#: Our content is on spans only, so "event only" means: nothing for us to keep.
+_HIDE = "VOICESPAN_HIDE"
+#: What VOICESPAN_HIDE can name.
+TEXT_KINDS = frozenset({
+    "user_text", "agent_text", "function_arguments", "function_results", "instructions",
+})  # fmt: skip
+AUDIO = "audio"
+_CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+#: Its official values beside what people write. Our content is on spans only, so "event only" means:
+#: nothing for us to keep.
 _CONTENT = {
+    "": True,
     "no_content": False,
     "event_only": False,
     "span_only": True,
@@ -56,7 +65,8 @@ class Redact(Protocol):
         """Return what may be stored of `text`.
 
         `role` is whose words they are (`user`, `assistant`, `tool`, `system`), `place` where they would
-        stand (`transcript`, `arguments`, `result`, `event`, `error`).
+        stand: `transcript`, `arguments` and `result` of a function, `event` (a frame that is kept as it
+        is), `error`, or `metadata` (the application's own, and tags).
         """
         ...
 
@@ -68,7 +78,10 @@ class Settings:
     events: Level = Level.STANDARD
     raw_events: bool = False
     parent: Literal["root", "child"] = "root"
+    #: Whether anything of what was said is kept at all.
     capture_content: bool = True
+    #: Which of `TEXT_KINDS` and `AUDIO` are not.
+    hide: frozenset[str] = frozenset()
     redact: Redact | None = None
     enabled: bool = True
     #: Seconds that a conversation waits for its resumption.
@@ -81,15 +94,15 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Read the variables."""
+        capture_content, hide = _kept(environ)
         return cls(
             events=_LEVELS[_choice(environ, "VOICESPAN_EVENTS", _LEVELS, "standard")],
             raw_events=_flag(environ, "VOICESPAN_RAW_EVENTS", default=False),
             parent="child"
             if _choice(environ, "VOICESPAN_PARENT", ("root", "child"), "root") == "child"
             else "root",
-            capture_content=_CONTENT[
-                _choice(environ, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", _CONTENT, "true")
-            ],
+            capture_content=capture_content,
+            hide=hide,
             redact=_redact,
             enabled=not _flag(environ, "OTEL_SDK_DISABLED", default=False)
             and not _flag(environ, "VOICESPAN_DISABLED", default=False),
@@ -98,6 +111,11 @@ class Settings:
             record_source=_SOURCES[_choice(environ, "VOICESPAN_RECORD_SOURCE", _SOURCES, "app")],
             recording_format=_choice(environ, "VOICESPAN_RECORDING_FORMAT", _FORMATS, "ogg"),
         )
+
+    @property
+    def keeps_audio(self) -> bool:
+        """Whether a recording may be made or attached."""
+        return self.capture_content and AUDIO not in self.hide
 
 
 #: Seconds past which a number is a mistake.
@@ -109,15 +127,46 @@ _record: float | bool | None = None
 
 
 def set_redaction(redact: Redact | None) -> None:
-    """The hook for all conversations from the next one on; see `voicespan.configure`."""
+    """The hook for all conversations from the next one on; see `voicespan.configure`.
+
+    Raises:
+        TypeError: it is no plain function, so it would never return a text.
+    """
     global _redact  # noqa: PLW0603  one per process, like the tracer provider
+    if redact is not None and (not callable(redact) or _is_async(redact)):
+        raise TypeError("redact is a plain function: redact(text, *, role, place) -> str")
     _redact = redact
 
 
+def _is_async(function: object) -> bool:
+    from inspect import iscoroutinefunction  # noqa: PLC0415  most processes have no hook
+
+    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004  of an object
+
+
 def _misread(name: str, default: object) -> None:
+    _warn_once(name, "using", default)
+
+
+def _warn_once(name: str, verb: str, what: object) -> None:
     if name not in _warned:
         _warned.add(name)
-        _logger.warning("%s has a value that voicespan does not know; using %s", name, default)
+        _logger.warning("%s has a value that voicespan does not know; %s %s", name, verb, what)
+
+
+def _kept(environ: Mapping[str, str]) -> tuple[bool, frozenset[str]]:
+    """Whether content is kept, and which kinds of it are not. What is not understood keeps nothing."""
+    captured = _CONTENT.get(environ.get(_CAPTURE, "").strip().lower())
+    named = {name.strip().lower() for name in environ.get(_HIDE, "").split(",")} - {"", "none", *_NO}
+    known = {*TEXT_KINDS, AUDIO}
+    if named & {"all", *_YES}:
+        captured, named = False, known
+    if captured is None:
+        _warn_once(_CAPTURE, "keeping", "no content")
+    if named - known:
+        _warn_once(_HIDE, "keeping", "no content")
+        captured = False
+    return bool(captured), frozenset(named & known)
 
 
 def set_recording(share: float | bool | None) -> None:

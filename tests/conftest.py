@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import signal
 
 import pytest
 from opentelemetry import context as otel_context
 
-from voicespan import guard
-
-conversation = importlib.import_module("voicespan.conversation")  # by this name the package has the function
+from voicespan import guard, registry
 
 pytest_plugins = ["voicespan.testing.fixtures"]
 
@@ -31,4 +28,4 @@ def _fresh_context():
     yield
     otel_context.detach(token)
     # What a test leaves open is not the next one's.
-    conversation._forget_open()
+    registry._forget_open()

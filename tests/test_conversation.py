@@ -6,7 +6,6 @@ import asyncio
 import gc
 import json
 import logging
-import sys
 import threading
 import uuid
 from urllib.parse import urlsplit
@@ -21,8 +20,10 @@ from opentelemetry.trace import StatusCode
 from websockets.exceptions import ConnectionClosedError
 
 import voicespan
-from voicespan.conversation import Conversation, current_conversation, open_conversations
+from voicespan import root_facts
+from voicespan.conversation import Conversation, current_conversation
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.registry import open_conversations
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
 
 META = "langsmith.metadata."
@@ -112,7 +113,7 @@ def test_what_the_application_adds(tracer_provider, span_exporter, caplog):
 
 
 def test_metadata_that_would_win_over_the_thread_is_warned_of_once(tracer_provider, caplog, monkeypatch):
-    monkeypatch.setattr(sys.modules["voicespan.conversation"], "_warned_rivals", set())
+    monkeypatch.setattr(root_facts, "_warned_rivals", set())
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             Conversation(tracer_provider=tracer_provider, metadata={"session_id": "s"}).end()

@@ -15,8 +15,9 @@ from opentelemetry.propagate import inject
 from opentelemetry.trace import StatusCode
 
 import voicespan
-from voicespan.conversation import current_conversation, open_conversations
+from voicespan.conversation import current_conversation
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.registry import open_conversations
 from voicespan.testing.openai_realtime import Answer, Expect, FunctionCall, OpenAIRealtimeServer, Send
 
 CREATED = {"type": "session.created", "event_id": "e", "session": {"id": "sess_1"}}

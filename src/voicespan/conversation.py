@@ -8,11 +8,9 @@ is handed to the application).
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import logging
-import os
 import threading
 from collections import OrderedDict
 from contextvars import ContextVar
@@ -22,23 +20,24 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from voicespan import guard, resumption, semconv, tracers
+from voicespan import guard, registry, resumption, semconv, tracers
 from voicespan.clock import SYSTEM
 from voicespan.connection import CURRENT, Connection
 from voicespan.connections import Connections
-from voicespan.content import Content, cut_text, encode
-from voicespan.content import metadata as as_metadata
+from voicespan.content import Content
 from voicespan.guard import guarded
 from voicespan.ids import uuid7, uuid_text
 from voicespan.live_parent import LiveParent
 from voicespan.moments import ResumptionOffered, SessionDescribed, WireError
-from voicespan.settings import ROOT_TRANSCRIPT_BYTES, Settings
+from voicespan.outcome import Outcome
+from voicespan.root_facts import RootFacts
+from voicespan.settings import Settings
 from voicespan.span_writer import mark_error, value_limit
 from voicespan.spans import Spans
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Protocol
@@ -77,19 +76,9 @@ if TYPE_CHECKING:
 
 
 _logger = logging.getLogger("voicespan")
-_MOST_METADATA = 40
 #: Of a conversation's resumption handles the newest count; a service issues one with every turn.
 _MOST_HANDLES = 64
-_MOST_ENDED_HANDLES = 1_000
-#: Metadata keys that LangSmith would take for the thread before `thread_id`.
-_THREAD_RIVALS = ("session_id", "conversation_id")
-#: What ends a block without being an error of the conversation.
-_NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)
-
 _scope: ContextVar[Conversation | None] = ContextVar("voicespan_scope", default=None)
-_open: set[Conversation] = set()
-#: By which handles ended conversations could be resumed still.
-_ended: OrderedDict[str, str] = OrderedDict()
 
 
 class Conversation:
@@ -133,18 +122,12 @@ class Conversation:
         # Since when it waits to be resumed, and how many connections are about to do so.
         self._left_at: int | None = None
         self._claims = 0
-        self._session_ids: list[str] = []
         self._model: dict[str, AttributeValue] = {}
-        self._session_facts: dict[str, AttributeValue] = {}
-        self._error: WireError | None = None
-        self._setback: WireError | None = None
-        self._metadata: dict[str, AttributeValue] = {}
-        self._tags: list[str] = []
-        self._status = "completed"
+        self._outcome = Outcome()
         self._before: Span | None = None
         self._before_conversation: Conversation | None = None
         self._tracer = tracers.tracer(tracer_provider)
-        self._value_limit = value_limit(self._tracer)
+        self._facts = RootFacts(self._content, value_limit(self._tracer))
         self.set_metadata(**(metadata or {}))
         self.add_tags(*tags)
         self._begin(name, thread_id, continues)
@@ -195,8 +178,7 @@ class Conversation:
             wall=self._wall,
             on_current=self._live.point_to,
         )
-        _open.add(self)
-        _end_open_at_exit()
+        registry.opened(self)
         if self.settings.record_source == "devices":
             self._record_devices()
 
@@ -272,22 +254,13 @@ class Conversation:
     def set_metadata(self, **facts: Any) -> None:
         """Add metadata to the root: at most 40 keys, scalars as they are, structures as JSON."""
         with guard.guard(), self.lock:
-            for key, fact in self._content.facts(facts, self._value_limit).items():
-                if key in _THREAD_RIVALS:
-                    _warn_of_rival(key)
-                if key not in self._metadata and len(self._metadata) >= _MOST_METADATA:
-                    _logger.warning("voicespan keeps %d metadata keys a conversation", _MOST_METADATA)
-                    break
-                self._metadata[key] = fact
+            self._facts.set_metadata(facts)
 
     def add_tags(self, *tags: str) -> None:
         """Add tags to the root run."""
         with guard.guard(), self.lock:
             for tag in tags:
-                # LangSmith takes one comma-separated string.
-                name = cut_text(str(tag).replace(",", " "), 200)
-                if name not in self._tags and len(self._tags) < _MOST_METADATA:
-                    self._tags.append(name)
+                self._facts.add_tag(str(tag))
 
     def attach_recording(self, path_or_bytes: str | Path | bytes, mime_type: str) -> None:
         """Attach the recording that a client made (a browser's, a telephone gateway's) to the root run."""
@@ -347,7 +320,8 @@ class Conversation:
                 self._claims -= 1
                 for earlier in self._connections.live:
                     earlier.superseded = True
-            self._left_at = self._setback = None
+            self._left_at = None
+            self._outcome.recovered()
             resumption.stop_waiting(self)
             self.describe(attributes)
             facts = {
@@ -373,10 +347,7 @@ class Conversation:
         with self.lock:
             self._claims -= resumes
             self.describe(attributes)
-            if _is_error(error):
-                self._setback = _wire_error(error)
-            else:
-                self._status = "cancelled"
+            self._outcome.handshake_failed(error)
             if self._left_at is not None:
                 self._wait(self._left_at)
             elif not self.scoped and not self._connections.live:
@@ -444,14 +415,10 @@ class Conversation:
                 return
             at = self._clock.monotonic_ns()
             self._connections.closed(connection, at)
-            if error is not None and _is_error(error):
-                self._error = self._error or _wire_error(error)
-            elif error is not None:
-                self._status = "cancelled"
+            if error is not None:
+                self._outcome.left_by(error)
             if connection.closed_abnormally:
-                self._setback = WireError(
-                    "connection_closed", f"the connection closed abnormally (code {connection.close_code})"
-                )
+                self._outcome.connection_lost(connection.close_code)
             if self.scoped or self._connections.live:
                 return
             abnormal = connection.closed_abnormally
@@ -481,26 +448,21 @@ class Conversation:
                 at, status = self._left_at, None
             resumption.stop_waiting(self)
             if error is not None:
-                if _is_error(error):
-                    self._error = self._error or _wire_error(error)
-                else:
-                    self._status = "cancelled"
-            failure = self._error or self._setback
-            self._status = status or ("error" if failure else self._status)
+                self._outcome.left_by(error)
+            self._outcome.is_told(status)
             with guard.guard():
                 for connection in self._connections.live:
                     self.record(connection.protocol.finish(at))
                 self._spans.finish(at)
-                self._root.set_attributes(self._facts(at))
-                if failure is not None:
+                self._root.set_attributes(self._attributes(at))
+                if (failure := self._outcome.failure) is not None:
                     text = self._content.text(failure.message, role="system", place="error") or failure.type
                     mark_error(self._root, WireError(failure.type, text), self._wall(at))
             self.ended = True
             self._end_recording()
-            _open.discard(self)
+            registry.ended(self, self._handles, self._root)
             for connection in self._connections.live:
                 connection.ended = True
-            _remember_ended(self._handles, self._root)
             self._leave_context()
             # Else each ended conversation of a task would hold all those before it.
             self._before = self._before_conversation = None
@@ -512,7 +474,7 @@ class Conversation:
         with self.lock:
             if not self.recording:
                 return {}
-            return {**self._first, **self._facts(self._clock.monotonic_ns())}
+            return {**self._first, **self._attributes(self._clock.monotonic_ns())}
 
     def open_calls(self) -> dict[str, tuple[str, Span]]:
         """Name and span of each function call that waits for its answer, by call id."""
@@ -550,53 +512,25 @@ class Conversation:
         )
 
     def _session(self, moment: SessionDescribed, connection: Connection | None) -> None:
-        known = self._session_ids
         if connection is not None and moment.session_id is not None:
             connection.session_id = moment.session_id
-        if moment.session_id is not None and moment.session_id not in known and len(known) < _MOST_METADATA:
-            known.append(moment.session_id)
-        self._session_facts.update(as_metadata(moment.facts, self._value_limit))
+        self._facts.describe_session(moment)
         if moment.audio_rate is not None:
             self._agent_rate = moment.audio_rate
             self._expect_rate()
         if moment.model is not None:
             self.describe({semconv.REQUEST_MODEL: moment.model})
 
-    def _facts(self, at: int) -> dict[str, AttributeValue]:
+    def _attributes(self, at: int) -> dict[str, AttributeValue]:
         facts: dict[str, Any] = {
-            **self._session_facts,
-            # Not `session_id`: LangSmith would take it for the thread.
-            "realtime_session_id": ",".join(self._session_ids) or None,
-            "status": self._status,
+            "status": self._outcome.status,
             **self._connections.facts(),
             "duration_s": round((at - self._started_at) / 1e9, 6),
-            "transcript_omitted": self._spans.transcript.omitted or None,
         }
         if self._recorded is not None:
             facts.update(self._recorded.facts())
-        attributes = self._spans.counts.attributes()
-        attributes.update(
-            (semconv.METADATA + key, fact) for key, fact in as_metadata(facts, self._value_limit).items()
-        )
-        attributes.update((semconv.METADATA + key, fact) for key, fact in self._metadata.items())
-        if self._tags:
-            attributes[semconv.SPAN_TAGS] = ",".join(self._tags)
-        attributes.update(self._transcript())
-        return attributes
-
-    def _transcript(self) -> dict[str, AttributeValue]:
-        """Inputs: up to the user's first words; outputs: the rest. Together in spoken order, each text once."""
-        messages = self._spans.transcript.messages()
-        first = next((index for index, message in enumerate(messages) if message["role"] == "user"), -1) + 1
-        attributes: dict[str, AttributeValue] = {}
-        if messages[:first]:
-            attributes[semconv.PROMPT] = self._encode_messages(messages[:first])
-        if messages[first:]:
-            attributes[semconv.COMPLETION] = self._encode_messages(messages[first:])
-        return attributes
-
-    def _encode_messages(self, messages: list[dict[str, Any]]) -> str:
-        return encode({"messages": messages}, min(ROOT_TRANSCRIPT_BYTES, self._value_limit))
+        spans = self._spans
+        return {**spans.counts.attributes(), **self._facts.attributes(facts, spans.transcript)}
 
 
 def current_conversation(context: Context | None = None) -> Conversation | None:
@@ -615,21 +549,6 @@ def scope() -> Conversation | None:
     """The conversation that a connection opened here and now joins."""
     found = _scope.get()
     return None if found is None or found.ended else found
-
-
-def resumed_by(fingerprint: str) -> Conversation | None:
-    """The open conversation that issued the handle with this SHA-256, claimed for the connection that has it."""
-    return next((each for each in open_conversations() if each.claim(fingerprint)), None)
-
-
-def ended_with(fingerprint: str) -> str | None:
-    """The `traceparent` of a conversation that issued this handle and is over."""
-    return _ended.get(fingerprint)
-
-
-def open_conversations() -> list[Conversation]:
-    """Every conversation of this process that is being traced."""
-    return list(_open)
 
 
 class ConversationScope:
@@ -706,55 +625,9 @@ def _end(ending: Conversation, error: BaseException | None) -> None:
     ending.end(error)
 
 
-@guarded
-def end_open_conversations(status: str) -> None:
-    """End every open conversation; `status` says why on its root."""
-    for each in open_conversations():
-        _end_as(each, status)
-
-
-@guarded
-def _end_as(ending: Conversation, status: str) -> None:
-    ending.end(status=status)
-
-
-_registered = False
-
-
-def _end_open_at_exit() -> None:
-    # Not at import: exit callbacks run last in, first out, and the tracer provider, which was there
-    # before its first conversation, must still be working.
-    global _registered  # noqa: PLW0603  a process exits once
-    if not _registered:
-        _registered = True
-        atexit.register(end_open_conversations, "process ended")
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_forget_open)
-
-
-@guarded
-def _forget_open() -> None:
-    # The parent goes on telling these; a child that told them as well would send each span twice.
-    inherited = list(_open)
-    _open.clear()
-    resumption.forget_all()
-    for each in inherited:
-        each.abandon()
-
-
 def _of(context: Context) -> Conversation | None:
     found = context.get(CURRENT)
     return found if isinstance(found, Conversation) else None
-
-
-def _is_error(error: BaseException) -> bool:
-    # CancelledError is told by its name: importing asyncio costs what a sync application need not pay.
-    return not isinstance(error, _NO_ERROR) and type(error).__name__ != "CancelledError"
-
-
-def _wire_error(error: BaseException) -> WireError:
-    # The message of a foreign exception may quote anything: headers, keys, a person's words.
-    return WireError(type(error).__qualname__, cut_text(str(error), 2_000))
 
 
 def _link_to(traceparent: str) -> list[trace.Link]:
@@ -766,17 +639,6 @@ def _link_to(traceparent: str) -> list[trace.Link]:
     return [trace.Link(earlier, {"voicespan.link": "continues"})]
 
 
-def _remember_ended(handles: Iterable[str], root: Span) -> None:
-    context = root.get_span_context()
-    if context.is_valid:
-        for fingerprint in handles:
-            _ended[fingerprint] = (
-                f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-            )
-        while len(_ended) > _MOST_ENDED_HANDLES:
-            _ended.popitem(last=False)
-
-
 def _parsed(frame: Any) -> Any:
     if isinstance(frame, (bytes, str)):
         try:
@@ -786,15 +648,3 @@ def _parsed(frame: Any) -> Any:
     if hasattr(frame, "model_dump"):
         return frame.model_dump(by_alias=True, exclude_none=True, warnings=False)
     return frame
-
-
-_warned_rivals: set[str] = set()
-
-
-def _warn_of_rival(key: str) -> None:
-    if key not in _warned_rivals:
-        _warned_rivals.add(key)
-        _logger.warning(
-            "LangSmith groups by the metadata %r before thread_id; this conversation may be grouped by it",
-            key,
-        )

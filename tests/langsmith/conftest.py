@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.conversation import Conversation, open_conversations
+from voicespan.conversation import Conversation
 from voicespan.langsmith.processor import LangSmithSpanProcessor
+from voicespan.registry import open_conversations
 
 _OURS = ("LANGSMITH_", "LANGCHAIN_", "VOICESPAN_", "HOSTED_LANGSERVE")
 

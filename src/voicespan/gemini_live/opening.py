@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from voicespan import semconv
-from voicespan.conversation import Conversation, ended_with, resumed_by, scope
+from voicespan.conversation import Conversation, scope
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol
 from voicespan.guard import guarded
 from voicespan.moments import ErrorReported, WireError
+from voicespan.registry import ended_with, resumed_by
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider

@@ -1,0 +1,93 @@
+"""Which conversations of this process are open, and by which handles those that are over were resumable."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from voicespan import resumption
+from voicespan.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry.trace import Span
+
+    from voicespan.conversation import Conversation
+
+#: Of conversations that are over so many handles are remembered; a service issues one with every turn.
+_MOST_HANDLES = 1_000
+
+_open: set[Conversation] = set()
+#: The `traceparent` of an ended conversation, by the SHA-256 of its handles.
+_ended: OrderedDict[str, str] = OrderedDict()
+_registered = False
+
+
+def opened(conversation: Conversation) -> None:
+    """It is ended at the process's exit, and forgotten in a forked child."""
+    _open.add(conversation)
+    _end_open_at_exit()
+
+
+def ended(conversation: Conversation, handles: Iterable[str], root: Span) -> None:
+    """It is over. A session that one of these handles resumes is linked to its `root`."""
+    _open.discard(conversation)
+    context = root.get_span_context()
+    if context.is_valid:
+        for fingerprint in handles:
+            _ended[fingerprint] = (
+                f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+            )
+        while len(_ended) > _MOST_HANDLES:
+            _ended.popitem(last=False)
+
+
+def open_conversations() -> list[Conversation]:
+    """Every conversation of this process that is being traced."""
+    return list(_open)
+
+
+def resumed_by(fingerprint: str) -> Conversation | None:
+    """The open conversation that issued the handle with this SHA-256, claimed for the connection that has it."""
+    return next((each for each in open_conversations() if each.claim(fingerprint)), None)
+
+
+def ended_with(fingerprint: str) -> str | None:
+    """The `traceparent` of a conversation that issued this handle and is over."""
+    return _ended.get(fingerprint)
+
+
+@guarded
+def end_open_conversations(status: str) -> None:
+    """End every open conversation; `status` says why on its root."""
+    for each in open_conversations():
+        _end_as(each, status)
+
+
+@guarded
+def _end_as(conversation: Conversation, status: str) -> None:
+    conversation.end(status=status)
+
+
+def _end_open_at_exit() -> None:
+    # Not at import: exit callbacks run last in, first out, and the tracer provider, which was there
+    # before its first conversation, must still be working.
+    global _registered  # noqa: PLW0603  a process exits once
+    if not _registered:
+        _registered = True
+        atexit.register(end_open_conversations, "process ended")
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_forget_open)
+
+
+@guarded
+def _forget_open() -> None:
+    # The parent goes on telling these; a child that told them as well would send each span twice.
+    inherited = list(_open)
+    _open.clear()
+    resumption.forget_all()
+    for each in inherited:
+        each.abandon()

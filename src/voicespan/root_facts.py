@@ -1,0 +1,106 @@
+"""What the root tells beside its times: the application's metadata and tags, the sessions, the transcript."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from voicespan import semconv
+from voicespan.content import cut_text, encode, metadata
+from voicespan.settings import ROOT_TRANSCRIPT_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.util.types import AttributeValue
+
+    from voicespan.content import Content
+    from voicespan.moments import SessionDescribed
+    from voicespan.transcript import Transcript
+
+_logger = logging.getLogger("voicespan")
+
+_MOST_METADATA = 40
+_MOST_TAGS = 40
+_LONGEST_TAG = 200
+_MOST_SESSIONS = 40
+#: Metadata keys that LangSmith would take for the thread before `thread_id`.
+_THREAD_RIVALS = ("session_id", "conversation_id")
+
+_warned_rivals: set[str] = set()
+
+
+class RootFacts:
+    """Collected while the conversation is open. Not thread-safe: the conversation's lock is held."""
+
+    def __init__(self, content: Content, value_limit: int) -> None:
+        """`value_limit`: how long an attribute's value may be, in characters."""
+        self._content = content
+        self._value_limit = value_limit
+        self._metadata: dict[str, AttributeValue] = {}
+        self._tags: list[str] = []
+        self._session_ids: list[str] = []
+        self._session: dict[str, AttributeValue] = {}
+
+    def set_metadata(self, facts: Mapping[str, Any]) -> None:
+        """The application's own, up to the most that are kept."""
+        for key, fact in self._content.facts(facts, self._value_limit).items():
+            if key in _THREAD_RIVALS:
+                _warn_of_rival(key)
+            if key not in self._metadata and len(self._metadata) >= _MOST_METADATA:
+                _logger.warning("voicespan keeps %d metadata keys a conversation", _MOST_METADATA)
+                break
+            self._metadata[key] = fact
+
+    def add_tag(self, tag: str) -> None:
+        """One more, if there is room."""
+        # LangSmith takes one comma-separated string.
+        name = cut_text(tag.replace(",", " "), _LONGEST_TAG)
+        if name not in self._tags and len(self._tags) < _MOST_TAGS:
+            self._tags.append(name)
+
+    def describe_session(self, moment: SessionDescribed) -> None:
+        """What the service says of a session; the newest word on each fact counts."""
+        known = self._session_ids
+        if moment.session_id is not None and moment.session_id not in known and len(known) < _MOST_SESSIONS:
+            known.append(moment.session_id)
+        self._session.update(metadata(moment.facts, self._value_limit))
+
+    def attributes(self, facts: Mapping[str, Any], transcript: Transcript) -> dict[str, AttributeValue]:
+        """All of it as attributes, with further `facts` as metadata."""
+        told = {
+            **self._session,
+            # Not `session_id`: LangSmith would take it for the thread.
+            "realtime_session_id": ",".join(self._session_ids) or None,
+            **facts,
+            "transcript_omitted": transcript.omitted or None,
+        }
+        known = {**metadata(told, self._value_limit), **self._metadata}
+        attributes = {semconv.METADATA + key: fact for key, fact in known.items()}
+        if self._tags:
+            attributes[semconv.SPAN_TAGS] = ",".join(self._tags)
+        attributes.update(self._messages(transcript))
+        return attributes
+
+    def _messages(self, transcript: Transcript) -> dict[str, AttributeValue]:
+        """Inputs: up to the user's first words; outputs: the rest. Together in spoken order, each text once."""
+        messages = transcript.messages()
+        first = next((index for index, message in enumerate(messages) if message["role"] == "user"), -1) + 1
+        attributes: dict[str, AttributeValue] = {}
+        if messages[:first]:
+            attributes[semconv.PROMPT] = self._encode(messages[:first])
+        if messages[first:]:
+            attributes[semconv.COMPLETION] = self._encode(messages[first:])
+        return attributes
+
+    def _encode(self, messages: list[dict[str, Any]]) -> str:
+        return encode({"messages": messages}, min(ROOT_TRANSCRIPT_BYTES, self._value_limit))
+
+
+def _warn_of_rival(key: str) -> None:
+    if key not in _warned_rivals:
+        _warned_rivals.add(key)
+        _logger.warning(
+            "LangSmith groups by the metadata %r before thread_id; this conversation may be grouped by it",
+            key,
+        )

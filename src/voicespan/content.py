@@ -13,6 +13,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from voicespan import guard
+from voicespan.fields import encodable
+from voicespan.settings import NO_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +38,8 @@ _SECRET_VALUE = re.compile(
     r"|\bAIza[0-9A-Za-z_-]{30,}"
     r"|\bauth_tokens/[A-Za-z0-9_-]+"
     r"|\bya29\.[A-Za-z0-9_-]{20,}"
-    r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*)"
+    # From the beginning of a run only: each other start would read all the rest of it again.
+    r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*)"
 )
 #: Every secret value above holds one of these, so most texts are let through after a few quick looks.
 _SECRET_SIGNS = (
@@ -66,6 +69,13 @@ _SHAPE_KEYS = frozenset({
 _AUDIO_KEYS = frozenset({"audio", "delta", "data"})
 _AUDIO_MINIMUM = 64
 _DEEPEST = 24
+#: Of one frame so many values are looked at: more do not fit into a span, however small they are.
+_MOST_VALUES = 40_000
+#: A key that is longer than this names nothing.
+_LONGEST_KEY = 256
+#: Of an integer that fits into an attribute, beside its sign; and of one that is still worth its digits.
+_INTEGER_BITS = 63
+_MOST_BITS = 256
 _CUT_STEPS = ((16_000, 200), (4_000, 100), (1_000, 50), (250, 20), (60, 8), (20, 3))
 
 
@@ -81,6 +91,7 @@ class Content:
 
     def __init__(self, settings: Settings) -> None:
         self._redact = settings.redact
+        self._values_left = 0
         self.captured = settings.capture_content
 
     def text(self, text: str | None, *, role: str, place: str) -> str | None:
@@ -91,46 +102,56 @@ class Content:
             return ""
         text = without_secrets(text)
         if self._redact is None or not text:
-            return text
+            return encodable(text)
         try:
             redacted = self._redact(text, role=role, place=place)
         except Exception as error:  # noqa: BLE001  the hook is the user's; what it could not redact is withheld
             guard.report(error, ours=False)
             return WITHHELD
-        return redacted if isinstance(redacted, str) else WITHHELD
+        return encodable(redacted) if isinstance(redacted, str) else WITHHELD
 
     def facts(self, facts: Mapping[str, Any], limit: int) -> dict[str, str | bool | int | float]:
         """The application's own metadata, as attribute values: redacted like every text, without secrets."""
-        return metadata(
-            {key: self._clean({key: fact}, "system", None, 0)[key] for key, fact in facts.items()}, limit
-        )
+        return metadata({key: self._fact(key, fact) for key, fact in facts.items()}, limit)
+
+    def _fact(self, key: str, fact: Any) -> Any:
+        self._values_left = _MOST_VALUES
+        return _SECRET if _names_secret(key, fact) else self._clean(fact, "system", key, 1)
 
     def frame(self, frame: Any, *, role: str) -> Any:
         """A frame without audio, secrets and what the settings hold back; the shape stays."""
+        self._values_left = _MOST_VALUES
         return self._clean(frame, role, None, 0)
 
     def _clean(self, value: Any, role: str, key: str | None, depth: int) -> Any:
+        # What an application gives can be of any subclass, which may answer as it likes: the methods of
+        # the plain types are asked instead.
         if isinstance(value, str):
-            return self._clean_text(value, role, key)
+            return self._clean_text(str.__str__(value), role, key)
         if isinstance(value, (dict, list, tuple)):
             return "[deeper]" if depth >= _DEEPEST else self._clean_structure(value, role, key, depth + 1)
-        if value is None or isinstance(value, (bool, int)):
-            return value
-        if isinstance(value, float):
-            return value if math.isfinite(value) else str(value)
-        return f"[{type(value).__name__}]"
+        return _plain(value)
 
     def _clean_structure(
         self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], role: str, key: str | None, depth: int
     ) -> Any:
-        if not isinstance(value, dict):
-            return [self._clean(inner, role, key, depth) for inner in value]
-        return {
-            name: _SECRET
-            if inner not in (None, "") and _SECRET_KEY.match(name)
-            else self._clean(inner, role, name, depth)
-            for name, inner in ((str(name), inner) for name, inner in value.items())
-        }
+        # Few objects that hold each other are endlessly many values: each counts as often as it is met.
+        room = max(self._values_left, 0)
+        self._values_left -= len(value)
+        if isinstance(value, dict):
+            named = ((_key(name), inner) for name, inner in list(dict.items(value))[:room])
+            cleaned = {
+                name: _SECRET if _names_secret(name, inner) else self._clean(inner, role, name, depth)
+                for name, inner in named
+            }
+            if len(value) > room:
+                cleaned["…"] = f"{len(value) - room} more"
+            return cleaned
+        elements = list(value[:room])
+        return [
+            *(self._clean(inner, role, key, depth) for inner in elements),
+            *([f"… [{len(value) - room} more]"] if len(value) > room else []),
+        ]
 
     def _clean_text(self, value: str, role: str, key: str | None) -> str:
         if key in _AUDIO_KEYS and len(value) >= _AUDIO_MINIMUM and " " not in value:
@@ -140,16 +161,45 @@ class Content:
         return self.text(value, role=role, place="event") or ""
 
 
+def _names_secret(key: str, value: Any) -> bool:
+    # Whether it is empty is not asked of the value: what an application gives may not like to be compared.
+    empty = value is None or (isinstance(value, str) and not str.__len__(value))
+    return not empty and len(key) <= _LONGEST_KEY and _SECRET_KEY.match(key) is not None
+
+
+def _key(name: Any) -> str:
+    return encodable(str.__str__(name)) if isinstance(name, str) else str(_plain(name))
+
+
+def _plain(value: Any) -> Any:
+    """A value that is no text and no structure, as JSON and attributes can have it."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        bits = int.bit_length(value)
+        if bits <= _INTEGER_BITS:
+            return int.__int__(value)
+        return int.__repr__(value) if bits <= _MOST_BITS else f"[integer of {bits} bits]"
+    if isinstance(value, float):
+        return float.__float__(value) if math.isfinite(value) else float.__repr__(value)
+    return f"[{type(value).__name__}]"
+
+
 def encode(value: Any, limit: int) -> str:
     """JSON of `value` in at most `limit` bytes of UTF-8, cut inside its structure and marked where it was."""
     text = _dumps(value)
-    if _size(text) <= limit:
+    if text is None:
+        # Arguments, as a model wrote them, are any JSON: NaN, numbers without an end, as deep as can be.
+        value = _shorten(value, NO_LIMIT, NO_LIMIT, 0)
+        text = _dumps(value) or "{}"
+    size = _size(text)
+    if size <= limit:
         return text
     for longest_text, longest_list in _CUT_STEPS:
-        text = _dumps(_shorten(value, min(longest_text, limit), longest_list, 0))
+        text = _dumps(_shorten(value, min(longest_text, limit), longest_list, 0)) or "{}"
         if _size(text) <= limit:
             return text
-    return _dumps({"cut": f"{_size(_dumps(value))} bytes"})[: max(limit, 2)]
+    return json.dumps({"cut": f"{size} bytes"})[: max(limit, 2)]
 
 
 def cut_text(text: str, limit: int) -> str:
@@ -160,17 +210,19 @@ def cut_text(text: str, limit: int) -> str:
     return text[: max(limit - len(mark), 0)] + mark
 
 
-def _dumps(value: Any) -> str:
-    text = json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), default=lambda odd: f"[{type(odd).__name__}]"
-    )
-    # A lone surrogate is legal JSON when escaped but cannot be encoded as UTF-8.
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return json.dumps(value, separators=(",", ":"), default=lambda odd: f"[{type(odd).__name__}]")
-    return text
+def _dumps(value: Any) -> str | None:
+    """Strict JSON; None where there is none of this value."""
+    try:
+        text = json.dumps(
+            value,
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+            default=lambda odd: f"[{type(odd).__name__}]",
+        )
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return encodable(text)
 
 
 def _size(text: str) -> int:
@@ -180,10 +232,12 @@ def _size(text: str) -> int:
 def _shorten(value: Any, longest_text: int, longest_list: int, depth: int) -> Any:
     if isinstance(value, str):
         return cut_text(value, longest_text)
+    if isinstance(value, (dict, list)) and depth > _DEEPEST:
+        return "[deeper]"
     if isinstance(value, dict):
         items = list(value.items())
         kept = {
-            cut_text(str(key), longest_text): _shorten(inner, longest_text, longest_list, depth + 1)
+            cut_text(_key(key), longest_text): _shorten(inner, longest_text, longest_list, depth + 1)
             for key, inner in items[: 2 * longest_list]
         }
         if len(items) > 2 * longest_list:
@@ -201,7 +255,7 @@ def _shorten(value: Any, longest_text: int, longest_list: int, depth: int) -> An
             middle,
             *(_shorten(inner, longest_text, longest_list, depth + 1) for inner in value[len(value) - tail :]),
         ]
-    return value
+    return _plain(value)
 
 
 #: One fact is a name, an id, a number; what is longer is content.
@@ -211,19 +265,17 @@ _FACT_BYTES = 4_000
 def metadata(facts: Mapping[str, Any], limit: int = _FACT_BYTES) -> dict[str, str | bool | int | float]:
     """The facts that are known, as attribute values: scalars typed, structures as JSON, none too long."""
     limit = min(limit, _FACT_BYTES)
-    return {key: _attribute(fact, limit) for key, fact in facts.items() if fact is not None}
+    return {
+        cut_text(encodable(key), _LONGEST_KEY): _attribute(fact, limit)
+        for key, fact in facts.items()
+        if fact is not None
+    }
 
 
 def _attribute(fact: Any, limit: int) -> str | bool | int | float:
     if isinstance(fact, str):
-        return cut_text(_encodable(fact), limit)
-    if isinstance(fact, (bool, int)):
-        return fact
-    if isinstance(fact, float):
-        return fact if math.isfinite(fact) else str(fact)
+        return cut_text(encodable(fact), limit)
+    if isinstance(fact, (bool, int, float)):
+        plain: str | bool | int | float = _plain(fact)
+        return plain
     return encode(fact, limit)
-
-
-def _encodable(text: str) -> str:
-    """Without lone surrogates, which no exporter can encode."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -11,6 +11,16 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 512
 
 
+def encodable(text: str) -> str:
+    """The text without lone surrogates, which JSON can carry and no exporter can encode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Pairs that arrived in two pieces become what they stand for, all others U+FFFD.
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def members(value: Any) -> dict[str, Any]:
     """The value, if it is an object."""
     return value if isinstance(value, dict) else {}
@@ -28,12 +38,12 @@ def objects(value: Any) -> list[dict[str, Any]]:
 
 def texts(value: Any) -> list[str]:
     """Every text in the value, if it is a list."""
-    return [str.__str__(each) for each in elements(value) if isinstance(each, str)]
+    return [encodable(str.__str__(each)) for each in elements(value) if isinstance(each, str)]
 
 
 def text(value: Any, longest: int | None = None) -> str | None:
     """The value, if it is a text; a plain one also where the SDK has made an enumeration of it."""
-    return str.__str__(value)[:longest] if isinstance(value, str) else None
+    return encodable(str.__str__(value)[:longest]) if isinstance(value, str) else None
 
 
 def name(value: Any) -> str | None:

@@ -1,0 +1,98 @@
+"""Pairs of runs on a machine that does other things as well.
+
+Everything here is measured in the processor time of the thread that does it (`time.thread_time`), because
+another process that takes the processor away must not count. What it cannot keep from counting is that a
+neighbour warms or cools the caches and the clock frequency. That changes over seconds, and is the same for
+two runs that follow each other within milliseconds; so the ways are run in turn, in short blocks, the order
+rotated from round to round, and what is compared is always a block with the untraced one beside it.
+
+The garbage collector is off inside a block and run between the rounds, for all ways alike.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.results import UNTRACED, VOICESPAN, Row, row
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    #: Runs one block and returns its seconds of processor time.
+    Block = Callable[[], Awaitable[float]]
+
+
+@dataclass
+class Paired:
+    """Microseconds per frame: for each way its blocks, grouped by round."""
+
+    rounds: dict[str, list[list[float]]]
+
+    def absolute(self, way: str) -> list[float]:
+        """What one frame cost, round by round."""
+        return [statistics.median(blocks) for blocks in self.rounds[way]]
+
+    def added(self, way: str) -> list[float]:
+        """What the way added to the untraced block beside it: the median of each round."""
+        together = zip(self.rounds[way], self.rounds[UNTRACED], strict=True)
+        return [
+            statistics.median(with_ - without for with_, without in zip(*pair, strict=True))
+            for pair in together
+        ]
+
+    def best(self, way: str) -> float:
+        """The difference of the best blocks of all."""
+        return min(min(blocks) for blocks in self.rounds[way]) - min(
+            min(blocks) for blocks in self.rounds[UNTRACED]
+        )
+
+
+async def interleaved(blocks: Mapping[str, Block], *, frames: int, rounds: int, each: int = 1) -> Paired:
+    """Run `rounds` rounds of `each` blocks of `frames` frames of every way, after one round to warm up."""
+    ways = list(blocks)
+    found: dict[str, list[list[float]]] = {way: [] for way in ways}
+    turn = 0
+    for round_ in range(rounds + 1):
+        gc.collect()
+        gc.disable()
+        times: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(each):
+            turn += 1
+            for way in ways[turn % len(ways) :] + ways[: turn % len(ways)]:
+                times[way].append(await blocks[way]() / frames * 1e6)
+        gc.enable()
+        if round_:
+            for way in ways:
+                found[way].append(times[way])
+    return Paired(found)
+
+
+def rows(
+    label: str, found: Paired, *, at_most: float | None = None, ratio_at_most: float | None = None
+) -> list[Row]:
+    """The rows of one comparison: the untraced frame, what each way adds, and voicespan against each peer.
+
+    Args:
+        label: What a frame is.
+        found: What was measured.
+        at_most: The target for what voicespan adds, in microseconds.
+        ratio_at_most: The target for that as a part of what a peer adds.
+    """
+    table = [row(label, UNTRACED, found.absolute(UNTRACED), "µs")]
+    peers = [way for way in found.rounds if way not in (UNTRACED, VOICESPAN)]
+    for way in found.rounds:
+        if way != UNTRACED:
+            limit = at_most if way == VOICESPAN else None
+            added = row(label, way, found.added(way), "µs more", best=found.best(way), at_most=limit)
+            table.append(added)
+    if VOICESPAN in found.rounds:
+        ours = found.added(VOICESPAN)
+        for peer in peers:
+            ratios = [mine / theirs for mine, theirs in zip(ours, found.added(peer), strict=True) if theirs > 0]
+            if ratios:
+                way = f"{VOICESPAN} / {peer}"
+                table.append(row(label, way, ratios, "times", at_most=ratio_at_most))
+    return table

@@ -1,0 +1,97 @@
+"""Peers that are not installed with voicespan: each is measured in an environment of its own.
+
+There this module is run again, with the peer and an untraced run on the same frames in the same process.
+What fails is told in the table and stops nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from benchmarks.results import ROOT, UNTRACED, Row
+
+sys.path.insert(0, str(ROOT / "tests" / "compat"))
+
+from environments import VOICESPAN, environment  # noqa: E402  beside the tests, which make environments too
+
+#: What they are installed from, and for which clients they are made.
+_PEERS = {
+    "ddtrace": ("ddtrace", ("openai", "openai-sync")),
+    "OpenLLMetry": ("opentelemetry-instrumentation-openai", ("openai", "openai-sync")),
+    "gemini-live-telemetry": ("gemini-live-telemetry", ("gemini",)),
+}
+_SECONDS = 300
+
+
+def of(client: str) -> list[str]:
+    """The peers that trace this client, or say so."""
+    return [name for name, (_, clients) in _PEERS.items() if client in clients]
+
+
+def measured(part: str, client: str, kind: str, peer: str, *, quick: bool) -> list[Row] | str:
+    """The rows that `part` measures with a peer, or why there are none."""
+    interpreter = _interpreter(peer)
+    if interpreter is None:
+        return "cannot be installed here"
+    command = [str(interpreter), "-m", "benchmarks.peers", part, client, kind, peer, *(["--quick"] if quick else [])]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"was not done after {_SECONDS} s"
+    lines = done.stdout.strip().splitlines()
+    try:
+        told = json.loads(lines[-1])
+    except (IndexError, ValueError):
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        return f"failed: {last[0]:.120}"
+    if isinstance(told, str):
+        return told
+    return [Row(**{**each, "spread": each["spread"] and tuple(each["spread"])}) for each in told]
+
+
+@cache
+def _interpreter(peer: str) -> Path | None:
+    requirement, _ = _PEERS[peer]
+    try:
+        return environment(f"bench-{peer.lower()}", (*VOICESPAN, "openai[realtime]", "google-genai", requirement))
+    except subprocess.CalledProcessError:
+        return None
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The packages that take part, as they are installed here and in the peers' environments."""
+    ours = ("voicespan", "openai", "google-genai", "websockets", "opentelemetry-sdk", "langsmith")
+    found = {name: importlib.metadata.version(name) for name in ours}
+    for peer, (requirement, _) in _PEERS.items():
+        interpreter = _interpreter(peer)
+        if interpreter is not None:
+            program = f"import importlib.metadata as m; print(m.version({requirement!r}))"
+            told = subprocess.run([interpreter, "-c", program], capture_output=True, text=True, check=False)
+            found[requirement] = told.stdout.strip()
+    return found
+
+
+def _main(part: str, client: str, kind: str, peer: str, *, quick: bool) -> list[Row] | str:
+    from benchmarks import pairs, ways
+
+    with ways.made([peer]) as (way,):
+        if not way.sees_the_client:
+            return "replaces nothing in this client's classes: it sees none of its frames"
+    found = importlib.import_module(f"benchmarks.{part}").compared(client, kind, [UNTRACED, peer], quick=quick)
+    return pairs.rows("", found)
+
+
+if __name__ == "__main__":
+    part_, client_, kind_, peer_ = sys.argv[1:5]
+    rows_ = _main(part_, client_, kind_, peer_, quick="--quick" in sys.argv)
+    print(json.dumps(rows_ if isinstance(rows_, str) else [asdict(each) for each in rows_]))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+from voicespan import guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +22,23 @@ def encodable(text: str) -> str:
         # Pairs that arrived in two pieces become what they stand for, all others U+FFFD.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def json_text(value: Any) -> str:
+    """JSON of what a model or an application gave; only its type where it has none."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_described)
+    except (ValueError, TypeError, RecursionError):
+        # It holds itself, or is nested deeper than can be followed.
+        return json.dumps({"unreadable": type(value).__name__})
+
+
+def _described(odd: Any) -> str:
+    try:
+        return str(odd)
+    except Exception as error:  # noqa: BLE001  the application's own method, which may do anything
+        guard.report(error, ours=False)
+        return f"[{type(odd).__name__}]"
 
 
 def members(value: Any) -> dict[str, Any]:

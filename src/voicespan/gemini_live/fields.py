@@ -21,4 +21,4 @@ def mime_type(blob: Any) -> str:
 
 def snake(key: str) -> str:
     """`toolCall` as `tool_call`."""
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).lower()
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name(key) or "unknown").lower()

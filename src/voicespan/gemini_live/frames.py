@@ -13,9 +13,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from voicespan.fields import encodable, text
+
 #: A frame that is longer than this is not parsed: it would hold up the application.
 _LONGEST = 8_000_000
 _DEEPEST = 24
+_LONGEST_NAME = 512
 #: Objects whose keys are the application's, not the protocol's.
 _FREE_FORM = frozenset(
     {"args", "response", "properties", "parameters", "responseSchema", "metadata", "labels"}
@@ -77,19 +80,21 @@ def wire(value: Any, depth: int = 0) -> Any:
     return f"[{getattr(value, '__name__', None) or type(value).__name__}]"
 
 
-def without_bytes(value: Any) -> Any:
+def without_bytes(value: Any, depth: int = 0) -> Any:
     """The same with the size of every audio, image and signature in place of its bytes."""
+    if depth >= _DEEPEST and isinstance(value, (dict, list)):
+        return "[deeper]"
     if isinstance(value, dict):
         if "data" in value and ("mimeType" in value or "mime_type" in value):
             return {key: inner for key, inner in value.items() if key != "data"} | {
                 "bytes": size(value["data"])
             }
         return {
-            key: f"[{size(inner)} bytes]" if key == "thoughtSignature" else without_bytes(inner)
+            key: f"[{size(inner)} bytes]" if key == "thoughtSignature" else without_bytes(inner, depth + 1)
             for key, inner in value.items()
         }
     if isinstance(value, list):
-        return [without_bytes(inner) for inner in value]
+        return [without_bytes(inner, depth + 1) for inner in value]
     return f"[{len(value)} bytes]" if isinstance(value, bytes) else value
 
 
@@ -102,12 +107,14 @@ def size(data: Any) -> int:
 
 def fingerprint(handle: Any) -> str | None:
     """What is kept of a resumption handle: who has the handle can take up the session."""
-    return hashlib.sha256(handle.encode()).hexdigest() if isinstance(handle, str) and handle else None
+    return (
+        hashlib.sha256(encodable(handle).encode()).hexdigest() if isinstance(handle, str) and handle else None
+    )
 
 
 def model_name(model: Any) -> str | None:
     """`gemini-2.5-flash` for `models/gemini-2.5-flash` and for Vertex AI's longer paths."""
-    return model.rpartition("models/")[2] or None if isinstance(model, str) else None
+    return (text(model) or "").rpartition("models/")[2][:_LONGEST_NAME] or None
 
 
 def _member(key: str, value: Any, depth: int) -> Any:

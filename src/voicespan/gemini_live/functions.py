@@ -6,11 +6,11 @@ name, in the order in which they were asked for: there is nothing else to go by.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from voicespan import moments
+from voicespan.fields import json_text
 from voicespan.gemini_live import fields, frames
 from voicespan.moments import LocalId
 
@@ -47,7 +47,9 @@ class Functions:
             call_id = call_id or LocalId.new(name)
             _remember(self._names, call_id, name)
             turn.call_ids.append(call_id)
-            yield moments.FunctionCalled(at, event_type, call_id, name, _json(arguments), item_id, turn.id)
+            yield moments.FunctionCalled(
+                at, event_type, call_id, name, json_text(arguments), item_id, turn.id
+            )
 
     def cancelled(self, call_ids: list[str], at: int) -> Iterator[Moment]:
         """The model no longer wants these answers."""
@@ -72,7 +74,7 @@ class Functions:
             at,
             event_type,
             call_id,
-            _json(frames.without_bytes(answer.get("response") or {})),
+            json_text(frames.without_bytes(answer.get("response") or {})),
             name,
             LocalId.new("result"),
             turn.id if turn is not None and call_id in turn.call_ids else None,
@@ -95,10 +97,6 @@ class Functions:
             _remember(self._partial, key, known)
             return None
         return {**self._partial.pop(key, {}), **fields.members(call.get("args"))}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _remember(memory: OrderedDict[str, Any], key: str, value: Any) -> None:

@@ -19,6 +19,7 @@ _LONGEST_TEXT = 1_000_000
 #: 24 kHz, 16 bit, mono.
 _BYTES_PER_MS = 48.0
 _HIGHEST_RATE = 1_000_000
+_MOST_DIGITS = len(str(_HIGHEST_RATE))
 
 
 class Words:
@@ -111,6 +112,7 @@ def bytes_per_ms(mime_type: str) -> float:
     """Of 16 bit mono; the rate stands in `audio/pcm;rate=24000`."""
     for parameter in mime_type.split(";")[1:]:
         name, _, value = parameter.strip().partition("=")
-        if name == "rate" and value.isascii() and value.isdigit() and 0 < int(value) <= _HIGHEST_RATE:
-            return int(value) * 2 / 1000
+        if name == "rate" and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
+            rate = int(value)
+            return rate * 2 / 1000 if 0 < rate <= _HIGHEST_RATE else _BYTES_PER_MS
     return _BYTES_PER_MS

@@ -7,6 +7,12 @@ from typing import Any
 from voicespan.gemini_live import fields
 from voicespan.moments import Usage
 
+#: Far more than are ever told, so that no number leaves what an attribute can hold.
+_MOST_TOKENS = 1 << 53
+#: Of the modalities there are five; beside them what is cached, of each modality.
+_MOST_MODALITIES = 6
+_MOST_DETAILS = 2 * _MOST_MODALITIES + 2
+
 
 def usage(told: Any) -> Usage | None:
     """`usageMetadata` in our names; nothing is added up: whether thoughts are in the total, the server decides."""
@@ -58,17 +64,18 @@ def together(first: Usage | None, second: Usage | None) -> Usage | None:
 
 
 def _sum(first: int | None, second: int | None) -> int | None:
-    return first if second is None else second if first is None else first + second
+    return first if second is None else second if first is None else min(first + second, _MOST_TOKENS)
 
 
 def _sums(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
-    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+    names = [*first, *(name for name in second if name not in first)][:_MOST_DETAILS]
+    return {name: min(first.get(name, 0) + second.get(name, 0), _MOST_TOKENS) for name in names}
 
 
 def _details(told: Any) -> dict[str, int]:
     """`[{"modality": "AUDIO", "tokenCount": 3}, …]` as `{"audio": 3, …}`."""
     counts: dict[str, int] = {}
-    for each in fields.objects(told)[:20]:
+    for each in fields.objects(told)[:_MOST_MODALITIES]:
         modality, tokens = fields.name(each.get("modality")), _count(each.get("tokenCount"))
         if modality is not None and tokens is not None:
             counts[modality.lower()] = counts.get(modality.lower(), 0) + tokens

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from voicespan import moments
-from voicespan.fields import elements, integer, members, name, number, text
+from voicespan.fields import elements, integer, json_text, members, name, number, text
 from voicespan.moments import WireError
 
 __all__ = [
@@ -20,14 +19,17 @@ _BYTES_PER_MS = {
     **dict.fromkeys(("audio/pcmu", "audio/pcma", "g711_ulaw", "g711_alaw"), _G711),
     "pcm16": 48,
 }
+#: Of the kinds of tokens there are five.
+_MOST_DETAILS = 6
 _TYPED_PARTS = frozenset({"input_text", "text", "output_text", "input_image"})
 
 
 def arguments(value: Any) -> str:
     """JSON text as the model wrote it; some services give the object itself."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+    told = text(value)
+    if told is not None:
+        return told
+    return "" if value is None else json_text(value)
 
 
 def role(value: str | None) -> moments.Role:
@@ -39,7 +41,7 @@ def role(value: str | None) -> moments.Role:
 
 def is_typed(item: dict[str, Any]) -> bool:
     """Whether somebody wrote this message, instead of speaking it."""
-    return any(members(part).get("type") in _TYPED_PARTS for part in elements(item.get("content")))
+    return any(name(members(part).get("type")) in _TYPED_PARTS for part in elements(item.get("content")))
 
 
 def item_text(item: dict[str, Any]) -> str:
@@ -125,7 +127,7 @@ def usage_of(told: dict[str, Any]) -> moments.Usage | None:
 def _token_details(told: dict[str, Any]) -> dict[str, int | None]:
     """`{"audio_tokens": 3, ...}` as `{"audio": 3, ...}`, whatever kinds there are."""
     return {
-        detail.removesuffix("_tokens"): integer(tokens)
-        for detail, tokens in list(told.items())[:20]
+        (name(detail) or "").removesuffix("_tokens"): integer(tokens)
+        for detail, tokens in list(told.items())[: _MOST_DETAILS + 2]
         if detail.endswith("_tokens") and detail not in ("cached_tokens", "cache_write_tokens")
     }

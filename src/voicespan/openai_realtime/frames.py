@@ -122,5 +122,5 @@ def parsed(frame: Any) -> dict[str, Any] | None:
         except (ValueError, RecursionError):
             return None
     elif hasattr(frame, "model_dump"):
-        frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
     return frame if isinstance(frame, dict) else None

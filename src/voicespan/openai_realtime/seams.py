@@ -19,11 +19,11 @@ voicespan is guarded. What a connection is to us hangs on the connection itself.
 from __future__ import annotations
 
 import functools
-import json
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from voicespan.connection import abandon
+from voicespan.fields import json_text
 from voicespan.guard import guarded
 from voicespan.openai_realtime import opening
 
@@ -265,7 +265,7 @@ def _queued(manager: Any, frame: Any) -> None:
     """Kept as the text it is now: the application may change its dict before the connection opens."""
     queue = manager.__dict__.setdefault(_QUEUED, [])
     if len(queue) < _MOST_QUEUED:
-        queue.append(json.dumps(frame, default=str) if isinstance(frame, dict) else frame)
+        queue.append(json_text(frame) if isinstance(frame, dict) else frame)
 
 
 def _queueing(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,9 +11,10 @@ frame                                                     what it does to the es
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from voicespan.fields import json_text, name
+from voicespan.openai_realtime.frames import parsed
 from voicespan.recording.inbox import AGENT, USER
 from voicespan.recording.wire import WireReporter, decoded
 
@@ -64,8 +65,8 @@ class Sound(WireReporter):
         if kind == _APPEND and isinstance(audio := _member(frame, "audio"), (str, bytes)):
             self.recorder.report_undecoded(USER, self._speak, audio, at)
         elif kind == _TRUNCATE:
-            told = {name: _member(frame, name) for name in ("type", "item_id", "audio_end_ms")}
-            self.recorder.report_undecoded(AGENT, self._read, json.dumps(told, default=str), at)
+            told = {field: _member(frame, field) for field in ("type", "item_id", "audio_end_ms")}
+            self.recorder.report_undecoded(AGENT, self._read, json_text(told), at)
 
     # By the writer.
 
@@ -73,12 +74,9 @@ class Sound(WireReporter):
         self.spoke(timeline, paused, decoded(audio), at, self._spoken)
 
     def _read(self, timeline: Timeline, paused: bool, frame: bytes | str, at: int) -> None:
-        try:
-            event = json.loads(frame)
-        except (ValueError, RecursionError):
-            return
-        read = self._READERS.get(event.get("type") or "") if isinstance(event, dict) else None
-        if read is not None:
+        event = parsed(frame)
+        read = None if event is None else self._READERS.get(name(event.get("type")) or "")
+        if event is not None and read is not None:
             read(self, timeline, paused, event, at)
 
     def _append(self, timeline: Timeline, paused: bool, event: dict[str, Any], at: int) -> None:
@@ -131,15 +129,15 @@ def _members(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _member(frame: Any, name: str) -> Any:
-    return frame.get(name) if isinstance(frame, dict) else getattr(frame, name, None)
+def _member(frame: Any, field: str) -> Any:
+    return frame.get(field) if isinstance(frame, dict) else getattr(frame, field, None)
 
 
 def _kind(form: Any) -> Kind | None:
     """Rate and encoding of a session's audio format; None, where it is not told."""
-    name, rate = (form.get("type"), form.get("rate")) if isinstance(form, dict) else (form, None)
-    if not isinstance(name, str):
+    named, rate = (form.get("type"), form.get("rate")) if isinstance(form, dict) else (form, None)
+    if not isinstance(named, str):
         return None
     if isinstance(rate, int) and 4_000 <= rate <= 192_000:  # noqa: PLR2004  what can be resampled
-        return _G711.get(name) or (rate, _PCM[1])
-    return _G711.get(name) or _PCM
+        return _G711.get(named) or (rate, _PCM[1])
+    return _G711.get(named) or _PCM

@@ -11,6 +11,7 @@ import http.server
 import json
 import selectors
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -87,10 +88,12 @@ class Listener:
     Args:
         listening: A bound socket, which the listener owns from now on.
         service: What serves the requests.
+        tls: With the server's certificate; None: plain HTTP.
     """
 
-    def __init__(self, listening: socket.socket, service: Service) -> None:
+    def __init__(self, listening: socket.socket, service: Service, tls: ssl.SSLContext | None = None) -> None:
         self.service = service
+        self._tls = tls
         self.closing = threading.Event()
         self._listening = listening
         self._listening.setblocking(False)  # an accept must not wait for a client that went away again
@@ -121,6 +124,15 @@ class Listener:
         connection.setblocking(True)  # some systems hand the listener's mode down
         with contextlib.suppress(OSError):  # as the client may have gone again
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is not None:
+            try:
+                # The handshake is for its thread: a client that says nothing must keep nobody waiting.
+                connection = self._tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+            except OSError:  # as above
+                connection.close()
+                return
         thread = threading.Thread(
             target=self._serve, args=(connection,), name="LangSmithServer connection", daemon=True
         )
@@ -130,8 +142,9 @@ class Listener:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            # A client that goes away, or one that is sent away by close(), ends here.
-            with contextlib.suppress(ConnectionError):
+            # A client that goes away, or one that is sent away by close(), ends here. So does one that does
+            # not trust the certificate.
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
                 _Connection(connection, ("127.0.0.1", 0), cast("BaseServer", self))
         finally:
             with self._lock:

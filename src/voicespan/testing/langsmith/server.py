@@ -18,6 +18,7 @@ from voicespan.testing.langsmith.render import render
 from voicespan.testing.langsmith.store import RunStore
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
@@ -58,6 +59,7 @@ class LangSmithServer:
         runs_per_trace: What one trace takes, its root included; further runs are dropped.
         max_body_bytes: The largest body, as it comes and decompressed; beyond it the answer is 413.
         save_attachments: A folder for attachments; without one they are kept in memory.
+        tls: For `https://`, a context with the server's certificate.
 
     Attributes:
         api_keys: As given, and to be changed at any time; so are `org_scoped` and `max_body_bytes`.
@@ -73,6 +75,7 @@ class LangSmithServer:
         runs_per_trace: int = _RUNS_PER_TRACE,
         max_body_bytes: int = _MOST_BODY_BYTES,
         save_attachments: str | os.PathLike[str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.api_keys = list(api_keys)
         self.org_scoped = org_scoped
@@ -83,6 +86,7 @@ class LangSmithServer:
         folder = None if save_attachments is None else Path(save_attachments)
         self._failures = Failures()
         self._service = _Service(self, clock, self._failures, self._store, Attachments(folder))
+        self._tls = tls
         self._port = 0
         self._reserved: socket.socket | None = None
         self._listener: Listener | None = None
@@ -118,7 +122,7 @@ class LangSmithServer:
             if self._reserved is None:
                 raise RuntimeError("enter the server first: with LangSmithServer() as server")
             if self._listener is None:
-                self._listener = Listener(_bound(self._port), self._service)
+                self._listener = Listener(_bound(self._port), self._service, self._tls)
 
     def down(self) -> None:
         """Stop listening and cut every connection: from now on connections are refused."""
@@ -130,7 +134,7 @@ class LangSmithServer:
     @property
     def url(self) -> str:
         """What `LANGSMITH_ENDPOINT` is set to."""
-        return f"http://{_HOST}:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://{_HOST}:{self._port}"
 
     @property
     def traces_url(self) -> str:

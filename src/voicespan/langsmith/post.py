@@ -10,11 +10,14 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from requests import exceptions
 
+from voicespan.langsmith import session
+from voicespan.langsmith.addresses import is_secret
+from voicespan.langsmith.printable import printable
 from voicespan.langsmith.reactions import Answer, retry_after
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from voicespan.clock import Clock
     from voicespan.langsmith.protobuf import Message
@@ -26,9 +29,9 @@ _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0
 _ANSWER_SECONDS_PER_MEGABYTE = 2.0
 _ANSWER_SECONDS_AT_MOST = 600.0
-#: Of an answer so many bytes are read, and so many characters kept.
+#: Of an answer so many bytes are read.
 _WORDS_READ = 4096
-_WORDS_KEPT = 300
+_SHORTEST_SECRET = 4
 
 
 class Post:
@@ -65,9 +68,8 @@ class Post:
     def _send(self, upload: _Upload) -> Answer:
         self.size, self.sent = len(upload), 0
         if self._session is None:
-            self._session = requests.Session()
-            # A ~/.netrc must not replace the key.
-            self._session.auth = _no_netrc
+            self._session = session.open_session(self._destination)
+        trusted = session.bundle(self._destination)
         headers: dict[str, str | bytes] = {
             **self._destination.request_headers(),
             "Content-Type": _PROTOBUF,
@@ -83,11 +85,13 @@ class Post:
                 timeout=(_CONNECT_SECONDS, min(seconds, _ANSWER_SECONDS_AT_MOST)),
                 allow_redirects=False,
                 stream=True,
+                # Not as the session's: `requests` would let the environment have its way all the same.
+                verify=True if trusted is None else trusted[1],
             )
-        except exceptions.RequestException as error:
+        except OSError as error:  # RequestException is one, and what is wrong with a file of certificates
             upload.raise_if_unreadable()
             self.close()
-            return Answer(None, _told(error), reached=self.sent > 0)
+            return Answer(None, session.told(error, trusted), reached=self.sent > 0)
         finally:
             self.size = self.sent = 0
         with response:
@@ -110,10 +114,19 @@ class Post:
 
     def _without_secrets(self, words: str) -> str:
         # Some proxies answer with the request that they did not like.
-        credentials = self._destination.credentials
-        for secret in credentials.secrets if credentials is not None else ():
+        for secret in sorted(self._secrets(), key=len, reverse=True):
             words = words.replace(secret, "[key]")
-        return " ".join(words.split())[:_WORDS_KEPT]
+        return printable(words)
+
+    def _secrets(self) -> set[str]:
+        credentials = self._destination.credentials
+        secrets = {value for name, value in self._destination.headers if is_secret(name)}
+        if credentials is not None:
+            secrets.update(credentials.secrets)
+        if self._session is not None:
+            secrets.update(session.proxy_secrets(self._session, self._destination.url))
+        # A shorter one is no secret, and would be found in words that have nothing to do with it.
+        return {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
 
     def _sent(self, size: int) -> None:
         self.sent += size
@@ -150,10 +163,6 @@ class _Upload:
             raise self._unreadable
 
 
-def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
 def _partial_success(content: bytes) -> tuple[int, str]:
     """How many spans the server did not take, and why (OTLP 1.0, "Partial Success")."""
     try:
@@ -161,23 +170,3 @@ def _partial_success(content: bytes) -> tuple[int, str]:
     except ValueError:  # protobuf's DecodeError
         return 0, ""
     return partial.rejected_spans, partial.error_message
-
-
-def _told(error: exceptions.RequestException) -> str:
-    # Not the exception's text: it quotes the URL and, behind a proxy, its password.
-    for kind, told in _TOLD.items():
-        if isinstance(error, kind):
-            return told
-    return type(error).__name__
-
-
-_TOLD: dict[type[Exception], str] = {
-    exceptions.ConnectTimeout: "could not connect in time",
-    exceptions.ReadTimeout: "did not answer in time",
-    exceptions.SSLError: "TLS failed",
-    exceptions.ProxyError: "the proxy failed",
-    exceptions.ConnectionError: "could not connect, or the connection broke",
-}
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator

@@ -7,7 +7,6 @@ arguments before all of them. Read from the environment once, when the processor
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import logging
 import os
 import re
@@ -16,8 +15,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from voicespan.langsmith import addresses
 from voicespan.langsmith.credentials import ApiKey
 from voicespan.langsmith.profile import Profile, clean
 
@@ -33,10 +32,11 @@ TRACES_PATH = "/otel/v1/traces"
 COLLECTOR_VARIABLE = "VOICESPAN_ENDPOINT"
 _NAMESPACES = ("LANGSMITH", "LANGCHAIN")
 _NO = frozenset({"0", "false", "no", "off"})
-_YES = frozenset({"1", "true", "yes", "on"})
 _AGENT_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _AGENT_ENVIRONMENTS = ("local", "development", "staging", "production")
 _GIBIBYTE = 1 << 30
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110, 5.6.2
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class DeliverySettingsError(ValueError):
@@ -129,7 +129,7 @@ class SpoolSettings:
         """Read VOICESPAN_SPOOL_DIR, VOICESPAN_SPOOL_MAX_BYTES and VOICESPAN_SHUTDOWN_TIMEOUT."""
         named = folder or environ.get("VOICESPAN_SPOOL_DIR", "").strip()
         return cls(
-            folder=(Path(named).expanduser() if named else _state_folder(environ)).resolve(),
+            folder=_resolved(Path(named) if named else _state_folder(environ)),
             temporary=_temporary_folder(),
             max_bytes=int(_number(environ, "VOICESPAN_SPOOL_MAX_BYTES", 2 * _GIBIBYTE)),
             shutdown_timeout=_number(environ, "VOICESPAN_SHUTDOWN_TIMEOUT", 30.0),
@@ -164,13 +164,15 @@ def resolve(
             f"api_key=, or set {COLLECTOR_VARIABLE} to the traces URL of an OpenTelemetry Collector"
             f"{profile.why_no_key}. LANGSMITH_TRACING=false switches delivery off."
         )
-    _check_url(url, environ, carries_key=True)
+    _check_url(url, environ, secret=True)
     place, place_headers = _place(project, environ)
     tenant = clean(
         workspace if workspace is not None else _variable(environ, "WORKSPACE_ID") or profile.workspace_id
     )
     if tenant is not None:
         place_headers["X-Tenant-Id"] = tenant
+    if isinstance(credentials, ApiKey):
+        _checked(credentials.headers())
     return Destination(url, place, tenant, _checked({**place_headers, **(headers or {})}), credentials)
 
 
@@ -233,7 +235,7 @@ def _collector(
     environ: Mapping[str, str],
 ) -> Destination:
     # The Collector has the key. Ours, which may stand in the environment for other uses, is not for it.
-    _check_url(url, environ, carries_key=False)
+    _check_url(url, environ, secret=any(map(addresses.is_secret, headers or ())))
     tenant = {"X-Tenant-Id": workspace} if workspace else {}
     place, place_headers = (project, {"Langsmith-Project": project}) if project else (None, {})
     return Destination(
@@ -241,38 +243,16 @@ def _collector(
     )
 
 
-def _check_url(url: str, environ: Mapping[str, str], *, carries_key: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise DeliverySettingsError(
-            f"voicespan needs an http(s) URL to deliver to, not {_without_secrets(url)!r}"
-        )
-    if parts.username or parts.password:
-        raise DeliverySettingsError(
-            "voicespan takes no user or password in a URL: it would be written to the spool"
-        )
-    allowed = environ.get("VOICESPAN_ALLOW_HTTP", "").strip().lower() in _YES
-    # A Collector in the same cluster is usually spoken to in plain HTTP, and no key goes there.
-    if parts.scheme == "http" and carries_key and not allowed and not _is_loopback(parts.hostname):
-        raise DeliverySettingsError(
-            f"voicespan does not send a key over plain HTTP to {parts.hostname}: use https://, or set VOICESPAN_ALLOW_HTTP=1"
-        )
-
-
-def _is_loopback(host: str) -> bool:
+def _check_url(url: str, environ: Mapping[str, str], *, secret: bool) -> None:
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        addresses.check(url, environ, secret=secret)
+    except addresses.AddressError as error:
+        raise DeliverySettingsError(str(error)) from None
 
 
 def _is_hosted(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+    host = addresses.host_of(url)
     return host == "langchain.com" or host.endswith(".langchain.com")
-
-
-def _without_secrets(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url.split("?", 1)[0])
 
 
 def _credentials(
@@ -327,10 +307,21 @@ def _agent(environ: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Raise DeliverySettingsError for what would begin a header of its own, or cannot be sent at all."""
     for name, value in headers.items():
-        if "\n" in name + value or "\r" in name + value:
-            raise DeliverySettingsError(f"the value of the header {name.splitlines()[0]} has a line break")
-    return tuple(headers.items())
+        if not isinstance(name, str) or not _HEADER.fullmatch(name):
+            raise DeliverySettingsError("a header has a name that is none")
+        if not isinstance(value, str) or _CONTROL.search(value) or not _can_be_encoded(value):
+            raise DeliverySettingsError(f"the value of the header {name} has a line break, or is no text")
+    return tuple((name, value.strip()) for name, value in headers.items())
+
+
+def _can_be_encoded(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes of the environment that were no UTF-8
+        return False
+    return True
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str | None:
@@ -366,6 +357,11 @@ def _state_folder(environ: Mapping[str, str]) -> Path:
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "voicespan" / "spool"
     return home / ".local" / "state" / "voicespan" / "spool"
+
+
+def _resolved(folder: Path) -> Path:
+    # Unlike `Path`'s methods these do not raise where there is no home, or where links lead in a circle.
+    return Path(os.path.realpath(os.path.expanduser(folder)))  # noqa: PTH111
 
 
 def _temporary_folder() -> Path:

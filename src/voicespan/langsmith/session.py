@@ -1,0 +1,135 @@
+"""What requests go through: which certificates are trusted and shown, which proxy is used, and what failed.
+
+Certificates are always checked. Against which authorities is named as for other programs, the first that is
+set: for a Collector OpenTelemetry's own variables, then those of `requests` and curl, then OpenSSL's, which
+`requests` alone would overlook. Read anew with each connection that is made.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import ssl
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import requests
+from requests import exceptions
+
+from voicespan.langsmith import addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from voicespan.langsmith.settings import Destination
+
+_OTLP = ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_")
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+#: OpenSSL passes over what is not there; so do we, since many images set them for nothing.
+_OPENSSL = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+#: OpenSSL's codes for "nobody whom I know vouches for it" (X509_V_ERR_*).
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
+_WRAPPINGS = 6
+
+
+def open_session(destination: Destination, environ: Mapping[str, str] = os.environ) -> requests.Session:
+    """A session for one destination."""
+    session = requests.Session()
+    # A ~/.netrc must not replace the key.
+    session.auth = _no_netrc
+    # To a proxy "localhost" is the proxy. And what may go over plain HTTP, as it stays on this machine, must.
+    session.trust_env = not addresses.is_loopback(addresses.host_of(destination.url))
+    session.cert = client_certificate(destination, environ)
+    return session
+
+
+def bundle(destination: Destination, environ: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
+    """The variable that names the trusted authorities, and the file or folder; None: those of `certifi`."""
+    otlp = tuple(prefix + "CERTIFICATE" for prefix in _OTLP) if destination.through_collector else ()
+    for name in (*otlp, *_BUNDLES, *_OPENSSL):
+        path = environ.get(name, "").strip()
+        if path and (name not in _OPENSSL or os.path.exists(path)):  # noqa: PTH110  as `requests` will ask
+            return name, path
+    return None
+
+
+def client_certificate(destination: Destination, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """The files of the certificate that is shown to a Collector, and of its key."""
+    for prefix in _OTLP if destination.through_collector else ():
+        certificate = environ.get(prefix + "CLIENT_CERTIFICATE", "").strip()
+        if certificate:
+            return certificate, environ.get(prefix + "CLIENT_KEY", "").strip() or certificate
+    return None
+
+
+def told(error: OSError, trusted: tuple[str, str] | None) -> str:
+    """What failed, and what to do about it, without the exception's text.
+
+    That quotes the URL and, behind a proxy, its password.
+    """
+    if isinstance(error, exceptions.ProxyError):
+        # urllib3 has the proxy's answer in words alone.
+        answered = re.search(r"Tunnel connection failed: (\d{3})", str(error))
+        return f"the proxy failed (it answered {answered[1]})" if answered else "the proxy failed"
+    if isinstance(error, exceptions.SSLError):
+        return f"TLS failed{_why_tls(error, trusted)}"
+    for kind, words in _TOLD.items():
+        if isinstance(error, kind):
+            return words
+    if isinstance(error, exceptions.RequestException):
+        return type(error).__name__
+    # `requests` itself looks whether the files are there.
+    return f"TLS failed: a file of certificates cannot be read ({_named(trusted)})"
+
+
+def proxy_secrets(session: requests.Session, url: str) -> Iterator[str]:
+    """What must not appear in any text, for a proxy may answer with the request that it did not like."""
+    settings = session.merge_environment_settings(url, {}, stream=None, verify=None, cert=None)
+    for proxy in settings["proxies"].values():
+        try:
+            parts = urlsplit(proxy)
+        except ValueError:
+            continue
+        if parts.password:
+            user, password = unquote(parts.username or ""), unquote(parts.password)
+            yield from (password, parts.password, base64.b64encode(f"{user}:{password}".encode()).decode())
+
+
+def _why_tls(error: exceptions.SSLError, trusted: tuple[str, str] | None) -> str:
+    refusal = _refusal(error)
+    if refusal is None:
+        return ""
+    why = f": {refusal.verify_message}"
+    if refusal.verify_code not in _UNKNOWN_AUTHORITY:
+        return why
+    if trusted is None:
+        return f"{why}. An authority of your own is named in REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
+    return f"{why}. Trusted is what {_named(trusted)} names"
+
+
+def _refusal(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """Why a certificate was not accepted: somewhere in what `requests` wrapped around it."""
+    found: object = error
+    # `requests.SSLError(MaxRetryError(reason=urllib3.SSLError(SSLCertVerificationError(...))))`
+    for _ in range(_WRAPPINGS):
+        if isinstance(found, ssl.SSLCertVerificationError):
+            return found
+        arguments = getattr(found, "args", ())
+        found = getattr(found, "reason", None) or (arguments[0] if arguments else None)
+    return None
+
+
+def _named(trusted: tuple[str, str] | None) -> str:
+    return "REQUESTS_CA_BUNDLE, SSL_CERT_FILE" if trusted is None else trusted[0]
+
+
+def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+_TOLD: dict[type[Exception], str] = {
+    exceptions.ConnectTimeout: "could not connect in time",
+    exceptions.ReadTimeout: "did not answer in time",
+    exceptions.ConnectionError: "could not connect, or the connection broke",
+}

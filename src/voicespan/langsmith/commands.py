@@ -9,10 +9,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
 from voicespan.clock import SYSTEM
-from voicespan.langsmith import settings
+from voicespan.langsmith import private, settings
 from voicespan.langsmith.courier import Courier
 from voicespan.langsmith.folder import KEPT, PROGRESS, SETTLED, Settled, is_held, read_meta
 from voicespan.langsmith.post import Post
+from voicespan.langsmith.printable import printable
 from voicespan.langsmith.progress import Progress
 from voicespan.langsmith.sender import Sender
 from voicespan.langsmith.spool import Spool, folder_size
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from voicespan.langsmith.folder import Meta
     from voicespan.langsmith.settings import Destination
 
+#: Bytes of a file that tells how far a folder is; that of a conversation of hours has some thousands.
+_MOST_FACTS = 1 << 24
+_LONGEST_PATH = 4096
 #: Seconds that `recover` goes on trying when nothing is taken.
 PATIENCE = 120.0
 
@@ -46,8 +50,9 @@ def spool(
     out = out or sys.stdout
     place = Spool(settings.SpoolSettings.from_environment(folder=spool_dir), clock)
     now = clock.time_ns() / 1e9
-    rows = [_row(path, now) for path in (*place.waiting(), *place.kept())]
-    print(f"{place.settings.folder}", file=out)
+    # What is in a folder came from servers, from the other side of a call, or from whoever could write there.
+    rows = [tuple(map(printable, _row(path, now))) for path in (*place.waiting(), *place.kept())]
+    print(printable(str(place.settings.folder), _LONGEST_PATH), file=out)
     if not rows:
         print("nothing waits", file=out)
     for line in _table([("since", "conversation", "state", "size", "destination"), *rows] if rows else []):
@@ -107,7 +112,7 @@ def recover(
             file=out,
         )
     for hint in _others(place, destination):
-        print(hint, file=out)
+        print(printable(hint), file=out)
     return 1 if left else 0
 
 
@@ -146,7 +151,7 @@ def _work(sender: Sender, patience: float, clock: Clock, sleep: Callable[[float]
 def _row(path: Path, now: float) -> tuple[str, ...]:
     meta = read_meta(path)
     if meta is None:
-        return ("?", path.name, "not a folder of this version", _size(path), "?")
+        return ("?", path.name, "not a folder of this version and this user", _size(path), "?")
     return (
         _age(now - meta.started_at / 1e9),
         meta.thread_id or meta.trace_id or "-",
@@ -157,8 +162,8 @@ def _row(path: Path, now: float) -> tuple[str, ...]:
 
 
 def _state(path: Path, meta: Meta) -> str:
-    progress = Progress.of(_content(path / PROGRESS))
-    settled = Settled.of(_content(path / SETTLED))
+    progress = Progress.of(_content(path, PROGRESS))
+    settled = Settled.of(_content(path, SETTLED))
     if path.name.startswith(KEPT):
         refused = progress.root_refused or next(
             (batch.refused for batch in progress.batches if batch.refused), None
@@ -199,9 +204,9 @@ def _told(destination: dict[str, str | None]) -> str:
     return ", ".join([*told, str(destination.get("url") or "nowhere")])
 
 
-def _content(path: Path) -> bytes | None:
+def _content(path: Path, name: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        return private.read(path, name, _MOST_FACTS)
     except OSError:
         return None
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
-import mimetypes
+import os
+import re
+import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from voicespan.langsmith.folder import Settled
+from voicespan.langsmith.spool import say_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +34,13 @@ SUFFIXES = {
     "audio/ogg": ".ogg",
     "audio/mpeg": ".mp3",
     "audio/mp4": ".m4a",
+    "audio/aac": ".aac",
     "audio/webm": ".webm",
 }
+_UNKNOWN = "application/octet-stream"
+#: A type and its parameters (RFC 2045, 5.1), of a length that means something: `audio/webm;codecs=opus`.
+_TOKEN = r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}"  # noqa: S105  a token of a grammar
+_MIME_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}( *; *{_TOKEN}=({_TOKEN}|"[ !#-\[\]-~]{{0,64}}")){{0,4}}')
 
 
 @dataclass
@@ -162,7 +171,7 @@ class Delivery:
 
         Args:
             source: The recording, or the path of its file.
-            mime_type: Such as `audio/ogg`.
+            mime_type: Such as `audio/ogg`. What is none goes as `application/octet-stream`.
             started_at: When the recording begins, in seconds since the epoch; None: not known.
             recorder: Our own recorder made it, not a client.
         """
@@ -172,7 +181,10 @@ class Delivery:
         try:
             with _opened(source) as file:
                 self._take(source, file, mime_type, started_at, recorder=recorder)
-        except OSError:
+        except (OSError, ValueError) as error:  # ValueError: a path that is none
+            # Not its path: that may name a person.
+            reason = error.strerror if isinstance(error, OSError) else "not a path"
+            say_once(f"voicespan: a recording cannot be attached ({reason})")
             self._settle("unreadable", recorder=recorder)
 
     def give_up(self, status: str = "none") -> None:
@@ -226,7 +238,7 @@ class Delivery:
         *,
         recorder: bool,
     ) -> None:
-        mime_type = mime_type.strip().lower() or "application/octet-stream"
+        mime_type = _checked(mime_type)
         self._made.wait(_FOLDER_WAIT)
         with self._lock:
             folder = self._folder
@@ -237,13 +249,12 @@ class Delivery:
         name = inside or _name(mime_type, recorder=recorder)
         attached = Settled("attached", name, mime_type, started_at)
         try:
+            if inside is None and not self._reserve(file.seek(0, io.SEEK_END)):
+                self._settle("spool_full", recorder=recorder)
+                return
             if folder is None:
                 self._late(self, file, attached)
             elif inside is None:
-                if not self._reserve(file.seek(0, io.SEEK_END)):
-                    self._settle("spool_full", recorder=recorder)
-                    return
-                file.seek(0)
                 folder.files.copy_in(name, file)
         finally:
             with self._lock:
@@ -267,21 +278,50 @@ class Delivery:
         return self._clock.monotonic_ns() / 1e9
 
 
+def _checked(mime_type: str) -> str:
+    written = mime_type.strip().lower()
+    return written if _MIME_TYPE.fullmatch(written) else _UNKNOWN
+
+
 def _name(mime_type: str, *, recorder: bool) -> str:
-    # A parameter (`audio/webm;codecs=opus`) stays in the type and not in the name.
+    # Nothing of the caller's but a suffix that we know is in a name of ours.
     plain = mime_type.split(";", maxsplit=1)[0].strip()
-    suffix = SUFFIXES.get(plain) or mimetypes.guess_extension(plain) or ".bin"
-    return f"{'recording' if recorder else ATTACHMENT}{suffix}"
+    return f"{'recording' if recorder else ATTACHMENT}{SUFFIXES.get(plain, '.bin')}"
 
 
 @contextlib.contextmanager
 def _opened(source: bytes | str | Path) -> Iterator[BinaryIO]:
     """Raise OSError if there is nothing to read."""
-    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else _opened_once(source) as file:
         if not file.read(1):
-            raise OSError("the recording is empty")
+            raise OSError(errno.ENODATA, "the recording is empty")
         file.seek(0)
         yield file
+
+
+def _opened_once(path: str | Path) -> BinaryIO:
+    """Open a file of the application's, and look at what it is only then.
+
+    A link is followed: it is the application that names it. What is not a file (a FIFO, a device) must not
+    make it wait.
+    """
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    )
+    descriptor = os.open(path, flags)
+    try:
+        _check(os.fstat(descriptor))
+        return os.fdopen(descriptor, "rb")
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def _check(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
 
 
 def _inside(source: bytes | str | Path, folder: Path | None) -> str | None:

@@ -8,17 +8,23 @@ once that takes writes again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
+import stat
 import threading
 from typing import TYPE_CHECKING, BinaryIO
 
+from voicespan.langsmith import private
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_PRIVATE = 0o600
+#: What is read at once has at most so many bytes: the root with a transcript of hours has a few million.
+_MOST = 1 << 28
+_PIECE = 1 << 20
 
 
 class MemoryFullError(OSError):
@@ -76,7 +82,7 @@ class Files:
         if self.folder is None:
             self.keep(name, content)
             return
-        descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
+        descriptor = private.open_file(self.folder, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(descriptor).st_size
             try:
@@ -126,18 +132,28 @@ class Files:
         return True
 
     def copy_in(self, name: str, source: BinaryIO) -> None:
-        """Copy an open file.
+        """Copy an open file: as much as it has now, whatever somebody appends meanwhile.
 
         Raises:
-            OSError: it cannot be read, or there is no room.
+            OSError: it becomes shorter, it cannot be read, or there is no room.
         """
+        size = source.seek(0, io.SEEK_END)
+        source.seek(0)
         if self.folder is None:
-            self.keep(name, source.read())
+            # Before it is read: what has no room is not to be in memory even for a moment.
+            self._memory.take(size)
+            try:
+                content = bytearray().join(_pieces(source, size))
+            except OSError:
+                self._memory.take(-size)
+                raise
+            self._drop(name)
+            self._kept[name] = content
             return
 
         def copy(descriptor: int) -> None:
-            with open(descriptor, "wb", closefd=False) as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            for piece in _pieces(source, size):
+                _write(descriptor, piece)
 
         _replace(self.folder, name, copy)
 
@@ -146,33 +162,37 @@ class Files:
 
         Raises:
             FileNotFoundError: there is no such file.
+            OSError: there is something that is none of our files.
         """
         if name in self._kept:
             return io.BytesIO(self._kept[name])
         if self.folder is None:
             raise FileNotFoundError(name)
-        return (self.folder / name).open("rb")
+        return os.fdopen(private.open_file(self.folder, name, os.O_RDONLY), "rb")
 
-    def read(self, name: str) -> bytes | None:
-        """The whole content, or None: there is no such file."""
+    def read(self, name: str, most: int = _MOST) -> bytes | None:
+        """The whole content, or None: there is no such file.
+
+        Raises:
+            OSError: it has more than `most` bytes, or must not be used.
+        """
+        if name in self._kept:
+            return bytes(self._kept[name])
         try:
-            with self.open(name) as file:
-                return file.read()
+            return None if self.folder is None else private.read(self.folder, name, most)
         except FileNotFoundError:
             return None
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
-        return name in self._kept or (self.folder is not None and (self.folder / name).exists())
+        return name in self._kept or self._status(name) is not None
 
     def size(self, name: str) -> int:
         """In bytes; 0 if there is no such file."""
         if name in self._kept:
             return len(self._kept[name])
-        try:
-            return 0 if self.folder is None else (self.folder / name).stat().st_size
-        except FileNotFoundError:
-            return 0
+        status = self._status(name)
+        return 0 if status is None else status.st_size
 
     def names(self) -> list[str]:
         """All files, sorted."""
@@ -186,14 +206,26 @@ class Files:
         """Remove the file if it is there."""
         self._drop(name)
         if self.folder is not None:
-            (self.folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError), private.opened(self.folder) as inside:
+                os.unlink(name, dir_fd=inside)
 
     def remove_all(self) -> None:
         """Remove the folder and everything in it."""
         for name in list(self._kept):
             self._drop(name)
         if self.folder is not None:
+            # Removes links, not what they lead to.
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _status(self, name: str) -> os.stat_result | None:
+        """Of a regular file on disk."""
+        if self.folder is None or not private.is_plain(name):
+            return None
+        try:
+            status = (self.folder / name).lstat()
+        except OSError:
+            return None
+        return status if stat.S_ISREG(status.st_mode) else None
 
     def _drop(self, name: str) -> None:
         kept = self._kept.pop(name, None)
@@ -202,18 +234,32 @@ class Files:
 
 
 def _replace(folder: Path, name: str, write: Callable[[int], None]) -> None:
-    new = folder / f".{name}.new"
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
-    try:
+    if not private.is_plain(name):
+        raise OSError(errno.EINVAL, "not the name of a file in a folder")
+    new = f".{name}.new"
+    with private.opened(folder) as inside:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new, dir_fd=inside)  # of a process that was killed
+        descriptor = private.open_inside(inside, new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
-            write(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(new, folder / name)  # noqa: PTH105  beside os.open
-    except OSError:
-        with contextlib.suppress(OSError):
-            new.unlink()
-        raise
+            try:
+                write(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(new, name, src_dir_fd=inside, dst_dir_fd=inside)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(new, dir_fd=inside)
+            raise
+
+
+def _pieces(source: BinaryIO, size: int) -> Iterator[bytes]:
+    while size:
+        piece = source.read(min(_PIECE, size))
+        if not piece:
+            raise OSError(errno.EIO, "it became shorter while it was copied")
+        yield piece
+        size -= len(piece)
 
 
 def _write(descriptor: int, content: bytes | bytearray) -> None:

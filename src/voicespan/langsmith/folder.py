@@ -18,13 +18,15 @@ root, or, with `export="all"`, of other traces.
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 import shutil
 import socket
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from voicespan.langsmith import journal, locks
+from voicespan.langsmith import journal, locks, private
 from voicespan.langsmith.files import Files, MemoryFullError
 from voicespan.langsmith.journal import Envelope, Kind
 from voicespan.langsmith.locks import FolderLock
@@ -47,6 +49,9 @@ MAKING = ".new-"
 GONE = ".gone-"
 KEPT = "kept-"
 _VERSION = 1
+#: Bytes of `meta.json` and `settled.json`, which have a few hundred.
+_MOST_FACTS = 1 << 20
+_LATEST = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,25 @@ class Meta:
         if facts.get("version") != _VERSION:
             return None
         try:
-            return cls(**facts)
+            meta = cls(**facts)
         except TypeError:
             return None
+        return meta if meta.is_sound() else None
+
+    def is_sound(self) -> bool:
+        """Whether everything is of its kind: others may have written it."""
+        return (
+            isinstance(self.destination, dict)
+            and all(isinstance(named, str | None) for named in self.destination.values())
+            and type(self.started_at) is int
+            and 0 <= self.started_at < _LATEST
+            and _is_hex(self.trace_id, 32)
+            and _is_hex(self.root_span_id, 16)
+            and isinstance(self.thread_id, str | None)
+            and (self.after is None or private.is_plain(self.after))
+            and isinstance(self.process, int)
+            and isinstance(self.host, str)
+        )
 
 
 @dataclass(frozen=True)
@@ -99,9 +120,22 @@ class Settled:
     def of(cls, written: bytes | None) -> Settled | None:
         """What `settled.json` says."""
         try:
-            return cls(**_json(written)) if written is not None else None
+            settled = cls(**_json(written)) if written is not None else None
         except TypeError:
             return cls("unreadable")
+        return settled if settled is None or settled.is_sound() else cls("unreadable")
+
+    def is_sound(self) -> bool:
+        """The same as for `Meta`; above all, the file is one of the folder."""
+        return (
+            isinstance(self.status, str)
+            and (self.file is None or private.is_plain(self.file))
+            and isinstance(self.mime_type, str)
+            and (
+                self.started_at is None
+                or (type(self.started_at) in (int, float) and math.isfinite(self.started_at))
+            )
+        )
 
 
 class Folder:
@@ -132,21 +166,22 @@ class Folder:
             if opened is not None:
                 files.replace(OPEN, opened)
             return cls(meta, files, None, name)
-        # Others see the folder only when it is locked and says whose it is.
-        making = spool / f"{MAKING}{name}"
-        making.mkdir(mode=0o700)
-        lock = None
-        try:
-            lock = _lock_new(making)
-            _write(making / META, written)
-            if opened is not None:
-                _write(making / OPEN, opened)
-            making.rename(spool / name)
-        except OSError:
-            if lock is not None:
-                lock.release()
-            shutil.rmtree(making, ignore_errors=True)
-            raise
+        with private.opened(spool) as inside:
+            # Others see the folder only when it is locked and says whose it is.
+            making = spool / f"{MAKING}{name}"
+            os.mkdir(making.name, 0o700, dir_fd=inside)
+            lock = None
+            try:
+                lock = _lock_new(making)
+                _write(making, META, written)
+                if opened is not None:
+                    _write(making, OPEN, opened)
+                os.rename(making.name, name, src_dir_fd=inside, dst_dir_fd=inside)
+            except OSError:
+                if lock is not None:
+                    lock.release()
+                shutil.rmtree(making, ignore_errors=True)
+                raise
         return cls(meta, Files(spool / name, memory), lock, name)
 
     @classmethod
@@ -159,12 +194,16 @@ class Folder:
         lock = FolderLock.take(path)
         if lock is None:
             return None
-        files = Files(path, memory)
-        meta = Meta.of(files.read(META))
-        if meta is None:
-            lock.release()
-            return None
-        return cls(meta, files, lock, path.name)
+        folder = None
+        try:
+            files = Files(path, memory)
+            meta = Meta.of(files.read(META, _MOST_FACTS))
+            if meta is not None:
+                folder = cls(meta, files, lock, path.name)
+        finally:
+            if folder is None:
+                lock.release()
+        return folder
 
     # While the conversation is open.
 
@@ -203,7 +242,7 @@ class Folder:
     @property
     def settled(self) -> Settled | None:
         """What became of the recording; None: the folder is not complete."""
-        return Settled.of(self.files.read(SETTLED))
+        return Settled.of(self.files.read(SETTLED, _MOST_FACTS))
 
     def segments(self) -> list[str]:
         """The journals, in order."""
@@ -223,7 +262,7 @@ class Folder:
         if self.files.folder is None:
             return self.meta.started_at
         signs = [
-            (self.files.folder / name).stat().st_mtime_ns
+            (self.files.folder / name).lstat().st_mtime_ns
             for name in self.files.names()
             if name not in (locks.NAME, PROGRESS, SETTLED)
         ]
@@ -260,23 +299,21 @@ class Folder:
 
 
 def read_meta(path: Path) -> Meta | None:
-    """Whose folder `path` is, without working on it."""
+    """Whose folder `path` is, without working on it; None: also if it must not be used."""
     try:
-        return Meta.of((path / META).read_bytes())
+        return Meta.of(private.read(path, META, _MOST_FACTS))
     except OSError:
         return None
 
 
-def is_complete(path: Path) -> bool:
-    """Whether nothing more is awaited for the folder."""
-    return (path / SETTLED).exists()
-
-
 def is_held(path: Path) -> bool:
     """Whether some process works on the folder now."""
-    if locks.held_here(path):
-        return True
-    lock = FolderLock.take(path)
+    try:
+        if locks.held_here(path):
+            return True
+        lock = FolderLock.take(path)
+    except OSError:
+        return True  # nobody can take it
     if lock is None:
         return path.exists()
     lock.release()
@@ -291,8 +328,8 @@ def _lock_new(making: Path) -> FolderLock:
     return lock
 
 
-def _write(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _write(folder: Path, name: str, content: bytes) -> None:
+    descriptor = private.open_file(folder, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
 
@@ -300,6 +337,12 @@ def _write(path: Path, content: bytes) -> None:
 def _json(written: bytes | None) -> dict[str, Any]:
     try:
         facts = json.loads(written or b"")
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for a million brackets
         return {}
     return facts if isinstance(facts, dict) else {}
+
+
+def _is_hex(written: object, digits: int) -> bool:
+    return written is None or (
+        isinstance(written, str) and bool(re.fullmatch(f"[0-9a-f]{{{digits}}}", written))
+    )

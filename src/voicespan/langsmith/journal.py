@@ -11,6 +11,7 @@ What always holds:
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ _MAGIC = b"\xf5VS1"
 _HEADER = struct.Struct(">4scII")
 _RESOURCE_LENGTH = struct.Struct(">I")
 _SEARCH = 1 << 16
+#: A longer record fits into no request.
+_LONGEST = 1 << 28
 
 
 class Kind(Enum):
@@ -69,8 +72,9 @@ def record(kind: Kind, payload: bytes) -> bytes:
 def read(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[Record]:
     """Every whole record of `file` from `start` on; with `end`, those that begin before it."""
     position = start
+    size = file.seek(0, os.SEEK_END)
     while end is None or position < end:
-        found = _read_one(file, position)
+        found = _read_one(file, position, size)
         if isinstance(found, Record):
             yield found
             position = found.end
@@ -80,13 +84,17 @@ def read(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[Rec
             position = found
 
 
-def _read_one(file: BinaryIO, position: int) -> Record | int | None:
-    """The record at `position`, else where to look next, else None: the rest is torn."""
+def _read_one(file: BinaryIO, position: int, size: int) -> Record | int | None:
+    """The record at `position`, else where to look next, else None: the rest is torn.
+
+    `size` is the file's. A damaged length may be anything, and memory for it is taken before it is read.
+    """
     file.seek(position)
     header = file.read(_HEADER.size)
     if len(header) == _HEADER.size:
         magic, kind, length, checksum = _HEADER.unpack(header)
-        if magic == _MAGIC and kind in _KINDS:
+        rest = size - position - _HEADER.size
+        if magic == _MAGIC and kind in _KINDS and length <= min(rest, _LONGEST):
             payload = file.read(length)
             if len(payload) == length and _checksum(kind, payload) == checksum:
                 return Record(Kind(kind), payload, position, position + _HEADER.size + length)

@@ -10,9 +10,12 @@ by their names, which change; and none of them is ever opened a second time.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import threading
 from typing import TYPE_CHECKING
+
+from voicespan.langsmith import private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,13 +47,19 @@ class FolderLock:
         with _registering:
             if _identity(folder) in _register:
                 return None
-            descriptor = _open(folder / NAME, create=create)
+            descriptor = _open(folder, create=create)
             if descriptor is None:
                 return None
             lock = cls(descriptor)
-            # Between the opening and the locking the folder may have been delivered and removed.
-            if not _lock(descriptor) or _identity(folder) != lock._identity():
-                lock._close()
+            taken = False
+            try:
+                # Between the opening and the locking the folder may have been delivered and removed.
+                taken = _lock(descriptor) and _identity(folder) == lock._identity()
+            finally:
+                # Also where a file system has no locks (ENOLCK).
+                if not taken:
+                    lock._close()
+            if not taken:
                 return None
             _register[lock._identity()] = lock
             return lock
@@ -82,16 +91,15 @@ def held_here(folder: Path) -> bool:
 
 def _identity(folder: Path) -> _File | None:
     try:
-        status = (folder / NAME).stat()
+        status = (folder / NAME).lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
-def _open(path: Path, *, create: bool) -> int | None:
-    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | (os.O_CREAT if create else 0)
+def _open(folder: Path, *, create: bool) -> int | None:
     try:
-        return os.open(path, flags, 0o600)
+        return private.open_file(folder, NAME, os.O_RDWR | (os.O_CREAT if create else 0))
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from voicespan.langsmith.private import is_plain
 from voicespan.langsmith.reactions import Reaction
 
 if TYPE_CHECKING:
@@ -105,10 +106,33 @@ class Progress:
             facts: dict[str, Any] = json.loads(written or b"{}")
             batches = [Batch(**batch) for batch in facts.pop("batches", [])]
             encoding = Encoding(facts.pop("encoding", Encoding.RECORDING.value))
-            return cls(batches=batches, encoding=encoding, **facts)
-        except (ValueError, TypeError, AttributeError):
-            # As if all had been sent, so that a 409 is taken for what it is.
-            return cls(root_sent=True)
+            progress = cls(batches=batches, encoding=encoding, **facts)
+            sound = progress.is_sound()
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            sound = False
+        # As if all had been sent, so that a 409 is taken for what it is.
+        return progress if sound else cls(root_sent=True)
+
+    def is_sound(self) -> bool:
+        """Whether everything is of its kind."""
+        words = (
+            self.root_refused,
+            self.recording_status,
+            self.reason,
+            *(batch.refused for batch in self.batches),
+        )
+        times = (self.root_delivered_at, self.failed_at, *(batch.delivered_at for batch in self.batches))
+        places = [
+            (batch.segment, batch.start, batch.end, batch.envelope, batch.spans) for batch in self.batches
+        ]
+        return (
+            all(isinstance(text, str | None) for text in words)
+            and all(isinstance(time, float | int | None) for time in times)
+            and isinstance(self.lost, int)
+            and isinstance(self.cut, dict)
+            and all(_is_place(segment, at) for segment, at in self.cut.items())
+            and all(_is_place(*place) for place in places)
+        )
 
     def encoded(self) -> bytes:
         """As it is written."""
@@ -215,3 +239,8 @@ class Progress:
 
 
 _WAITING = frozenset({Reaction.KEY, Reaction.NOWHERE, Reaction.LATER})
+
+
+def _is_place(segment: object, *numbers: object) -> bool:
+    """Whether it is a journal and offsets in it, or counts."""
+    return is_plain(segment) and all(type(number) is int and number >= 0 for number in numbers)

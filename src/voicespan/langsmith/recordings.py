@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from voicespan.guard import guarded
+from voicespan.langsmith import private
 from voicespan.langsmith.delivery import ATTACHMENT, SUFFIXES
 from voicespan.langsmith.folder import Settled
 
@@ -56,6 +57,8 @@ def smaller(folder: Folder, settled: Settled) -> Settled | None:
     if path is None or settled.file is None or settled.file.endswith(f".{_SMALLEST}"):
         return None
     source = path / settled.file
+    if not private.is_regular(source):
+        return None
     encoded = _transcode(source, _SMALLEST)
     if encoded is None or encoded.stat().st_size >= source.stat().st_size:
         return None
@@ -72,8 +75,11 @@ def _encoded(folder: Folder) -> str | None:
 
 def _flac(folder: Folder) -> Path | None:
     path = folder.files.folder
-    name = next((name for name in folder.files.names() if name.endswith(".flac")), None)
-    return None if path is None or name is None else path / name
+    if path is None:
+        return None
+    # It is opened by its name, and written when it is repaired.
+    found = (path / name for name in folder.files.names() if name.endswith(".flac"))
+    return next((flac for flac in found if private.is_regular(flac)), None)
 
 
 def _type(name: str) -> str:

@@ -28,9 +28,10 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from voicespan.langsmith import locks
+from voicespan.langsmith import locks, private
 from voicespan.langsmith.files import Memory
 from voicespan.langsmith.folder import GONE, KEPT, MAKING, Folder, is_held
+from voicespan.langsmith.locks import FolderLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ class Spool:
             return Folder.create(self.root, name, meta, opened, self.memory)
         except OSError as error:
             reason = error.strerror or "refused"
-            _say_once(f"voicespan cannot write to its spool {self.root} ({reason}); keeping spans in memory")
+            say_once(f"voicespan cannot write to its spool {self.root} ({reason}); keeping spans in memory")
             return Folder.create(None, name, meta, opened, self.memory)
 
     def reserve(self, size: int) -> bool:
@@ -126,29 +127,28 @@ class Spool:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _choose(self) -> Path | None:
-        for place in (self.settings.folder, self.settings.temporary):
+        for place in (_own(self.settings), self.settings.temporary):
             if self._can_be_used(place):
                 return place
-        _say_once("voicespan has no disk to keep spans on: what is not delivered at exit is lost")
+        say_once("voicespan has no disk to keep spans on: what is not delivered at exit is lost")
         return None
 
     def _can_be_used(self, place: Path) -> bool:
         try:
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
-            probe = place / f".probe-{secrets.token_hex(3)}"
-            probe.mkdir(mode=0o700)
-            probe.rmdir()
+            private.make(place)
+            if place == self.settings.temporary and not _is_ours(place):
+                say_once(f"voicespan does not use {place} as its spool: it belongs to somebody else")
+                return False
+            _try(place)
         except OSError as error:
-            _say_once(f"voicespan cannot use {place} as its spool ({error.strerror or error})")
-            return False
-        if place == self.settings.temporary and not _is_ours(place):
-            _say_once(f"voicespan does not use {place} as its spool: it belongs to somebody else")
+            say_once(f"voicespan cannot use {place} as its spool ({error.strerror or error})")
             return False
         return True
 
     def _places(self) -> Iterator[Path]:
-        yield self.settings.folder
-        if self.settings.temporary != self.settings.folder and _is_ours(self.settings.temporary):
+        own = _own(self.settings)
+        yield own
+        if self.settings.temporary != own and _is_ours(self.settings.temporary):
             yield self.settings.temporary
 
     def _look(self) -> None:
@@ -167,10 +167,41 @@ class Spool:
             if self._used <= allowed:
                 return
             size = folder_size(path)
-            _say_once(f"voicespan's spool is full; removed {path.name}, which could not be delivered")
+            say_once(f"voicespan's spool is full; removed {path.name}, which could not be delivered")
             shutil.rmtree(path, ignore_errors=True)
             self._used -= size
         self._keeps_something = False
+
+
+def _own(settings: SpoolSettings) -> Path:
+    """The spool's folder, or if others can write there (a volume of several containers), one of this user's in it."""
+    place = settings.folder
+    try:
+        found = place.stat()
+    except OSError:
+        return place
+    return (
+        place
+        if place == settings.temporary or private.is_private(found)
+        else place / f"voicespan-{os.geteuid()}"
+    )
+
+
+def _try(place: Path) -> None:
+    """Make a folder, lock it, remove it.
+
+    Raises:
+        OSError: one of these cannot be done: some file systems have no locks, or nothing that is private.
+    """
+    probe = place / f".probe-{secrets.token_hex(3)}"
+    with private.opened(place) as inside:
+        os.mkdir(probe.name, 0o700, dir_fd=inside)
+        try:
+            lock = FolderLock.take(probe, create=True)
+            if lock is not None:
+                lock.release()
+        finally:
+            shutil.rmtree(probe)
 
 
 def _is_ours(place: Path) -> bool:
@@ -219,7 +250,8 @@ def folder_size(folder: Path) -> int:
 _said: set[str] = set()
 
 
-def _say_once(words: str) -> None:
+def say_once(words: str) -> None:
+    """Log a warning that a process gives once."""
     if words not in _said and len(_said) < 100:  # noqa: PLR2004
         _said.add(words)
         _logger.warning("%s", words)

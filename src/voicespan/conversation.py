@@ -9,10 +9,10 @@ is handed to the application).
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ from voicespan import guard, registry, resumption, semconv, tracers
 from voicespan.clock import SYSTEM
 from voicespan.connection import CURRENT, Connection
 from voicespan.connections import Connections
-from voicespan.content import Content
+from voicespan.content import Content, cut_text
+from voicespan.fields import described, parsed
 from voicespan.guard import guarded
 from voicespan.ids import uuid7, uuid_text
 from voicespan.live_parent import LiveParent
@@ -37,7 +38,7 @@ from voicespan.spans import Spans
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Protocol
@@ -78,6 +79,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("voicespan")
 #: Of a conversation's resumption handles the newest count; a service issues one with every turn.
 _MOST_HANDLES = 64
+#: Of names and ids that the application gives.
+_LONGEST_NAME = 1_000
 _scope: ContextVar[Conversation | None] = ContextVar("voicespan_scope", default=None)
 
 
@@ -90,7 +93,7 @@ class Conversation:
         *,
         thread_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        tags: Sequence[str] = (),
+        tags: Sequence[str] | None = None,
         continues: str | None = None,
         record: bool | None = None,
         scoped: bool = False,
@@ -101,22 +104,39 @@ class Conversation:
         """Not for applications: use `conversation()`."""
         self.lock = threading.RLock()
         #: The application's, or a new UUIDv7: what LangSmith groups conversations by.
-        self.thread_id = thread_id or uuid7(clock)
+        self.thread_id = ""
         self.ended = False
         self.recording = False
         self.scoped = scoped
         self.record_audio = record
+        self.settings = Settings(enabled=False)
         self.deliveries: list[Delivery] = []
         self._recorder: Recorder | None = None
         self._recorded: Recorded | None = None
         self._agent_rate: int | None = None
-        self.settings = settings or Settings.from_environment()
-        self._content = Content(self.settings)
         self._clock = clock
+        self._root: Span = trace.INVALID_SPAN
+        # The application gets a conversation, if need be one that tells nothing.
+        whole = False
+        with guard.guard():
+            self._open(tracer_provider, settings or Settings.from_environment())
+            self.thread_id = _id(thread_id) or uuid7(clock)
+            self.set_metadata(**(metadata if isinstance(metadata, Mapping) else {}))
+            self.add_tags(*([tags] if isinstance(tags, str) else tags if isinstance(tags, Iterable) else ()))
+            self._begin(_id(name) or "conversation", _id(thread_id), continues)
+            whole = True
+        if not whole:
+            self._close_half_open()
+
+    def _open(self, tracer_provider: TracerProvider | None, settings: Settings) -> None:
+        self.settings = settings
+        self._content = Content(settings)
         # One mapping per conversation: a wall clock that is set during a call does not bend it.
-        self._started_at = clock.monotonic_ns()
-        self._wall_offset = clock.time_ns() - self._started_at
-        self._connections = Connections(lambda moment: self.record([moment]), scoped=scoped)
+        self._started_at = self._clock.monotonic_ns()
+        self._wall_offset = self._clock.time_ns() - self._started_at
+        # No span begins before the root, and none ends after it.
+        self._last_wall = self._first_wall = max(self._wall_offset + self._started_at, 0) // 1000 * 1000
+        self._connections = Connections(lambda moment: self.record([moment]), scoped=self.scoped)
         #: SHA-256 of the handles by which its sessions can be resumed.
         self._handles: OrderedDict[str, None] = OrderedDict()
         # Since when it waits to be resumed, and how many connections are about to do so.
@@ -128,9 +148,11 @@ class Conversation:
         self._before_conversation: Conversation | None = None
         self._tracer = tracers.tracer(tracer_provider)
         self._facts = RootFacts(self._content, value_limit(self._tracer))
-        self.set_metadata(**(metadata or {}))
-        self.add_tags(*tags)
-        self._begin(name, thread_id, continues)
+
+    @guarded
+    def _close_half_open(self) -> None:
+        self.recording = False
+        self._root.end()
 
     def _begin(self, name: str, thread_id: str | None, continues: str | None) -> None:
         context = otel_context.get_current()
@@ -155,7 +177,6 @@ class Conversation:
         }
         if thread_id is not None:
             first[semconv.CONVERSATION_ID] = thread_id
-        self._root: Span = trace.INVALID_SPAN
         # Where it is switched off, processors must not see a span that nobody will end.
         if self.settings.enabled:
             self._root = self._tracer.start_span(
@@ -205,28 +226,24 @@ class Conversation:
         """
         with self.lock:
             if self._recorder is None:
-                self._recorder = self._open_recorder()
+                # Here, because it brings numpy and libsndfile along: most processes record nothing.
+                from voicespan import recorded  # noqa: PLC0415
+
+                self._recorder = self._open_recorder() or recorded.no_recorder(self._clock)
             return self._recorder
 
-    def _open_recorder(self) -> Recorder:
-        # Here, because it brings numpy and libsndfile along: most processes record nothing.
-        from voicespan import recorded  # noqa: PLC0415
+    @guarded
+    def _open_recorder(self) -> Recorder | None:
+        from voicespan import recorded  # noqa: PLC0415  as above
 
-        trace_id = self._root.get_span_context().trace_id
-        with guard.guard():
-            if (
-                self.recording
-                and not self.ended
-                and self.record_audio is not False
-                and self.deliveries
-                and recorded.is_recorded(trace_id, self.settings)
-            ):
-                self._recorded = recorded.Recorded(self.deliveries, self.settings, self._clock)
-                self._expect_rate()
-                if self.settings.record_source != "wire":  # an estimate is never passed off as heard
-                    self._spans.heard.recorder = self._recorded.recorder
-                return self._recorded.recorder
-        return recorded.no_recorder(self._clock)
+        wanted = self.recording and not self.ended and self.record_audio is not False and self.deliveries
+        if not wanted or not recorded.is_recorded(self._root.get_span_context().trace_id, self.settings):
+            return None
+        self._recorded = recorded.Recorded(self.deliveries, self.settings, self._clock)
+        self._expect_rate()
+        if self.settings.record_source != "wire":  # an estimate is never passed off as heard
+            self._spans.heard.recorder = self._recorded.recorder
+        return self._recorded.recorder
 
     def _expect_rate(self) -> None:
         """The user mostly speaks first, and the file's rate must not be that of the slower microphone."""
@@ -260,7 +277,7 @@ class Conversation:
         """Add tags to the root run."""
         with guard.guard(), self.lock:
             for tag in tags:
-                self._facts.add_tag(str(tag))
+                self._facts.add_tag(tag)
 
     def attach_recording(self, path_or_bytes: str | Path | bytes, mime_type: str) -> None:
         """Attach the recording that a client made (a browser's, a telephone gateway's) to the root run."""
@@ -467,7 +484,8 @@ class Conversation:
             # Else each ended conversation of a task would hold all those before it.
             self._before = self._before_conversation = None
             self._live.release()
-        self._root.end(self._wall(at))
+            self._wall(at)
+        self._root.end(self._last_wall)
 
     def root_facts(self) -> dict[str, AttributeValue]:
         """The root's attributes as of now, so that it can be told even if the process dies."""
@@ -494,7 +512,9 @@ class Conversation:
 
     def _wall(self, at: int) -> int:
         # Whole microseconds, since LangSmith's run order has no more and every rounding should agree.
-        return (self._wall_offset + at) // 1000 * 1000
+        wall = max((self._wall_offset + at) // 1000 * 1000, self._first_wall)
+        self._last_wall = max(self._last_wall, wall)
+        return wall
 
     def _current_context(self) -> Context:
         return otel_context.set_value(CURRENT, self)
@@ -616,7 +636,7 @@ def conversation(
         ...     conversation.set_metadata(campaign="autumn")
     """
     return ConversationScope(
-        name=name, thread_id=thread_id, metadata=metadata, tags=tags or (), record=record, continues=continues
+        name=name, thread_id=thread_id, metadata=metadata, tags=tags, record=record, continues=continues
     )
 
 
@@ -630,8 +650,13 @@ def _of(context: Context) -> Conversation | None:
     return found if isinstance(found, Conversation) else None
 
 
-def _link_to(traceparent: str) -> list[trace.Link]:
-    context = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
+def _id(given: object) -> str | None:
+    """What the application calls something, whatever it gave; None: nothing."""
+    return None if given is None else cut_text(described(given), _LONGEST_NAME) or None
+
+
+def _link_to(traceparent: object) -> list[trace.Link]:
+    context = TraceContextTextMapPropagator().extract({"traceparent": described(traceparent)})
     earlier = trace.get_current_span(context).get_span_context()
     if not earlier.is_valid:
         _logger.warning("continues= is not a traceparent; the conversation is not linked")
@@ -641,10 +666,8 @@ def _link_to(traceparent: str) -> list[trace.Link]:
 
 def _parsed(frame: Any) -> Any:
     if isinstance(frame, (bytes, str)):
-        try:
-            return json.loads(frame)
-        except (ValueError, RecursionError):
-            return {"unreadable": f"{len(frame)} bytes"}
+        value = parsed(frame)
+        return {"unreadable": f"{len(frame)} bytes"} if value is None else value
     if hasattr(frame, "model_dump"):
         return frame.model_dump(by_alias=True, exclude_none=True, warnings=False)
     return frame

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 #: Ids and names longer than any real one are cut.
 _LONGEST_NAME = 512
+_LONGEST_FRAME = 8_000_000
+#: Of a list this much is read: each element can become a span.
+_MOST_ELEMENTS = 256
 
 
 def encodable(text: str) -> str:
@@ -24,18 +27,29 @@ def encodable(text: str) -> str:
     return text
 
 
+def parsed(frame: bytes | str) -> Any:
+    """The JSON in a frame; None: there is none, or so much that it would hold up the application."""
+    if len(frame) > _LONGEST_FRAME:
+        return None
+    try:
+        return json.loads(frame)
+    except (ValueError, RecursionError):
+        return None
+
+
 def json_text(value: Any) -> str:
     """JSON of what a model or an application gave; only its type where it has none."""
     try:
-        return json.dumps(value, ensure_ascii=False, default=_described)
+        return json.dumps(value, ensure_ascii=False, default=described)
     except (ValueError, TypeError, RecursionError):
         # It holds itself, or is nested deeper than can be followed.
         return json.dumps({"unreadable": type(value).__name__})
 
 
-def _described(odd: Any) -> str:
+def described(odd: Any) -> str:
+    """What an object of the application's says of itself."""
     try:
-        return str(odd)
+        return encodable(str(odd))
     except Exception as error:  # noqa: BLE001  the application's own method, which may do anything
         guard.report(error, ours=False)
         return f"[{type(odd).__name__}]"
@@ -47,8 +61,8 @@ def members(value: Any) -> dict[str, Any]:
 
 
 def elements(value: Any) -> Sequence[Any]:
-    """The value, if it is a list."""
-    return value if isinstance(value, list) else []
+    """The beginning of the value, if it is a list."""
+    return value[:_MOST_ELEMENTS] if isinstance(value, list) else []
 
 
 def objects(value: Any) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voicespan import moments, semconv
+from voicespan.content import cut_text
 from voicespan.moments import LocalId, WireError
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 #: How many may be open, and how many are remembered after their end.
 _MOST_REMEMBERED = 256
+#: Of arguments in messages, which stand in several spans; the call's own has them whole.
+_LONGEST_ARGUMENTS = 64_000
 _NEVER_ANSWERED = WireError("never_answered", "the conversation ended before this call was answered")
+_REPEATED = WireError("repeated", "another call came under the same id")
 _CANCELLED = WireError("cancelled", "the model no longer wanted the answer")
 
 
@@ -49,7 +53,7 @@ class FunctionCalls:
         message = {
             "id": moment.call_id,
             "type": "function",
-            "function": {"name": moment.name, "arguments": arguments},
+            "function": {"name": moment.name, "arguments": cut_text(arguments, _LONGEST_ARGUMENTS)},
         }
         attributes: dict[str, AttributeValue] = {
             semconv.OPERATION: "execute_tool",
@@ -72,6 +76,7 @@ class FunctionCalls:
             },
             attributes=attributes,
         )
+        self._end(moment.call_id, moment.at, error=_REPEATED)
         self._open[moment.call_id] = _Call(span, moment.name, message)
         if len(self._open) > _MOST_REMEMBERED:
             self._end(next(iter(self._open)), moment.at, error=_NEVER_ANSWERED)
@@ -105,8 +110,8 @@ class FunctionCalls:
         call = self._find(call_id)
         return None if call is None else call.name
 
-    def span(self, call_id: str) -> Span | None:
-        """The span of a call, open or past."""
+    def span(self, call_id: object) -> Span | None:
+        """The span of a call, open or past; the application may ask for anything."""
         call = self._find(call_id)
         return None if call is None else call.span
 
@@ -120,7 +125,9 @@ class FunctionCalls:
             call_id: (call.name, call.span) for call_id, call in self._open.items() if call.span is not None
         }
 
-    def _find(self, call_id: str) -> _Call | None:
+    def _find(self, call_id: object) -> _Call | None:
+        if not isinstance(call_id, str):
+            return None
         return self._open.get(call_id) or self._past.get(call_id)
 
     def _end(self, call_id: str, at: int, *, error: WireError | None = None, completion: Any = None) -> None:

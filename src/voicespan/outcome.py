@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from voicespan.content import cut_text
+from voicespan.fields import described
 from voicespan.moments import WireError
 
 #: What ends a block without being an error of the conversation.
@@ -69,4 +70,4 @@ def _is_error(error: BaseException) -> bool:
 
 def _wire_error(error: BaseException) -> WireError:
     # The message of a foreign exception may quote anything: headers, keys, a person's words.
-    return WireError(type(error).__qualname__, cut_text(str(error), _LONGEST_MESSAGE))
+    return WireError(type(error).__qualname__, cut_text(described(error), _LONGEST_MESSAGE))

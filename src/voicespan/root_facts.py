@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from voicespan import semconv
 from voicespan.content import cut_text, encode, metadata
+from voicespan.fields import described
 from voicespan.settings import ROOT_TRANSCRIPT_BYTES
 
 if TYPE_CHECKING:
@@ -42,9 +44,11 @@ class RootFacts:
         self._session_ids: list[str] = []
         self._session: dict[str, AttributeValue] = {}
 
-    def set_metadata(self, facts: Mapping[str, Any]) -> None:
+    def set_metadata(self, facts: Mapping[Any, Any]) -> None:
         """The application's own, up to the most that are kept."""
-        for key, fact in self._content.facts(facts, self._value_limit).items():
+        # One more than are kept, so that it is said that some are not.
+        some = {described(key): fact for key, fact in islice(facts.items(), _MOST_METADATA + 1)}
+        for key, fact in self._content.facts(some, self._value_limit).items():
             if key in _THREAD_RIVALS:
                 _warn_of_rival(key)
             if key not in self._metadata and len(self._metadata) >= _MOST_METADATA:
@@ -52,10 +56,10 @@ class RootFacts:
                 break
             self._metadata[key] = fact
 
-    def add_tag(self, tag: str) -> None:
+    def add_tag(self, tag: object) -> None:
         """One more, if there is room."""
         # LangSmith takes one comma-separated string.
-        name = cut_text(tag.replace(",", " "), _LONGEST_TAG)
+        name = cut_text(described(tag).replace(",", " "), _LONGEST_TAG)
         if name not in self._tags and len(self._tags) < _MOST_TAGS:
             self._tags.append(name)
 

@@ -78,10 +78,11 @@ class SpanWriter:
         `prompt` and `completion` are JSON, `facts` become metadata, those that are None are left out.
         `essential`: it is kept when the budget of spans is nearly used up. `raw`: it may carry its frame.
         """
+        began = moment.at if started_at is None else min(started_at, moment.at)
         span = self.begin(
             name,
             moment.event_type,
-            moment.at if started_at is None else started_at,
+            began,
             kind=kind,
             prompt=prompt,
             completion=completion,
@@ -158,7 +159,7 @@ class SpanWriter:
         present = {key: value for key, value in contents.items() if value is not None}
         if not present:
             return
-        used = sum(len(key) + len(str(value)) for key, value in whole.items())
+        used = sum(len(key) + len(str(value).encode()) for key, value in whole.items())
         # A function call still gets its result: half of the room is kept for it.
         shares = max(len(present), 2 if whole[semconv.SPAN_KIND] == "tool" else 1)
         share = max((settings.CHILD_SPAN_BYTES - used - _SPARE_BYTES) // shares, _SMALLEST_SHARE)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from voicespan.content import cut_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
 #: Entries without words weigh something as well.
 _ENTRY_WEIGHT = 100
+#: Of one message: characters, parts and function calls.
+_LONGEST_TEXT = 250_000
+_MOST_PARTS = 64
+_MOST_CALLS = 128
+#: An entry is put after one of the last so many, or at the end.
+_MOST_LOOKED_AT = 1_000
 
 
 @dataclass(slots=True, eq=False)
@@ -89,16 +97,19 @@ class Transcript:
     def write(self, entry: Entry, text: str | None, part: int = 0) -> None:
         """Give an entry its words, or one of its parts (again, where a later frame knows better)."""
         before = len(entry.text or "")
-        if text is not None:
-            entry.parts[part] = text
-        entry.text = " ".join(entry.parts[part] for part in sorted(entry.parts)) if entry.parts else None
+        if text is not None and (part in entry.parts or len(entry.parts) < _MOST_PARTS):
+            entry.parts[part] = cut_text(text, _LONGEST_TEXT)
+        entry.text = None
+        if entry.parts:
+            entry.text = cut_text(" ".join(entry.parts[part] for part in sorted(entry.parts)), _LONGEST_TEXT)
         entry.awaits_transcript = False
         self._weigh(len(entry.text or "") - before)
 
     def call(self, entry: Entry, tool_call: dict[str, Any]) -> None:
         """Add a function call to an assistant's entry."""
-        entry.tool_calls.append(tool_call)
-        self._weigh(len(str(tool_call)))
+        if len(entry.tool_calls) < _MOST_CALLS:
+            entry.tool_calls.append(tool_call)
+            self._weigh(len(str(tool_call)))
 
     def find(self, item_id: str) -> Entry | None:
         return self._by_id.get(item_id)
@@ -127,10 +138,11 @@ class Transcript:
 
     def _index(self, entry: Entry) -> int:
         # From the end: what is looked for is nearly always among the last few.
-        for index in range(len(self._entries) - 1, -1, -1):
+        last = len(self._entries) - 1
+        for index in range(last, max(last - _MOST_LOOKED_AT, -1), -1):
             if self._entries[index] is entry:
                 return index
-        return len(self._entries) - 1
+        return last
 
     def _weigh(self, change: int) -> None:
         self._weight += change
@@ -139,6 +151,8 @@ class Transcript:
             self._cut()
 
     def _cut(self) -> None:
+        # Anew: entries that were cut may have got their words since.
+        self._weight = sum(entry.weight for entry in self._entries)
         kept = 0
         first = 0
         while first < len(self._entries) - 1 and kept + self._entries[first].weight <= self._limit // 2:

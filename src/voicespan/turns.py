@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 _MOST_WAITING = 8
 #: How many messages may come before the model says something to them.
 _MOST_INPUTS = 1_000
+#: After how many more that is looked at.
+_LOOK_EVERY = 50
 #: How many generations may be under way.
-_MOST_GENERATIONS = 256
+_MOST_GENERATIONS = 32
+#: Characters of messages that one generation is given: a span shows far fewer.
+_MOST_GIVEN = 1_000_000
 
 
 @dataclass(slots=True)
@@ -101,8 +105,8 @@ class Turns:
             generation.inputs.append(entry)
             return
         self._inputs.append(entry)
-        if len(self._inputs) > _MOST_INPUTS:
-            del self._inputs[: _MOST_INPUTS // 2]
+        if len(self._inputs) % _LOOK_EVERY == 0:
+            self._inputs = _newest(self._inputs)
 
     def begin(self, moment: moments.GenerationStarted) -> None:
         """The model begins to answer."""
@@ -110,7 +114,7 @@ class Turns:
             return
         inputs: list[Entry] = []
         if not moment.out_of_band:
-            inputs, self._inputs = self._inputs, []
+            inputs, self._inputs = _newest(self._inputs), []
         self._generations[moment.response_id] = _Generation(moment.at, inputs)
         if len(self._generations) > _MOST_GENERATIONS:
             self._generations.popitem(last=False)
@@ -194,6 +198,16 @@ class Turns:
             "latency_to_first_audio_heard_ms": generation.latency_ms(heard_at),
             **ended.facts,
         }
+
+
+def _newest(entries: list[Entry]) -> list[Entry]:
+    """The last of `entries`, as many as are kept; always one."""
+    room = _MOST_GIVEN
+    for index in range(len(entries) - 1, max(len(entries) - _MOST_INPUTS, 0) - 1, -1):
+        room -= len(entries[index].text or "")
+        if room < 0:
+            return entries[min(index + 1, len(entries) - 1) :]
+    return entries[-_MOST_INPUTS:]
 
 
 def _attributes(ended: moments.GenerationEnded) -> dict[str, AttributeValue]:

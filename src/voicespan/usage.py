@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from voicespan.moments import Usage
 
 
+#: Of tokens there are about twenty kinds. What a server makes up beyond must not push out what the root tells.
+_MOST_KINDS = 30
+#: Far more than are ever told, and what an attribute can hold.
+_MOST_TOKENS = 1 << 53
+
+
 class Counts:
     """What the root tells in numbers."""
 
@@ -27,7 +33,8 @@ class Counts:
     def add(self, usage: Usage) -> None:
         """Add one generation's tokens."""
         for name, tokens in _token_counts(usage).items():
-            self.tokens[name] = self.tokens.get(name, 0) + tokens
+            if name in self.tokens or len(self.tokens) < _MOST_KINDS:
+                self.tokens[name] = min(self.tokens.get(name, 0) + tokens, _MOST_TOKENS)
 
     def attributes(self) -> dict[str, AttributeValue]:
         """As metadata of the root. Not as usage: LangSmith would count every token twice."""

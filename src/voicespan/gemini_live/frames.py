@@ -9,14 +9,12 @@ but audio is recognised before, by its attributes.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from voicespan import fields
 from voicespan.fields import encodable, text
 
-#: A frame that is longer than this is not parsed: it would hold up the application.
-_LONGEST = 8_000_000
 _DEEPEST = 24
 _LONGEST_NAME = 512
 #: Objects whose keys are the application's, not the protocol's.
@@ -53,13 +51,8 @@ def parsed(frame: Any) -> dict[str, Any] | None:
     if isinstance(frame, dict):
         return frame
     if isinstance(frame, (bytes, str)):
-        if len(frame) > _LONGEST:
-            return None
-        try:
-            frame = json.loads(frame)
-        except (ValueError, RecursionError):
-            return None
-        return frame if isinstance(frame, dict) else None
+        told = fields.parsed(frame)
+        return told if isinstance(told, dict) else None
     return _dumped(frame)
 
 

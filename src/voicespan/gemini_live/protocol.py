@@ -17,6 +17,7 @@ first sign and ends with `turnComplete`; fragments of a transcript belong togeth
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from voicespan import moments
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Of resumption updates this many are remembered.
 _MOST_REMEMBERED = 256
+#: And of one message's unknown fields so many are told.
+_MOST_UNKNOWN = 64
 #: The objects whose fields are told apart, in the server's and the client's messages.
 _OPENED = ("serverContent", "realtimeInput")
 #: What has another name than its field: the whole of a transcript has that, and a text has too plain a one.
@@ -135,7 +138,10 @@ class Protocol:
         for key in (
             told
             if len(told) == 1
-            else [*(k for k in table if k in told), *(k for k in told if k not in table)]
+            else [
+                *(k for k in table if k in told),
+                *islice((k for k in told if k not in table), _MOST_UNKNOWN),
+            ]
         ):
             value = told[key]
             if value is None or value is False:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 #: Of items, responses and calls this many are remembered: far more than are ever open.
 _MOST_REMEMBERED = 256
+#: Of one response so many items, and so many characters of what was said in them.
+_MOST_TEXTS = 64
+_LONGEST_TEXT = 1_000_000
 _NOTHING = object()
 
 
@@ -45,6 +48,12 @@ class _Response:
     audio: Speech = field(default_factory=Speech)
     #: What was said or written, by item, in order.
     texts: dict[str, str] = field(default_factory=dict)
+
+    def says(self, item_id: str, text: str) -> None:
+        """What an item of it says."""
+        if item_id in self.texts or len(self.texts) < _MOST_TEXTS:
+            room = _LONGEST_TEXT - sum(len(each) for each in self.texts.values())
+            self.texts[item_id] = text[: max(room, 0)]
 
 
 class Protocol:
@@ -64,7 +73,8 @@ class Protocol:
         self._response_of: OrderedDict[str, str] = OrderedDict()
         self._fragments: OrderedDict[tuple[str, int], int] = OrderedDict()
         self._typed: OrderedDict[str, None] = OrderedDict()
-        self._told: OrderedDict[tuple[str, int], str | None] = OrderedDict()
+        #: By the hash of what was told: a text can be long, and only a new one is told again.
+        self._told: OrderedDict[tuple[str, int], int | None] = OrderedDict()
         self._names: OrderedDict[str, str] = OrderedDict()
         self._called: OrderedDict[str, None] = OrderedDict()
         self._answered: OrderedDict[str, None] = OrderedDict()
@@ -189,9 +199,10 @@ class Protocol:
         )
         failed = event["type"].endswith(".failed")
         text = None if failed else fields.text(event.get("transcript")) or ""
-        if self._told.get((item_id, index), _NOTHING) == text:
+        known = None if text is None else hash(text)
+        if self._told.get((item_id, index), _NOTHING) == known:
             return
-        _remember(self._told, (item_id, index), text)
+        _remember(self._told, (item_id, index), known)
         usage = fields.members(event.get("usage"))
         yield moments.Transcribed(
             at,
@@ -357,11 +368,11 @@ class Protocol:
         if (item_id, index) in self._told:
             return
         text = fields.text(event.get("transcript")) or ""
-        _remember(self._told, (item_id, index), text)
+        _remember(self._told, (item_id, index), hash(text))
         response_id = self._response_id(event, item_id)
         response = self._response(response_id)
         response.had_speech = True
-        response.texts[item_id] = text
+        response.says(item_id, text)
         yield moments.Transcribed(
             at,
             event["type"],
@@ -376,7 +387,7 @@ class Protocol:
     def _text_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         item_id = fields.name(event.get("item_id")) or ""
         text = fields.text(event.get("text")) or ""
-        self._response(self._response_id(event, item_id)).texts[item_id] = text
+        self._response(self._response_id(event, item_id)).says(item_id, text)
         yield moments.Written(at, event["type"], item_id, "assistant", text)
 
     def _arguments_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
@@ -444,9 +455,9 @@ class Protocol:
                         {**whole, "type": event["type"], "response_id": response_id}, at
                     )
                     response.had_speech = True
-                    response.texts[item_id] = transcript
+                    response.says(item_id, transcript)
                 elif text and item_id not in response.texts:
-                    response.texts[item_id] = text
+                    response.says(item_id, text)
                     yield moments.Written(at, event["type"], item_id, "assistant", text)
 
     # Barge-ins.

@@ -24,6 +24,7 @@ class Sent:
     event_id: str | None
     item: dict[str, Any]
     item_id: str
+    text: str
 
 
 class SentMessages:
@@ -36,15 +37,15 @@ class SentMessages:
         """The application sent `item` in `event`."""
         if len(self._waiting) < _MOST:
             item_id = fields.name(item.get("id")) or LocalId.new("sent")
-            self._waiting.append(Sent(at, fields.name(event.get("event_id")), item, item_id))
+            self._waiting.append(
+                Sent(at, fields.name(event.get("event_id")), item, item_id, fields.item_text(item))
+            )
 
     def shown(self, item: dict[str, Any]) -> bool:
         """Whether the application sent this message, which the server shows now."""
         item_id, text, role = item.get("id"), fields.item_text(item), item.get("role")
         for sent in self._waiting:
-            if sent.item_id == item_id or (
-                sent.item.get("role") == role and fields.item_text(sent.item) == text
-            ):
+            if sent.item_id == item_id or (sent.item.get("role") == role and sent.text == text):
                 self._waiting.remove(sent)
                 return True
         return False

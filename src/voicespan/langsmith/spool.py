@@ -127,7 +127,7 @@ class Spool:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _choose(self) -> Path | None:
-        for place in (_own(self.settings), self.settings.temporary):
+        for place in (own_place(self.settings), self.settings.temporary):
             if self._can_be_used(place):
                 return place
         say_once("voicespan has no disk to keep spans on: what is not delivered at exit is lost")
@@ -139,14 +139,14 @@ class Spool:
             if place == self.settings.temporary and not _is_ours(place):
                 say_once(f"voicespan does not use {place} as its spool: it belongs to somebody else")
                 return False
-            _try(place)
+            probe(place)
         except OSError as error:
             say_once(f"voicespan cannot use {place} as its spool ({error.strerror or error})")
             return False
         return True
 
     def _places(self) -> Iterator[Path]:
-        own = _own(self.settings)
+        own = own_place(self.settings)
         yield own
         if self.settings.temporary != own and _is_ours(self.settings.temporary):
             yield self.settings.temporary
@@ -158,7 +158,7 @@ class Spool:
             return
         self._used = sum(folder_size(path) for path in _subfolders(root))
         free = shutil.disk_usage(root).free
-        self._limit = min(self.settings.max_bytes, (free + self._used) // 10)
+        self._limit = bound(self.settings.max_bytes, self._used, free)
         self._keeps_something = True
 
     def _forget_kept(self, allowed: int) -> None:
@@ -173,7 +173,12 @@ class Spool:
         self._keeps_something = False
 
 
-def _own(settings: SpoolSettings) -> Path:
+def bound(max_bytes: int, used: int, free: int) -> int:
+    """How many bytes a spool may hold that holds `used` now, on a disk that has `free` left."""
+    return min(max_bytes, (free + used) // 10)
+
+
+def own_place(settings: SpoolSettings) -> Path:
     """The spool's folder, or if others can write there (a volume of several containers), one of this user's in it."""
     place = settings.folder
     try:
@@ -187,21 +192,21 @@ def _own(settings: SpoolSettings) -> Path:
     )
 
 
-def _try(place: Path) -> None:
+def probe(place: Path) -> None:
     """Make a folder, lock it, remove it.
 
     Raises:
         OSError: one of these cannot be done: some file systems have no locks, or nothing that is private.
     """
-    probe = place / f".probe-{secrets.token_hex(3)}"
+    folder = place / f".probe-{secrets.token_hex(3)}"
     with private.opened(place) as inside:
-        os.mkdir(probe.name, 0o700, dir_fd=inside)
+        os.mkdir(folder.name, 0o700, dir_fd=inside)
         try:
-            lock = FolderLock.take(probe, create=True)
+            lock = FolderLock.take(folder, create=True)
             if lock is not None:
                 lock.release()
         finally:
-            shutil.rmtree(probe)
+            shutil.rmtree(folder)
 
 
 def _is_ours(place: Path) -> bool:

@@ -300,11 +300,8 @@ class Conversation:
         if span is None:
             yield
             return
-        token = otel_context.attach(trace.set_span_in_context(span, self._current_context()))
-        try:
+        with self._within(span):
             yield
-        finally:
-            otel_context.detach(token)
 
     @contextlib.contextmanager
     def use(self) -> Iterator[Conversation]:
@@ -315,12 +312,22 @@ class Conversation:
         before = _scope.get()
         if self.scoped:
             _scope.set(self)
-        token = otel_context.attach(trace.set_span_in_context(self._live, self._current_context()))
         try:
-            yield self
+            with self._within(self._live):
+                yield self
         finally:
-            otel_context.detach(token)
             _scope.set(before)
+
+    @contextlib.contextmanager
+    def _within(self, span: Span) -> Iterator[None]:
+        token = None
+        with guard.guard():
+            token = otel_context.attach(trace.set_span_in_context(span, self._current_context()))
+        try:
+            yield
+        finally:
+            if token is not None:
+                otel_context.detach(token)
 
     # What connections use.
 
@@ -585,7 +592,8 @@ class ConversationScope:
         self._conversation = opened
         self._outer = _scope.get()
         _scope.set(opened)
-        opened.make_current()
+        with guard.guard():
+            opened.make_current()
         return opened
 
     def __exit__(

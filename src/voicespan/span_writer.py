@@ -145,7 +145,8 @@ class SpanWriter:
             span.set_attribute(semconv.COMPLETION, encode(completion, share))
         if error is not None:
             mark_error(span, error, self._wall(at))
-        span.end(self._wall(at))
+        # Frames of several threads can overtake each other.
+        span.end(max(self._wall(at), getattr(span, "start_time", None) or 0))
 
     def _add_content(
         self, whole: dict[str, AttributeValue], prompt: Any, completion: Any, frame: Any

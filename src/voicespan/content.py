@@ -8,181 +8,118 @@ the middle of its JSON.
 from __future__ import annotations
 
 import json
-import math
-import re
 from typing import TYPE_CHECKING, Any
 
-from voicespan import guard
+from voicespan import guard, kinds
 from voicespan.fields import encodable
-from voicespan.settings import NO_LIMIT
+from voicespan.frame_copy import DEEPEST, FrameCopy, plain, plain_key
+from voicespan.masking import spellings, without_secrets
+from voicespan.settings import NO_LIMIT, TEXT_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from voicespan.settings import Settings
+    from voicespan.settings import Redact, Settings
 
+#: What stands where the redaction failed. Where nothing is to be kept, nothing stands.
 WITHHELD = "[withheld]"
-_SECRET = "[secret]"  # noqa: S105  what stands in a secret's place
-
-#: Keys whose values are secrets wherever they stand in a session or a tool (MCP servers take headers
-#: and tokens, a session carries ephemeral keys, and who has its resumption handle can take it up).
-_SECRET_KEY = re.compile(
-    r"^(authorization|headers|api[-_]?key|x-api-key|.*secret.*|.*password.*|(access|bearer|auth|refresh|id|ephemeral)?"
-    r"[-_]?token|credentials?|.*[-_](api[-_]?key|access[-_]token)|new_?handle)$",
-    re.IGNORECASE,
-)
-#: And values that are secrets wherever they stand.
-_SECRET_VALUE = re.compile(
-    r"(?:\b(?:Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}"
-    r"|\b(?:sk|ek|pk|rk|lsv2_pt|lsv2_sk|xai|gsk)[-_][A-Za-z0-9_-]{16,}"
-    r"|\bAIza[0-9A-Za-z_-]{30,}"
-    r"|\bauth_tokens/[A-Za-z0-9_-]+"
-    r"|\bya29\.[A-Za-z0-9_-]{20,}"
-    # From the beginning of a run only: each other start would read all the rest of it again.
-    r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*)"
-)
-#: Every secret value above holds one of these, so most texts are let through after a few quick looks.
-_SECRET_SIGNS = (
-    "earer ",
-    "asic ",
-    "sk-",
-    "sk_",
-    "ek_",
-    "ek-",
-    "pk_",
-    "rk_",
-    "lsv2_",
-    "xai-",
-    "gsk_",
-    "AIza",
-    "auth_tokens/",
-    "ya29.",
-    "eyJ",
-)
-#: Where a frame holds names and ids instead of somebody's words. Every other text passes the redaction.
-_SHAPE_KEYS = frozenset({
-    "type", "id", "object", "status", "role", "model", "voice", "name", "code", "reason", "format", "language", "param",
-    "mime_type", "mimeType", "modality", "modalities", "output_modalities", "responseModalities", "tool_choice", "truncation",
-    "eagerness", "server_label", "include", "purpose", "required", "max_output_tokens", "max_response_output_tokens",
-    "input_audio_format", "output_audio_format", "event", "phase", "effort", "timeLeft", "vadSignalType",
-})  # fmt: skip
-_AUDIO_KEYS = frozenset({"audio", "delta", "data"})
-_AUDIO_MINIMUM = 64
-_DEEPEST = 24
-#: Of one frame so many values are looked at: more do not fit into a span, however small they are.
-_MOST_VALUES = 40_000
 #: A key that is longer than this names nothing.
 _LONGEST_KEY = 256
-#: Of an integer that fits into an attribute, beside its sign; and of one that is still worth its digits.
-_INTEGER_BITS = 63
-_MOST_BITS = 256
+#: Facts of the wire that are words, however they look.
+_WORDS = frozenset({"speaker"})
+_MOST_SECRETS = 16
 _CUT_STEPS = ((16_000, 200), (4_000, 100), (1_000, 50), (250, 20), (60, 8), (20, 3))
 
 
-def without_secrets(text: str) -> str:
-    """`text` with everything that looks like a key or a token replaced."""
-    if any(sign in text for sign in _SECRET_SIGNS):
-        return _SECRET_VALUE.sub(_SECRET, text)
-    return text
-
-
 class Content:
-    """Applies one conversation's settings to what it stores."""
+    """Applies one conversation's settings to what it stores. The conversation's lock is held.
+
+    The user's hook runs in here, so it can come back into the conversation on the same thread.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._redact = settings.redact
-        self._values_left = 0
-        self.captured = settings.capture_content
+        self._is_redacting = False
+        #: Kinds of text of which nothing is kept; None: those of which it is not known whose they are.
+        self._hidden: frozenset[str | None] = _hidden(settings)
+        #: The client's own keys, in every spelling.
+        self._secrets: tuple[str, ...] = ()
+
+    def keep_secrets(self, secrets: Iterable[str]) -> None:
+        """From now on none of these gets into a text: what the client signs its requests with."""
+        for secret in secrets:
+            written = spellings(secret)
+            if not set(written) <= set(self._secrets) and len(self._secrets) < 4 * _MOST_SECRETS:
+                self._secrets += written
 
     def text(self, text: str | None, *, role: str, place: str) -> str | None:
-        """What may be stored of one text: "" where content is not captured, None where there is none."""
-        if text is None:
-            return None
-        if not self.captured:
-            return ""
-        text = without_secrets(text)
-        if self._redact is None or not text:
-            return encodable(text)
-        try:
-            redacted = self._redact(text, role=role, place=place)
-        except Exception as error:  # noqa: BLE001  the hook is the user's; what it could not redact is withheld
-            guard.report(error, ours=False)
-            return WITHHELD
-        return encodable(redacted) if isinstance(redacted, str) else WITHHELD
+        """What may be stored of one text: "" where nothing is to be kept, None where there is none."""
+        return None if text is None else self._stored(text, kinds.of_text(role, place), role, place)
 
     def facts(self, facts: Mapping[str, Any], limit: int) -> dict[str, str | bool | int | float]:
         """The application's own metadata, as attribute values: redacted like every text, without secrets."""
-        return metadata({key: self._fact(key, fact) for key, fact in facts.items()}, limit)
+        copy = FrameCopy(lambda text, kind: self._stored(text, kind, "system", "metadata"))
+        return metadata(
+            {key: copy.of(fact, key=key, kind=kinds.METADATA, free=True) for key, fact in facts.items()},
+            limit,
+        )
 
-    def _fact(self, key: str, fact: Any) -> Any:
-        self._values_left = _MOST_VALUES
-        return _SECRET if _names_secret(key, fact) else self._clean(fact, "system", key, 1)
+    def names(self, facts: Mapping[str, Any], limit: int) -> dict[str, str | bool | int | float]:
+        """What a frame told beside its texts, as attribute values: names, ids and numbers stay, words do not."""
+        return metadata({key: self._name(key, fact) for key, fact in facts.items()}, limit)
 
     def frame(self, frame: Any, *, role: str) -> Any:
         """A frame without audio, secrets and what the settings hold back; the shape stays."""
-        self._values_left = _MOST_VALUES
-        return self._clean(frame, role, None, 0)
+        return FrameCopy(lambda text, kind: self._stored(text, kind, role, "event")).of(frame)
 
-    def _clean(self, value: Any, role: str, key: str | None, depth: int) -> Any:
-        # What an application gives can be of any subclass, which may answer as it likes: the methods of
-        # the plain types are asked instead.
-        if isinstance(value, str):
-            return self._clean_text(str.__str__(value), role, key)
-        if isinstance(value, (dict, list, tuple)):
-            return "[deeper]" if depth >= _DEEPEST else self._clean_structure(value, role, key, depth + 1)
-        return _plain(value)
+    def _name(self, key: str, fact: Any) -> Any:
+        if isinstance(fact, str):
+            text = str.__str__(fact)
+            if " " not in text and text.isascii() and key not in _WORDS:
+                return without_secrets(text, self._secrets)
+            return self._stored(text, None, "system", "event") or None
+        if isinstance(fact, (dict, list, tuple)):
+            free = key.endswith("metadata")
+            kind = kinds.PROGRAM if free else None
+            copy = FrameCopy(lambda text, kind: self._stored(text, kind, "system", "event"))
+            return copy.of(fact, key=key, kind=kind, free=free)
+        return fact
 
-    def _clean_structure(
-        self, value: dict[Any, Any] | list[Any] | tuple[Any, ...], role: str, key: str | None, depth: int
-    ) -> Any:
-        # Few objects that hold each other are endlessly many values: each counts as often as it is met.
-        room = max(self._values_left, 0)
-        self._values_left -= len(value)
-        if isinstance(value, dict):
-            named = ((_key(name), inner) for name, inner in list(dict.items(value))[:room])
-            cleaned = {
-                name: _SECRET if _names_secret(name, inner) else self._clean(inner, role, name, depth)
-                for name, inner in named
-            }
-            if len(value) > room:
-                cleaned["…"] = f"{len(value) - room} more"
-            return cleaned
-        elements = list(value[:room])
-        return [
-            *(self._clean(inner, role, key, depth) for inner in elements),
-            *([f"… [{len(value) - room} more]"] if len(value) > room else []),
-        ]
+    def _stored(self, text: str, kind: str | None, role: str, place: str) -> str:
+        if kind in self._hidden or not text:
+            return ""
+        text = without_secrets(text, self._secrets)
+        if self._redact is not None:
+            if place == "event" and kind is not None:
+                role = kinds.ROLES[kind]
+            text = self._redacted(self._redact, text, kind, role=role, place=place)
+        return encodable(text)
 
-    def _clean_text(self, value: str, role: str, key: str | None) -> str:
-        if key in _AUDIO_KEYS and len(value) >= _AUDIO_MINIMUM and " " not in value:
-            return f"[audio, {len(value) * 3 // 4} bytes]"
-        if key in _SHAPE_KEYS or (key is not None and key.endswith(("_id", "Id"))):
-            return cut_text(without_secrets(value), 1_000)
-        return self.text(value, role=role, place="event") or ""
+    def _redacted(self, redact: Redact, text: str, kind: str | None, *, role: str, place: str) -> str:
+        if self._is_redacting:
+            # The hook itself tells this: metadata is its own words, and it must not be asked for ever.
+            return text if kind == kinds.METADATA else WITHHELD
+        self._is_redacting = True
+        try:
+            return _text(redact(text, role=role, place=place))
+        except Exception as error:  # noqa: BLE001  the hook is the user's; what it could not redact is withheld
+            guard.report(error, ours=False)
+            return WITHHELD
+        finally:
+            self._is_redacting = False
 
 
-def _names_secret(key: str, value: Any) -> bool:
-    # Whether it is empty is not asked of the value: what an application gives may not like to be compared.
-    empty = value is None or (isinstance(value, str) and not str.__len__(value))
-    return not empty and len(key) <= _LONGEST_KEY and _SECRET_KEY.match(key) is not None
+def _hidden(settings: Settings) -> frozenset[str | None]:
+    if not settings.capture_content:
+        return frozenset({*TEXT_KINDS, kinds.PROGRAM, None})
+    hidden: frozenset[str | None] = settings.hide & TEXT_KINDS
+    return hidden | {None} if hidden else hidden
 
 
-def _key(name: Any) -> str:
-    return encodable(str.__str__(name)) if isinstance(name, str) else str(_plain(name))
-
-
-def _plain(value: Any) -> Any:
-    """A value that is no text and no structure, as JSON and attributes can have it."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        bits = int.bit_length(value)
-        if bits <= _INTEGER_BITS:
-            return int.__int__(value)
-        return int.__repr__(value) if bits <= _MOST_BITS else f"[integer of {bits} bits]"
-    if isinstance(value, float):
-        return float.__float__(value) if math.isfinite(value) else float.__repr__(value)
-    return f"[{type(value).__name__}]"
+def _text(redacted: object) -> str:
+    if not isinstance(redacted, str):
+        raise TypeError(f"redact returned {type(redacted).__name__} instead of a text")
+    return str.__str__(redacted)
 
 
 def encode(value: Any, limit: int) -> str:
@@ -232,12 +169,12 @@ def _size(text: str) -> int:
 def _shorten(value: Any, longest_text: int, longest_list: int, depth: int) -> Any:
     if isinstance(value, str):
         return cut_text(value, longest_text)
-    if isinstance(value, (dict, list)) and depth > _DEEPEST:
+    if isinstance(value, (dict, list)) and depth > DEEPEST:
         return "[deeper]"
     if isinstance(value, dict):
         items = list(value.items())
         kept = {
-            cut_text(_key(key), longest_text): _shorten(inner, longest_text, longest_list, depth + 1)
+            cut_text(plain_key(key), longest_text): _shorten(inner, longest_text, longest_list, depth + 1)
             for key, inner in items[: 2 * longest_list]
         }
         if len(items) > 2 * longest_list:
@@ -255,7 +192,7 @@ def _shorten(value: Any, longest_text: int, longest_list: int, depth: int) -> An
             middle,
             *(_shorten(inner, longest_text, longest_list, depth + 1) for inner in value[len(value) - tail :]),
         ]
-    return _plain(value)
+    return plain(value)
 
 
 #: One fact is a name, an id, a number; what is longer is content.
@@ -276,6 +213,6 @@ def _attribute(fact: Any, limit: int) -> str | bool | int | float:
     if isinstance(fact, str):
         return cut_text(encodable(fact), limit)
     if isinstance(fact, (bool, int, float)):
-        plain: str | bool | int | float = _plain(fact)
-        return plain
+        scalar: str | bool | int | float = plain(fact)
+        return scalar
     return encode(fact, limit)

@@ -1,0 +1,132 @@
+"""The copy of a frame that is stored: its shape, without audio, pictures and secrets, every text as it may be kept.
+
+What an application gives can be of any subclass, which may answer as it likes: the methods of the plain
+types are asked instead. However large a frame is, the copy is made in bounded time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from voicespan import kinds
+from voicespan.fields import encodable
+from voicespan.masking import MARK, names_secret, without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_AUDIO = frozenset({"audio", "delta", "data"})
+_AUDIO_MINIMUM = 64
+DEEPEST = 24
+#: Of one frame so many values are looked at: more do not fit into a span, however small they are.
+_MOST_VALUES = 40_000
+#: Of an integer that fits into an attribute, beside its sign; and of one that is still worth its digits.
+_INTEGER_BITS = 63
+_MOST_BITS = 256
+_LONGEST_NAME = 1_000
+#: Addresses of tool servers: some have the key in their path.
+_ADDRESSES = frozenset({"server_url", "serverUrl"})
+
+
+class FrameCopy:
+    """Makes one copy."""
+
+    def __init__(self, stored: Callable[[str, str | None], str]) -> None:
+        """`stored`: what may be kept of a text of a kind (see `voicespan.kinds`)."""
+        self._stored = stored
+        self._values_left = _MOST_VALUES
+
+    def of(self, value: Any, *, key: str | None = None, kind: str | None = None, free: bool = False) -> Any:
+        """The copy of `value`, which stands under `key`; `free`: all keys in it are somebody's own."""
+        if key is not None and _is_secret(key, value):
+            return MARK
+        return self._value(value, key, kind, 0, free=free)
+
+    def _value(self, value: Any, key: str | None, kind: str | None, depth: int, *, free: bool) -> Any:
+        if isinstance(value, str):
+            text = str.__str__(value)
+            return self._stored(text, kind) if free else self._text(text, key, kind)
+        if isinstance(value, (dict, list, tuple)):
+            if depth >= DEEPEST:
+                return "[deeper]"
+            # Few objects that hold each other are endlessly many values: each counts as often as it is met.
+            room = max(self._values_left, 0)
+            self._values_left -= len(value)
+            if isinstance(value, dict):
+                return self._object(value, key, kind, depth + 1, room, free=free)
+            left_out = [f"… [{len(value) - room} more]"] if len(value) > room else []
+            copies = [self._value(inner, key, kind, depth + 1, free=free) for inner in list(value[:room])]
+            return copies + left_out
+        return plain(value)
+
+    def _object(
+        self, told: dict[Any, Any], key: str | None, kind: str | None, depth: int, room: int, *, free: bool
+    ) -> dict[str, Any]:
+        if not free:
+            kind = kinds.of_object(told, kind)
+        # The parameters of a function can be called `token`, and are no secret.
+        are_parameters = key == "properties" and kind == kinds.PROGRAM
+        copy: dict[str, Any] = {}
+        for given, inner in list(dict.items(told))[:room]:
+            name = plain_key(given)
+            shown = self._stored(name, kind) if free else without_secrets(name)
+            if _is_secret(name, inner) and not (are_parameters and isinstance(inner, dict)):
+                copy[shown] = MARK
+            elif free:
+                copy[shown] = self._value(inner, name, kind, depth, free=True)
+            else:
+                of = kinds.of_member(name, inner, kind)
+                is_free = kinds.is_free_form(name, of)
+                copy[shown] = self._value(inner, name, of, depth, free=is_free)
+        if len(told) > room:
+            copy["…"] = f"{len(told) - room} more"
+        return copy
+
+    def _text(self, text: str, key: str | None, kind: str | None) -> str:
+        if key in _AUDIO and len(text) >= _AUDIO_MINIMUM and " " not in text and text.isascii():
+            return f"[audio, {len(text) * 3 // 4} bytes]"
+        if text.startswith("data:") and (comma := text.find(",", 0, 200)) >= 0:
+            return f"[{text[5:comma].partition(';')[0]}, {len(text) * 3 // 4} bytes]"
+        if key in _ADDRESSES:
+            return _origin(text)
+        if key is not None and len(text) <= _LONGEST_NAME and kinds.is_name(key, text, kind):
+            return encodable(without_secrets(text))
+        return self._stored(text, kind)
+
+
+def _is_secret(key: str, value: Any) -> bool:
+    # Whether it is empty is not asked of the value: what an application gives may not like to be compared.
+    empty = value is None or (isinstance(value, str) and not str.__len__(value))
+    return not empty and names_secret(key)
+
+
+def _origin(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        return MARK
+    return f"{parts.scheme}://{parts.hostname or ''}{port}" + (
+        "/…" if parts.path.strip("/") or parts.query else ""
+    )
+
+
+def plain_key(name: Any) -> str:
+    """An object's key, as JSON can have it."""
+    return encodable(str.__str__(name)) if isinstance(name, str) else str(plain(name))
+
+
+def plain(value: Any) -> Any:
+    """A value that is no text and no structure, as JSON and attributes can have it."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        bits = int.bit_length(value)
+        if bits <= _INTEGER_BITS:
+            return int.__int__(value)
+        return int.__repr__(value) if bits <= _MOST_BITS else f"[integer of {bits} bits]"
+    if isinstance(value, float):
+        return float.__float__(value) if math.isfinite(value) else float.__repr__(value)
+    return f"[{type(value).__name__}]"

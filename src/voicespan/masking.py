@@ -1,0 +1,192 @@
+"""Keys and tokens in texts: what looks like one, what stands where one does, and those that we know.
+
+A text can quote anything: an error the header that was refused, a function's arguments a whole request. So
+every text that is stored passes `without_secrets`, which looks for four things:
+
+1. secrets that this process was given (`know`, and what a conversation keeps of its client);
+2. what has the shape of one: `sk-…`, `Bearer …`, a private key;
+3. the value under a name that says so, in JSON, in JSON inside of JSON, in a header line, in a URL;
+4. the user and password of a URL.
+
+A few plain searches let most texts through before any pattern is tried, and every pattern takes time
+that grows no faster than the text.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: What stands in a secret's place.
+MARK = "[secret]"
+
+_NAMES_SECRET = re.compile(
+    r"""(?ix)^(?:
+        .*authorization | .*headers | .*cookies? | .*(?:api|access|private|service)[-_]?key | .*token
+        | .*secret(?:s|[-_]?key|[-_].*)? | .*passw(?:or)?d.* | passphrase | pwd | .*credentials? | jwt | bearer
+        | (?:new|previous|resumption)_?handle
+    )$"""
+)
+_LONGEST_NAME = 64
+
+#: Each secret that is told by its looks has one of these.
+_SIGN = re.compile(
+    r"earer(?: |%20)|asic |[serp]k[-_]|lsv2_|xai[-_]|gsk[-_]|AIza|auth_tokens/|ya29\.|AQ\.|GOCSPX-|eyJ|gh[pousr]_"
+    r"|github_pat_|glpat-|xox|xapp-|A[KS]IA|hf_|SK[0-9a-f]|SG\.|PRIVATE KEY-----|c2st|QUl6Y|bHN2Ml|QmVhcmVy"
+)
+_SHAPE = re.compile(
+    r"""(?xs)
+    # Also behind what JSON and URLs write for a line break or a space.
+    (?: (?<![A-Za-z0-9]) | (?<=\\[nrtbf]) | (?<=\\u[0-9a-fA-F]{4}) | (?<=%[0-9a-fA-F]{2}) )
+    (?:
+        Bearer (?:\s|%20)+ [A-Za-z0-9._~+/=-]{8,}
+        | bearer (?:\s|%20)+ (?=[A-Za-z._~+/=-]*[0-9]) [A-Za-z0-9._~+/=-]{8,}
+        # Not `Basic understanding`.
+        | [Bb]asic\s+ (?=[A-Z]*[a-z]*(?:[0-9=+/]|[a-z][A-Z]|[A-Z][a-z]+[A-Z]|[a-z]+[0-9A-Z])) [A-Za-z0-9+/=]{8,}
+        | (?:sk|ek|pk|rk|lsv2_pt|lsv2_sk|xai|gsk)[-_][A-Za-z0-9_-]{16,}
+        | AIza[0-9A-Za-z_-]{30,} | ya29\.[A-Za-z0-9._-]{20,} | AQ\.[A-Za-z0-9_-]{30,} | GOCSPX-[A-Za-z0-9_-]{16,}
+        | auth_tokens/[A-Za-z0-9_-]+
+        # From the beginning of a run only: each other start would read all the rest of it again.
+        | (?<![_-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*
+        | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,}
+        | xox[abeoprs]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{10,}
+        | (?:AKIA|ASIA)[A-Z0-9]{16} | hf_[A-Za-z0-9]{20,} | SK[0-9a-f]{32} | SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]+
+        | -----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY----- .*? (?:-----END\ [A-Z0-9 ]{0,40}PRIVATE\ KEY-----|\Z)
+        # `sk-`, `AIza`, `lsv2_` and `Bearer` in base64.
+        | (?:c2st|QUl6Y|bHN2Ml|QmVhcmVy)[A-Za-z0-9+/_-]{16,}={0,2}
+    )"""
+)
+
+#: And each that is told by its name one of these.
+_NAME_SIGN = re.compile(
+    r"""(?x)(?:authorization|headers|cookies?|key|token|secrets?|passw(?:or)?d|passphrase|credentials?
+        |sig|signature|code|auth|pass|pwd|jwt)(?:\\{0,7}["'])?\s{0,8}[:=,] | ://"""
+)
+_NAME = r"[\w-]{0,30}?(?:authorization|cookies?|(?:api|access|private|service)[-_]?key|token|secrets?(?:[-_]?key)?|passw(?:or)?d|passphrase|credentials?)"
+_VALUE = r"""(?: "(?:[^"\\]|\\.)*(?:"|\Z) | '(?:[^'\\]|\\.)*(?:'|\Z)
+    | (?P<d{n}>\\{{1,7}}["'])(?:(?!(?P=d{n})).)*(?:(?P=d{n})|\Z)
+    | (?:(?:Bearer|Basic|Token|Digest)\s+)? [^\s"',;&(){{}}\[\]\\]+ )"""
+#: `"name": value`, also where the quotes are escaped, in JSON and in what Python prints.
+_QUOTED = re.compile(
+    rf"""(?isx)(?P<before>(?P<q>\\{{0,7}}["']){_NAME}(?P=q)\s{{0,8}}[:=,]\s{{0,8}}){_VALUE.format(n=1)}"""
+)
+#: `name=value`, and a header's line. A colon alone is what people write as well: `The secret: practise`.
+_BARE = re.compile(
+    rf"""(?isx)(?P<before>(?<![\w-])(?:
+        {_NAME}\s?=\s?
+        | (?:[\w-]{{0,30}}?(?:authorization|api[-_ ]?key|cookie)|x-[\w-]{{0,30}}(?:key|token|secret)|password|(?:access|client|refresh)_(?:token|secret))\s?:\s?
+        | (?<=[?&])(?:key|sig|signature|code|auth|pass|pwd|jwt)=
+    )){_VALUE.format(n=2)}"""
+)
+#: `headers={...}` outside of JSON that can be read.
+_HEADERS = re.compile(
+    r"""(?isx)(?P<before>(?<![A-Za-z0-9])[\w-]{0,30}?headers\\{0,7}["']?\s{0,8}[:=]\s{0,8})
+    (?:\w{0,20}\()? (?: \{[^{}]*(?:\}|\Z) | \[[^\[\]]*(?:\]|\Z) )"""
+)
+# Up to the last `@`: a password can have one.
+_USER_INFO = re.compile(r"(?<=://)[^\s/?#\"'\\]*@")
+_QUOTED_HEADERS = re.compile(r"(?i)headers\\{0,7}\"\s{0,8}:")
+
+_DEEPEST = 40
+#: Shorter ones are words of every day.
+_SHORTEST = 8
+_MOST_KNOWN = 64
+
+_known: dict[str, tuple[str, ...]] = {}
+
+
+def know(secrets: Iterable[str]) -> None:
+    """Keep these out of every text of this process: its own keys, of no known shape."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST and len(_known) < _MOST_KNOWN:
+            _known[secret] = spellings(secret)
+
+
+def spellings(secret: str) -> tuple[str, ...]:
+    """How a secret can stand in a text: as it is, in a URL, in JSON, in base64. None if it is a short word."""
+    if len(secret) < _SHORTEST:
+        return ()
+    encoded = base64.b64encode(secret.encode("utf-8", "replace")).decode().rstrip("=")
+    written = (secret, quote(secret, safe="", errors="replace"), json.dumps(secret)[1:-1], encoded)
+    return tuple(dict.fromkeys(written))
+
+
+@functools.lru_cache(4_096)
+def _is_secret_name(name: str) -> bool:
+    return _NAMES_SECRET.match(name) is not None
+
+
+def names_secret(name: str) -> bool:
+    """Whether what stands under this name in an object is a secret."""
+    # Longer ones are somebody's words, and not worth the memory.
+    return len(name) <= _LONGEST_NAME and _is_secret_name(name)
+
+
+def without_secrets(text: str, known: Iterable[str] = ()) -> str:
+    """`text` with a mark in the place of every secret; `known`: the spellings of more that are known."""
+    for written in known:
+        if written in text:
+            text = text.replace(written, MARK)
+    for each in _known.values() if _known else ():
+        for written in each:
+            if written in text:
+                text = text.replace(written, MARK)
+    return _without_strange_secrets(text, 0)
+
+
+def _without_strange_secrets(text: str, depth: int) -> str:
+    # Most of what people say has neither.
+    if (":" in text or "=" in text or '",' in text or "'," in text) and _NAME_SIGN.search(text.lower()):
+        text = _without_named_secrets(text, depth)
+    if _SIGN.search(text):
+        text = _SHAPE.sub(MARK, text)
+    return text
+
+
+def _without_named_secrets(text: str, depth: int) -> str:
+    if text.lstrip()[:1] in ("{", "[") and (_QUOTED.search(text) or _QUOTED_HEADERS.search(text)):
+        # Read, where it can be: in a header's object the names can be any.
+        try:
+            value = json.loads(text)
+            cleaned = _cleaned(value, depth + 1)
+        except (ValueError, RecursionError):
+            pass
+        else:
+            return text if cleaned == value else json.dumps(cleaned, ensure_ascii=False)
+    if "://" in text:
+        text = _USER_INFO.sub(f"{MARK}@", text)
+    for pattern in (_HEADERS, _QUOTED, _BARE):
+        text = pattern.sub(_marked, text)
+    return text
+
+
+def _marked(found: re.Match[str]) -> str:
+    before, value = found["before"], found[0][len(found["before"]) :]
+    opening = re.match(r"\\{0,7}[\"']", value)
+    # The text around it stays readable, as JSON too.
+    quotes = opening[0] if opening else ""
+    return f"{before}{quotes}{MARK}{quotes}"
+
+
+def _cleaned(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return _without_strange_secrets(value, depth) if depth < _DEEPEST else MARK
+    if depth >= _DEEPEST and isinstance(value, (dict, list)):
+        return MARK
+    if isinstance(value, dict):
+        return {
+            _without_strange_secrets(name, depth): MARK
+            if inner not in (None, "") and names_secret(name)
+            else _cleaned(inner, depth + 1)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_cleaned(inner, depth + 1) for inner in value]
+    return value

@@ -10,7 +10,7 @@ from __future__ import annotations
 VOICESPAN_DISABLED = "VOICESPAN_DISABLED"
 #: The traces URL of an OpenTelemetry Collector, which has the key: `http://collector:4318/v1/traces`.
 VOICESPAN_ENDPOINT = "VOICESPAN_ENDPOINT"
-#: `1` lets a key be sent over plain HTTP.
+#: `1` lets conversations, and keys, be sent over plain HTTP anywhere.
 VOICESPAN_ALLOW_HTTP = "VOICESPAN_ALLOW_HTTP"
 
 # What a trace holds.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan import moments
 from voicespan.gemini_live import fields, frames
-from voicespan.gemini_live.turns import Turn, Utterance, bytes_per_ms
+from voicespan.gemini_live.turns import MOST_UTTERANCES, Turn, Utterance, bytes_per_ms
 from voicespan.moments import LocalId, WireError
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ class Exchange:
         if said is None or turn is None:
             return
         part = len(turn.said) or None
-        turn.said.append(said.words.text)
+        if len(turn.said) < MOST_UTTERANCES:
+            turn.said.append(said.words.text)
         yield moments.Transcribed(
             said.last_at,
             "output_transcription",

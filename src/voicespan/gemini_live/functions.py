@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Of open calls this many are remembered: far more than there ever are.
 _MOST_REMEMBERED = 256
+#: Of one call's streamed arguments: how many, and characters of each.
+_MOST_ARGUMENTS = 256
+_LONGEST_ARGUMENT = 250_000
 #: The values that a piece of a streamed argument can have.
 _PIECES = ("stringValue", "numberValue", "boolValue")
 
@@ -46,7 +49,8 @@ class Functions:
                 continue
             call_id = call_id or LocalId.new(name)
             _remember(self._names, call_id, name)
-            turn.call_ids.append(call_id)
+            if len(turn.call_ids) < _MOST_REMEMBERED:
+                turn.call_ids.append(call_id)
             yield moments.FunctionCalled(
                 at, event_type, call_id, name, json_text(arguments), item_id, turn.id
             )
@@ -92,7 +96,10 @@ class Functions:
             path = (fields.name(piece.get("jsonPath")) or "").removeprefix("$.")
             value = next((piece[kind] for kind in _PIECES if piece.get(kind) is not None), None)
             before = known.get(path)
-            known[path] = before + value if isinstance(before, str) and isinstance(value, str) else value
+            if isinstance(before, str) and isinstance(value, str):
+                known[path] = before + value[: max(_LONGEST_ARGUMENT - len(before), 0)]
+            elif path in known or len(known) < _MOST_ARGUMENTS:
+                known[path] = value
         if more:
             _remember(self._partial, key, known)
             return None

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Of one text this many characters are kept.
 _LONGEST_TEXT = 1_000_000
+#: And of one turn so many utterances.
+MOST_UTTERANCES = 64
 #: 24 kHz, 16 bit, mono.
 _BYTES_PER_MS = 48.0
 _HIGHEST_RATE = 1_000_000
@@ -35,7 +37,7 @@ class Words:
         """Take in a fragment. The `last` one repeats the whole text in some services."""
         if last and self._pieces and text.strip() == self.text:
             return
-        if self._length < _LONGEST_TEXT:
+        if text and self._length < _LONGEST_TEXT:
             self._pieces.append(text)
             self._length += len(text)
 

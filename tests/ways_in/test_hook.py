@@ -85,6 +85,9 @@ def test_without_a_key_the_spans_go_to_the_applications_own_exporters(run):
     [
         {"LANGSMITH_ENDPOINT": "ftp://somewhere"},
         {"VOICESPAN_ENDPOINT": "a collector"},
+        {"VOICESPAN_ENDPOINT": "http://collector.example.com:4318/v1/traces"},
+        {"LANGSMITH_ENDPOINT": "http://langsmith.example.com"},
+        {"LANGSMITH_API_KEY": "two\nlines"},
         {"LANGSMITH_TRACING_SAMPLING_RATE": "half"},
     ],
     ids=str,

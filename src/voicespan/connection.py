@@ -136,7 +136,9 @@ class Connection:
     def broke(self, error: BaseException, code: int | None, reason: str | None) -> None:
         """Reading failed because the socket is closed; a reconnect may follow."""
         self.lost, self.lost_at = error, self._monotonic_ns()
-        self.close_code, self.close_reason = code, reason
+        self.close_code = code
+        # The server's words: they can quote what it did not like.
+        self.close_reason = self.conversation.stored_error(reason)
 
     @guarded
     def resumed(self) -> None:

@@ -14,6 +14,7 @@ from voicespan import guard, kinds
 from voicespan.fields import encodable
 from voicespan.frame_copy import DEEPEST, FrameCopy, plain, plain_key
 from voicespan.masking import spellings, without_secrets
+from voicespan.moments import WireError
 from voicespan.settings import NO_LIMIT, TEXT_KINDS
 
 if TYPE_CHECKING:
@@ -55,6 +56,12 @@ class Content:
     def text(self, text: str | None, *, role: str, place: str) -> str | None:
         """What may be stored of one text: "" where nothing is to be kept, None where there is none."""
         return None if text is None else self._stored(text, kinds.of_text(role, place), role, place)
+
+    def error(self, error: WireError | None) -> WireError | None:
+        """An error with what may be stored of its message; where that is nothing, with its type."""
+        if error is None:
+            return None
+        return WireError(error.type, self._stored(error.message, None, "system", "error") or error.type)
 
     def facts(self, facts: Mapping[str, Any], limit: int) -> dict[str, str | bool | int | float]:
         """The application's own metadata, as attribute values: redacted like every text, without secrets."""

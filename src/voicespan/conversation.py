@@ -29,7 +29,7 @@ from voicespan.fields import described, parsed
 from voicespan.guard import guarded
 from voicespan.ids import uuid7, uuid_text
 from voicespan.live_parent import LiveParent
-from voicespan.moments import ResumptionOffered, SessionDescribed, WireError
+from voicespan.moments import ResumptionOffered, SessionDescribed
 from voicespan.outcome import Outcome
 from voicespan.root_facts import RootFacts
 from voicespan.settings import Settings
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
-    from typing import Protocol
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, TracerProvider
@@ -280,15 +279,21 @@ class Conversation:
                 self._facts.add_tag(tag)
 
     def attach_recording(self, path_or_bytes: str | Path | bytes, mime_type: str) -> None:
-        """Attach the recording that a client made (a browser's, a telephone gateway's) to the root run."""
+        """Attach the recording that a client made (a browser's, a telephone gateway's) to the root run.
+
+        Where audio is hidden (VOICESPAN_HIDE, no content captured) it is not looked at.
+        """
         with guard.guard():
+            if not self.settings.keeps_audio:
+                _warn_of_hidden_audio()
+                return
             for delivery in self.deliveries:
                 delivery.attach(path_or_bytes, mime_type)
 
     def expect_recording(self, timeout: float = 30) -> None:
         """Hold the root run for a recording that is still to come, at most `timeout` seconds after the end."""
         with guard.guard():
-            for delivery in self.deliveries:
+            for delivery in self.deliveries if self.settings.keeps_audio else ():
                 delivery.expect(timeout)
 
     @contextlib.contextmanager
@@ -376,6 +381,16 @@ class Conversation:
                 self._wait(self._left_at)
             elif not self.scoped and not self._connections.live:
                 self.end()
+
+    def keep_secrets(self, secrets: Iterable[str]) -> None:
+        """None of these may get into the trace: what a client signs its requests with."""
+        with self.lock:
+            self._content.keep_secrets(secrets)
+
+    def stored_error(self, words: str | None) -> str | None:
+        """What may be stored of a service's words on what went wrong."""
+        with self.lock:
+            return self._content.text(words, role="system", place="error")
 
     def claim(self, fingerprint: str) -> bool:
         """Whether this conversation issued that handle; it stays open for the connection that has it now."""
@@ -480,8 +495,7 @@ class Conversation:
                 self._spans.finish(at)
                 self._root.set_attributes(self._attributes(at))
                 if (failure := self._outcome.failure) is not None:
-                    text = self._content.text(failure.message, role="system", place="error") or failure.type
-                    mark_error(self._root, WireError(failure.type, text), self._wall(at))
+                    mark_error(self._root, self._content.error(failure) or failure, self._wall(at))
             self.ended = True
             self._end_recording()
             registry.ended(self, self._handles, self._root)
@@ -661,6 +675,16 @@ def _of(context: Context) -> Conversation | None:
 def _id(given: object) -> str | None:
     """What the application calls something, whatever it gave; None: nothing."""
     return None if given is None else cut_text(described(given), _LONGEST_NAME) or None
+
+
+_warned_of_hidden_audio = False
+
+
+def _warn_of_hidden_audio() -> None:
+    global _warned_of_hidden_audio  # noqa: PLW0603  said once in a process
+    if not _warned_of_hidden_audio:
+        _warned_of_hidden_audio = True
+        _logger.warning("voicespan attaches no recording: audio is not to be kept")
 
 
 def _link_to(traceparent: object) -> list[trace.Link]:

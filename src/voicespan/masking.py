@@ -94,6 +94,10 @@ _HEADERS = re.compile(
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#\"'\\]*@")
 _QUOTED_HEADERS = re.compile(r"(?i)headers\\{0,7}\"\s{0,8}:")
 
+#: Names of headers, and how long a value is that no name tells of.
+_SIGNING = re.compile(r"(?i)auth|key|token|secret|cookie|passw|credential|signature")
+_NO_WORD = 24
+
 _DEEPEST = 40
 #: Shorter ones are words of every day.
 _SHORTEST = 8
@@ -127,6 +131,20 @@ def names_secret(name: str) -> bool:
     """Whether what stands under this name in an object is a secret."""
     # Longer ones are somebody's words, and not worth the memory.
     return len(name) <= _LONGEST_NAME and _is_secret_name(name)
+
+
+def signing(headers: object) -> list[str]:
+    """The secrets among HTTP headers: what stands under such a name, and what is too long to be a word."""
+    found = []
+    for name, value in dict.items(headers) if isinstance(headers, dict) else ():
+        if (
+            isinstance(name, str)
+            and isinstance(value, str)
+            and (_SIGNING.search(name) or len(value) >= _NO_WORD)
+        ):
+            # Without its scheme: `Bearer`.
+            found += [value, value.rpartition(" ")[2]]
+    return found
 
 
 def without_secrets(text: str, known: Iterable[str] = ()) -> str:

@@ -58,9 +58,10 @@ class RootFacts:
 
     def add_tag(self, tag: object) -> None:
         """One more, if there is room."""
+        text = self._content.text(described(tag), role="system", place="metadata") or ""
         # LangSmith takes one comma-separated string.
-        name = cut_text(described(tag).replace(",", " "), _LONGEST_TAG)
-        if name not in self._tags and len(self._tags) < _MOST_TAGS:
+        name = cut_text(text.replace(",", " "), _LONGEST_TAG)
+        if name and name not in self._tags and len(self._tags) < _MOST_TAGS:
             self._tags.append(name)
 
     def describe_session(self, moment: SessionDescribed) -> None:
@@ -68,7 +69,7 @@ class RootFacts:
         known = self._session_ids
         if moment.session_id is not None and moment.session_id not in known and len(known) < _MOST_SESSIONS:
             known.append(moment.session_id)
-        self._session.update(metadata(moment.facts, self._value_limit))
+        self._session.update(self._content.names(moment.facts, self._value_limit))
 
     def attributes(self, facts: Mapping[str, Any], transcript: Transcript) -> dict[str, AttributeValue]:
         """All of it as attributes, with further `facts` as metadata."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from voicespan import semconv, settings
-from voicespan.content import encode, metadata
+from voicespan.content import encode
 from voicespan.moments import LocalId, WireError
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class SpanWriter:
     ) -> None:
         """A span that is over: from `started_at`, or from the moment itself, to the moment.
 
-        `prompt` and `completion` are JSON, `facts` become metadata, those that are None are left out.
+        `prompt`, `completion` and `error` are as they may be stored. `facts` become metadata, those that are None
+        are left out.
         `essential`: it is kept when the budget of spans is nearly used up. `raw`: it may carry its frame.
         """
         began = moment.at if started_at is None else min(started_at, moment.at)
@@ -94,8 +95,7 @@ class SpanWriter:
         if span is None:
             return
         if error is not None:
-            text = self._content.text(error.message, role="system", place="error") or error.type
-            mark_error(span, WireError(error.type, text), self._wall(moment.at))
+            mark_error(span, error, self._wall(moment.at))
         span.end(self._wall(moment.at))
 
     def begin(
@@ -127,7 +127,7 @@ class SpanWriter:
         if facts:
             told = {key: fact for key, fact in facts.items() if not isinstance(fact, LocalId)}
             room = max(_MOST_ATTRIBUTES - len(whole) - 3, 0)
-            for key, value in list(metadata(told, self._value_limit).items())[:room]:
+            for key, value in list(self._content.names(told, self._value_limit).items())[:room]:
                 whole[semconv.METADATA + key] = value
         self._add_content(whole, prompt, completion, self.frame if raw and self._raw_events else None)
         return self._tracer.start_span(

@@ -131,7 +131,7 @@ class Spans:
             prompt={"messages": [message]} if user and text is not None else None,
             completion={"messages": [message]} if not user and text is not None else None,
             facts={"item_id": moment.item_id, "response_id": moment.response_id, **moment.facts},
-            error=moment.error,
+            error=self._content.error(moment.error),
         )
         self._settle()
 
@@ -201,13 +201,13 @@ class Spans:
 
     def _error_reported(self, moment: moments.ErrorReported) -> None:
         self.counts.errors += 1
-        text = self._content.text(moment.error.message, role="system", place="error") or ""
+        error = self._content.error(moment.error) or moment.error
         self._writer.write(
             moments.ERROR,
             moment,
-            completion={"type": moment.error.type, "message": text},
+            completion={"type": error.type, "message": error.message},
             facts=moment.facts,
-            error=moment.error,
+            error=error,
         )
 
     def _wire_event(self, moment: moments.WireEvent) -> None:
@@ -219,7 +219,7 @@ class Spans:
             moment,
             prompt=payload if moment.from_client else None,
             completion=None if moment.from_client else payload,
-            error=moment.error,
+            error=self._content.error(moment.error),
             essential=moment.level == Level.ESSENTIAL,
             raw=False,
         )

@@ -170,7 +170,7 @@ class Turns:
             prompt={"messages": [entry.message() for entry in generation.inputs if entry.has_content]},
             completion={"messages": [self._message(turn)]},
             facts=self._facts(turn, cut),
-            error=ended.error,
+            error=self._content.error(ended.error),
             attributes={**self._provider(), **_attributes(ended)},
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from voicespan import semconv
+from voicespan import masking, semconv
 from voicespan.conversation import Conversation, scope
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol
@@ -35,6 +35,7 @@ class Opening:
         self, live: Any, arguments: Mapping[str, Any], tracer_provider: TracerProvider | None, clock: Clock
     ) -> None:
         """`live`: the SDK's `AsyncLive`; `arguments`: what its `connect` was given."""
+        self._live = live
         self._attributes = describe(live, arguments.get("model"))
         self._setup = setup(arguments)
         fingerprint = frames.fingerprint(_handle(self._setup))
@@ -52,6 +53,7 @@ class Opening:
         if not self._conversation.recording or self._conversation.ended:
             return None
         protocol = Protocol(self._conversation.settings.events)
+        self._conversation.keep_secrets(secrets(self._live))
         connection = self._conversation.connect(protocol, self._attributes, resumes=self._resumes)
         # Both passed before there was a session to see them on.
         connection.sent({"setup": self._setup})
@@ -64,6 +66,7 @@ class Opening:
     @guarded
     def failed(self, error: BaseException) -> None:
         """The handshake raised `error`."""
+        self._conversation.keep_secrets(secrets(self._live))
         self._conversation.connect_failed(error, self._attributes, resumes=self._resumes)
 
 
@@ -86,6 +89,15 @@ def describe(live: Any, model: Any) -> dict[str, AttributeValue]:
     if name is not None:
         attributes[semconv.REQUEST_MODEL] = name
     return attributes
+
+
+def secrets(live: Any) -> list[str]:
+    """What the client signs its requests with, of whatever shape: an error can quote it."""
+    client = getattr(live, "_api_client", None)
+    token = getattr(getattr(client, "_credentials", None), "token", None)
+    keys = (getattr(client, "api_key", None), token)
+    headers = getattr(getattr(client, "_http_options", None), "headers", None)
+    return [*(key for key in keys if isinstance(key, str)), *masking.signing(headers)]
 
 
 def _handle(told: Mapping[str, Any]) -> Any:

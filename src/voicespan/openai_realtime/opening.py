@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from voicespan import semconv
+from voicespan import masking, semconv
 from voicespan.conversation import Conversation, scope
 from voicespan.guard import guarded
 from voicespan.openai_realtime.protocol import Protocol
@@ -26,6 +26,7 @@ class Opening:
     """A handshake that is under way."""
 
     def __init__(self, manager: Any, tracer_provider: TracerProvider | None, clock: Clock) -> None:
+        self._manager = manager
         self._attributes = describe(manager)
         self._conversation = scope() or Conversation(tracer_provider=tracer_provider, clock=clock)
 
@@ -34,11 +35,13 @@ class Opening:
         """The socket is open. None: the conversation is not traced."""
         if not self._conversation.recording or self._conversation.ended:
             return None
+        self._conversation.keep_secrets(secrets(self._manager))
         return self._conversation.connect(Protocol(self._conversation.settings.events), self._attributes)
 
     @guarded
     def failed(self, error: BaseException) -> None:
         """The handshake raised `error`."""
+        self._conversation.keep_secrets(secrets(self._manager))
         self._conversation.connect_failed(error, self._attributes)
 
 
@@ -66,6 +69,18 @@ def describe(manager: Any) -> dict[str, AttributeValue]:
     if isinstance(model, str) and model:
         attributes[semconv.REQUEST_MODEL] = model
     return attributes
+
+
+def secrets(manager: Any) -> list[str]:
+    """What the client signs its requests with, of whatever shape: an error can quote it."""
+    client = _private(manager, "client")
+    keys = (getattr(client, name, None) for name in ("api_key", "_azure_ad_token"))
+    return [
+        *(key for key in keys if isinstance(key, str)),
+        *masking.signing(getattr(client, "_custom_headers", None)),
+        *masking.signing(_private(manager, "extra_headers")),
+        *masking.signing(_private(manager, "extra_query")),
+    ]
 
 
 def connection_of(manager: Any) -> Any:

@@ -8,6 +8,7 @@ import datetime as dt
 import http.server
 import io
 import logging
+import re
 import select
 import shutil
 import socket
@@ -250,9 +251,10 @@ CERTIFICATES = {
     "expired": lambda authority: authority.issue_cert("127.0.0.1", not_before=hours(-9), not_after=hours(-1)),
 }
 REASONS = {
-    "nobody we know": "TLS failed: unable to get local issuer certificate. Trusted is what REQUESTS_CA_BUNDLE names",
-    "another host": "TLS failed: IP address mismatch, certificate is not valid for '127.0.0.1'.",
-    "expired": "TLS failed: certificate has expired",
+    "nobody we know": r"TLS failed: unable to get local issuer certificate\. Trusted is what REQUESTS_CA_BUNDLE names",
+    # OpenSSL's words, and those of urllib3 1.26.
+    "another host": r"TLS failed: (IP address mismatch, .*|hostname )'127\.0\.0\.1'",
+    "expired": r"TLS failed: certificate has expired",
 }
 
 
@@ -271,7 +273,7 @@ def test_a_server_that_does_not_prove_who_it_is_gets_nothing_and_the_conversatio
     out = io.StringIO()
     commands.spool(out=out, clock=voice.clock)
     for told in (out.getvalue(), caplog.text):
-        assert REASONS[who] in told
+        assert re.search(REASONS[who], told)
         assert server.api_key not in told
 
 
@@ -408,7 +410,7 @@ def test_behind_a_proxy_too_a_server_must_prove_who_it_is(authority, trusted, tu
     with LangSmithServer(tls=context_of(authority.issue_cert("somebody.example.com"))) as server:
         answer = post(f"https://langsmith.example.com:{server.url.rpartition(':')[2]}")(BODY)
         assert server.requests == []
-    assert answer.words.startswith("TLS failed: Hostname mismatch")
+    assert re.match(r"TLS failed: [Hh]ostname .*'langsmith\.example\.com'", answer.words)
     assert len(tunnel.seen) == 1
 
 

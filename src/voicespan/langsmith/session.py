@@ -18,6 +18,7 @@ import requests
 from requests import exceptions
 
 from voicespan.langsmith import addresses
+from voicespan.langsmith.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -97,27 +98,27 @@ def proxy_secrets(session: requests.Session, url: str) -> Iterator[str]:
 
 
 def _why_tls(error: exceptions.SSLError, trusted: tuple[str, str] | None) -> str:
-    refusal = _refusal(error)
-    if refusal is None:
-        return ""
-    why = f": {refusal.verify_message}"
-    if refusal.verify_code not in _UNKNOWN_AUTHORITY:
-        return why
-    if trusted is None:
-        return f"{why}. An authority of your own is named in REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
-    return f"{why}. Trusted is what {_named(trusted)} names"
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            hint = _hint(trusted) if cause.verify_code in _UNKNOWN_AUTHORITY else ""
+            return f": {cause.verify_message}{hint}"
+        if type(cause).__name__ == "CertificateError":  # urllib3 1.26 compares the host itself
+            return f": {printable(str(cause))}"
+    return ""
 
 
-def _refusal(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    """Why a certificate was not accepted: somewhere in what `requests` wrapped around it."""
-    found: object = error
-    # `requests.SSLError(MaxRetryError(reason=urllib3.SSLError(SSLCertVerificationError(...))))`
+def _causes(error: object) -> Iterator[object]:
+    """What `requests` wrapped: `SSLError(MaxRetryError(reason=SSLError(SSLCertVerificationError())))`."""
     for _ in range(_WRAPPINGS):
-        if isinstance(found, ssl.SSLCertVerificationError):
-            return found
-        arguments = getattr(found, "args", ())
-        found = getattr(found, "reason", None) or (arguments[0] if arguments else None)
-    return None
+        yield error
+        arguments = getattr(error, "args", ())
+        error = getattr(error, "reason", None) or (arguments[0] if arguments else None)
+
+
+def _hint(trusted: tuple[str, str] | None) -> str:
+    if trusted is None:
+        return ". An authority of your own is named in REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
+    return f". Trusted is what {trusted[0]} names"
 
 
 def _named(trusted: tuple[str, str] | None) -> str:

@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_spool(commands)
     _add_recover(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -108,6 +109,23 @@ def _add_recover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     recover.set_defaults(run=_recover)
 
 
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="why no traces arrive",
+        description="Look at everything between a conversation and LangSmith, in the environment that this is "
+        "called in, and say what is wrong and what to do. Changes nothing, and shows no secret.",
+        epilog="Exit status: 0 nothing is wrong, 1 there is a problem, 2 this was called wrongly.",
+    )
+    doctor.add_argument(
+        "--spool-dir", metavar="DIR", help="by default VOICESPAN_SPOOL_DIR, or the user's own"
+    )
+    doctor.add_argument("--offline", action="store_true", help="ask nothing over the network")
+    doctor.add_argument("--json", action="store_true", help="for scripts")
+    doctor.add_argument("--strict", action="store_true", help="a warning is a problem, too")
+    doctor.set_defaults(run=_doctor)
+
+
 def _demo(options: argparse.Namespace) -> int:
     from voicespan.demo import command  # noqa: PLC0415  as the top of this module says
 
@@ -134,6 +152,12 @@ def _recover(options: argparse.Namespace) -> int:
     except DeliverySettingsError as error:
         sys.stderr.write(f"voicespan recover: {error}\n")
         return _MISUSED
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from voicespan.doctor import command  # noqa: PLC0415  as the top of this module says
+
+    return command.run(options)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+"""Asks PortAudio, through the library that the command line names, and prints what it says as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+def sounddevice() -> dict[str, Any]:
+    """The default devices by `sounddevice`, and whether our seams are there."""
+    import sounddevice as library  # noqa: PLC0415  one of the two
+
+    from voicespan.recording.devices import seams_sounddevice  # noqa: PLC0415  the same
+
+    def name(side: str) -> str | None:
+        try:
+            found = library.query_devices(kind=side)
+        except (ValueError, library.PortAudioError):  # there is none
+            return None
+        return f"{found['name']} ({found['default_samplerate']:.0f} Hz)"
+
+    return {"input": name("input"), "output": name("output"), "seams": _has(seams_sounddevice, library)}
+
+
+def pyaudio() -> dict[str, Any]:
+    """The same by PyAudio."""
+    import pyaudio as library  # noqa: PLC0415  as above
+
+    from voicespan.recording.devices import seams_pyaudio  # noqa: PLC0415  as above
+
+    port = library.PyAudio()
+
+    def name(ask: Any) -> str | None:
+        try:
+            found = ask()
+        except OSError:  # there is none
+            return None
+        return f"{found['name']} ({found['defaultSampleRate']:.0f} Hz)"
+
+    return {
+        "input": name(port.get_default_input_device_info),
+        "output": name(port.get_default_output_device_info),
+        "seams": _has(seams_pyaudio, library),
+    }
+
+
+def _has(seams: Any, library: Any) -> bool:
+    try:
+        return bool(list(seams.seams(library, lambda: False)))
+    except AttributeError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps({"sounddevice": sounddevice, "pyaudio": pyaudio}[sys.argv[1]]()) + "\n")

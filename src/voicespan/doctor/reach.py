@@ -1,0 +1,177 @@
+"""One request to where the traces go, which leaves nothing there: an export of no spans.
+
+It takes the road of a delivery (the same URL, key, proxy and certificates), so its answer is the one that a
+conversation would get. Only the project is not named, so that none is made. It is bounded in time whatever
+hangs, the resolver included, which nothing in Python can hurry: a thread asks, and is left behind if it
+must be.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from voicespan.doctor.discretion import public_url
+from voicespan.doctor.findings import BROKEN
+from voicespan.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voicespan.langsmith.settings import Destination
+
+#: Seconds for the connection, for the answer, and for everything together.
+CONNECT, ANSWER, ALTOGETHER = 3.0, 5.0, 8.0
+_MOST_BYTES = 2048
+#: A request with one resource that has no spans (opentelemetry.proto: field 1, of length 0). With no byte
+#: at all some servers miss the body.
+_NO_SPANS = b"\x0a\x00"
+#: What names a project or an agent.
+_PLACE = ("langsmith-project", "langsmith-agent-id", "langsmith-agent-environment")
+#: Behind a proxy `requests` says so alone; inside of a TLS failure there is an OSError as well.
+_KINDS = (
+    ("ProxyError", "proxy"),
+    ("InvalidSchema", "proxy"),  # the URL's own is checked before: this is SOCKS without PySocks
+    ("SSLError", "tls"),
+    ("gaierror", "name"),
+    ("ConnectionRefusedError", "refused"),
+    ("ConnectTimeout", "unreachable"),
+    ("ReadTimeout", "silent"),
+    ("TimeoutError", "silent"),
+    ("ConnectionResetError", "broken"),
+    ("RemoteDisconnected", "broken"),
+    ("BadStatusLine", "broken"),
+    ("NewConnectionError", "unreachable"),
+    ("ConnectionError", "broken"),
+    ("RequestException", "request"),
+    # A bare one: how `requests` speaks of certificates that are not where they are said to be.
+    ("OSError", "certificates"),
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of it."""
+
+    #: None: no answer; then `failure` is a key of `answers.FAILURES`.
+    status: int | None = None
+    failure: str = ""
+    #: The server's words, or those of the failure.
+    words: str = ""
+    content_type: str = ""
+    #: The `Date` and `Location` headers.
+    date: str = ""
+    location: str = ""
+    seconds: float = 0.0
+
+
+def ask(destination: Destination, altogether: float = ALTOGETHER) -> Reply:
+    """Ask, and wait `altogether` seconds at most."""
+    replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+    began = time.monotonic()
+    threading.Thread(
+        target=lambda: replies.put(_asked(destination)), name="voicespan-doctor", daemon=True
+    ).start()
+    try:
+        return replies.get(timeout=altogether)
+    except queue.Empty:
+        return Reply(failure="silent", seconds=time.monotonic() - began)
+
+
+def proxy_of(destination: Destination) -> str | None:
+    """The proxy that stands between, without its password; None: there is none."""
+    import requests.utils  # noqa: PLC0415  may be what is broken
+
+    from voicespan.langsmith.session import open_session  # noqa: PLC0415  the same
+
+    with open_session(destination) as session:
+        settings = session.merge_environment_settings(
+            destination.url, {}, stream=None, verify=None, cert=None
+        )
+    proxy = requests.utils.select_proxy(destination.url, settings["proxies"])
+    return public_url(proxy) if proxy else None
+
+
+def port_of(url: str) -> int:
+    """The port of a URL; 0 where what it has is none."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        return 0
+    return port or (443 if parts.scheme == "https" else 80)
+
+
+def _asked(destination: Destination) -> Reply:
+    began = time.monotonic()
+    try:
+        return _post(destination, began)
+    except BROKEN as error:
+        failure, words = _told(error, destination)
+        return Reply(failure=failure, words=words, seconds=time.monotonic() - began)
+
+
+def _post(destination: Destination, began: float) -> Reply:
+    from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415  as above
+
+    from voicespan.langsmith.session import bundle, open_session  # noqa: PLC0415  the same
+
+    headers: dict[str, str | bytes] = {
+        name: value for name, value in destination.request_headers().items() if name.lower() not in _PLACE
+    }
+    headers |= {"Content-Type": "application/x-protobuf", "User-Agent": f"voicespan-doctor/{__version__}"}
+    trusted = bundle(destination)
+    with (
+        suppress_instrumentation(),
+        open_session(destination) as session,
+        session.post(
+            destination.url,
+            data=_NO_SPANS,
+            headers=headers,
+            timeout=(CONNECT, ANSWER),
+            allow_redirects=False,
+            stream=True,
+            verify=True if trusted is None else trusted[1],
+        ) as response,
+    ):
+        content = next(response.iter_content(_MOST_BYTES), b"")
+        content_type = response.headers.get("Content-Type", "")
+        return Reply(
+            response.status_code,
+            words="" if "protobuf" in content_type else " ".join(content.decode(errors="replace").split()),
+            content_type=content_type,
+            date=response.headers.get("Date", ""),
+            location=response.headers.get("Location", ""),
+            seconds=time.monotonic() - began,
+        )
+
+
+def _told(error: Exception, destination: Destination) -> tuple[str, str]:
+    """What kind of failure it was, and words for it that quote neither URL nor password."""
+    causes = list(_causes(error))
+    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    failure = next((failure for name, failure in _KINDS if name in names), "request")
+    if failure in ("tls", "proxy", "certificates") and isinstance(error, OSError):
+        from voicespan.langsmith.session import bundle, told  # noqa: PLC0415  as above
+
+        return failure, told(error, bundle(destination))
+    # The system's own words, such as "No route to host".
+    words = (cause.strerror for cause in causes if isinstance(cause, OSError))
+    return failure, next((each for each in words if each), "")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, what it was made of, and what came before it."""
+    waiting: list[Any] = [error]
+    seen: set[int] = set()
+    while waiting:
+        cause = waiting.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__]

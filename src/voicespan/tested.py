@@ -1,0 +1,65 @@
+"""Which versions of Python and of other packages the tests have been run with.
+
+Outside of these nothing is refused: what is too old or too new is told by `voicespan doctor`, and a seam
+that is not where it was leaves the library alone.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+
+@dataclass(frozen=True)
+class Tested:
+    """From which version to which; each as exact as its oldest end, `1.107` being all of 1.107."""
+
+    oldest: str
+    newest: str
+
+    def judge(self, version: str) -> Literal["older", "tested", "newer", "far newer"]:
+        """Where `version` stands; far newer is one with another major number."""
+        number, oldest, newest = _number(version), _number(self.oldest), _number(self.newest)
+        if number[: len(oldest)] < oldest:
+            return "older"
+        if number[: len(newest)] <= newest:
+            return "tested"
+        return "far newer" if number[:1] > newest[:1] else "newer"
+
+    def __str__(self) -> str:
+        return f"{self.oldest} to {self.newest}"
+
+
+PYTHON: Final = Tested("3.10", "3.14")
+
+#: What voicespan needs, by the names of the distributions. The oldest are those of its metadata.
+DEPENDENCIES: Final = {
+    "opentelemetry-api": Tested("1.33", "1.45"),
+    "opentelemetry-sdk": Tested("1.33", "1.45"),
+    "opentelemetry-instrumentation": Tested("0.54", "0.66"),
+    "opentelemetry-semantic-conventions": Tested("0.54", "0.66"),
+    "opentelemetry-exporter-otlp-proto-common": Tested("1.33", "1.45"),
+    "wrapt": Tested("1.16", "2.5"),
+    "langsmith": Tested("0.4", "0.15"),
+    "requests": Tested("2.28", "2.34"),
+    "soundfile": Tested("0.13", "0.14"),
+    "numpy": Tested("1.24", "2.4"),
+    "soxr": Tested("0.5", "1.1"),
+}
+
+#: What it looks into, where that is installed. Of the two providers the oldest and those in which the way
+#: of a frame changed are run by `tests/compat/run.py`.
+LIBRARIES: Final = {
+    "openai": Tested("1.107", "3.54"),
+    "google-genai": Tested("1.9", "3.4"),
+    "websockets": Tested("13", "16"),
+    "sounddevice": Tested("0.4.6", "0.5"),
+    "PyAudio": Tested("0.2.13", "0.2.14"),
+}
+
+
+def _number(version: str) -> tuple[int, ...]:
+    """`1.45.2` or `0.66b2` as numbers; what comes after them does not count."""
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()

@@ -11,7 +11,7 @@ _OURS = ("LANGSMITH_", "LANGCHAIN_", "VOICESPAN_", "HOSTED_LANGSERVE")
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch, tmp_path):
+def _clean_environment(monkeypatch, tmp_path, tmp_path_factory):
     """Nothing of the machine's own settings, and no spool outside of the test's folder."""
     import os
 
@@ -20,6 +20,8 @@ def _clean_environment(monkeypatch, tmp_path):
             monkeypatch.delenv(name)
     monkeypatch.setenv("LANGSMITH_CONFIG_FILE", str(tmp_path / "no-profiles.json"))
     monkeypatch.setenv("VOICESPAN_SPOOL_DIR", str(tmp_path / "spool"))
+    # Where a spool goes that cannot be used; every spool looks there for what waits.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
     monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "10")
 
 

@@ -411,12 +411,12 @@ def test_facts_of_a_gigabyte_are_not_read(waiting, voice, name):
         assert len(listed(voice.clock)) == 3
 
 
-@pytest.mark.parametrize("length", [(1 << 32) - 1, 1 << 31, 1 << 20])
-def test_a_records_length_is_not_believed(length):
+@pytest.mark.parametrize("length", [(1 << 32) - 1, 1 << 31, 1 << 26])
+def test_a_records_length_is_not_believed(length, tmp_path):
     header = struct.pack(">4scII", b"\xf5VS1", b"S", length, 0)
-    whole = journal.record(journal.Kind.SPAN, b"span")
-    with little_memory():
-        found = list(journal.read(io.BytesIO(header + whole)))
+    (tmp_path / "journal").write_bytes(header + journal.record(journal.Kind.SPAN, b"span"))
+    with little_memory(), (tmp_path / "journal").open("rb") as file:
+        found = list(journal.read(file))
     assert [record.payload for record in found] == [b"span"]
 
 

@@ -181,10 +181,15 @@ def test_what_a_request_carries(plain, post):
 
 
 def test_a_netrc_does_not_replace_the_key(plain, post, monkeypatch, tmp_path):
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    (tmp_path / "netrc").write_text("machine langsmith.example.com login me password mine\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    post(url(plain))(BODY)
-    assert "Authorization" not in plain.seen[0][1]
+    monkeypatch.setenv("HTTP_PROXY", url(plain))
+    monkeypatch.setenv("VOICESPAN_ALLOW_HTTP", "1")
+    sender = post("http://langsmith.example.com")
+    assert sender(BODY).status == 200
+    [(_, headers)] = plain.seen
+    assert headers["x-api-key"] == "the-key"
+    assert "Authorization" not in headers
 
 
 def test_our_own_requests_are_not_traced(plain, post, monkeypatch):

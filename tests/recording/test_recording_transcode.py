@@ -16,6 +16,8 @@ from voicespan.recording.formats import FORMATS, rate_at_least
 from voicespan.recording.recorder import Recorder
 from voicespan.recording.writer import Writer
 
+FOLLOWED = follower._Followed
+
 
 def tone(seconds: float, rate: int) -> np.ndarray:
     """Left 440 Hz, right 660 Hz."""
@@ -97,7 +99,7 @@ class TestFollowing:
     @pytest.fixture
     def followed(self, studio):
         recorder = studio.recorder()
-        follower = Follower(studio.writer, threaded=False)
+        follower = Follower(studio.writer, clock=studio.clock, threaded=False)
         return recorder, follower, follower.follow(recorder, "wav")
 
     def test_only_a_tail_is_left_at_the_end(self, studio, followed, monkeypatch):
@@ -141,6 +143,43 @@ class TestFollowing:
         follower.run_once()
         assert follower._followed[0].transcoding.done == 5 * 8_000
 
+    def test_a_call_that_is_over_goes_before_those_that_are_not(self, studio, followed, monkeypatch):
+        recorder, follower, result = followed
+        ending = studio.recorder(name="ending")
+        ended = follower.follow(ending, "wav")
+        for each in (recorder, ending):
+            each.user(noise(10 * 8_000).tobytes(), 8_000)
+        studio.wait(11)
+        order = []
+        monkeypatch.setattr(
+            FOLLOWED,
+            "follow",
+            lambda self: order.append((self.recorder, ended.done())) or ending.close() or True,
+        )
+        follower.run_once()
+        # It ended while the other one had its turn, and is finished right after that.
+        assert order == [(recorder, False)]
+        assert ended.done()
+        assert not result.done()
+
+    def test_a_call_that_has_waited_for_a_minute_is_handed_on_as_it_is(self, studio, followed):
+        recorder, follower, result = followed
+        said = noise(10 * 8_000)
+        recorder.user(said.tobytes(), 8_000)
+        studio.wait(11)
+        follower.run_once()  # encodes a part of it
+        recorder.close()
+        other = studio.recorder(name="other")  # a writer that has nothing to write is never behind
+        studio.clock.advance(1.0)
+        follower.run_once()
+        assert not result.done()
+        studio.clock.advance(60.0)
+        follower.run_once()
+        assert result.result(timeout=0) == recorder.path
+        assert np.array_equal(sf.read(recorder.path, dtype="int16")[0][:, 0], said)
+        assert list(studio.folder.iterdir()) == [recorder.path]
+        other.close()
+
     def test_is_none_without_audio(self, studio, followed):
         recorder, follower, result = followed
         follower.run_once()
@@ -178,14 +217,14 @@ class TestFollowing:
 
     def test_has_a_thread_of_low_priority_while_there_is_something_to_do(self, tmp_path, monkeypatch):
         priorities = []
-        turn = follower._Followed.turn
+        finish = follower._Followed.finish
 
-        def spy(self, *, rest):
+        def spy(self, *, encode):
             if sys.platform == "linux":
                 priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-            return turn(self, rest=rest)
+            return finish(self, encode=encode)
 
-        monkeypatch.setattr(follower._Followed, "turn", spy)
+        monkeypatch.setattr(follower._Followed, "finish", spy)
         monkeypatch.setattr(follower, "PERIOD", 0.01)
         writer = Writer()
         recorder = Recorder(tmp_path, writer=writer)

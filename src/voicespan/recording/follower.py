@@ -1,8 +1,12 @@
 """The one low-priority thread that turns recordings into what is attached.
 
-It follows the settled part of each recording while the call runs, a few seconds at a time, and rests while
-the writer is behind; so at the end of a call only a tail is left to encode. Opus costs about 3 % of a core
-a conversation: where there are too many to follow, their FLACs wait.
+It follows the settled part of each recording while the call runs, a few seconds at a time, so at the end of
+a call only a tail is left to encode. Opus costs 1.7 % of a core a conversation, and a process may hold more
+than there are cores for. Then this is what gives way, and nothing else:
+
+1. It rests while the writer is behind.
+2. A call that is over goes before all that are not: somebody waits for it.
+3. One that has waited for a minute is not encoded. Its FLAC is handed on, three times as large, and not late.
 """
 
 from __future__ import annotations
@@ -11,17 +15,22 @@ import os
 import sys
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING
 
+from voicespan.clock import SYSTEM
 from voicespan.guard import guard
 from voicespan.recording.forks import watch
 from voicespan.recording.formats import FORMATS
+from voicespan.recording.run import NS
 from voicespan.recording.transcode import Transcoding
 from voicespan.recording.writer import SHARED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from voicespan.clock import Clock
     from voicespan.recording.recorder import Recorder
     from voicespan.recording.writer import Writer
 
@@ -31,7 +40,11 @@ PERIOD = 0.25
 _TURN = 5
 #: A writer that is so late, in seconds, has the machine to itself.
 _BEHIND = 0.5
+#: How long a call that is over waits to be encoded, in seconds.
+_PATIENCE = 60.0
 _NICENESS = 10
+#: The states of a recorder in which more may come.
+_OPEN = frozenset({"waiting", "recording", "paused"})
 
 
 class _Followed:
@@ -40,24 +53,37 @@ class _Followed:
     def __init__(self, recorder: Recorder, form: str) -> None:
         self.recorder = recorder
         self.result: Future[Path | None] = Future()
+        #: Since when it waits to be finished, in nanoseconds of the monotonic clock.
+        self.ended_at: int | None = None
         self._form = form
         self.transcoding = None if recorder.path is None else Transcoding(recorder.path, form)
         if form not in FORMATS:
             raise ValueError(f"no recording is written as {form}: {', '.join(FORMATS)} are known")
 
-    def turn(self, *, rest: bool) -> bool:
-        """Encode what is there, and tell whether there is nothing left to do."""
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes, or nobody wants it."""
+        return self.recorder.status not in _OPEN or self.result.cancelled()
+
+    def follow(self) -> bool:
+        """Encode a few seconds; False: there are not so many that have not been."""
+        path = self.recorder.path
+        done = 0 if self.transcoding is None else self.transcoding.done
+        enough = self.recorder.frames_on_disk - done >= _TURN * self.recorder.rate > 0
+        if path is not None and enough:
+            self._transcoding(path).advance(done + _TURN * self.recorder.rate)
+        return enough
+
+    def finish(self, *, encode: bool) -> bool:
+        """Encode what is left, or hand on what was recorded as it is."""
         if self.result.cancelled():
             self._abandon()
             return True
-        if self.recorder.status in {"waiting", "recording", "paused"}:
-            done = 0 if self.transcoding is None else self.transcoding.done
-            ahead = self.recorder.frames_on_disk - done
-            if not rest and self.recorder.path is not None and ahead >= _TURN * self.recorder.rate > 0:
-                self._transcoding(self.recorder.path).advance(done + _TURN * self.recorder.rate)
-            return False
-        recorded = self.recorder.finish()
-        path = None if recorded is None else self._transcoding(recorded).finish()
+        path = self.recorder.finish()
+        if path is not None and encode:
+            path = self._transcoding(path).finish()
+        else:
+            self._abandon()
         if self.result.set_running_or_notify_cancel():
             self.result.set_result(path)
         return True
@@ -82,11 +108,13 @@ class Follower:
 
     Args:
         writer: Whose recordings they are; by default the process's.
+        clock: Tells how long a call that is over has waited.
         threaded: Whether a thread does it; otherwise `run_once` is called by hand.
     """
 
-    def __init__(self, writer: Writer | None = None, *, threaded: bool = True) -> None:
+    def __init__(self, writer: Writer | None = None, *, clock: Clock = SYSTEM, threaded: bool = True) -> None:
         self._writer = writer or SHARED
+        self._clock = clock
         self._threaded = threaded
         self._followed: list[_Followed] = []
         self._lock = threading.Lock()
@@ -104,9 +132,9 @@ class Follower:
             form: See `transcode`.
 
         Returns:
-            The transcoded file, once the recorder is closed; None when nothing was recorded. Cancelling it
-            removes what was encoded, and leaves the FLAC. An exception as of `transcode`: the FLAC is
-            still there.
+            The transcoded file, once the recorder is closed; the FLAC itself where there was no time to
+            transcode it; None when nothing was recorded. Cancelling it removes what was encoded, and leaves
+            the FLAC. An exception as of `transcode`: the FLAC is still there.
 
         Raises:
             ValueError: There is no such format.
@@ -123,31 +151,55 @@ class Follower:
 
     def run_once(self) -> None:
         """Give every recording a turn."""
+        self._finish_ended()
+        for followed in self._all():
+            # A turn takes its time: who waits meanwhile?
+            if not followed.ended and not self._rests and self._step(followed, followed.follow):
+                self._finish_ended()
+
+    @property
+    def _rests(self) -> bool:
+        return self._writer.behind > _BEHIND
+
+    def _all(self) -> list[_Followed]:
         with self._lock:
-            turns = list(self._followed)
-        for followed in turns:
-            over = True
-            error: Exception = RuntimeError("voicespan could not transcode the recording")
-            with guard():
-                try:
-                    over = followed.turn(rest=self._writer.behind > _BEHIND)
-                    continue
-                except (OSError, RuntimeError, ValueError, ImportError) as known:
-                    error = known
-                finally:
-                    if over:
-                        self._forget(followed)
-            followed.fail(error)
+            return list(self._followed)
+
+    def _finish_ended(self) -> None:
+        """Finish the calls that are over, in the order in which they ended."""
+        ended = [followed for followed in self._all() if followed.ended]
+        for followed in ended:
+            if followed.ended_at is None:
+                followed.ended_at = self._clock.monotonic_ns()
+        for followed in sorted(ended, key=lambda followed: followed.ended_at or 0):
+            waited = (self._clock.monotonic_ns() - (followed.ended_at or 0)) / NS
+            if waited < _PATIENCE and self._rests:
+                continue
+            self._step(followed, partial(followed.finish, encode=waited < _PATIENCE))
+            self._forget(followed)
+
+    def _step(self, followed: _Followed, step: Callable[[], bool]) -> bool:
+        """Do it; a recording that cannot be transcoded is followed no longer, and no other minds."""
+        error: Exception = RuntimeError("voicespan could not transcode the recording")
+        with guard():
+            try:
+                return step()
+            except (OSError, RuntimeError, ValueError, ImportError) as known:
+                error = known
+        self._forget(followed)
+        followed.fail(error)
+        return False
+
+    def _forget(self, followed: _Followed) -> None:
+        with self._lock:
+            if followed in self._followed:
+                self._followed.remove(followed)
 
     def forget_the_parent(self) -> None:
         """Begin anew, in a forked child: what was followed is the parent's."""
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread = None
         self._followed = []
-
-    def _forget(self, followed: _Followed) -> None:
-        with self._lock:
-            self._followed.remove(followed)
 
     def _loop(self) -> None:
         _be_nice()

@@ -71,7 +71,12 @@ async def interleaved(blocks: Mapping[str, Block], *, frames: int, rounds: int, 
 
 
 def rows(
-    label: str, found: Paired, *, at_most: float | None = None, ratio_at_most: float | None = None
+    label: str,
+    found: Paired,
+    *,
+    at_most: float | None = None,
+    ratio_at_most: float | None = None,
+    ratio: bool = True,
 ) -> list[Row]:
     """The rows of one comparison: the untraced frame, what each way adds, and voicespan against each peer.
 
@@ -80,6 +85,7 @@ def rows(
         found: What was measured.
         at_most: The target for what voicespan adds, in microseconds.
         ratio_at_most: The target for that as a part of what a peer adds.
+        ratio: Whether the two do the same, so that they can be compared.
     """
     table = [row(label, UNTRACED, found.absolute(UNTRACED), "µs")]
     peers = [way for way in found.rounds if way not in (UNTRACED, VOICESPAN)]
@@ -88,10 +94,12 @@ def rows(
             limit = at_most if way == VOICESPAN else None
             added = row(label, way, found.added(way), "µs more", best=found.best(way), at_most=limit)
             table.append(added)
-    if VOICESPAN in found.rounds:
+    if ratio and VOICESPAN in found.rounds:
         ours = found.added(VOICESPAN)
         for peer in peers:
-            ratios = [mine / theirs for mine, theirs in zip(ours, found.added(peer), strict=True) if theirs > 0]
+            ratios = [
+                mine / theirs for mine, theirs in zip(ours, found.added(peer), strict=True) if theirs > 0
+            ]
             if ratios:
                 way = f"{VOICESPAN} / {peer}"
                 table.append(row(label, way, ratios, "times", at_most=ratio_at_most))

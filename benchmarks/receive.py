@@ -23,6 +23,8 @@ AUDIO = "audio delta"
 OTHER = "any other frame"
 WHOLE = "whole session"
 
+_NAMES = {AUDIO: "receive-audio", OTHER: "receive-other", WHOLE: "receive-session"}
+
 #: Frames that a block reads before its time is taken: the interpreter has to find out first that other
 #: methods stand in the classes.
 _WARM_UP = 64
@@ -102,7 +104,8 @@ async def whole_sessions(
 def compared(client: str, kind: str, names: list[str], *, quick: bool) -> pairs.Paired:
     """One kind of frame, read by one kind of client, in the ways that are named."""
     source = frames_gemini if client == "gemini" else frames_openai
-    with sessions.opening(client) as opening, ways.made(names) as made:
+    made = ways.made(names)
+    with sessions.opening(client) as opening:
         if kind == AUDIO:
             return asyncio.run(audio_deltas(opening, made, source.audio_frames(3), quick=quick))
         frames = source.turns(_TURNS, audio=kind == WHOLE)
@@ -112,7 +115,8 @@ def compared(client: str, kind: str, names: list[str], *, quick: bool) -> pairs.
 def over_a_socket(names: list[str], *, quick: bool) -> pairs.Paired:
     """Audio deltas that come through the kernel."""
     head = [frames_openai.session_created(), *frames_openai.audio_frames(1)]
-    with servers.endless(head, head[-1:]) as server, ways.made(names) as made:
+    made = ways.made(names)
+    with servers.endless(head, head[-1:]) as server:
         opening = sessions.over_the_socket(server.url)
         return asyncio.run(audio_deltas(opening, made, [], quick=quick))
 
@@ -126,22 +130,15 @@ def measure(*, quick: bool) -> Iterator[Result]:
             label = f"{kind}, {title}"
             names = [UNTRACED, VOICESPAN, *([peer] if peer else [])]
             rows += pairs.rows(label, compared(client, kind, names, quick=quick), **_targets(kind))
-            for other in peers.of(client):
-                found = peers.measured("receive", client, kind, other, quick=quick)
-                if isinstance(found, str):
-                    rows.append(Row(label, other, None, "µs more", note=found))
-                else:
-                    rows += [each for each in found if each.way == other]
+            rows += peers.rows("receive", client, kind, label, quick=quick)
         if kind == AUDIO:
             names = [UNTRACED, VOICESPAN, ways.WRAP_REALTIME]
             found = over_a_socket(names, quick=quick)
             rows += pairs.rows("audio delta, OpenAI async, loopback socket", found, **_targets(kind))
         else:
-            notes.append(
-                "A sync client has no peer in the `langsmith` package, whose wrapper is async only."
-            )
+            notes.append("A sync client has no peer in the `langsmith` package, whose wrapper is async only.")
         yield Result(
-            name=f"receive-{kind.split()[-2] if kind == OTHER else kind.split()[0]}",
+            name=_NAMES[kind],
             title=f"Receive path: {kind}",
             chapter="receive",
             method=_METHOD[kind],

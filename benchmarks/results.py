@@ -36,6 +36,7 @@ import argparse
 import json
 import os
 import statistics
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,6 +160,8 @@ def run(measure: Callable[..., Iterable[Result]]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
     quick: bool = parser.parse_args().quick
+    # Peers that are beta say so at every session.
+    warnings.simplefilter("ignore")
     for result in measure(quick=quick):
         # The measurement need not think of it.
         kept = Result(**{**result.__dict__, "quick": quick})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def _serve_sink(pipe: Connection) -> None:
         def do_GET(self) -> None:
             self._answer()
 
-        do_PUT = do_POST
+        do_PUT = do_POST  # noqa: N815  the base looks for this name
 
         def _answer(self) -> None:
             self.send_response(200)
@@ -121,8 +122,6 @@ def _serve_sink(pipe: Connection) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Accept)
-    import threading
-
     threading.Thread(target=server.serve_forever, daemon=True).start()
     pipe.send(f"http://127.0.0.1:{server.server_port}")
     while True:

@@ -7,10 +7,12 @@ runs through nothing of anybody's. A wrapper is put round a session's object and
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import os
 import tempfile
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import servers
@@ -95,9 +97,7 @@ class Voicespan(Way):
 
         self._spool = tempfile.TemporaryDirectory(prefix="voicespan-bench-")
         self.provider = TracerProvider(shutdown_on_exit=False)
-        self.provider.add_span_processor(
-            LangSmithSpanProcessor(spool_dir=self._spool.name)
-        )
+        self.provider.add_span_processor(LangSmithSpanProcessor(spool_dir=self._spool.name))
         super().__init__()
 
     def install(self) -> None:
@@ -191,17 +191,35 @@ _WAYS: dict[str, type[Way]] = {
 }
 
 
-@contextlib.contextmanager
-def made(names: Sequence[str]) -> Iterator[list[Way]]:
-    """The ways of these names, with what they deliver to in other processes."""
-    with servers.langsmith() as langsmith, servers.sink() as sink:
-        os.environ |= {
-            "LANGSMITH_ENDPOINT": langsmith.url,
-            "LANGSMITH_API_KEY": "lsv2_pt_test",
-            "LANGSMITH_TRACING": "true",
-            "VOICESPAN_BENCH_SINK": sink.url,
-        }
-        yield [_WAYS[name]() for name in names]
+def made(names: Sequence[str]) -> list[Way]:
+    """The ways of these names: each is installed once in a process."""
+    return [_made(name) for name in names]
+
+
+@cache
+def _made(name: str) -> Way:
+    _destinations()
+    return _WAYS[name]()
+
+
+def received() -> dict[str, int]:
+    """What LangSmith has received so far: see `servers.Elsewhere.totals`."""
+    return _destinations().totals()
+
+
+@cache
+def _destinations() -> servers.Elsewhere:
+    """Start what they deliver to, in other processes and until this one ends; the LangSmith server of them."""
+    stack = contextlib.ExitStack()
+    langsmith = stack.enter_context(servers.langsmith())
+    os.environ |= {
+        "LANGSMITH_ENDPOINT": langsmith.url,
+        "LANGSMITH_API_KEY": "lsv2_pt_test",
+        "LANGSMITH_TRACING": "true",
+        "VOICESPAN_BENCH_SINK": stack.enter_context(servers.sink()).url,
+    }
+    atexit.register(stack.close)
+    return langsmith
 
 
 def _attributes() -> dict[tuple[type, str], Any]:

@@ -1,7 +1,7 @@
 """What a frame may cost, counted in instructions: the same number on a busy machine and on an idle one.
 
 The limits are what was counted when this was written, with a fifth to spare. Each 100 instructions are
-about 1 µs. Times are measured by `benchmarks/receive_path.py`.
+about 1 µs. Times are measured by `benchmarks/receive.py`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from voicespan.guard import guarded
 from voicespan.langsmith import locks, recovery
 from voicespan.langsmith.folder import Folder, read_meta
 from voicespan.langsmith.reactions import BackOff, Reaction
+from voicespan.langsmith.spool import say_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,8 @@ class Sender:
         self._gate_opens_at = 0.0
         self._swept_at: float | None = None
         self._last_answer: Answer | None = None
+        #: Of the last folder that could not be read.
+        self._problem: str | None = None
         self._busy = False
         self.delivered = 0
 
@@ -143,7 +146,7 @@ class Sender:
     @property
     def reason(self) -> str | None:
         """Why the last try failed, if it did."""
-        return None if self._last_answer is None else str(self._last_answer)
+        return self._problem if self._last_answer is None else str(self._last_answer)
 
     def forget_all(self) -> None:
         """In a forked child: they are the parent's."""
@@ -188,11 +191,20 @@ class Sender:
         parcel.not_before = self._now() + parcel.back_off.failed()
         self._busy = True
         try:
-            self._deliver(parcel)
+            self._try(parcel)
         finally:
             self._busy = False
 
     @guarded
+    def _try(self, parcel: Parcel) -> None:
+        try:
+            self._deliver(parcel)
+        except OSError as error:
+            # A disk that fails, or files that are none of ours. The other folders go on.
+            reason = error.strerror or "it cannot be read"
+            self._problem = f"{parcel.name}: {reason}"
+            say_once(f"voicespan cannot deliver {parcel.name} ({reason}); it stays in the spool")
+
     def _deliver(self, parcel: Parcel) -> None:
         folder = parcel.folder or self._claim(parcel)
         if folder is None:

@@ -573,7 +573,9 @@ def test_what_cannot_be_locked_is_closed(waiting, monkeypatch):
 def test_a_folder_that_cannot_be_delivered_is_said_once_and_named(waiting, voice, secret, caplog):
     lay("fifo", waiting / "spans-000.journal", secret)
     voice.send_for(100)
-    assert caplog.text.count(f"cannot deliver {waiting.name} (not a regular file); it stays in the spool") == 1
+    assert (
+        caplog.text.count(f"cannot deliver {waiting.name} (not a regular file); it stays in the spool") == 1
+    )
     code, lines = recovered(voice.clock)
     assert (code, lines[1]) == (1, f"1 folder not sent: {waiting.name}: not a regular file")
 

@@ -287,6 +287,41 @@ def test_a_recording_that_is_not_encoded_in_time_goes_as_flac(voice, conversatio
     assert langsmith_server.roots[0].attachments["conversation"].mime_type == "audio/flac"
 
 
+def test_what_is_encoded_after_the_flac_has_gone_is_not_missed(
+    voice, conversation, langsmith_server, spool_dir, tmp_path, caplog
+):
+    delivery = conversation.deliveries[0]
+    delivery.expect(60, recorder=True)
+    record(delivery.folder / "recording.flac")
+    voice.finish(conversation)
+    voice.clock.advance(60)
+    voice.write()
+    voice.send()
+    encoded = tmp_path / "recording.ogg"
+    encoded.write_bytes(b"the same, encoded")
+    delivery.attach(encoded, "audio/ogg", recorder=True)
+    assert len(langsmith_server.roots) == 1
+    assert [path.name for path in spool_dir.iterdir()] == []
+    assert caplog.text == ""
+
+
+def test_a_flac_goes_when_it_is_encoded(voice, conversation, langsmith_server, spool_dir):
+    delivery = conversation.deliveries[0]
+    delivery.expect(60, recorder=True)
+    record(delivery.folder / "conversation.flac")
+    encoded = delivery.folder / "conversation.ogg"
+    encoded.write_bytes(b"the same, encoded")
+    conversation.attach_recording(b"what the browser played", "audio/flac")
+    delivery.attach(encoded, "audio/ogg", recorder=True)
+    assert sorted(path.name for path in spool_dir.rglob("*.*") if path.suffix in (".flac", ".ogg")) == [
+        "attachment.flac",
+        "conversation.ogg",
+    ]
+    voice.finish(conversation)
+    voice.send()
+    assert langsmith_server.roots[0].attachments["conversation"].content == b"what the browser played"
+
+
 def test_a_recording_that_is_not_finished_in_time_is_not_sent_half(voice, conversation, langsmith_server):
     delivery = conversation.deliveries[0]
     delivery.expect(5, recorder=True)

@@ -119,6 +119,8 @@ class Delivery:
         self._made = threading.Event()
         self._folder: Folder | None = None
         self._ended = False
+        #: It is closed, with a recording.
+        self._complete = False
         self._client = _Promise()
         self._recorder = _Promise()
         #: How many recordings are being copied right now.
@@ -221,13 +223,20 @@ class Delivery:
                 return 0.0
             return max(self._client.left(self._now()), self._recorder.left(self._now()))
 
-    def close(self) -> Settled:
-        """What became of the recording. What comes later is late."""
+    def close(self, *, otherwise: Callable[[], Settled | None] = lambda: None) -> Settled:
+        """What became of the recording. What comes later is late.
+
+        `otherwise`: asked for it where nothing came in time.
+        """
         with self._lock:
-            self._folder = None
+            folder, self._folder = self._folder, None
+            settled = self._client.told() or self._recorder.told() or Settled("none")
             if self._recorder.attached and not self._client.attached:
-                return self._recorder.told() or Settled("none")
-            return self._client.told() or self._recorder.told() or Settled("none")
+                settled = self._recorder.told() or settled
+            if settled.status == "timeout":
+                settled = otherwise() or settled
+            self._complete = folder is not None and settled.status == "attached"
+            return settled
 
     def _take(
         self,
@@ -242,7 +251,8 @@ class Delivery:
         self._made.wait(_FOLDER_WAIT)
         with self._lock:
             folder = self._folder
-            if folder is None and recorder and self._client.attached:
+            if folder is None and recorder and (self._client.attached or self._complete):
+                # Nothing is missing: it is there already, encoded otherwise.
                 return
             self._taking += 1
         inside = None if folder is None else _inside(source, folder.files.folder)
@@ -262,6 +272,8 @@ class Delivery:
         if folder is not None:
             with self._lock:
                 self._promise(recorder=recorder).outcome = attached
+            if recorder:
+                _remove_unencoded(folder, name)
         self._wake()
 
     def _settle(self, status: str, *, recorder: bool) -> None:
@@ -281,6 +293,13 @@ class Delivery:
 def _checked(mime_type: str) -> str:
     written = mime_type.strip().lower()
     return written if _MIME_TYPE.fullmatch(written) else _UNKNOWN
+
+
+def _remove_unencoded(folder: Folder, encoded: str) -> None:
+    """The FLAC that was written while people talked is what fills a spool: it goes when it is encoded."""
+    for name in folder.files.names():
+        if name.endswith(".flac") and name != encoded and not name.startswith(f"{ATTACHMENT}."):
+            folder.files.remove(name)
 
 
 def _name(mime_type: str, *, recorder: bool) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan import semconv
@@ -257,10 +258,7 @@ class Writer:
         if remaining is None or remaining > 0:
             return remaining
         with guard():
-            settled = delivery.close()
-            if settled.status == "timeout":
-                settled = recordings.finished(entry.folder) or settled
-            entry.folder.settle(settled)
+            entry.folder.settle(delivery.close(otherwise=partial(recordings.finished, entry.folder)))
         self._hand_over(entry.folder)
         del self._entries[entry.trace]
         return None

@@ -58,12 +58,14 @@ _SHAPE = re.compile(
         | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,}
         | xox[abeoprs]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{10,}
         | (?:AKIA|ASIA)[A-Z0-9]{16} | hf_[A-Za-z0-9]{20,} | SK[0-9a-f]{32} | SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]+
-        | -----BEGIN\ [A-Z0-9 ]{0,40}PRIVATE\ KEY----- .*? (?:-----END\ [A-Z0-9 ]{0,40}PRIVATE\ KEY-----|\Z)
         # `sk-`, `AIza`, `lsv2_` and `Bearer` in base64.
         | (?:c2st|QUl6Y|bHN2Ml|QmVhcmVy)[A-Za-z0-9+/_-]{16,}={0,2}
     )"""
 )
 
+_PRIVATE_KEY = re.compile(
+    r"(?s)-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)"
+)
 #: And each that is told by its name one of these.
 _NAME_SIGN = re.compile(
     r"""(?x)(?:authorization|headers|cookies?|key|token|secrets?|passw(?:or)?d|passphrase|credentials?
@@ -164,6 +166,8 @@ def _without_strange_secrets(text: str, depth: int) -> str:
     if (":" in text or "=" in text or '",' in text or "'," in text) and _NAME_SIGN.search(text.lower()):
         text = _without_named_secrets(text, depth)
     if _SIGN.search(text):
+        if "PRIVATE KEY-----" in text:
+            text = _PRIVATE_KEY.sub(MARK, text)
         text = _SHAPE.sub(MARK, text)
     return text
 

@@ -156,7 +156,7 @@ def test_a_refused_batch_is_set_aside_with_the_servers_words(  # noqa: PLR0917  
     progress = (kept / "progress.json").read_text()
     assert "no such field" in progress
     assert "lsv2_pt_test" not in progress + caplog.text
-    assert f"LangSmith refused spans ({status}: no such field: [key])" in caplog.text
+    assert f"LangSmith refused spans ({status}: no such field: [secret])" in caplog.text
     # What was delivered need not be kept.
     assert "attachment.ogg" not in names(spool_dir)
 

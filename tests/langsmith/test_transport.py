@@ -240,7 +240,7 @@ def test_what_a_server_says_has_no_secret_and_no_command_for_a_terminal(post):
     said = b"\x1b[2Jyou sent the-key,\r\n secret-7 and me:mi-ne \xe2\x80\xae"
     with listening(answer=(400, {}, said)) as server:
         words = post(url(server), headers={"X-Token": "secret-7"})(BODY).words
-    assert words == "�[2Jyou sent [key], [key] and me:mi-ne �"
+    assert words == "�[2Jyou sent [secret], [secret] and me:mi-ne �"
 
 
 # TLS
@@ -476,7 +476,7 @@ def test_a_collector_in_plain_http_may_be_behind_a_proxy(collector_post, monkeyp
         monkeypatch.setenv("HTTP_PROXY", f"http://me:mi-ne@127.0.0.1:{proxy.server_port}")
         answer = collector_post("http://collector:4318/v1/traces")(BODY)
     assert proxy.seen[0][0] == "http://collector:4318/v1/traces"
-    assert (answer.status, answer.words) == (407, "Proxy-Authorization: Basic [key] of me:[key]")
+    assert (answer.status, answer.words) == (407, "Proxy-Authorization: [secret] [secret] of me:[secret]")
     assert answer.reaction.name == "NOWHERE"
 
 

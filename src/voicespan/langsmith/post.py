@@ -11,9 +11,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from requests import exceptions
 
 from voicespan.langsmith import session
-from voicespan.langsmith.addresses import is_secret
 from voicespan.langsmith.printable import printable
 from voicespan.langsmith.reactions import Answer, retry_after
+from voicespan.masking import spellings, without_secrets
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
@@ -114,15 +114,12 @@ class Post:
 
     def _without_secrets(self, words: str) -> str:
         # Some proxies answer with the request that they did not like.
-        for secret in sorted(self._secrets(), key=len, reverse=True):
-            words = words.replace(secret, "[key]")
-        return printable(words)
+        secrets = sorted(self._secrets(), key=len, reverse=True)
+        written = [spelling for secret in secrets for spelling in (secret, *spellings(secret))]
+        return printable(without_secrets(words, written))
 
     def _secrets(self) -> set[str]:
-        credentials = self._destination.credentials
-        secrets = {value for name, value in self._destination.headers if is_secret(name)}
-        if credentials is not None:
-            secrets.update(credentials.secrets)
+        secrets = self._destination.secrets
         if self._session is not None:
             secrets.update(session.proxy_secrets(self._session, self._destination.url))
         # A shorter one is no secret, and would be found in words that have nothing to do with it.

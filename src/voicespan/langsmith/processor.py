@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
-from voicespan import semconv
+from voicespan import masking, semconv
 from voicespan.clock import SYSTEM
 from voicespan.guard import guarded
 from voicespan.langsmith import settings
@@ -80,6 +80,8 @@ class LangSmithSpanProcessor(SpanProcessor):
             self.destination = settings.resolve(
                 api_key=api_key, endpoint=endpoint, project=project, workspace=workspace, headers=headers
             )
+            # An error that an application raises can quote what it delivers with.
+            masking.know(self.destination.secrets)
         _processors.add(self)
         if self._loads_at_once and not self._off:
             _load()

@@ -68,6 +68,14 @@ class Destination:
             headers.update(self.credentials.headers())
         return {name: value.encode() for name, value in headers.items()}
 
+    @property
+    def secrets(self) -> set[str]:
+        """What must not appear in any text that we write."""
+        secrets = {value for name, value in self.headers if addresses.is_secret(name)}
+        if self.credentials is not None:
+            secrets.update(self.credentials.secrets)
+        return secrets
+
     def named(self, salt: bytes) -> dict[str, str | None]:
         """What a folder says of its destination. The key itself is not told, only whether it is the same."""
         fingerprint = None

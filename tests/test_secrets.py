@@ -1,0 +1,433 @@
+"""No key and no token comes out: a canary in every place where one can stand, and a search of all that is written."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import io
+import json
+from urllib.parse import quote
+
+import pytest
+from evidence import Evidence
+from google import genai
+from google.genai import types
+from openai import OpenAI
+
+import voicespan
+from voicespan import masking
+from voicespan.gemini_live import GeminiLiveInstrumentor
+from voicespan.langsmith import commands
+from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
+from voicespan.testing.openai_realtime import Close, Expect, Refuse, Send
+
+PEM = "-----BEGIN PRIVATE KEY-----\nMIIEcanarypem\nMorecanarypem\n-----END PRIVATE KEY-----"
+#: By what they look like; their places are texts, where nothing else tells.
+SHAPED = {
+    "openai": "sk-proj-canary0123456789abcdef",
+    "anthropic": "sk-ant-api03-canary0123456789",
+    "ephemeral": "ek_canary0123456789abcdef",
+    "google": "AIzaSyCanary0123456789abcdefghijklmnopq",
+    "google login": "ya29.canary0123456789abcdefgh",
+    "gemini": "auth_tokens/canary0123456789",
+    "langsmith": "lsv2_pt_canary0123456789_abcdef",
+    "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJjYW5hcnkiOiIxIn0.canarySignature",
+    "github": "ghp_canary0123456789abcdefghijklmnopqrst",
+    "github fine": "github_pat_canary0123456789abcdefghij",
+    "gitlab": "glpat-canary0123456789",
+    "slack": "xoxb-0123456789-canary",
+    "aws": "AKIACANARY0123456789",
+    "huggingface": "hf_canary0123456789abcdefghij",
+    "twilio": "SK0123456789abcdef0123456789abcdef",
+    "bearer": "Bearer canarybearer",
+    "basic": "Basic dXNlcjpjYW5hcnk=",
+    "groq": "gsk_canary0123456789abcdef",
+    "xai": "xai-canary0123456789abcdef",
+}
+ALL_SHAPED = " and ".join(SHAPED.values())
+
+
+class Opaque:
+    """Words that nobody knows for secrets but by where they stand: each is asked for once."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def __call__(self, place: str) -> str:
+        word = f"opaque{place}{len(self.words)}canary"
+        self.words.append(word)
+        return word
+
+
+@pytest.fixture
+def opaque():
+    yield Opaque()
+    masking._known.clear()
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch, tmp_path):
+    for name in ("VOICESPAN_ENDPOINT", "LANGSMITH_API_KEY", "LANGSMITH_ENDPOINT", "LANGSMITH_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANGSMITH_CONFIG_FILE", str(tmp_path / "none.json"))
+    monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "10")
+
+
+@pytest.fixture(params=["standard", "all"])
+def events(request, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_EVENTS", request.param)
+    monkeypatch.setenv("VOICESPAN_RAW_EVENTS", "1")
+    return request.param
+
+
+@pytest.fixture
+def evidence(opaque, tmp_path):
+    with LangSmithServer(api_keys=[opaque("langsmithkey")]) as server:
+        headers = {"X-Service-Key": opaque("servicekey")}
+        with Evidence(server, tmp_path / "spool", headers=headers) as evidence:
+            OpenAIRealtimeInstrumentor().instrument(tracer_provider=evidence.provider)
+            GeminiLiveInstrumentor().instrument(tracer_provider=evidence.provider)
+            yield evidence
+            OpenAIRealtimeInstrumentor().uninstrument()
+            GeminiLiveInstrumentor().uninstrument()
+
+
+def nested(opaque, place):
+    """What a function gets or gives: a request, with its headers, as JSON in JSON."""
+    inner = {"headers": {"X-Anything": opaque(f"{place}header")}, "api_key": opaque(f"{place}key")}
+    return json.dumps(
+        {
+            "url": f"https://user:{opaque(f'{place}password')}@host/p?key={opaque(f'{place}query')}&q=1",
+            "headers": {"Authorization": f"Bearer {opaque(f'{place}bearer')}"},
+            "body": json.dumps(inner),
+            "list": [
+                {"access_token": opaque(f"{place}token")},
+                {"password": opaque(f"{place}pw") + ' "quoted'},
+            ],
+            "note": ALL_SHAPED + PEM,
+        }
+    )
+
+
+def mcp(opaque, place):
+    return {
+        "type": "mcp",
+        "server_label": "calendar",
+        "server_url": f"https://u:{opaque(f'{place}user')}@mcp.example/{opaque(f'{place}path')}/sse?key={opaque(f'{place}query')}",
+        "connector_id": "connector_gmail",
+        "authorization": opaque(f"{place}authorization"),
+        "headers": {
+            "X-Tenant": opaque(f"{place}header"),
+            "Authorization": f"Bearer {opaque(f'{place}bearer')}",
+        },
+    }
+
+
+def openai_frames(opaque, key):
+    """What a server may say, each with something that it must not."""
+    ids = {"response_id": "r1", "item_id": "i1", "output_index": 0, "content_index": 0}
+    session = {
+        "id": "sess_1",
+        "type": "realtime",
+        "model": "gpt-realtime",
+        "instructions": f"Never say {ALL_SHAPED}",
+        "client_secret": {"value": opaque("clientsecret"), "expires_at": 1},
+        "tools": [mcp(opaque, "created")],
+        "audio": {"input": {"transcription": {"model": "whisper-1"}}},
+        "tracing": {"metadata": {"api_key": opaque("tracing")}},
+    }
+    call = {
+        "id": "i2",
+        "type": "function_call",
+        "call_id": "c1",
+        "name": "fetch",
+        "arguments": nested(opaque, "args"),
+    }
+    mcp_call = {
+        "id": "i3",
+        "type": "mcp_call",
+        "name": "list_events",
+        "server_label": "calendar",
+        "arguments": nested(opaque, "mcpargs"),
+        "output": nested(opaque, "mcpoutput"),
+        "error": {"type": "http_error", "message": f"401 for authorization: {opaque('mcperror')}"},
+    }
+    frames = [
+        {"type": "session.updated", "session": session},
+        {"type": "input_audio_buffer.speech_started", "item_id": "u1"},
+        {
+            "type": "conversation.item.input_audio_transcription.completed",
+            "item_id": "u1",
+            "content_index": 0,
+            "transcript": f"My keys are {ALL_SHAPED}",
+        },
+        {"type": "response.created", "response": {"id": "r1", "status": "in_progress"}},
+        {"type": "response.output_item.done", "response_id": "r1", "item": call},
+        {"type": "response.output_item.done", "response_id": "r1", "item": mcp_call},
+        {"type": "conversation.item.done", "item": {**mcp_call, "id": "i4"}},
+        {"type": "response.output_audio_transcript.done", **ids, "transcript": f"Your keys are {ALL_SHAPED}"},
+        {
+            "type": "response.done",
+            "response": {
+                "id": "r1",
+                "status": "failed",
+                "status_details": {"error": {"type": "e", "message": f"token={opaque('details')} for {key}"}},
+                "metadata": {"api_key": opaque("metadata"), "note": SHAPED["openai"]},
+                "output": [call, mcp_call],
+            },
+        },
+        {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "code": "invalid_api_key",
+                "message": f"Incorrect API key provided: {key}, {SHAPED['openai']}. "
+                f"Headers: {{'X-Key': '{opaque('errorheaders')}'}}, {quote(SHAPED['github'])} "
+                f'{json.dumps(json.dumps({"client_secret": opaque("errorjson")}))} headers={{"A": "{opaque("errordict")}"}} '
+                f"GET wss://api.openai.com/v1/realtime?api-key={opaque('errorquery')} {quote(key)} "
+                f"{base64.b64encode(SHAPED['openai'].encode()).decode()}",
+            },
+        },
+        {
+            "type": "some.future.event",
+            "credentials": {"a": opaque("future")},
+            "text": json.dumps({"token": opaque("futuretext")}),
+        },
+        {"type": "rate_limits.updated", "rate_limits": []},
+    ]
+    return [{"event_id": f"event_{n}", **frame} for n, frame in enumerate(frames)]
+
+
+def search(evidence, opaque):
+    evidence.assert_without(*opaque.words, *SHAPED.values(), "Morecanarypem")
+
+
+def test_a_conversation_with_openai(evidence, opaque, events, capfd):
+    key = opaque("openaikey")
+    frames = openai_frames(opaque, key)
+    script = [
+        Expect("session.update"),
+        Send(*frames),
+        Expect("response.create"),
+        Close(4001, f"bad key {key} {SHAPED['ephemeral']}"),
+    ]
+    evidence.server.down()
+    with OpenAIRealtimeServer(script) as server:
+        client = OpenAI(
+            api_key=key, websocket_base_url=server.url, default_headers={"X-Gateway-Token": opaque("gateway")}
+        )
+        with (
+            contextlib.suppress(RuntimeError),
+            voicespan.conversation(
+                metadata={
+                    "auth": {"password": opaque("appmetadata")},
+                    "note": ALL_SHAPED,
+                    "api_key": opaque("appkey"),
+                },
+                tags=[SHAPED["bearer"], f"token={opaque('tag')}"],
+            ),
+            client.realtime.connect(
+                model="gpt-realtime",
+                extra_headers={"X-Session-Secret": opaque("extraheader")},
+                extra_query={"token": opaque("extraquery")},
+            ) as c,
+        ):
+            tools = [mcp(opaque, "update"), {"type": "function", "name": "fetch", "parameters": {
+                "type": "object", "properties": {"token": {"type": "string", "description": "visible description"}}}}]  # fmt: skip
+            c.session.update(
+                session={"type": "realtime", "tools": tools, "instructions": f"Use {SHAPED['aws']}"}
+            )
+            for _ in frames:
+                c.recv()
+            answer = {"type": "function_call_output", "call_id": "c1", "output": nested(opaque, "result")}
+            c.conversation.item.create(item=answer)
+            message = {
+                "type": "message",
+                "role": "user",
+                "content": [{"type": "input_text", "text": ALL_SHAPED}],
+            }
+            c.conversation.item.create(item=message)
+            c.response.create(response={"metadata": {"x": SHAPED["jwt"]}, "tools": [mcp(opaque, "response")]})
+            try:
+                c.recv()
+            except Exception as error:
+                evidence.said.append("")
+                raise RuntimeError(
+                    f"{key} in a chain; {client.default_headers}; {opaque.words[0]} with headers={{'A': '{opaque('chain')}'}}"
+                ) from error
+    assert [span for span in evidence.spans if span.name == "error"]
+    wait_and_deliver(evidence, opaque, capfd)
+    assert evidence.where("visible description") if events == "all" else True
+    names = {span.name for span in evidence.spans}
+    assert {"function_call: fetch", "function_response: fetch", "turn_complete", "session.updated"} <= names
+    search(evidence, opaque)
+
+
+def wait_and_deliver(evidence, opaque, capfd):
+    """While nobody listens, while the key is refused and quoted, and when it is taken."""
+    assert not evidence.processor.force_flush(300)
+    evidence.look_into_spool()
+    assert any(name.startswith("root.pb") for name in evidence.spooled)
+    evidence.server.up()
+    quoted = f"Invalid key {opaque.words[0]} ({SHAPED['langsmith']}), X-Service-Key: {opaque.words[1]}"
+    for status in (401, 403):
+        evidence.server.fail(status=status, text=quoted)
+        assert not evidence.processor.force_flush(300)
+        evidence.look_into_spool()
+        out = io.StringIO()
+        commands.spool(spool_dir=evidence.spool_dir, out=out)
+        evidence.said.append(out.getvalue())
+    assert any("Invalid key" in said for said in evidence.said)
+    evidence.server.fail(status=422, text=quoted)
+    evidence.deliver()
+    out = io.StringIO()
+    commands.spool(spool_dir=evidence.spool_dir, out=out)
+    commands.recover(
+        endpoint=evidence.relay.url,
+        api_key=opaque.words[0],
+        spool_dir=evidence.spool_dir,
+        out=out,
+        patience=0,
+    )
+    evidence.said += [out.getvalue(), *capfd.readouterr()]
+    assert "Invalid key" in evidence.logged
+
+
+def gemini_client(server, key, opaque):
+    options = server.client_options()
+    options["http_options"] = options["http_options"].model_copy(
+        update={"headers": {"X-Gateway-Token": opaque("gateway")}}
+    )
+    return genai.Client(**{**options, "api_key": key})
+
+
+def test_a_conversation_with_gemini(evidence, opaque, events, capfd, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_RESUME_WINDOW", "0")
+    key = opaque("geminikey")
+    handle = opaque("handle")
+    frames = [
+        {"sessionResumptionUpdate": {"newHandle": opaque("newhandle"), "resumable": True}},
+        {
+            "serverContent": {"inputTranscription": {"text": f"My keys: {ALL_SHAPED}", "finished": True}},
+            "sessionResumptionUpdate": {"newHandle": opaque("beside"), "resumable": True},
+        },
+        {"serverContent": {"modelTurn": {"parts": [{"text": f"Thinking of {ALL_SHAPED}", "thought": True}]}}},
+        {"serverContent": {"outputTranscription": {"text": f"Your keys: {ALL_SHAPED}"}}},
+        {
+            "toolCall": {
+                "functionCalls": [{"id": "c1", "name": "fetch", "args": json.loads(nested(opaque, "args"))}]
+            }
+        },
+        {"serverContent": {"groundingMetadata": {"webSearchQueries": [f"what is {SHAPED['google']}"]}}},
+        {"serverContent": {"turnComplete": True}},
+    ]
+    script = [
+        Expect("setup"),
+        Send({"setupComplete": {"sessionId": "session-1"}}, *frames),
+        Expect("tool_response"),
+        Expect("client_content"),
+        Close(1008, f"key {key} {SHAPED['google']}"),
+    ]
+
+    async def talk(server):
+        config = {
+            "response_modalities": ["AUDIO"],
+            "system_instruction": f"Never say {ALL_SHAPED}",
+            "session_resumption": {"handle": handle},
+            "http_options": {"headers": {"X-Session-Secret": opaque("confighttp")}},
+        }
+        client = gemini_client(server, key, opaque)
+        async with client.aio.live.connect(model="gemini-live", config=config) as session:
+            async for _ in session.receive():
+                pass
+            response = json.loads(nested(opaque, "result"))
+            await session.send_tool_response(
+                function_responses=types.FunctionResponse(id="c1", name="fetch", response=response)
+            )
+            await session.send_client_content(turns={"role": "user", "parts": [{"text": ALL_SHAPED}]})
+            async for _ in session.receive():
+                pass
+
+    evidence.server.down()
+    with GeminiLiveServer(script) as server, contextlib.suppress(Exception):
+        asyncio.run(talk(server))
+    wait_and_deliver(evidence, opaque, capfd)
+    names = {span.name for span in evidence.spans}
+    assert {"function_call: fetch", "function_response: fetch", "turn_complete", "error"} <= names
+    search(evidence, opaque)
+
+
+def test_handshakes_that_fail(evidence, opaque):
+    key, google = opaque("openaikey"), SHAPED["google"]
+    with OpenAIRealtimeServer(Refuse(401, f"Incorrect API key provided: {key} {SHAPED['openai']}")) as server:
+        client = OpenAI(api_key=key, websocket_base_url=server.url, max_retries=0)
+        with pytest.raises(Exception, match="401"), client.realtime.connect(model="gpt-realtime"):
+            pass
+
+    async def connect(server):
+        async with gemini_client(server, google, opaque).aio.live.connect(model="gemini-live"):
+            pass
+
+    with GeminiLiveServer(Refuse(403, f"API key {google} not valid, token={opaque('refused')}")) as server:
+        with pytest.raises(Exception, match="403"):
+            asyncio.run(connect(server))
+    # Nobody listens: the SDK tells the URL, in which there is the key.
+    with pytest.raises(OSError):
+        asyncio.run(connect(server))
+    assert len([span for span in evidence.spans if span.name == "conversation"]) == 3
+    evidence.deliver()
+    search(evidence, opaque)
+
+
+def test_what_stays_of_a_text_around_its_secrets(opaque):
+    word = opaque("word")
+    for text, expected in {
+        f'{{"a": 1, "headers": {{"x": "{word}"}}}}': '{"a": 1, "headers": "[secret]"}',
+        f"refused {{'authorization': '{word}', 'n': 1}}": "refused {'authorization': '[secret]', 'n': 1}",
+        f"https://me:{word}@host/p?q=1&key={word}": "https://[secret]@host/p?q=1&key=[secret]",
+        f"x-api-key: {word}\nhost: h": "x-api-key: [secret]\nhost: h",
+        f"line\\n{SHAPED['openai']}": "line\\n[secret]",
+        f"a%20{SHAPED['openai']}&b": "a%20[secret]&b",
+        f"key {PEM} end": "key [secret] end",
+    }.items():
+        assert masking.without_secrets(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Basic understanding of bearer shares; the secret: practise. A token of thanks, key question: why?",
+        "Set max_tokens: 5, tokens=7, keyboard=de and sort_key=name",
+        "risk-averse desk-and-chair-and-lamp task_force_of_the_whole_world",
+        '{"city": "Oslo", "total_tokens": 12, "page": {"size": 3}}',
+        "see https://host/path?page=2 or mailto:me@host",
+        "it costs 4000: eyJ is how many of them begin",
+    ],
+)
+def test_what_is_no_secret_stays(text):
+    assert masking.without_secrets(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *('"token":"', "headers={", '\\"token\\":\\"', "://a@", "Bearer ", "Basic AAAA", "-eyJaaaaaaaaaaa", "SG.", "x-key: "),
+        *("-----BEGIN PRIVATE KEY-----", '{"token":', "'secret', ", "authorization: ", "\\", "\\'", "a-", "secret_", "["),
+    ],
+)  # fmt: skip
+def test_a_search_takes_no_longer_than_its_text(piece):
+    """Twice the text may take twice the time; a pattern that starts again everywhere would take four times."""
+    import time
+
+    def seconds(length):
+        text = (piece * (length // len(piece) + 1))[:length]
+        tries = []
+        for _ in range(3):
+            began = time.process_time()
+            masking.without_secrets(text)
+            tries.append(time.process_time() - began)
+        return min(tries)
+
+    assert seconds(160_000) < 8 * max(seconds(40_000), 0.001)

@@ -9,15 +9,18 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+import trustme
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -568,6 +571,55 @@ def test_closing_does_not_wait_for_idle_connections(spans):
     # What was received can be read on.
     assert len(server.roots) == 1
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("LangSmithServer")]
+
+
+@pytest.fixture
+def secure():
+    """A server with TLS, and the context of a client that trusts it."""
+    authority = trustme.CA()
+    shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(shown)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with LangSmithServer(tls=shown) as server:
+        yield server, trusting
+
+
+def secure_connection(server, context):
+    address = urlsplit(server.url)
+    assert address.scheme == "https"
+    return contextlib.closing(http.client.HTTPSConnection(address.hostname, address.port, context=context))
+
+
+def test_with_a_certificate_it_speaks_tls(secure, spans):
+    server, trusting = secure
+    with secure_connection(server, trusting) as connection:
+        for _ in range(2):
+            connection.request("POST", "/otel/v1/traces", body(spans.make()), headers(server))
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"")
+    with secure_connection(server, ssl.create_default_context()) as connection:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            connection.connect()
+    with pytest.raises(BOOM):
+        requests.post(server.traces_url.replace("https", "http"), data=body(spans.make()))
+    assert len(server.requests) == 2
+    server.fail(status=503)
+    with secure_connection(server, trusting) as connection:
+        connection.request("POST", "/otel/v1/traces", body(spans.make()), headers(server))
+        assert connection.getresponse().status == 503
+
+
+def test_closing_waits_for_no_handshake(secure):
+    server, trusting = secure
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port)) as silent:
+        with secure_connection(server, trusting) as idle:
+            idle.connect()
+            began = time.perf_counter()
+            server.close()
+            assert time.perf_counter() - began < 2
+        assert silent.recv(1) == b""
 
 
 def test_a_body_is_read_slowly(server, spans):

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
-import subprocess
+import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan import guard
+from voicespan import cli, guard
+from voicespan.conversation import Conversation
 from voicespan.doctor import command
 from voicespan.doctor import report as reports
-from voicespan.doctor.findings import Surroundings, ok
+from voicespan.doctor.findings import Surroundings, ok, problem
+from voicespan.langsmith import LangSmithSpanProcessor
 
+ROOT = Path(__file__).parent.parent.parent
 KEY = "lsv2_pt_0123456789abcdef0123456789abcdef_canary1234"
 
 
@@ -74,70 +80,99 @@ def test_a_server_that_hangs_does_not_hang_the_command(doctor, langsmith, to):
     assert took < 30
 
 
-def test_offline_nobody_is_asked(doctor, langsmith, to):
-    report = doctor("--offline", **to)
-    assert report.status == 0
-    assert "not asked: --offline" in report.out
-    assert langsmith.requests == []
-
-
 def test_without_a_destination(doctor):
-    report = doctor("--json", LANGSMITH_APIKEY=KEY)
+    report = doctor("--json", "--offline", LANGSMITH_APIKEY=KEY)
     assert report.status == 1
     assert report.findings["destination.resolved"]["advice"].startswith("LANGSMITH_APIKEY is set, but")
     assert KEY not in report.out
 
 
-def test_warnings_count_where_that_is_asked(doctor, to):
-    assert doctor(VOICESPAN_EVENT="all", **to).status == 0
-    assert doctor("--strict", VOICESPAN_EVENT="all", **to).status == 1
+# In this process, and of a few sections
 
 
-def test_what_is_bad_stands_at_the_end_as_well(doctor, to):
-    lines = doctor(VOICESPAN_EVENT="all", **to).out.splitlines()
+@pytest.fixture
+def answer(environ, monkeypatch, capsys):
+    """Runs the command with the sections that are named; its status, and what it printed."""
+
+    def answer(*arguments, sections=("settings",), **changed):
+        looks = [section for section in command.SECTIONS if section[0] in sections]
+        monkeypatch.setattr(command, "SECTIONS", tuple(looks))
+        monkeypatch.setattr(os, "environ", {**environ, **changed})
+        return cli.main(["doctor", *arguments]), capsys.readouterr().out
+
+    return answer
+
+
+def test_offline_nobody_is_asked(answer, langsmith, to):
+    status, out = answer("--offline", sections=("destination",), **to)
+    assert status == 0
+    assert "not asked: --offline" in out
+    assert langsmith.requests == []
+
+
+def test_warnings_count_where_that_is_asked(answer):
+    assert answer(VOICESPAN_EVENT="all")[0] == 0
+    assert answer("--strict", VOICESPAN_EVENT="all")[0] == 1
+    assert answer("--strict")[0] == 0
+
+
+def test_what_is_bad_stands_at_the_end_as_well(answer):
+    lines = answer(VOICESPAN_EVENT="all")[1].splitlines()
     assert lines[-2:] == ["1 warning", "  warning  Settings: VOICESPAN_EVENT is no setting of voicespan"]
 
 
-def test_an_unknown_option_is_an_error_of_usage(doctor):
-    assert doctor("--jsn").status == 2
+def test_an_unknown_option_is_an_error_of_usage(answer):
+    with pytest.raises(SystemExit) as exit_:
+        answer("--jsn")
+    assert exit_.value.code == 2
 
 
-def test_no_colours_but_on_a_terminal(environ):
-    def shown(**changed):
-        terminal, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "voicespan", "doctor", "--offline"],
-            env={**environ, "TERM": "xterm", **changed},
-            stdout=theirs,
-        )
-        os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                piece = os.read(terminal, 65536)
-            except OSError:
-                break
-            if not piece:
-                break
-            seen += piece
-        os.close(terminal)
-        process.wait(30)
-        return seen
-
-    assert b"\x1b[31;1mproblem" in shown()
-    assert b"\x1b[" not in shown(NO_COLOR="1")
+def test_a_terminal_that_knows_ascii_only_gets_it_escaped(answer, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    answer("--offline", sections=("destination",), LANGSMITH_API_KEY=KEY, LANGSMITH_PROJECT="Mörtel")
+    assert rb"project M\xf6rtel" in out.buffer.getvalue()
 
 
-def test_a_terminal_that_knows_ascii_only_gets_it_escaped(doctor, to):
-    report = doctor(PYTHONIOENCODING="ascii", LANGSMITH_PROJECT="Anrufe für Mörtel", **to)
-    assert report.status == 0
-    assert r"Anrufe f\xfcr M\xf6rtel" in report.out
+def test_colours_on_a_terminal_only(sections):
+    ends = pty.openpty()
+    with open(ends[1], "w", closefd=False) as terminal:
+        assert reports.has_colours(terminal, {"TERM": "xterm"})
+        assert not reports.has_colours(terminal, {"TERM": "xterm", "NO_COLOR": "1"})
+        assert not reports.has_colours(terminal, {"TERM": "dumb"})
+    assert not reports.has_colours(io.StringIO(), {})
+    for end in ends:
+        os.close(end)
+
+    found = sections(problem("s.a", "two", "mend it"))
+    assert "\x1b[31;1mproblem\x1b[0m  two" in reports.as_text(found, colours=True)
+    assert "\x1b" not in reports.as_text(found, colours=False)
 
 
-def test_values_that_would_command_the_terminal_stay_on_their_line(doctor, tmp_path):
-    folder = tmp_path / "a\x1b[2J\nb"
-    report = doctor("--offline", VOICESPAN_SPOOL_DIR=str(folder))
-    assert rf"{tmp_path}/a\x1b[2J\nb is not there yet" in report.out
+# What stands on the page
+
+
+def test_the_page_shows_what_is_said(doctor, langsmith, to, tmp_path):
+    page = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    sample = page.split("left out:\n\n```\n")[1].split("```")[0].splitlines()
+    langsmith.fail(status=401, text='{"detail": "Invalid token"}', times=None)
+    provider = TracerProvider(shutdown_on_exit=False)
+    processor = LangSmithSpanProcessor(
+        endpoint=langsmith.url, api_key=langsmith.api_key, spool_dir=tmp_path / "spool"
+    )
+    provider.add_span_processor(processor)
+    for _ in range(2):
+        Conversation(tracer_provider=provider).end()
+    assert not processor.force_flush(5_000)
+    # A conversation that is let go of without a word.
+    provider.shutdown()
+
+    report = doctor(VOICESPAN_RECORD_FORMAT="mp3", **to)
+
+    def ageless(lines):
+        return {re.sub(r"oldest \d+ s", "oldest 4 s", line) for line in lines}
+
+    assert ageless(sample) <= ageless(report.out.splitlines())
 
 
 # Secrets
@@ -201,11 +236,10 @@ def broken(folder, name, code):
     [
         ("numpy", "raise ImportError('libopenblas.so: cannot open')", "versions.numpy"),
         ("soundfile", "raise OSError('sndfile library not found')", "versions.soundfile"),
-        ("openai", "raise TypeError('pydantic is another one')", "libraries.openai.seams"),
-        ("requests", "import nothing_like_it", "versions.requests"),
+        ("requests", "raise TypeError('of another Python')", "versions.requests"),
     ],
 )
-def test_a_package_that_is_broken_is_what_is_told(doctor, to, tmp_path, name, code, check):
+def test_a_package_that_is_broken_is_what_is_told(doctor, to, tmp_path, *, name, code, check):
     report = doctor("--json", **broken(tmp_path, name, code), **to)
 
     assert report.err == ""

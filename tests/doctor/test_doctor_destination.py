@@ -156,7 +156,7 @@ def test_a_collectors_path(look, langsmith):
     ],
 )
 @pytest.mark.parametrize("through", ["langsmith", "collector"])
-def test_answers(look, langsmith, to, status, mark, through):
+def test_answers(look, langsmith, to, *, status, mark, through):
     langsmith.fail(
         status=status, text="the server's words", headers={"Location": "https://there.example/x?y"}
     )

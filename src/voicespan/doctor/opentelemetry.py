@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _LENGTHS = ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")
 _COUNTS = ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT")
 _EVENTS = ("OTEL_SPAN_EVENT_COUNT_LIMIT",)
+#: What else the SDK reads as a number; of ours none has so many.
+_OTHERS = (
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+)
 #: The longest of what must not be cut: ids, and the names of attributes' values.
 _IDS = 64
 #: The most attributes that a root of ours has beside 40 of the application's metadata, and what is usual.
@@ -34,9 +40,9 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
     """Sampler, then limits."""
     environ = surroundings.environ
     yield from _sampler(environ)
-    limits = [name for name in (*_LENGTHS, *_COUNTS, *_EVENTS) if environ.get(name, "").strip()]
+    limits = [name for name in (*_LENGTHS, *_COUNTS, *_EVENTS, *_OTHERS) if environ.get(name, "").strip()]
     for name in limits:
-        if not environ[name].strip().isdigit():
+        if _limit(environ[name]) is None:
             yield problem(
                 f"opentelemetry.{name}",
                 f"{name} is no number: the SDK makes no tracer provider, and nothing is traced",
@@ -80,13 +86,13 @@ def _sampler(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _ratio(check: str, name: str, written: str) -> Finding:
     try:
-        ratio = float(written)
+        ratio = float(written or 1)
     except ValueError:
-        ratio = 1.0
+        ratio = -1.0
     if not 0 <= ratio <= 1:
-        return problem(
+        return warning(
             check,
-            "OTEL_TRACES_SAMPLER_ARG is not between 0 and 1: the SDK makes no tracer provider",
+            "OTEL_TRACES_SAMPLER_ARG is not between 0 and 1: every conversation is sampled",
             "correct it",
             sampler=name,
         )
@@ -99,6 +105,15 @@ def _ratio(check: str, name: str, written: str) -> Finding:
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, int] | None:
     """The variable that counts, and what it says."""
     return next(((name, int(environ[name])) for name in names if environ.get(name, "").strip()), None)
+
+
+def _limit(written: str) -> int | None:
+    """As the SDK reads it; None: it refuses that."""
+    try:
+        limit = int(written)
+    except ValueError:
+        return None
+    return limit if limit >= 0 else None
 
 
 def _length(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from voicespan.langsmith.settings import SpoolSettings
     from voicespan.settings import Settings
 
+_PREFIX = "VOICESPAN_"
 _YES = frozenset({"1", "true", "yes", "on"})
 _CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _LANGSMITH = (
@@ -64,7 +65,7 @@ _RESOLVED_AS_WRITTEN: dict[str, Callable[[str], str]] = {
 
 def ours() -> list[str]:
     """Every variable of voicespan's own, in the order in which they are documented."""
-    return [name for name in vars(environment_variables) if name.startswith("VOICESPAN_")]
+    return [name for name in vars(environment_variables) if name.startswith(_PREFIX)]
 
 
 def look(surroundings: Surroundings) -> Iterator[Finding]:
@@ -120,14 +121,21 @@ def _langsmiths(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _unknown(environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in sorted(environ):
-        if name.startswith("VOICESPAN_") and name not in ours():
-            near = difflib.get_close_matches(name, ours(), n=1)
+        if name.startswith(_PREFIX) and name not in ours():
+            near = _nearest(name)
             yield warning(
                 f"settings.{name}",
                 f"{name} is no setting of voicespan",
-                f"did you mean {near[0]}?" if near else "unset it",
-                nearest=near[0] if near else None,
+                f"did you mean {near}?" if near else "unset it",
+                nearest=near,
             )
+
+
+def _nearest(name: str) -> str | None:
+    # By what comes after the prefix, which would make all of them alike.
+    known = {each.removeprefix(_PREFIX): each for each in ours()}
+    near = difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=1)
+    return known[near[0]] if near else None
 
 
 def _switched_off(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@
 # And for who changes something:
 #   make lint | types | docs | package
 #   make compat    the tests with other versions of the libraries, and in other environments
+#   make bench     what it costs, and docs/performance.md (ONLY=receive: one measurement; QUICK=1: a try)
 #   make ci        all of it, as on a machine that has nothing of ours
 # `make test PYTEST_ARGS="-k spool"` passes arguments on; `make PYTHON=python3.12 test` takes another Python
 # (after `make clean`).
@@ -15,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.ready-tools
 
-.PHONY: demo test lint types docs package compat ci clean
+.PHONY: demo test lint types docs package compat bench ci clean
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
@@ -56,6 +57,9 @@ package: $(TOOLS)
 compat: $(READY)
 	@$(BIN)/python tests/compat/run.py $(RUNS)
 	@$(BIN)/python tests/compat/openai_own_tests.py
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks $(ONLY) $(if $(QUICK),--quick)
 
 ci:
 	@bash .ci/run

@@ -34,6 +34,8 @@ _PEERS = {
 }
 _SECONDS = 300
 _MARK = "rows: "
+_SEES_NOTHING = "replaces nothing in this client's classes: it sees none of its frames"
+_blind: set[str] = set()
 
 
 def of(client: str) -> list[str]:
@@ -45,8 +47,10 @@ def rows(part: str, client: str, kind: str, label: str, *, quick: bool) -> list[
     """What each of them adds, as rows for the table of this `label`."""
     table = []
     for peer in of(client):
-        found = measured(part, client, kind, peer, quick=quick)
+        found = _SEES_NOTHING if peer in _blind else measured(part, client, kind, peer, quick=quick)
         if isinstance(found, str):
+            if found == _SEES_NOTHING:
+                _blind.add(peer)
             table.append(Row(label, peer, None, "µs more", note=found))
         else:
             table += [replace(each, label=label) for each in found if each.way == peer]
@@ -89,9 +93,7 @@ def measured(part: str, client: str, kind: str, peer: str, *, quick: bool) -> li
 def _interpreter(peer: str) -> Path | None:
     requirement, _ = _PEERS[peer]
     try:
-        return environment(
-            f"bench-{peer.lower()}", (*_BASE, requirement)
-        )
+        return environment(f"bench-{peer.lower()}", (*_BASE, requirement))
     except subprocess.CalledProcessError:
         return None
 
@@ -115,7 +117,7 @@ def _main(part: str, client: str, kind: str, peer: str, *, quick: bool) -> list[
 
     (way,) = ways.made([peer])
     if not way.sees_the_client:
-        return "replaces nothing in this client's classes: it sees none of its frames"
+        return _SEES_NOTHING
     found = importlib.import_module(f"benchmarks.{part}").compared(
         client, kind, [UNTRACED, peer], quick=quick
     )
@@ -125,4 +127,6 @@ def _main(part: str, client: str, kind: str, peer: str, *, quick: bool) -> list[
 if __name__ == "__main__":
     part_, client_, kind_, peer_ = sys.argv[1:5]
     rows_ = _main(part_, client_, kind_, peer_, quick="--quick" in sys.argv)
-    print(_MARK + json.dumps(rows_ if isinstance(rows_, str) else [asdict(each) for each in rows_]), flush=True)
+    print(
+        _MARK + json.dumps(rows_ if isinstance(rows_, str) else [asdict(each) for each in rows_]), flush=True
+    )

@@ -37,7 +37,7 @@ import json
 import os
 import statistics
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,6 +105,8 @@ class Result:
     #: What the plot's axes are, with units.
     axes: tuple[str, str] = ("", "")
     quick: bool = False
+    #: The load average of the minute before: what others did on the machine.
+    load: float | None = None
 
 
 def row(
@@ -162,8 +164,9 @@ def run(measure: Callable[..., Iterable[Result]]) -> None:
     quick: bool = parser.parse_args().quick
     # Peers that are beta say so at every session.
     warnings.simplefilter("ignore")
+    load_before = os.getloadavg()[0]
     for result in measure(quick=quick):
         # The measurement need not think of it.
-        kept = Result(**{**result.__dict__, "quick": quick})
+        kept = replace(result, quick=quick, load=load_before)
         save(kept)
         show(kept)

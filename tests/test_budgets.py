@@ -1,0 +1,79 @@
+"""What may not grow unnoticed, counted instead of timed: what is sent for a turn, and what an import brings along."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+from voicespan.conversation import Conversation
+from voicespan.openai_realtime.protocol import Protocol
+
+#: Milliseconds each, and most processes need none of them.
+HEAVY = ("asyncio", "google.genai", "langsmith", "numpy", "openai", "opentelemetry.sdk", "pydantic", "requests", "soundfile", "soxr", "websockets")  # fmt: skip
+
+
+def turn(number):
+    """The frames of a question that is transcribed and an answer that is spoken."""
+    user, item, response = f"item_u{number}", f"item_a{number}", f"resp_{number}"
+    said = {"id": item, "type": "message", "role": "assistant", "status": "completed"}
+    said["content"] = [{"type": "output_audio", "transcript": "It is foggy in London, so take a coat."}]
+    ids = {"response_id": response, "item_id": item, "output_index": 0, "content_index": 0}
+    usage = {"total_tokens": 9, "input_tokens": 4, "output_tokens": 5}
+    done = {"id": response, "status": "completed", "output": [said], "usage": usage}
+    return [
+        {"type": "input_audio_buffer.speech_started", "audio_start_ms": 1, "item_id": user},
+        {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 2, "item_id": user},
+        {"type": "input_audio_buffer.committed", "item_id": user},
+        {"type": "response.created", "response": {"id": response, "status": "in_progress"}},
+        {
+            "type": "conversation.item.input_audio_transcription.completed",
+            "item_id": user,
+            "content_index": 0,
+            "transcript": "What is the weather in London?",
+        },
+        {"type": "response.output_audio_transcript.done", **ids, "transcript": "It is foggy in London."},
+        {"type": "response.done", "response": done},
+    ]
+
+
+@pytest.fixture
+def sent(tracer_provider, span_exporter):
+    """The bytes of a conversation of so many turns, its root included, as OTLP encodes them."""
+
+    def sent(turns):
+        span_exporter.clear()
+        conversation = Conversation(tracer_provider=tracer_provider)
+        connection = conversation.connect(Protocol(), {})
+        for number in range(turns):
+            for frame in turn(number):
+                connection.received(json.dumps(frame).encode())
+        conversation.end()
+        return encode_spans(span_exporter.get_finished_spans()).ByteSize()
+
+    return sent
+
+
+def test_ten_times_the_turns_are_ten_times_the_bytes(sent):
+    few, many = sent(20), sent(200)
+    assert 9 * few < many < 11 * few
+
+
+def test_what_the_import_brings_along():
+    program = f"import sys, voicespan; print(*[name for name in {HEAVY} if name in sys.modules])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert loaded == []
+
+
+def test_how_many_modules_the_import_brings_along():
+    program = (
+        "import sys, opentelemetry.trace, opentelemetry.trace.propagation.tracecontext; before = set(sys.modules);"
+        "import voicespan; print(len(set(sys.modules) - before))"
+    )
+    counted = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 10 < int(counted.stdout) <= 60

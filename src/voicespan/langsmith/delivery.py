@@ -185,7 +185,7 @@ class Delivery:
                 self._take(source, file, mime_type, started_at, recorder=recorder)
         except (OSError, ValueError) as error:  # ValueError: a path that is none
             # Not its path: that may name a person.
-            reason = error.strerror if isinstance(error, OSError) else "not a path"
+            reason = (error.strerror or error) if isinstance(error, OSError) else "not a path"
             say_once(f"voicespan: a recording cannot be attached ({reason})")
             self._settle("unreadable", recorder=recorder)
 

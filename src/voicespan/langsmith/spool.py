@@ -14,6 +14,7 @@ What always holds:
 7. The spool is bounded: `max_bytes`, and at most a tenth of what the disk has free. Past that, what is only
    kept goes, no new recording is begun or taken, and spans of the running conversations are dropped and
    counted on their roots. A root always fits.
+8. Everything in it is this user's alone, and nothing is taken for ours by its name only (see `private`).
 """
 
 from __future__ import annotations

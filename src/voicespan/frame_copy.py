@@ -7,6 +7,7 @@ types are asked instead. However large a frame is, the copy is made in bounded t
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,12 @@ _LONGEST_NAME = 1_000
 _ADDRESSES = frozenset({"server_url", "serverUrl"})
 
 
+#: How certain the service is of each piece of a word. The pieces themselves are the text once more, in letters and
+#: in the numbers of its bytes, where no redaction would know them.
+_LOG_PROBABILITIES = "logprobs"
+_MOST_PROBABILITIES = 1_000
+
+
 class FrameCopy:
     """Makes one copy."""
 
@@ -49,15 +56,18 @@ class FrameCopy:
             text = str.__str__(value)
             return self._stored(text, kind) if free else self._text(text, key, kind)
         if isinstance(value, (dict, list, tuple)):
+            if key == _LOG_PROBABILITIES and not free:
+                return [_probability(each) for each in list(value)[:_MOST_PROBABILITIES]]
             if depth >= DEEPEST:
                 return "[deeper]"
             # Few objects that hold each other are endlessly many values: each counts as often as it is met.
             room = max(self._values_left, 0)
-            self._values_left -= len(value)
+            members = _members(value)
+            self._values_left -= len(members)
             if isinstance(value, dict):
-                return self._object(value, key, kind, depth + 1, room, free=free)
-            left_out = [f"… [{len(value) - room} more]"] if len(value) > room else []
-            copies = [self._value(inner, key, kind, depth + 1, free=free) for inner in list(value[:room])]
+                return self._object(dict(members), key, kind, depth + 1, room, free=free)
+            left_out = [f"… [{len(members) - room} more]"] if len(members) > room else []
+            copies = [self._value(inner, key, kind, depth + 1, free=free) for inner in members[:room]]
             return copies + left_out
         return plain(value)
 
@@ -69,7 +79,7 @@ class FrameCopy:
         # The parameters of a function can be called `token`, and are no secret.
         are_parameters = key == "properties" and kind == kinds.PROGRAM
         copy: dict[str, Any] = {}
-        for given, inner in list(dict.items(told))[:room]:
+        for given, inner in islice(told.items(), room):
             name = plain_key(given)
             shown = self._stored(name, kind) if free else without_secrets(name)
             if _is_secret(name, inner) and not (are_parameters and isinstance(inner, dict)):
@@ -96,10 +106,22 @@ class FrameCopy:
         return self._stored(text, kind)
 
 
+def _members(structure: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> list[Any]:
+    """The elements, or the keys with their values, as they are now: another thread may be changing them."""
+    if isinstance(structure, dict):
+        return list(dict.items(structure))
+    return list(list.__iter__(structure) if isinstance(structure, list) else tuple.__iter__(structure))
+
+
 def _is_secret(key: str, value: Any) -> bool:
     # Whether it is empty is not asked of the value: what an application gives may not like to be compared.
     empty = value is None or (isinstance(value, str) and not str.__len__(value))
     return not empty and names_secret(key)
+
+
+def _probability(told: Any) -> Any:
+    number = dict.get(told, "logprob") if isinstance(told, dict) else None
+    return plain(number) if isinstance(number, (int, float)) else None
 
 
 def _origin(address: str) -> str:

@@ -99,8 +99,8 @@ _NAMES = frozenset({
     "input_audio_format", "output_audio_format", "event", "phase", "effort", "timeLeft", "vadSignalType",
     "voiceActivityType", "turnCompleteReason", "languageCode", "voiceName", "behavior", "scheduling",
 })  # fmt: skip
-#: Some of them hold words where they are the user's.
-_WORDS_OF_USER = frozenset({"reason", "event"})
+#: Some of them hold words: why a person refuses, a key that was pressed, code that the model wrote.
+_WORDS = frozenset({(USER, "reason"), (USER, "event"), (ARGUMENTS, "code")})
 
 
 def of_text(role: str, place: str) -> str | None:
@@ -134,6 +134,6 @@ def is_free_form(key: str, kind: str | None) -> bool:
 
 def is_name(key: str, text: str, kind: str | None) -> bool:
     """Whether a text is a name or an id: by its key, unless it looks otherwise."""
-    if not (key in _NAMES or key.endswith(("_id", "Id"))) or (kind == USER and key in _WORDS_OF_USER):
+    if not (key in _NAMES or key.endswith(("_id", "Id"))) or (kind, key) in _WORDS:
         return False
     return " " not in text and text.isascii()

@@ -37,7 +37,7 @@ async def asgi(scope, receive, send):
     await send({"type": "websocket.accept"})
     with conversation() as call:
         with call.use():
-            call._spans._tracer.start_span("turn_complete").end()
+            tracer.start_span("turn_complete").end()
         await send({"type": "websocket.send", "text": call.run_id})
         while (await receive())["type"] != "websocket.disconnect":
             pass

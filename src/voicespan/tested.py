@@ -53,7 +53,7 @@ DEPENDENCIES: Final = {
 LIBRARIES: Final = {
     "openai": Tested("1.107", "3.54"),
     "google-genai": Tested("1.9", "3.4"),
-    "websockets": Tested("13", "16"),
+    "websockets": Tested("13", "17"),
     "sounddevice": Tested("0.4.6", "0.5"),
     "PyAudio": Tested("0.2.13", "0.2.14"),
 }

@@ -99,6 +99,31 @@ def test_a_profile_is_named(look, monkeypatch, tmp_path):
         assert found[check].facts["source"] == "profile 'mine'"
 
 
+@pytest.mark.parametrize(
+    ("changed", "advice"),
+    [
+        ({}, "until then configure() raises this"),
+        ({"LANGSMITH_API_KEY": " "}, "LANGSMITH_API_KEY is empty"),
+        ({"LANGSMITH_KEY": "k"}, "LANGSMITH_KEY is set; what is read is LANGSMITH_API_KEY"),
+        ({"LANGSMITH_KEY": "k", "LANGSMITH_API_KEY": "k", "LANGSMITH_ENDPOINT": "ftp://x"}, "until then"),
+    ],
+)
+def test_no_destination(look, changed, advice):
+    unresolved = look(destination.look, **changed)["destination.resolved"]
+    assert unresolved.mark is Mark.PROBLEM
+    assert unresolved.advice.startswith(advice)
+
+
+def test_a_profile_that_is_broken(look, monkeypatch):
+    def broken(**_):
+        raise AttributeError("'list' object has no attribute 'a-secret'")
+
+    monkeypatch.setattr(destination, "resolve", broken)
+    unresolved = look(destination.look)["destination.resolved"]
+    assert "AttributeError" in unresolved.text
+    assert "a-secret" not in unresolved.text
+
+
 def test_a_key_in_two_pieces(look, monkeypatch):
     monkeypatch.setattr(reach, "ask", lambda _: reach.Reply(failure="request"))
     found = look(destination.look, LANGSMITH_API_KEY="lsv2_pt_01234\n56789abcdef")
@@ -280,6 +305,14 @@ def test_a_proxy_that_wants_a_login(look, answering):
     reached = failure(look, HTTPS_PROXY=f"http://127.0.0.1:{port}", **HTTPS)
     assert reached.facts["failure"] == "proxy"
     assert "407" in reached.text
+
+
+@pytest.mark.parametrize("proxy", ["socks5://somebody:a-password@127.0.0.1:9", ":::///bad"])
+def test_a_proxy_that_is_none_for_us(look, proxy):
+    reached = failure(look, HTTPS_PROXY=proxy, **HTTPS)
+    assert reached.facts["failure"] == "proxy"
+    assert ("PySocks" in reached.text) is proxy.startswith("socks")
+    assert "a-password" not in reached.text
 
 
 @pytest.fixture

@@ -35,7 +35,10 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
     try:
         destination = resolve(environ=environ)
     except DeliverySettingsError as error:
-        yield problem("destination.resolved", str(error), _misnamed(environ) or "configure() raises this")
+        advice = _misnamed(environ) or (
+            "until then configure() raises this, and under opentelemetry-instrument nothing is delivered"
+        )
+        yield problem("destination.resolved", str(error), advice)
         return
     except BROKEN as error:
         # Not its words, which may quote a URL with its password.
@@ -136,17 +139,14 @@ def _key(destination: Destination, environ: Mapping[str, str], profile: str) -> 
 
 
 def _misnamed(environ: Mapping[str, str]) -> str | None:
-    """A key that stands in a variable of which nobody reads."""
-    right = ("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY")
+    """Where there is no key: one that stands in a variable which nobody reads."""
+    if source(environ, "API_KEY") is not None:
+        return None
     for name in sorted(environ):
-        if (
-            name.upper().startswith(("LANGSMITH", "LANGCHAIN", "LS_"))
-            and "KEY" in name.upper()
-            and name not in right
-        ):
-            return f"{name} is set, but LANGSMITH_API_KEY is what is read"
-    if any(name in environ for name in right):
-        return "LANGSMITH_API_KEY is set, but empty"
+        if name.upper().startswith(("LANGSMITH", "LANGCHAIN", "LS_")) and "KEY" in name.upper():
+            return (
+                f"{name} is {'set' if environ[name].strip() else 'empty'}; what is read is LANGSMITH_API_KEY"
+            )
     return None
 
 

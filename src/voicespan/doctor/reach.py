@@ -32,10 +32,13 @@ _MOST_BYTES = 2048
 _NO_SPANS = b"\x0a\x00"
 #: What names a project or an agent.
 _PLACE = ("langsmith-project", "langsmith-agent-id", "langsmith-agent-environment")
-#: Behind a proxy `requests` says so alone; inside of a TLS failure there is an OSError as well.
+#: The URL was checked before. This is of the proxy's, which `requests` knows with PySocks alone.
+_SOCKS = "InvalidSchema"
+#: By the names of their classes, as some are of packages that may be broken. Behind a proxy `requests` says so alone; inside of a TLS failure there is an OSError as well.
 _KINDS = (
     ("ProxyError", "proxy"),
-    ("InvalidSchema", "proxy"),  # the URL's own is checked before: this is SOCKS without PySocks
+    ("InvalidURL", "proxy"),
+    (_SOCKS, "proxy"),
     ("SSLError", "tls"),
     ("gaierror", "name"),
     ("ConnectionRefusedError", "refused"),
@@ -155,6 +158,8 @@ def _told(error: Exception, destination: Destination) -> tuple[str, str]:
     causes = list(_causes(error))
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     failure = next((failure for name, failure in _KINDS if name in names), "request")
+    if _SOCKS in names:
+        return failure, "a SOCKS proxy needs PySocks (pip install 'requests[socks]')"
     if failure in ("tls", "proxy", "certificates") and isinstance(error, OSError):
         from voicespan.langsmith.session import bundle, told  # noqa: PLC0415  as above
 

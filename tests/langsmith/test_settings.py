@@ -115,6 +115,17 @@ def test_a_profile_without_a_key_that_can_be_read_says_so(monkeypatch, profiles)
         resolve()
 
 
+@pytest.mark.parametrize(
+    "written", [{"oauth": ["token"]}, {"api_url": 5, "workspace_id": {}}, {"api_key": 7, "api_key_env": []}]
+)
+def test_what_is_no_text_in_a_profile_is_not_there(profiles, written):
+    profiles({"profiles": {"default": written}})
+    with pytest.raises(DeliverySettingsError):
+        resolve()
+    destination = resolve(api_key="k")
+    assert (destination.url, destination.workspace) == (resolve(api_key="k", endpoint="").url, None)
+
+
 def test_a_profile_login_signs_with_its_token(profiles):
     profiles(
         {

@@ -37,7 +37,9 @@ class Profile:
         if not isinstance(chosen, dict):
             return cls()
         login = None
-        oauth = chosen.get("oauth") or {}
+        oauth = chosen.get("oauth")
+        if not isinstance(oauth, dict):
+            oauth = {}
         if clean(oauth.get("access_token")) or clean(oauth.get("refresh_token")):
             login = ProfileLogin(name, path, clean(oauth.get("access_token")))
         return cls(name, chosen, login)
@@ -45,12 +47,12 @@ class Profile:
     @property
     def api_url(self) -> str | None:
         """The API it belongs to."""
-        return self.settings.get("api_url")
+        return clean(self.settings.get("api_url"))
 
     @property
     def workspace_id(self) -> str | None:
         """The workspace it belongs to."""
-        return self.settings.get("workspace_id")
+        return clean(self.settings.get("workspace_id"))
 
     def api_key(self, environ: Mapping[str, str]) -> str | None:
         """Its key, which may stand in an environment variable that it names."""

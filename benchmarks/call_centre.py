@@ -152,6 +152,9 @@ class CallCentre:
         self, conversations: int, seconds: float, shortest: float, longest: float
     ) -> dict[str, Any]:
         """Hold so many calls at any time; each lasts its own time, and another one follows it."""
+        self.begun += 1
+        await Call(self, 1.0).hold()  # with the first one much is imported
+        self._frames = [Delays(), Delays()]
         ends = self.loop.time() + seconds
         helpers = [
             asyncio.create_task(each) for each in (probe(self._delayed), self._callbacks(), self._watch())

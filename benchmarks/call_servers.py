@@ -111,16 +111,18 @@ def stamped(frame: bytes, turn: int) -> bytes:
     return frame.replace(_TIME, b"%019d" % time.monotonic_ns(), 1)
 
 
-async def _answer(socket: ServerConnection, frames: list[tuple[float, bytes]]) -> None:
+async def _answer(socket: ServerConnection, frames: list[tuple[float, bytes]], speed: float) -> None:
     listening = asyncio.create_task(_listen(socket))
     created = {"type": "session.created", "session": {"id": f"sess_{id(socket)}", "type": "realtime"}}
     try:
         await socket.send(stamped(_encoded(created), 0), text=True)
+        if not speed:
+            await listening
         # By absolute times: what comes late does not delay what follows.
         begun = time.monotonic()
         for turn in count():
             for at, frame in frames:
-                await asyncio.sleep(begun + turn * TURN + at - time.monotonic())
+                await asyncio.sleep(begun + (turn * TURN + at) / speed - time.monotonic())
                 await socket.send(stamped(frame, turn), text=True)
     except ConnectionClosed:
         pass
@@ -136,9 +138,13 @@ async def _listen(socket: ServerConnection) -> None:
 class CallServers:
     """Starts the process, and asks it."""
 
-    def __init__(self, folder: Path, *, slow: bool) -> None:
-        """`folder`: where the recordings that were delivered are kept; `slow`: see `_THINKS`."""
-        command = [sys.executable, "-m", "benchmarks.call_servers", str(folder), "slow" if slow else "quick"]
+    def __init__(self, folder: Path, *, slow: bool = False, speed: float = 1.0) -> None:
+        """`folder`: where the recordings that were delivered are kept; `slow`: see `_THINKS`.
+
+        `speed`: how many times as fast as people speak the turns are; 0: nobody says anything.
+        """
+        options = [str(folder), "slow" if slow else "quick", str(speed)]
+        command = [sys.executable, "-m", "benchmarks.call_servers", *options]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -185,11 +191,11 @@ def _delivered(langsmith: LangSmithServer) -> list[dict[str, Any]]:
     ]
 
 
-async def _serve(folder: str, pace: str) -> None:
+async def _serve(folder: str, pace: str, speed: str) -> None:
     frames = turn_frames()
 
     async def answer(socket: ServerConnection) -> None:
-        await _answer(socket, frames)
+        await _answer(socket, frames, float(speed))
 
     thinks = (_THINKS[number % len(_THINKS)] for number in count())
 

@@ -288,7 +288,7 @@ def test_a_recording_that_is_not_encoded_in_time_goes_as_flac(voice, conversatio
 
 
 def test_what_is_encoded_after_the_flac_has_gone_is_not_missed(
-    voice, conversation, langsmith_server, spool_dir, tmp_path, caplog
+    voice, conversation, langsmith_server, spool_dir, caplog
 ):
     delivery = conversation.deliveries[0]
     delivery.expect(60, recorder=True)
@@ -297,7 +297,7 @@ def test_what_is_encoded_after_the_flac_has_gone_is_not_missed(
     voice.clock.advance(60)
     voice.write()
     voice.send()
-    encoded = tmp_path / "recording.ogg"
+    encoded = spool_dir.parent / "recording.ogg"
     encoded.write_bytes(b"the same, encoded")
     delivery.attach(encoded, "audio/ogg", recorder=True)
     assert len(langsmith_server.roots) == 1

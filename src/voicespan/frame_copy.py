@@ -27,6 +27,8 @@ _MOST_VALUES = 40_000
 _INTEGER_BITS = 63
 _MOST_BITS = 256
 _LONGEST_NAME = 1_000
+#: Nearly every key and most names are: too short for a secret.
+_SHORT = 12
 #: Addresses of tool servers: some have the key in their path.
 _ADDRESSES = frozenset({"server_url", "serverUrl"})
 
@@ -47,7 +49,7 @@ class FrameCopy:
 
     def of(self, value: Any, *, key: str | None = None, kind: str | None = None, free: bool = False) -> Any:
         """The copy of `value`, which stands under `key`; `free`: all keys in it are somebody's own."""
-        if key is not None and _is_secret(key, value):
+        if key is not None and names_secret(key) and not _is_empty(value):
             return MARK
         return self._value(value, key, kind, 0, free=free)
 
@@ -57,7 +59,7 @@ class FrameCopy:
             return self._stored(text, kind) if free else self._text(text, key, kind)
         if isinstance(value, (dict, list, tuple)):
             if key == _LOG_PROBABILITIES and not free:
-                return [_probability(each) for each in list(value)[:_MOST_PROBABILITIES]]
+                return [_probability(each) for each in _members(value)[:_MOST_PROBABILITIES]]
             if depth >= DEEPEST:
                 return "[deeper]"
             # Few objects that hold each other are endlessly many values: each counts as often as it is met.
@@ -80,15 +82,20 @@ class FrameCopy:
         are_parameters = key == "properties" and kind == kinds.PROGRAM
         copy: dict[str, Any] = {}
         for given, inner in islice(told.items(), room):
-            name = plain_key(given)
-            shown = self._stored(name, kind) if free else without_secrets(name)
-            if _is_secret(name, inner) and not (are_parameters and isinstance(inner, dict)):
+            name = given if type(given) is str and given.isascii() else plain_key(given)
+            shown = (
+                self._stored(name, kind) if free else name if len(name) <= _SHORT else without_secrets(name)
+            )
+            if (
+                names_secret(name)
+                and not _is_empty(inner)
+                and not (are_parameters and isinstance(inner, dict))
+            ):
                 copy[shown] = MARK
             elif free:
                 copy[shown] = self._value(inner, name, kind, depth, free=True)
             else:
-                of = kinds.of_member(name, inner, kind)
-                is_free = kinds.is_free_form(name, of)
+                of, is_free = kinds.of_member(name, inner, kind)
                 copy[shown] = self._value(inner, name, of, depth, free=is_free)
         if len(told) > room:
             copy["…"] = f"{len(told) - room} more"
@@ -102,7 +109,7 @@ class FrameCopy:
         if key in _ADDRESSES:
             return _origin(text)
         if key is not None and len(text) <= _LONGEST_NAME and kinds.is_name(key, text, kind):
-            return encodable(without_secrets(text))
+            return text if len(text) <= _SHORT else encodable(without_secrets(text))
         return self._stored(text, kind)
 
 
@@ -113,10 +120,9 @@ def _members(structure: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> list[An
     return list(list.__iter__(structure) if isinstance(structure, list) else tuple.__iter__(structure))
 
 
-def _is_secret(key: str, value: Any) -> bool:
-    # Whether it is empty is not asked of the value: what an application gives may not like to be compared.
-    empty = value is None or (isinstance(value, str) and not str.__len__(value))
-    return not empty and names_secret(key)
+def _is_empty(value: Any) -> bool:
+    # Not asked of the value: what an application gives may not like to be compared.
+    return value is None or (isinstance(value, str) and not str.__len__(value))
 
 
 def _probability(told: Any) -> Any:

@@ -112,24 +112,24 @@ def of_object(told: dict[Any, Any], kind: str | None) -> str | None:
     """The kind of the texts in an object which stands where they are of `kind`."""
     role, named = dict.get(told, "role"), dict.get(told, "type")
     if isinstance(role, str) and kind in (None, USER, AGENT):
-        kind = _BY_ROLE.get(role, kind)
+        kind = _BY_ROLE.get(str.__str__(role), kind)
     if isinstance(named, str) and kind is None:
+        named = str.__str__(named)
         kind = _BY_TYPE.get(named)
         if kind is None and "." in named:
             kind = next((of for prefix, of in _BY_EVENT if named.startswith(prefix)), None)
     return kind
 
 
-def of_member(key: str, value: Any, kind: str | None) -> str | None:
-    """The kind of the texts under one key of an object whose texts are of `kind`."""
+def of_member(key: str, value: Any, kind: str | None) -> tuple[str | None, bool]:
+    """The kind of the texts under one key of an object whose texts are of `kind`.
+
+    And whether an object there has keys of somebody's own, and no names of the service's inside.
+    """
     if key == "output" and isinstance(value, str):
-        return RESULTS
-    return _BY_KEY.get(key, kind)
-
-
-def is_free_form(key: str, kind: str | None) -> bool:
-    """Whether an object under this key has keys of somebody's own, and no names of the service's inside."""
-    return key in _FREE_FORM or (key in _RESULT and kind == RESULTS)
+        return RESULTS, False
+    kind = _BY_KEY.get(key, kind)
+    return kind, key in _FREE_FORM or (key in _RESULT and kind == RESULTS)
 
 
 def is_name(key: str, text: str, kind: str | None) -> bool:

@@ -80,8 +80,14 @@ def told(error: OSError, trusted: tuple[str, str] | None) -> str:
             return words
     if isinstance(error, exceptions.RequestException):
         return type(error).__name__
-    # `requests` itself looks whether the files are there.
-    return f"TLS failed: a file of certificates cannot be read ({_named(trusted)})"
+    if error.errno:
+        return os.strerror(error.errno)
+    # `requests` itself looks whether the files are there, and has only words for it.
+    authorities = "CA certificate" in str(error)
+    named = (
+        trusted[0] if authorities and trusted is not None else "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, _KEY"
+    )
+    return f"TLS failed: there is no such file as {named} names"
 
 
 def proxy_secrets(session: requests.Session, url: str) -> Iterator[str]:
@@ -119,10 +125,6 @@ def _hint(trusted: tuple[str, str] | None) -> str:
     if trusted is None:
         return ". An authority of your own is named in REQUESTS_CA_BUNDLE or SSL_CERT_FILE"
     return f". Trusted is what {trusted[0]} names"
-
-
-def _named(trusted: tuple[str, str] | None) -> str:
-    return "REQUESTS_CA_BUNDLE, SSL_CERT_FILE" if trusted is None else trusted[0]
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:

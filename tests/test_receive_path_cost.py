@@ -90,6 +90,15 @@ def test_nothing_is_kept_of_a_frame(connection):
         connection.received(AUDIO)
         connection.received(WORDS)
         connection.sent(MICROPHONE)
+    # Of words the fragments are kept, as they are, until one frame tells the whole text.
+    connection.protocol._glance.transcript_is_over("item_1")
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 2_000
+
+
+def test_of_a_text_that_never_ends_a_bounded_part_is_kept(connection):
+    for _ in range(5_000):
+        connection.received(WORDS)
+    kept = connection.protocol._glance.take_words()
+    assert 400_000 < len(kept) * len(WORDS) <= 500_000

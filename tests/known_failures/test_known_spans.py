@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import pytest
@@ -300,3 +301,59 @@ def test_usage_is_told_with_nothing_but_a_call_and_not_missed_where_there_is_non
     assert [span.attributes.get("gen_ai.usage.total_tokens") for span in turns] == [12, None, 12]
     assert json.loads(turns[0].attributes["gen_ai.completion"])["messages"][0]["tool_calls"][0]["id"] == "c1"
     assert fact(told.root, "total_tokens") == 24
+
+
+# The end of the call in the middle of everything.
+
+
+@pytest.mark.parametrize("end", [Close(), Drop()], ids=["close", "drop"])
+def test_an_answer_in_which_the_call_ends_is_told_as_far_as_it_came(told, fake_clock, end):
+    asked = frame(
+        "conversation.item.input_audio_transcription.delta", item_id="u2", content_index=0, delta="Wait"
+    )
+    frames = [*spoken("u1"), transcribed("u1", "Hello"), *begun("r1", "a1"), *spoken("u2"), asked]
+    with play(*frames, ends=[end]) as server, contextlib.suppress(ConnectionClosedError):
+        with connect(server) as connection:
+            for _ in range(len(frames) + 1):
+                fake_clock.advance(0.1)
+                connection.recv()
+            fake_clock.advance(1)
+            assert list(connection) == []
+            # What the application does afterwards is no part of the answer.
+            fake_clock.advance(5)
+    turn = told.named("turn_complete")
+    assert fact(turn, "status") == "incomplete"
+    assert words(turn) == ["Hello", "Good morning"]
+    assert fact(turn, "generated_ms") == 100
+    assert seconds(turn) == pytest.approx(0.1 * len([*begun("r1", "a1")[1:], *spoken("u2"), asked]) + 1)
+    assert words(told.named("output_transcription")) == ["Good morning"]
+    assert words(told.root) == ["Hello", "Good morning", "Wait"]
+
+
+def test_an_answer_that_a_reconnect_cut_off_ends_with_its_socket(told, fake_clock):
+    frames = begun("r1", "a1")
+    scripts = [Send(CREATED, *frames), Drop()], [Send(CREATED, *begun("r2", "a2"), done("r2")), Close()]
+    with OpenAIRealtimeServer(*scripts) as server:
+        manager = connect(server, on_reconnecting=lambda _: fake_clock.advance(3), initial_delay=0.001)
+        with manager as connection:
+            assert len(list(connection)) == len(frames) * 2 + 3
+    first, second = (span for span in told.spans if span.name == "turn_complete")
+    assert (fact(first, "status"), fact(second, "status")) == ("incomplete", "completed")
+    assert seconds(first) == 0
+    assert fact(told.root, "reconnect_count") == 1
+
+
+def test_ten_times_the_turns_are_ten_times_the_bytes(told):
+    """No generation carries what earlier ones did, and nothing is written again."""
+
+    def size(turns):
+        frames = []
+        for n in range(turns):
+            frames += [*spoken(f"u{n}"), transcribed(f"u{n}", "Hello, and so on. " * 20)]
+            frames += [*begun(f"r{n}", f"a{n}"), said(f"r{n}", f"a{n}", "Good morning! " * 20)]
+            frames.append(done(f"r{n}", usage=USAGE))
+        known = len(told.spans)
+        listen(play(*frames))
+        return sum(len(span.to_json(indent=None)) for span in told.spans[known:])
+
+    assert size(200) / size(20) == pytest.approx(10, rel=0.1)

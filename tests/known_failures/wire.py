@@ -66,8 +66,9 @@ def done(response: str, status: str = "completed", **fields: Any) -> dict[str, A
     return frame("response.done", response={"id": response, "status": status, "output": [], **fields})
 
 
-def connect(server: Any) -> Any:
-    return OpenAI(api_key="k", websocket_base_url=server.url).realtime.connect(model="gpt-realtime")
+def connect(server: Any, **options: Any) -> Any:
+    client = OpenAI(api_key="k", websocket_base_url=server.url)
+    return client.realtime.connect(model="gpt-realtime", **options)
 
 
 def connect_async(server: Any) -> Any:

@@ -12,6 +12,8 @@ from voicespan import fields
 #: Where the type and the ids of an audio frame stand: before its payload.
 _HEAD = 512
 _NOWHERE = slice(0, 0)
+#: Of texts that are arriving so many bytes of frames are kept: minutes of speech.
+_MOST_WORDS = 500_000
 _TRANSCRIPT_DELTAS = frozenset({
     b"response.output_audio_transcript.delta",
     b"response.audio_transcript.delta",
@@ -31,7 +33,7 @@ class Speech:
         # type, from the id of the item (or of the response) on, and what follows it. Slices, because
         # comparing one costs half of what `startswith` does.
         self.head = self.ids = self.tail = b"?"
-        self.head_at = self.ids_at = self.tail_at = slice(0, 0)
+        self.head_at = self.ids_at = self.tail_at = _NOWHERE
         #: How many bytes are not payload.
         self.around = 0
         self._mark = b""
@@ -70,10 +72,25 @@ class Glance:
         #: The answer whose audio is arriving.
         self.speech: Speech | None = None
         self._transcript_mark = b""
+        # Frames with fragments of texts, unread: one frame tells the whole text in the end.
+        self._words: list[bytes] = []
+        self._room = _MOST_WORDS
 
     def transcript_begins(self, item_id: str) -> None:
         """The first fragment of this item's transcript has arrived; the others tell nothing more."""
         self._transcript_mark = b'"%s"' % item_id.encode()
+
+    def transcript_is_over(self, told_by: str) -> None:
+        """All fragments that carry this id, of an item or of a response, tell nothing more."""
+        if self._words:
+            mark = b'"%s"' % told_by.encode()
+            self._words = [frame for frame in self._words if frame.find(mark, 0, _HEAD) < 0]
+            self._room = _MOST_WORDS - sum(map(len, self._words))
+
+    def take_words(self) -> list[dict[str, Any]]:
+        """The fragments of texts that are not over; from then on they are forgotten."""
+        words, self._words, self._room = self._words, [], _MOST_WORDS
+        return [event for frame in words if (event := parsed(frame)) is not None]
 
     def tells_nothing(self, frame: Any) -> bool:
         """Whether a frame tells nothing new; audio of an answer is counted."""
@@ -97,14 +114,13 @@ class Glance:
             kind = frame[10 : frame.find(b'"', 10, _HEAD)]
         else:
             return False
-        if kind in self._unwanted:
-            return True
+        if kind not in _TRANSCRIPT_DELTAS:
+            return kind in self._unwanted
+        if len(frame) <= self._room:
+            self._room -= len(frame)
+            self._words.append(frame)
         # Of a text that is arriving only the first fragment tells something: when it began.
-        return (
-            kind in _TRANSCRIPT_DELTAS
-            and self._transcript_mark != b""
-            and frame.find(self._transcript_mark, 0, _HEAD) >= 0
-        )
+        return self._transcript_mark != b"" and frame.find(self._transcript_mark, 0, _HEAD) >= 0
 
 
 def is_microphone(frame: Any) -> bool:
@@ -123,5 +139,8 @@ def parsed(frame: Any) -> dict[str, Any] | None:
     if isinstance(frame, (bytes, str)):
         frame = fields.parsed(frame)
     elif hasattr(frame, "model_dump"):
-        frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+        try:
+            frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+        except (ValueError, TypeError, RecursionError):
+            return None
     return frame if isinstance(frame, dict) else None

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from voicespan import moments
 from voicespan.moments import Level, Moment, WireEvent
-from voicespan.openai_realtime import fields
+from voicespan.openai_realtime import fields, unfinished
 from voicespan.openai_realtime.frames import Glance, Speech, is_microphone, parsed
 from voicespan.openai_realtime.sent import SentMessages
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 #: Of items, responses and calls this many are remembered: far more than are ever open.
 _MOST_REMEMBERED = 256
-#: Of one response so many items, and so many characters of what was said in them.
+#: Of one response so many items (and calls), and so many characters of what was said in them.
 _MOST_TEXTS = 64
 _LONGEST_TEXT = 1_000_000
 _NOTHING = object()
@@ -43,11 +43,18 @@ _NOTHING = object()
 
 @dataclass(slots=True)
 class _Response:
+    in_progress: bool = False
     had_speech: bool = False
     heard_first_audio: bool = False
     audio: Speech = field(default_factory=Speech)
     #: What was said or written, by item, in order.
     texts: dict[str, str] = field(default_factory=dict)
+    call_ids: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str | None:
+        """All that it says."""
+        return " ".join(text for text in self.texts.values() if text) or None
 
     def says(self, item_id: str, text: str) -> None:
         """What an item of it says."""
@@ -95,9 +102,9 @@ class Protocol:
             return [_unreadable(frame, at, from_client=True)]
         return list(self._read(_CLIENT, event, at, from_client=True))
 
-    def finish(self, _at: int) -> list[Moment]:
-        """Nothing: what an unfinished response had said was told by then, or was not said."""
-        return []
+    def finish(self, at: int) -> list[Moment]:
+        """What was arriving when the connection ended, as far as it came."""
+        return list(self._cut_off(at))
 
     def resumable(self, *, abnormal: bool) -> bool:  # noqa: ARG002  Gemini's
         """Never: a new connection is a new session."""
@@ -197,6 +204,7 @@ class Protocol:
             fields.name(event.get("item_id")) or "",
             fields.integer(event.get("content_index")) or 0,
         )
+        self._glance.transcript_is_over(item_id)
         failed = event["type"].endswith(".failed")
         text = None if failed else fields.text(event.get("transcript")) or ""
         known = None if text is None else hash(text)
@@ -280,6 +288,10 @@ class Protocol:
             return
         _remember(self._called, call_id, None)
         item_id = fields.name(item.get("item_id")) or fields.name(item.get("id"))
+        response_id = fields.name(event.get("response_id")) or self._response_of.get(item_id or "")
+        response = self._responses.get(response_id or "")
+        if response is not None and len(response.call_ids) < _MOST_TEXTS:
+            response.call_ids.append(call_id)
         yield moments.FunctionCalled(
             at,
             event["type"],
@@ -287,7 +299,7 @@ class Protocol:
             name,
             fields.arguments(item.get("arguments")),
             item_id,
-            fields.name(event.get("response_id")) or self._response_of.get(item_id or ""),
+            response_id,
         )
 
     def _answer(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
@@ -322,7 +334,7 @@ class Protocol:
             )
         response = fields.members(event.get("response"))
         response_id = fields.name(response.get("id")) or ""
-        _remember(self._responses, response_id, _Response())
+        _remember(self._responses, response_id, _Response(in_progress=True))
         yield moments.GenerationStarted(
             at,
             event["type"],
@@ -365,6 +377,7 @@ class Protocol:
             fields.name(event.get("item_id")) or "",
             fields.integer(event.get("content_index")) or 0,
         )
+        self._glance.transcript_is_over(item_id)
         if (item_id, index) in self._told:
             return
         text = fields.text(event.get("transcript")) or ""
@@ -397,6 +410,8 @@ class Protocol:
         told = fields.members(event.get("response"))
         response_id = fields.name(told.get("id")) or ""
         response = self._response(response_id)
+        response.in_progress = False
+        self._glance.transcript_is_over(response_id)
         if self._glance.speech is response.audio:
             self._glance.speech = None
         items = [fields.members(item) for item in fields.elements(told.get("output"))]
@@ -425,7 +440,7 @@ class Protocol:
             response_id,
             status,
             reason,
-            " ".join(text for text in response.texts.values() if text) or None,
+            response.text,
             tuple(call_id for item in items if (call_id := fields.name(item.get("call_id"))) is not None),
             fields.usage_of(usage),
             generated_ms,
@@ -459,6 +474,37 @@ class Protocol:
                 elif text and item_id not in response.texts:
                     response.says(item_id, text)
                     yield moments.Written(at, event["type"], item_id, "assistant", text)
+
+    def _cut_off(self, at: int) -> Iterator[Moment]:
+        for (role, item_id), text in unfinished.texts(self._glance.take_words()).items():
+            if (item_id, 0) not in self._told:
+                yield from self._words_so_far(role, item_id, text, at)
+        for response_id, response in self._responses.items():
+            if response.in_progress:
+                response.in_progress = False
+                yield moments.GenerationEnded(
+                    at,
+                    unfinished.EVENT_TYPE,
+                    response_id,
+                    "incomplete",
+                    None,
+                    response.text,
+                    tuple(response.call_ids),
+                    None,
+                    self._generated_ms(response),
+                    response.had_speech,
+                )
+
+    def _words_so_far(self, role: moments.Role, item_id: str, text: str, at: int) -> Iterator[Moment]:
+        response_id = self._response_of.get(item_id)
+        response = self._responses.get(response_id or "")
+        if role == "assistant":
+            if response is None or not response.in_progress:
+                # They came after the end of their answer, which had told what was said.
+                return
+            response.says(item_id, text)
+        started_at = self._fragments.pop((item_id, 0), at)
+        yield moments.Transcribed(at, unfinished.EVENT_TYPE, role, item_id, started_at, text, response_id)
 
     # Barge-ins.
 

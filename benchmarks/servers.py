@@ -64,7 +64,7 @@ def _process(serve: Callable[..., None], *arguments: Any) -> Iterator[Elsewhere]
     # Spawned: a fork would take the tracers of this process along.
     spawning = multiprocessing.get_context("spawn")
     ours, theirs = spawning.Pipe()
-    process = spawning.Process(target=serve, args=(theirs, *arguments), daemon=True)
+    process = spawning.Process(target=_serve, args=(serve, theirs, *arguments), daemon=True)
     process.start()
     try:
         if not ours.poll(60):
@@ -73,6 +73,12 @@ def _process(serve: Callable[..., None], *arguments: Any) -> Iterator[Elsewhere]
     finally:
         process.terminate()
         process.join(10)
+
+
+def _serve(serve: Callable[..., None], pipe: Connection, *arguments: Any) -> None:
+    # The other end is gone when its owner is.
+    with contextlib.suppress(EOFError):
+        serve(pipe, *arguments)
 
 
 def _serve_langsmith(pipe: Connection) -> None:

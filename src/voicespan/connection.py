@@ -164,6 +164,7 @@ class Connection:
             return
         self.tell(self.protocol.finish)
         self.ended = True
+        self._context = None
         if self.close_code is None:
             self.close_code = code
         self.conversation.disconnect(self, error)

@@ -5,15 +5,20 @@ Parsing 10 kB of base64 costs ten times as much as all the rest.
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
 from voicespan import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Where the type and the ids of an audio frame stand: before its payload.
 _HEAD = 512
 _NOWHERE = slice(0, 0)
-#: Of texts that are arriving so many bytes of frames are kept: minutes of speech.
-_MOST_WORDS = 500_000
+#: Of texts that are arriving the last so many fragments are kept, minutes of speech, if they are of usual length.
+_MOST_FRAGMENTS = 1_000
+_LONGEST_FRAGMENT = 2_000
 _TRANSCRIPT_DELTAS = frozenset({
     b"response.output_audio_transcript.delta",
     b"response.audio_transcript.delta",
@@ -73,8 +78,7 @@ class Glance:
         self.speech: Speech | None = None
         self._transcript_mark = b""
         # Frames with fragments of texts, unread: one frame tells the whole text in the end.
-        self._words: list[bytes] = []
-        self._room = _MOST_WORDS
+        self._words = _fragments()
 
     def transcript_begins(self, item_id: str) -> None:
         """The first fragment of this item's transcript has arrived; the others tell nothing more."""
@@ -84,12 +88,11 @@ class Glance:
         """All fragments that carry this id, of an item or of a response, tell nothing more."""
         if self._words:
             mark = b'"%s"' % told_by.encode()
-            self._words = [frame for frame in self._words if frame.find(mark, 0, _HEAD) < 0]
-            self._room = _MOST_WORDS - sum(map(len, self._words))
+            self._words = _fragments(frame for frame in self._words if frame.find(mark, 0, _HEAD) < 0)
 
     def take_words(self) -> list[dict[str, Any]]:
         """The fragments of texts that are not over; from then on they are forgotten."""
-        words, self._words, self._room = self._words, [], _MOST_WORDS
+        words, self._words = self._words, _fragments()
         return [event for frame in words if (event := parsed(frame)) is not None]
 
     def tells_nothing(self, frame: Any) -> bool:
@@ -116,11 +119,14 @@ class Glance:
             return False
         if kind not in _TRANSCRIPT_DELTAS:
             return kind in self._unwanted
-        if len(frame) <= self._room:
-            self._room -= len(frame)
+        if len(frame) <= _LONGEST_FRAGMENT:
             self._words.append(frame)
         # Of a text that is arriving only the first fragment tells something: when it began.
         return self._transcript_mark != b"" and frame.find(self._transcript_mark, 0, _HEAD) >= 0
+
+
+def _fragments(frames: Iterable[bytes] = ()) -> deque[bytes]:
+    return deque(frames, maxlen=_MOST_FRAGMENTS)
 
 
 def is_microphone(frame: Any) -> bool:

@@ -203,6 +203,21 @@ def test_a_key_of_an_organisation_needs_its_workspace(look, langsmith, to):
     assert look(destination.look, LANGSMITH_WORKSPACE_ID="w", **to)["destination.login"].mark is Mark.OK
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"LANGSMITH_PROJECT": "calls"},
+        {"LANGSMITH_AGENT_ID": "an-agent", "LANGSMITH_AGENT_ENVIRONMENT": "production"},
+    ],
+)
+def test_no_project_and_no_agent_is_named(look, langsmith, to, place):
+    assert look(destination.look, **to, **place)["destination.login"].mark is Mark.OK
+    [request] = langsmith.requests
+    assert not [
+        name for name in request.headers if "project" in name or "agent-" in name.replace("user-agent", "")
+    ]
+
+
 def test_a_web_page_is_not_the_api(look, answering):
     port = answering(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")
     login = look(destination.look, VOICESPAN_ENDPOINT=f"http://127.0.0.1:{port}/v1/traces")[
@@ -273,6 +288,17 @@ def test_a_name_that_nobody_knows(look, monkeypatch):
     assert "langsmith.example" in reached.text
 
 
+@pytest.mark.parametrize(("code", "words"), [(113, "No route to host"), (24, "Too many open files")])
+def test_what_the_system_says(look, monkeypatch, code, words):
+    def fails(*_args, **_kwargs):
+        raise OSError(code, words)
+
+    monkeypatch.setattr(socket.socket, "connect", fails)
+    reached = failure(look, **{**HTTPS, "LANGSMITH_ENDPOINT": "https://127.0.0.1:9"})
+    assert reached.facts["failure"] == "unreachable"
+    assert words in reached.text
+
+
 def test_a_resolver_that_hangs_is_left_behind(look, monkeypatch):
     hangs = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: hangs.wait(20))
@@ -307,6 +333,15 @@ def test_a_proxy_that_wants_a_login(look, answering):
     assert "407" in reached.text
 
 
+def test_a_proxy_that_sends_the_request_back(look, answering):
+    login = "c29tZWJvZHk6YS1wYXNzd29yZA=="  # somebody:a-password
+    said = f"Proxy-Authorization: Basic {login}".encode()
+    port = answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%s" % (len(said), said))
+    environ = {**HTTPS, "LANGSMITH_ENDPOINT": "http://langsmith.example", "VOICESPAN_ALLOW_HTTP": "1"}
+    found = look(destination.look, HTTP_PROXY=f"http://somebody:a-password@127.0.0.1:{port}", **environ)
+    assert "Proxy-Authorization: Basic [secret]" in found["destination.login"].text
+
+
 @pytest.mark.parametrize("proxy", ["socks5://somebody:a-password@127.0.0.1:9", ":::///bad"])
 def test_a_proxy_that_is_none_for_us(look, proxy):
     reached = failure(look, HTTPS_PROXY=proxy, **HTTPS)
@@ -334,7 +369,9 @@ def test_an_authority_that_is_not_known(look, secure, tmp_path):
 
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     trusting = {**environ, "REQUESTS_CA_BUNDLE": str(tmp_path / "authority.pem")}
-    assert look(destination.look, **trusting)["destination.login"].mark is Mark.OK
+    found = look(destination.look, **trusting)
+    assert found["destination.login"].mark is Mark.OK
+    assert found["destination.certificates"].facts["source"] == "REQUESTS_CA_BUNDLE"
 
 
 def test_certificates_that_are_not_there(look, secure, tmp_path):
@@ -356,4 +393,4 @@ def test_tls_where_none_is_spoken(look, langsmith, to):
 
 
 def test_every_failure_has_its_advice():
-    assert {failure for _, failure in reach._KINDS} == set(answers.FAILURES)
+    assert {failure for _, failure in reach._KINDS} | {"certificates"} == set(answers.FAILURES)

@@ -97,6 +97,16 @@ def test_a_disk_without_room(look, tmp_path, monkeypatch):
     assert names(tmp_path / "spool") == []
 
 
+def test_a_file_system_without_locks(look, tmp_path, monkeypatch):
+    def none(*_args, **_kwargs):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("voicespan.langsmith.spool.FolderLock.take", none)
+    (tmp_path / "spool").mkdir(mode=0o700)
+    assert look(spool.look)["spool.writable"].facts["reason"] == "No locks available"
+    assert names(tmp_path / "spool") == []
+
+
 def test_a_folder_that_others_can_write_to(look, tmp_path):
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool").chmod(0o777)

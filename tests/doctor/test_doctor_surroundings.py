@@ -47,6 +47,15 @@ def with_installed(monkeypatch, **versions):
             },
             Mark.NOTE,
         ),
+        # Another region is another installation, which may have them as well.
+        ({**KEY, "OTEL_EXPORTER_OTLP_ENDPOINT": "https://eu.api.smith.langchain.com/otel"}, Mark.OK),
+        (
+            {
+                "VOICESPAN_ENDPOINT": "http://collector:4318/v1/traces",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": LANGSMITH,
+            },
+            Mark.WARNING,
+        ),
         (
             {
                 **KEY,

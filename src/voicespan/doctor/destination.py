@@ -155,12 +155,15 @@ def _misnamed(environ: Mapping[str, str]) -> str | None:
 
 def _reached(destination: Destination, surroundings: Surroundings) -> Iterator[Finding]:
     try:
-        proxy = reach.proxy_of(destination)
+        proxy, authorities = reach.proxy_of(destination), reach.authorities_of(destination)
     except BROKEN as error:
         yield problem(
             "destination.reached", f"requests is broken ({type(error).__name__})", "see Versions, above"
         )
         return
+    if authorities is not None:
+        name, path = authorities
+        yield ok("destination.certificates", f"certificates by {path}  ({name})", source=name, path=path)
     reply = reach.ask(destination)
     host, port = addresses.host_of(destination.url), reach.port_of(destination.url)
     facts = {"status": reply.status, "seconds": round(reply.seconds, 3), "proxy": proxy}
@@ -188,7 +191,7 @@ def _logged_in(destination: Destination, reply: Reply) -> Finding:
     """What the answer says of the key and of the path."""
     check, status = "destination.login", reply.status or 0
     server = "the Collector" if destination.through_collector else "LangSmith"
-    told = f"{server} answers {status}{_words(destination, reply)}"
+    told = f"{server} answers {status}{_words(reply)}"
     if 200 <= status < 300 and not _is_page(reply):  # noqa: PLR2004
         taken = "takes traces" if destination.credentials is None else "takes the key"
         return ok(check, f"{server} {taken}", status=status)
@@ -216,13 +219,10 @@ def _is_page(reply: Reply) -> bool:
     return "html" in reply.content_type.lower()
 
 
-def _words(destination: Destination, reply: Reply) -> str:
+def _words(reply: Reply) -> str:
     if _is_page(reply):
         return " with a web page"
-    words = reply.words
-    for secret in destination.credentials.secrets if destination.credentials is not None else ():
-        words = words.replace(secret, "[secret]")
-    return f": {words[:_WORDS_SHOWN]}" if words else ""
+    return f": {reply.words[:_WORDS_SHOWN]}" if reply.words else ""
 
 
 def _clock(reply: Reply, clock: Clock) -> Iterator[Finding]:

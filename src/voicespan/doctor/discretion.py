@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from voicespan.langsmith.profile import Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 #: Variables whose names say that they hold one.
 _NAMED = re.compile(
@@ -33,17 +33,21 @@ class Discretion:
     """Takes out of a text what must not be shown, and what would not stay on one line."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        found = {secret.strip() for secret in _secrets(environ)}
-        #: The longest first: one may be part of another.
-        self._secrets = sorted((one for one in found if len(one) >= _SHORTEST), key=len, reverse=True)
+        self._secrets = {secret.strip() for secret in _secrets(environ)}
 
     def __call__(self, text: str) -> str:
         """The text without them."""
-        for secret in self._secrets:
-            text = text.replace(secret, _HIDDEN)
-        text = _KEYS.sub(_HIDDEN, _USER_INFO.sub("//", text))
+        text = _KEYS.sub(_HIDDEN, _USER_INFO.sub("//", without(self._secrets, text)))
         shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
         return shown if len(shown) <= _LONGEST_TEXT else f"{shown[:_LONGEST_TEXT]}..."
+
+
+def without(secrets: Iterable[str], text: str) -> str:
+    """The text without these."""
+    # The longest first: one may be part of another.
+    for secret in sorted((each for each in secrets if len(each) >= _SHORTEST), key=len, reverse=True):
+        text = text.replace(secret, _HIDDEN)
+    return text
 
 
 def public_url(url: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from voicespan.doctor.discretion import public_url
+from voicespan.doctor.discretion import public_url, without
 from voicespan.doctor.findings import BROKEN
 from voicespan.version import __version__
 
@@ -32,9 +32,10 @@ _MOST_BYTES = 2048
 _NO_SPANS = b"\x0a\x00"
 #: What names a project or an agent.
 _PLACE = ("langsmith-project", "langsmith-agent-id", "langsmith-agent-environment")
-#: The URL was checked before. This is of the proxy's, which `requests` knows with PySocks alone.
+#: What `requests` says of a SOCKS proxy without PySocks. (The URL's own scheme has been checked before.)
 _SOCKS = "InvalidSchema"
-#: By the names of their classes, as some are of packages that may be broken. Behind a proxy `requests` says so alone; inside of a TLS failure there is an OSError as well.
+#: Failures by the names of their classes, as what defines them may itself be broken. The first that is found
+#: among the causes decides: within a failure of the proxy or of TLS stands one of the connection.
 _KINDS = (
     ("ProxyError", "proxy"),
     ("InvalidURL", "proxy"),
@@ -42,17 +43,16 @@ _KINDS = (
     ("SSLError", "tls"),
     ("gaierror", "name"),
     ("ConnectionRefusedError", "refused"),
+    ("NewConnectionError", "unreachable"),
     ("ConnectTimeout", "unreachable"),
     ("ReadTimeout", "silent"),
     ("TimeoutError", "silent"),
     ("ConnectionResetError", "broken"),
     ("RemoteDisconnected", "broken"),
     ("BadStatusLine", "broken"),
-    ("NewConnectionError", "unreachable"),
     ("ConnectionError", "broken"),
     ("RequestException", "request"),
-    # A bare one: how `requests` speaks of certificates that are not where they are said to be.
-    ("OSError", "certificates"),
+    ("OSError", "unreachable"),
 )
 
 
@@ -99,6 +99,13 @@ def proxy_of(destination: Destination) -> str | None:
     return public_url(proxy) if proxy else None
 
 
+def authorities_of(destination: Destination) -> tuple[str, str] | None:
+    """The variable that names the certificates that are trusted, and what it names; None: the usual ones."""
+    from voicespan.langsmith.session import bundle  # noqa: PLC0415  as above
+
+    return bundle(destination)
+
+
 def port_of(url: str) -> int:
     """The port of a URL; 0 where what it has is none."""
     parts = urlsplit(url)
@@ -121,7 +128,7 @@ def _asked(destination: Destination) -> Reply:
 def _post(destination: Destination, began: float) -> Reply:
     from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415  as above
 
-    from voicespan.langsmith.session import bundle, open_session  # noqa: PLC0415  the same
+    from voicespan.langsmith.session import bundle, open_session, proxy_secrets  # noqa: PLC0415  the same
 
     headers: dict[str, str | bytes] = {
         name: value for name, value in destination.request_headers().items() if name.lower() not in _PLACE
@@ -141,11 +148,15 @@ def _post(destination: Destination, began: float) -> Reply:
             verify=True if trusted is None else trusted[1],
         ) as response,
     ):
-        content = next(response.iter_content(_MOST_BYTES), b"")
+        content = next(response.iter_content(_MOST_BYTES), b"").decode(errors="replace")
         content_type = response.headers.get("Content-Type", "")
+        # Some proxies answer with the request that they did not like.
+        secrets = [*proxy_secrets(session, destination.url)]
+        if destination.credentials is not None:
+            secrets += destination.credentials.secrets
         return Reply(
             response.status_code,
-            words="" if "protobuf" in content_type else " ".join(content.decode(errors="replace").split()),
+            words="" if "protobuf" in content_type else without(secrets, " ".join(content.split())),
             content_type=content_type,
             date=response.headers.get("Date", ""),
             location=response.headers.get("Location", ""),
@@ -158,6 +169,9 @@ def _told(error: Exception, destination: Destination) -> tuple[str, str]:
     causes = list(_causes(error))
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     failure = next((failure for name, failure in _KINDS if name in names), "request")
+    if failure == "unreachable" and isinstance(error, OSError) and type(error) is OSError and not error.errno:
+        # So, in bare words, `requests` speaks of certificates that are not where they are said to be.
+        failure = "certificates"
     if _SOCKS in names:
         return failure, "a SOCKS proxy needs PySocks (pip install 'requests[socks]')"
     if failure in ("tls", "proxy", "certificates") and isinstance(error, OSError):

@@ -51,10 +51,12 @@ def _exporter(environ: Mapping[str, str], destination: Destination | None) -> It
         return
     url = public_url(environ[name].strip())
     host = addresses.host_of(url)
-    to_langsmith = host.endswith(".langchain.com") or "/otel" in url
-    if not to_langsmith and host != addresses.host_of(destination.url):
+    collector, same_host = destination.through_collector, host == addresses.host_of(destination.url)
+    if collector and host.endswith(".langchain.com"):
+        yield _same_place(name, url, environ)
+    elif not same_host:
         yield ok("roads.exporter", f"{name} leads elsewhere: {url}", url=url)
-    elif destination.through_collector and not to_langsmith:
+    elif collector:
         yield note(
             "roads.exporter",
             f"{name} leads to the same host as VOICESPAN_ENDPOINT",

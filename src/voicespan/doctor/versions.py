@@ -7,6 +7,7 @@ import importlib
 import platform
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicespan import tested
@@ -81,7 +82,8 @@ def judged(check: str, name: str, version: str, known: Tested, upgrade: str) -> 
 
 
 def _python() -> Iterator[Finding]:
-    yield ok("versions.voicespan", f"voicespan {__version__}", version=__version__)
+    place = str(Path(__file__).parent.parent)
+    yield ok("versions.voicespan", f"voicespan {__version__}, {place}", version=__version__, path=place)
     version = platform.python_version()
     yield judged(
         "versions.python", "Python", version, tested.PYTHON, f"use Python {tested.PYTHON.oldest} or later"

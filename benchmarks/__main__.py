@@ -17,12 +17,13 @@ from benchmarks.results import ROOT
 
 #: The modules that measure, and after how many seconds each counts as stuck.
 MEASUREMENTS = {
-    "receive": 420,
-    "send": 180,
-    "export": 180,
-    "start_up": 180,
-    "recorder": 240,
-    "many_conversations": 420,
+    "receive": 600,
+    "send": 240,
+    "event_loop": 600,
+    "memory": 420,
+    "recorder": 300,
+    "export": 240,
+    "start_up": 240,
 }
 
 

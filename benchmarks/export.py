@@ -91,7 +91,7 @@ def measure(*, quick: bool) -> Iterator[Result]:
             rows.append(row(f"{label}: requests", way, [float(each.requests) for each in found[way]], ""))
     yield Result(
         name="export",
-        title="Export: bytes and CPU of a conversation",
+        title="Bytes and CPU of a conversation",
         chapter="export",
         method=_METHOD,
         rows=_growth(kilobytes) + rows,

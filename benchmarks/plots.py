@@ -63,14 +63,14 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], axes: tuple[str, 
     colours = _colours(list(series), ours)
     across = _scale([x for x, _ in points], 50, _WIDTH - 110)
     up = _scale([y for _, y in points], _HEIGHT - 40, 20)
-    drawn = [_text(_WIDTH - 100, _HEIGHT - 15, axes[0]), _text(0, 12, axes[1])]
+    drawn = [_text(_WIDTH - 60, _HEIGHT - 15, axes[0]), _text(0, 12, axes[1])]
     drawn += [_text(across(x) - 10, _HEIGHT - 15, f"{x:g}") for x in sorted({x for x, _ in points})]
     for name, line in series.items():
         placed = [(across(x), up(y)) for x, y in line if min(x, y) > 0]
         drawn.append(_line(placed, colours[name], 2.5))
         for (x, y), (_, value) in zip(placed, line, strict=False):
             drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colours[name]}"/>')
-            drawn.append(_text(x + 7, y + 4, f"{value:.3g}"))
+            drawn.append(_text(x + 2, y - 9, f"{value:.3g}"))
     drawn.append(_legend(colours, _HEIGHT + 5))
     return _svg(_HEIGHT + 25, drawn)
 
@@ -95,11 +95,11 @@ def _colours(ways: list[str], ours: str) -> dict[str, str]:
 
 
 def _legend(colours: Mapping[str, str], y: float) -> str:
-    drawn, x = [], float(_LABELS)
+    drawn, x = [], 0.0
     for way, colour in colours.items():
         drawn.append(f'<rect x="{x:.0f}" y="{y}" width="10" height="10" fill="{colour}"/>')
         drawn.append(_text(x + 14, y + 9, way))
-        x += 30 + 7 * len(way)
+        x += 32 + 7 * len(way)
     return "".join(drawn)
 
 

@@ -140,7 +140,7 @@ def measure(*, quick: bool) -> Iterator[Result]:
             notes.append("A sync client has no peer in the `langsmith` package, whose wrapper is async only.")
         yield Result(
             name=_NAMES[kind],
-            title=f"Receive path: {kind}",
+            title=f"{kind.capitalize()}{'s' if kind == AUDIO else ''}",
             chapter="receive",
             method=_METHOD[kind],
             rows=rows,

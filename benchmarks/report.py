@@ -186,7 +186,7 @@ def _versions(results: list[Result]) -> Iterator[str]:
 
 
 def _figure(row: Row) -> str:
-    return f"not measured ({row.note})" if row.value is None else f"{_number(row.value)} {row.unit}".strip()
+    return f"none: {row.note}" if row.value is None else f"{_number(row.value)} {row.unit}".strip()
 
 
 def _quartiles(row: Row) -> str:

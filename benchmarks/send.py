@@ -99,7 +99,7 @@ def measure(*, quick: bool) -> Iterator[Result]:
         rows += peers.rows("send", client, CHUNK, label, quick=quick)
     yield Result(
         name="send",
-        title="Send path: a chunk of the microphone",
+        title="A chunk of the microphone",
         chapter="send",
         method=_METHOD,
         rows=rows,

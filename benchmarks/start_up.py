@@ -77,7 +77,7 @@ def measure(*, quick: bool) -> Iterator[Result]:
     parts: list[Callable[[int], list[Row]]] = [_imports, _starts]
     yield Result(
         name="start-up",
-        title="Import, start and exit of a process that holds no conversation",
+        title="A process that holds no conversation",
         chapter="start-up",
         method=_METHOD,
         rows=[found for part in parts for found in part(3 if quick else 20)],

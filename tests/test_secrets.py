@@ -10,16 +10,19 @@ import json
 from urllib.parse import quote
 
 import pytest
-from evidence import Evidence
+from evidence import Evidence, spellings
 from google import genai
 from google.genai import types
-from openai import OpenAI
+from openai import AzureOpenAI, OpenAI
 
 import voicespan
 from voicespan import masking
+from voicespan.content import Content
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith import commands
+from voicespan.langsmith.settings import DeliverySettingsError
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.settings import Settings
 from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
 from voicespan.testing.openai_realtime import Close, Expect, Refuse, Send
 
@@ -379,6 +382,79 @@ def test_handshakes_that_fail(evidence, opaque):
     assert len([span for span in evidence.spans if span.name == "conversation"]) == 3
     evidence.deliver()
     search(evidence, opaque)
+
+
+def test_azure_and_its_tokens(evidence, opaque):
+    key, token = opaque("azurekey"), opaque("azuretoken")
+    with OpenAIRealtimeServer() as server:
+        for signed in ({"api_key": key}, {"azure_ad_token": token}):
+            client = AzureOpenAI(
+                **signed,
+                api_version="2025-08-28",
+                websocket_base_url=server.url,
+                azure_endpoint="https://h.example",
+            )
+            with (
+                pytest.raises(RuntimeError),
+                voicespan.conversation(),
+                client.realtime.connect(model="gpt-realtime"),
+            ):
+                raise RuntimeError(f"Access denied: {' '.join(spellings(*signed.values()))}")
+    evidence.deliver()
+    search(evidence, opaque)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"tools": [{"googleMaps": {"authConfig": {"apiKeyConfig": {"apiKeyString": "WORD"}}}}]},
+        {
+            "tools": [
+                {
+                    "mcpServers": [
+                        {"streamableHttpTransport": {"url": "https://h/WORD/mcp", "headers": {"a": "WORD"}}}
+                    ]
+                }
+            ]
+        },
+        {"tools": [{"retrieval": {"externalApi": {"apiAuth": {"x": "WORD"}}}}]},
+        {"session": {"avatar": {"ice_servers": [{"username": "u", "credential": "WORD"}]}}},
+        {"type": "session.avatar.connect", "client_sdp": "a=ice-pwd:WORD"},
+        {"session": {"client_secret": "WORD"}, "sessionResumption": {"newHandle": "WORD"}},
+        {
+            "cookie": "a=WORD",
+            "X-Api-Key": "WORD",
+            "accessToken": "WORD",
+            "private_key": "WORD",
+            "passphrase": "WORD",
+        },
+        {"arguments": json.dumps({"auth": {"anything": "WORD"}})},
+        {"output": json.dumps([{"apiKeyString": "WORD"}])},
+    ],
+)
+def test_in_a_frame_the_place_tells(told):
+    assert "WORD" not in json.dumps(Content(Settings()).frame(told, role="assistant"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://u:WORD@host",
+        "u:p@WORD@host/x",
+        "https://u:p@ss/WORD@host",
+        "lsv2_pt_WORD0123456789abcdef",
+        "WORD",
+        "https://h/?key=WORD",
+    ],
+)
+def test_an_endpoint_that_is_refused_is_not_repeated_with_its_secret(url, tmp_path, monkeypatch):
+    with pytest.raises(DeliverySettingsError) as refused:
+        voicespan.LangSmithSpanProcessor(endpoint=url, api_key="k", spool_dir=tmp_path)
+    assert "WORD" not in str(refused.value)
+    monkeypatch.setenv("VOICESPAN_ENDPOINT", url)
+    with pytest.raises(DeliverySettingsError) as refused:
+        voicespan.LangSmithSpanProcessor(spool_dir=tmp_path)
+    assert "WORD" not in str(refused.value)
 
 
 def test_what_stays_of_a_text_around_its_secrets(opaque):

@@ -106,7 +106,7 @@ class FrameCopy:
             return f"[audio, {len(text) * 3 // 4} bytes]"
         if text.startswith("data:") and (comma := text.find(",", 0, 200)) >= 0:
             return f"[{text[5:comma].partition(';')[0]}, {len(text) * 3 // 4} bytes]"
-        if key in _ADDRESSES:
+        if key in _ADDRESSES or (key == "url" and kind == kinds.PROGRAM):
             return _origin(text)
         if key is not None and len(text) <= _LONGEST_NAME and kinds.is_name(key, text, kind):
             return text if len(text) <= _SHORT else encodable(without_secrets(text))

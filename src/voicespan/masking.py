@@ -29,8 +29,9 @@ MARK = "[secret]"
 
 _NAMES_SECRET = re.compile(
     r"""(?ix)^(?:
-        .*authorization | .*headers | .*cookies? | .*(?:api|access|private|service)[-_]?key | .*token
+        .*authorization | .*headers | .*cookies? | .*api[-_]?key.* | .*(?:access|private|service)[-_]?key | .*token
         | .*secret(?:s|[-_]?key|[-_].*)? | .*passw(?:or)?d.* | passphrase | pwd | .*credentials? | jwt | bearer
+        | (?:api_?)?auth(?:_?config)? | (?:.*_)?sdp
         | (?:new|previous|resumption)_?handle
     )$"""
 )
@@ -68,10 +69,10 @@ _PRIVATE_KEY = re.compile(
 )
 #: And each that is told by its name one of these.
 _NAME_SIGN = re.compile(
-    r"""(?x)(?:authorization|headers|cookies?|key|token|secrets?|passw(?:or)?d|passphrase|credentials?
+    r"""(?x)(?:authorization|headers|cookies?|key|token|secrets?|passw(?:or)?d|passphrase|credentials?|sdp|auth_?config|api[-_]?key\w{0,20}
         |sig|signature|code|auth|pass|pwd|jwt)(?:\\{0,7}["'])?\s{0,8}[:=,] | ://"""
 )
-_NAME = r"[\w-]{0,30}?(?:authorization|cookies?|(?:api|access|private|service)[-_]?key|token|secrets?(?:[-_]?key)?|passw(?:or)?d|passphrase|credentials?)"
+_NAME = r"[\w-]{0,30}?(?:authorization|cookies?|auth|api[-_]?key\w{0,20}|(?:access|private|service)[-_]?key|token|secrets?(?:[-_]?key)?|passw(?:or)?d|passphrase|credentials?)"
 _VALUE = r"""(?: "(?:[^"\\]|\\.)*(?:"|\Z) | '(?:[^'\\]|\\.)*(?:'|\Z)
     | (?P<d{n}>\\{{1,7}}["'])(?:(?!(?P=d{n})).)*(?:(?P=d{n})|\Z)
     | (?:(?:Bearer|Basic|Token|Digest)\s+)? [^\s"',;&(){{}}\[\]\\]+ )"""
@@ -94,7 +95,6 @@ _HEADERS = re.compile(
 )
 # Up to the last `@`: a password can have one.
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#\"'\\]*@")
-_QUOTED_HEADERS = re.compile(r"(?i)headers\\{0,7}\"\s{0,8}:")
 
 #: Names of headers, and how long a value is that no name tells of.
 _SIGNING = re.compile(r"(?i)auth|key|token|secret|cookie|passw|credential|signature")
@@ -173,8 +173,8 @@ def _without_strange_secrets(text: str, depth: int) -> str:
 
 
 def _without_named_secrets(text: str, depth: int) -> str:
-    if text.lstrip()[:1] in ("{", "[") and (_QUOTED.search(text) or _QUOTED_HEADERS.search(text)):
-        # Read, where it can be: in a header's object the names can be any.
+    if text.lstrip()[:1] in ("{", "["):
+        # Read, where it can be: what stands under such a name can be an object of any names.
         try:
             value = json.loads(text)
             cleaned = _cleaned(value, depth + 1)

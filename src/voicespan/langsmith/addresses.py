@@ -13,6 +13,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from voicespan.masking import without_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -104,7 +106,7 @@ def _parts(url: str) -> SplitResult:
     if known and (parts.query or parts.fragment):
         raise AddressError("voicespan takes no query in a URL: it would be written to the spool")
     if not known or not _URL.fullmatch(url):
-        raise AddressError(f"voicespan needs an http(s) URL to deliver to, not {_without_secrets(url)!r}")
+        raise AddressError(f"voicespan needs an http(s) URL to deliver to, {_told(url)}")
     return parts
 
 
@@ -131,6 +133,9 @@ def _http_is_allowed(environ: Mapping[str, str]) -> bool:
     return environ.get("VOICESPAN_ALLOW_HTTP", "").strip().lower() in _YES
 
 
-def _without_secrets(url: str) -> str:
+def _told(url: str) -> str:
     scheme, separator, rest = url.split("?", 1)[0].rpartition("://")
-    return scheme + separator + rest.rpartition("@")[2]
+    if not separator:
+        # It may be anything: a key in the wrong variable, too.
+        return "which begins with https://"
+    return f"not {without_secrets(scheme + separator + rest.rpartition('@')[2])!r}"

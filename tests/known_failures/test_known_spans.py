@@ -341,19 +341,3 @@ def test_an_answer_that_a_reconnect_cut_off_ends_with_its_socket(told, fake_cloc
     assert (fact(first, "status"), fact(second, "status")) == ("incomplete", "completed")
     assert seconds(first) == 0
     assert fact(told.root, "reconnect_count") == 1
-
-
-def test_ten_times_the_turns_are_ten_times_the_bytes(told):
-    """No generation carries what earlier ones did, and nothing is written again."""
-
-    def size(turns):
-        frames = []
-        for n in range(turns):
-            frames += [*spoken(f"u{n}"), transcribed(f"u{n}", "Hello, and so on. " * 20)]
-            frames += [*begun(f"r{n}", f"a{n}"), said(f"r{n}", f"a{n}", "Good morning! " * 20)]
-            frames.append(done(f"r{n}", usage=USAGE))
-        known = len(told.spans)
-        listen(play(*frames))
-        return sum(len(span.to_json(indent=None)) for span in told.spans[known:])
-
-    assert size(200) / size(20) == pytest.approx(10, rel=0.1)

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ from voicespan.spans import Spans
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -49,35 +49,17 @@ if TYPE_CHECKING:
     from voicespan.clock import Clock
     from voicespan.connection import WireProtocol
     from voicespan.moments import Moment
-    from voicespan.recorded import Recorded
+    from voicespan.recorded import Delivery, Recorded
     from voicespan.recording import Recorder
-
-    class Delivery(Protocol):
-        """What a destination that takes recordings registers with the conversation."""
-
-        def wait_for_folder(self) -> Path | None:
-            """Where the recorder may write; None: nowhere. Called by the recorder's threads."""
-
-        def attach(
-            self,
-            source: bytes | str | Path,
-            mime_type: str,
-            started_at: float | None = None,
-            *,
-            recorder: bool = False,
-        ) -> None:
-            """Put a recording beside the root before it goes; `started_at`: seconds since the epoch."""
-
-        def give_up(self, status: str = "none") -> None:
-            """No recording is coming."""
-
-        def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
-            """Hold the root for a recording, at most `timeout` seconds after its end."""
 
 
 _logger = logging.getLogger("voicespan")
 #: Of a conversation's resumption handles the newest count; a service issues one with every turn.
 _MOST_HANDLES = 64
+#: Longer ones than this the propagator complains of; a real one has 55 characters.
+_LONGEST_TRACEPARENT = 256
+#: What several tags come in; anything else is one.
+_SEVERAL = (list, tuple, set, frozenset)
 #: Of names and ids that the application gives.
 _LONGEST_NAME = 1_000
 _scope: ContextVar[Conversation | None] = ContextVar("voicespan_scope", default=None)
@@ -120,8 +102,8 @@ class Conversation:
         with guard.guard():
             self._open(tracer_provider, settings or Settings.from_environment())
             self.thread_id = _id(thread_id) or uuid7(clock)
-            self.set_metadata(**(metadata if isinstance(metadata, Mapping) else {}))
-            self.add_tags(*([tags] if isinstance(tags, str) else tags if isinstance(tags, Iterable) else ()))
+            self._facts.set_metadata(metadata if isinstance(metadata, Mapping) else {})
+            self.add_tags(*(tags if isinstance(tags, _SEVERAL) else () if tags is None else (tags,)))
             self._begin(_id(name) or "conversation", _id(thread_id), continues)
             whole = True
         if not whole:
@@ -688,7 +670,9 @@ def _warn_of_hidden_audio() -> None:
 
 
 def _link_to(traceparent: object) -> list[trace.Link]:
-    context = TraceContextTextMapPropagator().extract({"traceparent": described(traceparent)})
+    context = TraceContextTextMapPropagator().extract(
+        {"traceparent": described(traceparent)[:_LONGEST_TRACEPARENT]}
+    )
     earlier = trace.get_current_span(context).get_span_context()
     if not earlier.is_valid:
         _logger.warning("continues= is not a traceparent; the conversation is not linked")

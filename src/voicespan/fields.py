@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from voicespan import guard
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 #: Ids and names longer than any real one are cut.
 _LONGEST_NAME = 512
 _LONGEST_FRAME = 8_000_000
+#: Of an integer that is worth its digits.
+_MOST_BITS = 256
 #: Of a list this much is read: each element can become a span.
 _MOST_ELEMENTS = 256
 
@@ -47,7 +50,14 @@ def json_text(value: Any) -> str:
 
 
 def described(odd: Any) -> str:
-    """What an object of the application's says of itself."""
+    """What an object of the application's says of itself; of those that hold others only the type."""
+    if isinstance(odd, str):
+        return encodable(str.__str__(odd))
+    if isinstance(odd, int) and type(odd).__str__ is int.__str__:
+        return int.__repr__(odd) if int.bit_length(odd) <= _MOST_BITS else "[int]"
+    if isinstance(odd, (Collection, int)):
+        # Few objects that hold each other can be endlessly long.
+        return f"[{type(odd).__name__}]"
     try:
         return encodable(str(odd))
     except Exception as error:  # noqa: BLE001  the application's own method, which may do anything

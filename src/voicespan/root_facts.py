@@ -47,7 +47,8 @@ class RootFacts:
     def set_metadata(self, facts: Mapping[Any, Any]) -> None:
         """The application's own, up to the most that are kept."""
         # One more than are kept, so that it is said that some are not.
-        some = {described(key): fact for key, fact in islice(facts.items(), _MOST_METADATA + 1)}
+        given = dict.items(facts) if isinstance(facts, dict) else facts.items()
+        some = {described(key): fact for key, fact in islice(given, _MOST_METADATA + 1)}
         for key, fact in self._content.facts(some, self._value_limit).items():
             if key in _THREAD_RIVALS:
                 _warn_of_rival(key)

@@ -121,7 +121,10 @@ def _dumped(value: Any) -> dict[str, Any] | None:
         return None
     # By Python's rules bytes are passed on as they are, by JSON's they would be encoded (7 µs for a
     # chunk of audio). Whatever the application made of its message, it gets no warning from here.
-    dumped = dump(by_alias=True, exclude_none=True, warnings=False)
+    try:
+        dumped = dump(by_alias=True, exclude_none=True, warnings=False)
+    except (ValueError, TypeError, RecursionError):
+        return None
     return dumped if isinstance(dumped, dict) else None
 
 

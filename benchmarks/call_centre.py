@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openai import AsyncOpenAI
+from websockets.exceptions import ConnectionClosed
 
 from benchmarks.call_audio import CHUNKS_A_SECOND, voices
 from benchmarks.call_servers import APPEND, sent_at
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: The audio callbacks of all calls are spread over so many moments of the 20 ms.
 _SHARDS = 4
+#: How many calls begin a second, before there are as many as asked for.
+_BEGIN_A_SECOND = 20
 #: A figure of each is kept for so many seconds.
 _EVERY = 15.0
 
@@ -126,7 +129,7 @@ class CallCentre:
         self.voices = voices()
         self.microphone = base64.b64encode(os.urandom(round(48_000 * APPEND))).decode()
         self.loop = asyncio.get_running_loop()
-        self.begun = 0
+        self.begun = self.failed = 0
         self._spool = spool
         self._fed: list[list[Call]] = [[] for _ in range(_SHARDS)]
         #: Everything, and what came since it was last looked at.
@@ -152,13 +155,12 @@ class CallCentre:
         self, conversations: int, seconds: float, shortest: float, longest: float
     ) -> dict[str, Any]:
         """Hold so many calls at any time; each lasts its own time, and another one follows it."""
+        helpers = [asyncio.create_task(self._callbacks())]
         self.begun += 1
         await Call(self, 1.0).hold()  # with the first one much is imported
-        self._frames = [Delays(), Delays()]
+        self._beginning = min(conversations / _BEGIN_A_SECOND, longest)
         ends = self.loop.time() + seconds
-        helpers = [
-            asyncio.create_task(each) for each in (probe(self._delayed), self._callbacks(), self._watch())
-        ]
+        helpers += [asyncio.create_task(each) for each in (probe(self._delayed), self._watch())]
         self._minutes: list[dict[str, Any]] = []
         lines = [
             self._line(ends, number / conversations, shortest, longest) for number in range(conversations)
@@ -174,6 +176,7 @@ class CallCentre:
         return {
             **during,
             "calls": self.begun,
+            "calls_failed": self.failed,
             "loop_at_the_end_ms": self._loop_delays[1].milliseconds(),
             "audio_callbacks_late_ms": self._feeding.milliseconds(),
             "samples": self._minutes,
@@ -181,16 +184,23 @@ class CallCentre:
 
     async def _line(self, ends: float, share: float, shortest: float, longest: float) -> None:
         """One call after the other, to the end. They begin one by one: so do telephones."""
-        await asyncio.sleep(share * min(10.0, longest))
+        await asyncio.sleep(share * self._beginning)
         drawn = random.Random(share)
         while (left := ends - self.loop.time()) > 1:
             self.begun += 1
             # A very short rest is not another call.
             seconds = drawn.uniform(shortest, longest)
-            await Call(self, left if left < seconds + shortest / 2 else seconds).hold()
+            try:
+                await Call(self, left if left < seconds + shortest / 2 else seconds).hold()
+            except (OSError, TimeoutError, ConnectionClosed):
+                self.failed += 1
 
     async def _before_the_end(self, ends: float) -> dict[str, Any]:
         """What was seen up to the moment in which everybody hangs up."""
+        await asyncio.sleep(self._beginning)
+        # How they begin is not how they go on.
+        self._loop_delays, self._frames = [Delays(), Delays()], [Delays(), Delays()]
+        self._feeding = Delays()
         before = _spent()
         begun = self.loop.time()
         await asyncio.sleep(ends - 0.5 - self.loop.time())

@@ -51,8 +51,7 @@ def measure(*, quick: bool) -> Iterator[Result]:
         "ten minutes of the audio.",
         rows=list(_long(minutes, rounds=1 if quick else 3)),
         notes=[
-            "At this speed the encoder cannot follow, as it would in a real call: the seconds afterwards are "
-            "busier than they would be."
+            "At this speed the encoder cannot follow: the seconds afterwards are busier than in a real call."
         ],
     )
 
@@ -64,7 +63,7 @@ def _many(counts: tuple[int, ...], seconds: float) -> Iterator[Row]:
                 "benchmarks.call_centre",
                 way,
                 conversations=count,
-                seconds=seconds + min(10.0, seconds),
+                seconds=seconds + count / 20,
                 shortest=2 * seconds,
                 longest=2 * seconds,
             )

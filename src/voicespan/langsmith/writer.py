@@ -86,6 +86,16 @@ class _Entry:
     recording_started_at: float | None = None
     spans: list[ReadableSpan] = field(default_factory=list)
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is anything to do for it, or may be."""
+        if self.dirty or self.ended:
+            return True
+        delivery, conversation = self.trace.delivery, self.trace.conversation
+        return (delivery is not None and self.recording_started_at != delivery.recording_started_at) or (
+            conversation is not None and len(conversation.deliveries) > 1
+        )
+
 
 @dataclass(eq=False)
 class _LooseEntry:
@@ -238,8 +248,9 @@ class Writer:
         """Do what is due for the folders that this process works on; seconds until something is due again."""
         now = self._now()
         delays: list[float | None] = []
-        # Those first whose turn it has been for longest.
-        for entry in sorted(self._entries.values(), key=lambda entry: entry.checkpoint_at):
+        # Those first whose turn it has been for longest. Most of hundreds have nothing new, many times a second.
+        changed = [entry for entry in self._entries.values() if entry.has_changed]
+        for entry in sorted(changed, key=lambda entry: entry.checkpoint_at):
             if self._now() - now > _TEND_AT_MOST:
                 # What has ended meanwhile is not to wait for the rest.
                 delays.append(0.0)

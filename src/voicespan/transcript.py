@@ -34,8 +34,8 @@ class Entry:
     item_id: str
     role: Role
     text: str | None = None
-    #: Of which it is made, by their index.
-    parts: dict[int, str] = field(default_factory=dict)
+    #: Of which it is made, by their index; None where it is one, as nearly all are: a long call has thousands.
+    parts: dict[int, str] | None = None
     #: The model has it: it is part of an input.
     given: bool = False
     awaits_transcript: bool = False
@@ -97,11 +97,8 @@ class Transcript:
     def write(self, entry: Entry, text: str | None, part: int = 0) -> None:
         """Give an entry its words, or one of its parts (again, where a later frame knows better)."""
         before = len(entry.text or "")
-        if text is not None and (part in entry.parts or len(entry.parts) < _MOST_PARTS):
-            entry.parts[part] = cut_text(text, _LONGEST_TEXT)
-        entry.text = None
-        if entry.parts:
-            entry.text = cut_text(" ".join(entry.parts[part] for part in sorted(entry.parts)), _LONGEST_TEXT)
+        if text is not None:
+            _write_part(entry, part, cut_text(text, _LONGEST_TEXT))
         entry.awaits_transcript = False
         self._weigh(len(entry.text or "") - before)
 
@@ -167,3 +164,14 @@ class Transcript:
         self.omitted += last - first
         del self._entries[first:last]
         self._cut_after = self._entries[first - 1] if first else None
+
+
+def _write_part(entry: Entry, part: int, text: str) -> None:
+    if entry.parts is None:
+        if part == 0:
+            entry.text = text
+            return
+        entry.parts = {} if entry.text is None else {0: entry.text}
+    if part in entry.parts or len(entry.parts) < _MOST_PARTS:
+        entry.parts[part] = text
+    entry.text = cut_text(" ".join(entry.parts[part] for part in sorted(entry.parts)), _LONGEST_TEXT)

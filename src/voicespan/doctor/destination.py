@@ -68,7 +68,10 @@ def _resolved(destination: Destination, environ: Mapping[str, str]) -> Iterator[
     url = public_url(destination.url)
     if destination.through_collector:
         yield ok("destination.url", f"to a Collector, {url}  (VOICESPAN_ENDPOINT)", url=url, collector=True)
-        yield note("destination.project", "the LangSmith project and its key are the Collector's business")
+        yield note(
+            "destination.project",
+            "project and key are the Collector's business; whether it passes conversations on, its log tells",
+        )
         if not urlsplit(url).path.endswith("/v1/traces"):
             yield warning(
                 "destination.path",

@@ -177,7 +177,8 @@ def _told(error: Exception, destination: Destination) -> tuple[str, str]:
     if failure in ("tls", "proxy", "certificates") and isinstance(error, OSError):
         from voicespan.langsmith.session import bundle, told  # noqa: PLC0415  as above
 
-        return failure, told(error, bundle(destination))
+        # What failed stands before it already.
+        return failure, told(error, bundle(destination)).removeprefix("TLS failed").lstrip(": ")
     # The system's own words, such as "No route to host".
     words = (cause.strerror for cause in causes if isinstance(cause, OSError))
     return failure, next((each for each in words if each), "")

@@ -85,8 +85,9 @@ class Transcript:
         entry = self._by_id.get(item_id)
         if entry is None:
             entry = Entry(item_id, role)
-            self._by_id[item_id] = entry
+            # Before it is known itself: some say that they come after themselves.
             previous = self._by_id.get(after) if after is not None else None
+            self._by_id[item_id] = entry
             if previous is None or previous is self._entries[-1]:
                 self._entries.append(entry)
             else:

@@ -50,7 +50,7 @@ _SHAPE = re.compile(
         Bearer (?:\s|%20)+ [A-Za-z0-9._~+/=-]{8,}
         | bearer (?:\s|%20)+ (?=[A-Za-z._~+/=-]*[0-9]) [A-Za-z0-9._~+/=-]{8,}
         # Not `Basic understanding`.
-        | [Bb]asic\s+ (?=[A-Z]*[a-z]*(?:[0-9=+/]|[a-z][A-Z]|[A-Z][a-z]+[A-Z]|[a-z]+[0-9A-Z])) [A-Za-z0-9+/=]{8,}
+        | [Bb]asic\s+ (?= [A-Za-z]*[0-9=+/] | [A-Za-z]*[a-z][A-Z]) [A-Za-z0-9+/=]{8,}
         | (?:sk|ek|pk|rk|lsv2_pt|lsv2_sk|xai|gsk)[-_][A-Za-z0-9_-]{16,}
         | AIza[0-9A-Za-z_-]{30,} | ya29\.[A-Za-z0-9._-]{20,} | AQ\.[A-Za-z0-9_-]{30,} | GOCSPX-[A-Za-z0-9_-]{16,}
         | auth_tokens/[A-Za-z0-9_-]+
@@ -69,10 +69,15 @@ _PRIVATE_KEY = re.compile(
 )
 #: And each that is told by its name one of these.
 _NAME_SIGN = re.compile(
-    r"""(?x)(?:authorization|headers|cookies?|key|token|secrets?|passw(?:or)?d|passphrase|credentials?|sdp|auth_?config|api[-_]?key\w{0,20}
-        |sig|signature|code|auth|pass|pwd|jwt)(?:\\{0,7}["'])?\s{0,8}[:=,] | ://"""
+    r"""(?x)(?:
+        authorization | headers | cookies? | key | api[-_]?key\w{0,20} | token | secrets? | passw(?:or)?d | passphrase
+        | credentials? | sdp | auth_?config | sig | signature | code | auth | pass | pwd | jwt
+    )(?:\\{0,7}["'])?\s{0,8}[:=,] | ://"""
 )
-_NAME = r"[\w-]{0,30}?(?:authorization|cookies?|auth|api[-_]?key\w{0,20}|(?:access|private|service)[-_]?key|token|secrets?(?:[-_]?key)?|passw(?:or)?d|passphrase|credentials?)"
+_NAME = r"""[\w-]{0,30}? (?:
+    authorization | cookies? | auth | api[-_]?key\w{0,20} | (?:access|private|service)[-_]?key | token
+    | secrets?(?:[-_]?key)? | passw(?:or)?d | passphrase | credentials? )"""
+#: A text in quotes (of which JSON inside of JSON escapes each one), or a word, with the scheme before it.
 _VALUE = r"""(?: "(?:[^"\\]|\\.)*(?:"|\Z) | '(?:[^'\\]|\\.)*(?:'|\Z)
     | (?P<d{n}>\\{{1,7}}["'])(?:(?!(?P=d{n})).)*(?:(?P=d{n})|\Z)
     | (?:(?:Bearer|Basic|Token|Digest)\s+)? [^\s"',;&(){{}}\[\]\\]+ )"""
@@ -83,8 +88,9 @@ _QUOTED = re.compile(
 #: `name=value`, and a header's line. A colon alone is what people write as well: `The secret: practise`.
 _BARE = re.compile(
     rf"""(?isx)(?P<before>(?<![\w-])(?:
-        {_NAME}\s?=\s?
-        | (?:[\w-]{{0,30}}?(?:authorization|api[-_ ]?key|cookie)|x-[\w-]{{0,30}}(?:key|token|secret)|password|(?:access|client|refresh)_(?:token|secret))\s?:\s?
+        {_NAME} \s?=\s?
+        | (?: [\w-]{{0,30}}?(?:authorization|api[-_\ ]?key|cookie) | x-[\w-]{{0,30}}(?:key|token|secret)
+            | password | (?:access|client|refresh)_(?:token|secret) ) \s?:\s?
         | (?<=[?&])(?:key|sig|signature|code|auth|pass|pwd|jwt)=
     )){_VALUE.format(n=2)}"""
 )

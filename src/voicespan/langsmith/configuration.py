@@ -46,13 +46,14 @@ def configure(
     Raises:
         DeliverySettingsError: There is no key and no endpoint, or the endpoint must not be used.
         ValueError: `record` is no share.
+        TypeError: `redact` is no plain function.
     """
     set_recording(record)
+    set_redaction(redact)
     processor = LangSmithSpanProcessor(api_key=api_key, endpoint=endpoint, project=project)
     provider = tracer_provider if tracer_provider is not None else _global_provider()
     add_once(provider, processor)
     tracers.name_provider(provider)
-    set_redaction(redact)
     GeminiLiveInstrumentor().instrument()
     OpenAIRealtimeInstrumentor().instrument()
     return provider

@@ -7,12 +7,13 @@ minutes.
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import json
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from hostile_sessions import Session
+if TYPE_CHECKING:
+    from hostile_sessions import Session
 
 Choose: TypeAlias = Callable[[int], int]
 
@@ -97,16 +98,21 @@ def mutated(session: Session, choose: Choose) -> list[tuple[bool, Any]]:
         if how < 3:
             frames.append((from_client, frame))
             continue
-        changed = copy.deepcopy(frame)
-        for _ in range(1 + choose(3)):
-            _edit(changed, ids, choose)
+        changed = _copied(frame)
+        with contextlib.suppress(RecursionError):
+            # Of what is deeper than this can follow there is text enough in `_BROKEN`.
+            for _ in range(1 + choose(3)):
+                _edit(changed, ids, choose)
         frames.append((from_client if how < 7 else not from_client, changed))
     return frames
 
 
 def wire_text(frame: Any, choose: Choose) -> bytes | str:
     """The frame as it crosses the wire: mostly as its JSON, sometimes as what only looks like it."""
-    text = json.dumps(frame, separators=(",", ":") if choose(2) else None)
+    try:
+        text = json.dumps(frame, separators=(",", ":") if choose(2) else None)
+    except RecursionError:
+        text = '{"type":' * 1_000
     how = choose(24)
     if how < 12:
         return text.encode()
@@ -171,7 +177,7 @@ def _edit(frame: dict[str, Any], ids: list[str], choose: Choose) -> None:
     container, key = places[choose(len(places))]
     how = choose(10)
     if how < 4:
-        container[key] = copy.deepcopy(VALUES[choose(len(VALUES))])
+        container[key] = _copied(VALUES[choose(len(VALUES))])
     elif how == 4:
         del container[key]
     elif how == 5:
@@ -183,9 +189,13 @@ def _edit(frame: dict[str, Any], ids: list[str], choose: Choose) -> None:
     elif how == 8:
         other, place = places[choose(len(places))]
         # A copy: what comes off a wire has no cycles.
-        other[place] = copy.deepcopy(container[key])
+        other[place] = _copied(container[key])
     else:
         container[key] = [container[key]] * (1 + choose(300 if len(places) < _FEW_PLACES else 3))
+
+
+def _copied(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 def _nested(value: Any, depth: int, lists: bool) -> Any:
@@ -214,7 +224,7 @@ _BROKEN: tuple[Callable[[str, Choose], bytes | str], ...] = (
     lambda _text, choose: bytes(choose(256) for _ in range(choose(64))),
     lambda text, _choose: b"\xef\xbb\xbf" + text.encode(),
     lambda text, choose: text.encode(("utf-16", "utf-32")[choose(2)]),
-    lambda text, choose: text.replace(":", (': "x", "type":', ":1e400,\"n\":", ":", ":-Infinity,\"\":")[choose(4)], 1).encode(),
+    lambda text, choose: text.replace(":", (': "x", "type":', ':1e400,"n":', ":", ':-Infinity,"":')[choose(4)], 1).encode(),
     # Beyond what the parser follows.
     lambda _text, choose: (b'{"type":' + (b"[" if choose(2) else b'{"a":') * 100_000),
     lambda text, _choose: text[:-1].encode() + b',"type":"response.output_audio.delta","delta":"AAAA"}',

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import pathlib
 import types
 import uuid
+from typing import NamedTuple
 
 import numpy as np
 import openai.types.realtime as openai_types
@@ -41,6 +42,8 @@ class Secretive:
 
 
 class HostileText(str):
+    __slots__ = ()
+
     def __str__(self):
         raise KeyError("never")
 
@@ -67,6 +70,11 @@ class Colour(enum.Enum):
 
 class Loudness(enum.IntEnum):
     HIGH = 3
+
+
+class Pair(NamedTuple):
+    a: int
+    b: int
 
 
 @dataclasses.dataclass
@@ -151,14 +159,14 @@ THINGS = {
     "model type": Model,
     "enumerations": [Colour.RED, Loudness.HIGH],
     "set": {1, 2, 3},
-    "time": datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+    "time": dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc),
     "decimal": decimal.Decimal("NaN"),
     "uuid": uuid.UUID(int=1),
     "path": pathlib.Path("/nowhere"),
     "exception": ValueError(Hostile()),
     "function": deep,
     "module": types,
-    "named tuple": collections.namedtuple("Pair", "a b")(1, 2),
+    "named tuple": Pair(1, 2),
     "counter": collections.Counter("hello"),
     "complex": 1j,
     "ellipsis": ...,

@@ -6,6 +6,7 @@ itself at another size, measured in the thread's own CPU time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import tracemalloc
@@ -55,10 +56,8 @@ def seconds(call, *args):
 
 
 def parse(frame):
-    try:
+    with contextlib.suppress(ValueError, RecursionError):
         json.loads(frame)
-    except (ValueError, RecursionError):
-        pass
 
 
 # One frame.
@@ -225,7 +224,7 @@ STREAMS = [(OpenAI, name, stream) for name, stream in _openai_streams().items()]
 @pytest.mark.parametrize(
     ("protocol", "name", "stream"), STREAMS, ids=lambda each: str(getattr(each, "__module__", each))[-40:]
 )
-def test_what_never_repeats_is_not_kept(connect, kept, monkeypatch, protocol, name, stream):
+def test_what_never_repeats_is_not_kept(connect, kept, monkeypatch, protocol, name, stream):  # noqa: PLR0917
     # The bounds are the same in their kind as the real ones, and sooner reached.
     monkeypatch.setattr(settings, "SPAN_BUDGET", 200)
     monkeypatch.setattr(settings, "SPAN_LIMIT", 400)

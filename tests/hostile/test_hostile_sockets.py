@@ -71,15 +71,7 @@ def hostile(sessions, seed: int) -> tuple[list[bytes], list[Any]]:
 
 def as_sent(frames: list[bytes]) -> list[Send]:
     """A text frame where it is text: a client closes a connection on which one is not."""
-    steps = []
-    for frame in frames:
-        try:
-            frame.decode()
-        except UnicodeDecodeError:
-            steps.append(Send(frame, binary=True))
-        else:
-            steps.append(Send(frame))
-    return steps
+    return [Send(frame, binary="\ufffd" in frame.decode(errors="replace")) for frame in frames]
 
 
 def openai_sync(server, frames: int, sent: list[Any]) -> list[Any]:
@@ -99,26 +91,23 @@ def openai_async(server, frames: int, sent: list[Any]) -> list[Any]:
     return asyncio.run(call())
 
 
+async def _send(session, frame: dict[str, Any]) -> None:
+    """What an application that was told `frame` would call."""
+    for key, told in frame.items():
+        given = told if isinstance(told, dict) else {}
+        if key == "clientContent":
+            await session.send_client_content(turns=given.get("turns"))
+        elif key == "toolResponse":
+            await session.send_tool_response(function_responses=given.get("functionResponses"))
+        elif key == "realtimeInput":
+            await session.send_realtime_input(**given)
+
+
 def gemini(server, frames: int, sent: list[Any]) -> list[Any]:
     async def call():
         client = genai.Client(**server.client_options())
         async with client.aio.live.connect(model="gemini-live", config={}) as session:
-            seen = []
-            for frame in sent:
-                for method, key in (
-                    (session.send_client_content, "clientContent"),
-                    (session.send_tool_response, "toolResponse"),
-                    (session.send_realtime_input, "realtimeInput"),
-                ):
-                    given = frame.get(key)
-                    if isinstance(given, dict) and key == "toolResponse":
-                        seen.append(
-                            await awaited(lambda: method(function_responses=given.get("functionResponses")))
-                        )  # noqa: B023
-                    elif isinstance(given, dict) and key == "clientContent":
-                        seen.append(await awaited(lambda: method(turns=given.get("turns"))))  # noqa: B023
-                    elif isinstance(given, dict):
-                        seen.append(await awaited(lambda: method(**given)))  # noqa: B023
+            seen = [await awaited(_send, session, frame) for frame in sent]
             await session.send_client_content(turns={"role": "user", "parts": [{"text": "ready"}]})
             # The one place that `receive` and every other way read from: one message each.
             return seen + [await awaited(session._receive) for _ in range(frames + 2)]

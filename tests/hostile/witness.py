@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.genai import types
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -23,6 +22,11 @@ from voicespan.moments import Level
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.settings import Settings
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Self
+
 CHILD_BYTES = 64_000
 ROOT_BYTES = 4_200_000
 _JSON = (semconv.PROMPT, semconv.COMPLETION, semconv.RAW_EVENT, semconv.USAGE_METADATA)
@@ -35,7 +39,7 @@ SETTINGS = (
     Settings(events=Level.ALL, raw_events=True),
     Settings(events=Level.ESSENTIAL),
     Settings(capture_content=False),
-    Settings(redact=lambda text, *, role, place: text[::-1] + "\udc80"),  # noqa: ARG005
+    Settings(redact=lambda text, *, role, place: text[::-1] + "\udc80"),
 )
 
 
@@ -82,7 +86,7 @@ class Loud(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.said.append(f"{record.name}: {record.getMessage()[:300]}")
 
-    def __enter__(self) -> Loud:
+    def __enter__(self) -> Self:
         logging.getLogger().addHandler(self)
         return self
 

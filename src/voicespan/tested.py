@@ -31,7 +31,7 @@ class Tested:
         return f"{self.oldest} to {self.newest}"
 
 
-PYTHON: Final = Tested("3.10", "3.14")
+PYTHON: Final = Tested("3.10", "3.13")
 
 #: What voicespan needs, by the names of the distributions. The oldest are those of its metadata.
 DEPENDENCIES: Final = {

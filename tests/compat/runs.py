@@ -12,7 +12,7 @@ PYTHONS = [
     if version != f"{sys.version_info.major}.{sys.version_info.minor}"
 ]
 #: The oldest and the newest run everything, those between what contexts, tasks and threads decide.
-ENDS = ("3.10", "3.14")
+ENDS = ("3.10", "3.13")
 PYTHON_TESTS = (
     "tests/compat",
     "tests/openai_realtime",

@@ -4,6 +4,7 @@
 # And for who changes something:
 #   make lint | types | docs | package
 #   make compat    the tests with other versions of the libraries, and in other environments
+#   make hostile   a million frames of hostile peers, for a night; HOSTILE_SEED=… repeats one
 #   make bench     what it costs, and docs/performance.md (ONLY=receive: one measurement; QUICK=1: a try)
 #   make ci        all of it, as on a machine that has nothing of ours
 # `make test PYTEST_ARGS="-k spool"` passes arguments on; `make PYTHON=python3.12 test` takes another Python
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.ready-tools
 
-.PHONY: demo test lint types docs package compat bench ci clean
+.PHONY: demo test lint types docs package compat hostile bench ci clean
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
@@ -60,6 +61,10 @@ compat: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ONLY) $(if $(QUICK),--quick)
+
+hostile: $(READY)
+	@seed=$${HOSTILE_SEED:-$$(date +%s)}; echo "HOSTILE_SEED=$$seed"; \
+		HOSTILE_SEED=$$seed HOSTILE_FRAMES=$${HOSTILE_FRAMES:-1000000} $(BIN)/python -m pytest -q -s tests/hostile
 
 ci:
 	@bash .ci/run

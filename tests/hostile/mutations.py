@@ -7,7 +7,6 @@ minutes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -84,7 +83,8 @@ NAMES = (
     "x" * 1_000,
     "secret" * 9,
 )
-_DEEPEST = 400
+#: What Python itself can still follow when it has been nested thrice; `_BROKEN` goes deeper.
+_DEEPEST = 100
 _MOST_PLACES = 3_000
 _FEW_PLACES = 100
 
@@ -99,21 +99,16 @@ def mutated(session: Session, choose: Choose) -> list[tuple[bool, Any]]:
             frames.append((from_client, frame))
             continue
         changed = _copied(frame)
-        with contextlib.suppress(RecursionError):
-            # Of what is deeper than this can follow there is text enough in `_BROKEN`.
-            for _ in range(1 + choose(3)):
-                _edit(changed, ids, choose)
+        for _ in range(1 + choose(3)):
+            _edit(changed, ids, choose)
         frames.append((from_client if how < 7 else not from_client, changed))
     return frames
 
 
 def wire_text(frame: Any, choose: Choose) -> bytes | str:
     """The frame as it crosses the wire: mostly as its JSON, sometimes as what only looks like it."""
-    try:
-        text = json.dumps(frame, separators=(",", ":") if choose(2) else None)
-    except RecursionError:
-        text = '{"type":' * 1_000
-    how = choose(24)
+    text = json.dumps(frame, separators=(",", ":") if choose(2) else None)
+    how = choose(25)
     if how < 12:
         return text.encode()
     if how == 12:
@@ -225,7 +220,8 @@ _BROKEN: tuple[Callable[[str, Choose], bytes | str], ...] = (
     lambda text, _choose: b"\xef\xbb\xbf" + text.encode(),
     lambda text, choose: text.encode(("utf-16", "utf-32")[choose(2)]),
     lambda text, choose: text.replace(":", (': "x", "type":', ':1e400,"n":', ":", ':-Infinity,"":')[choose(4)], 1).encode(),
-    # Beyond what the parser follows.
+    # Up to what the parser follows, and beyond.
+    lambda text, choose: text[:-1].encode() + b',"deep":' + (b"[" * (n := choose(1_000))) + b"]" * n + b"}",
     lambda _text, choose: (b'{"type":' + (b"[" if choose(2) else b'{"a":') * 100_000),
     lambda text, _choose: text[:-1].encode() + b',"type":"response.output_audio.delta","delta":"AAAA"}',
     lambda text, _choose: json.dumps(json.loads(text, parse_constant=str), ensure_ascii=False).encode(errors="surrogatepass"),

@@ -222,7 +222,9 @@ STREAMS = [(OpenAI, name, stream) for name, stream in _openai_streams().items()]
 
 
 @pytest.mark.parametrize(
-    ("protocol", "name", "stream"), STREAMS, ids=lambda each: str(getattr(each, "__module__", each))[-40:]
+    ("protocol", "name", "stream"),
+    STREAMS,
+    ids=[f"{p.__module__.split('.')[1]}-{name}" for p, name, _ in STREAMS],
 )
 def test_what_never_repeats_is_not_kept(connect, kept, monkeypatch, protocol, name, stream):  # noqa: PLR0917
     # The bounds are the same in their kind as the real ones, and sooner reached.

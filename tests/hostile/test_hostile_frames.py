@@ -21,7 +21,7 @@ from witness import SETTINGS, Witness, as_sdk
 
 SESSIONS = [("openai", name) for name in OPENAI] + [("gemini", name) for name in GEMINI]
 #: Mutated frames; `make hostile` sets what a night has time for, and a seed of its own.
-FRAMES = int(os.environ.get("HOSTILE_FRAMES", "8000"))
+FRAMES = int(os.environ.get("HOSTILE_FRAMES", "12000"))
 SEED = int(os.environ.get("HOSTILE_SEED", "1"))
 NIGHTLY = FRAMES > 100_000
 hypothesis.settings.register_profile(
@@ -29,7 +29,7 @@ hypothesis.settings.register_profile(
     derandomize=not NIGHTLY,
     database=None,
     deadline=None,
-    max_examples=2_000 if NIGHTLY else 40,
+    max_examples=400 if NIGHTLY else 40,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 HOSTILE = hypothesis.settings.get_profile("hostile")
@@ -68,13 +68,13 @@ def witness() -> Witness:
     return Witness()
 
 
-@pytest.mark.parametrize(("provider", "session"), SESSIONS, ids="-".join)
+@pytest.mark.parametrize(("provider", "session"), SESSIONS, ids=map("-".join, SESSIONS))
 def test_sessions_as_they_should_be(witness, provider, session):
     """Nothing chosen is nothing changed: what the mutations start from is understood."""
     tell(witness, provider, session, lambda _n: 0)
 
 
-@pytest.mark.parametrize(("provider", "session"), SESSIONS, ids="-".join)
+@pytest.mark.parametrize(("provider", "session"), SESSIONS, ids=map("-".join, SESSIONS))
 def test_mutated_sessions(witness, provider, session):
     @HOSTILE
     @hypothesis.given(st.data())

@@ -27,9 +27,9 @@ process. Bytes are those of the requests' bodies as they cross the wire, in whic
 them. CPU is what all threads of the process use from the opening of the session until everything has been
 delivered, less what the untraced session beside it uses."""
 _NOTE = """\
-`wrap_realtime` writes the whole transcript so far into each turn's run, so what it sends grows with the square
-of the turns; it compresses its requests (zstd), voicespan does not. The bytes before compression are not
-comparable from the outside and are not shown."""
+Requests of the `langsmith` package are compressed (zstd), voicespan's are not, so what is sent cannot be compared
+between the two, only how it grows. Content is what has been told in the end, whatever the encoding: the JSON of
+the inputs, outputs and metadata of all runs that the server has."""
 
 
 @dataclass
@@ -37,14 +37,15 @@ class Exported:
     """One conversation."""
 
     cpu_ms: float
-    requests: int
     kilobytes: float
+    content: float
+    runs: int
 
 
 async def one(opening: Opening, way: Way, frames: list[bytes]) -> Exported:
     """Hold it and wait until it is delivered."""
     gc.collect()
-    before = ways.received()
+    ways.forget()
     begun = time.process_time()
     async with opening(way) as session:
         session.transport.fill(frames)
@@ -52,10 +53,8 @@ async def one(opening: Opening, way: Way, frames: list[bytes]) -> Exported:
             await session.read(len(frames))
     way.flush()
     cpu = time.process_time() - begun
-    after = ways.received()
-    return Exported(
-        cpu * 1000, after["requests"] - before["requests"], (after["bytes"] - before["bytes"]) / 1000
-    )
+    got = ways.received()
+    return Exported(cpu * 1000, got["bytes"] / 1000, got["content"] / 1000, got["runs"])
 
 
 def conversations(turns: int, names: list[str], rounds: int) -> dict[str, list[Exported]]:
@@ -74,21 +73,33 @@ def measure(*, quick: bool) -> Iterator[Result]:
     """One table, and how the bytes grow as lines."""
     names = [UNTRACED, VOICESPAN, WRAP_REALTIME]
     conversations(3, names, 1)  # warms everything up
-    plan = ((10, 2), (100, 1)) if quick else ((10, 7), (100, 5), (1000, 2))
+    plan = ((10, 2), (100, 1)) if quick else ((10, 5), (100, 5), (1000, 1))
     rows: list[Row] = []
-    kilobytes: dict[str, dict[int, float]] = {VOICESPAN: {}, WRAP_REALTIME: {}}
+    kilobytes: dict[str, dict[int, float]] = {name: {} for name in names[1:]}
     for turns, rounds in plan:
         found = conversations(turns, names, rounds)
+        costs: list[Row] = []
+        sends: list[Row] = []
+        contents: list[Row] = []
         for way, sizes in kilobytes.items():
             label = f"a conversation of {turns} turns"
             added = [
                 mine.cpu_ms - bare.cpu_ms for mine, bare in zip(found[way], found[UNTRACED], strict=True)
             ]
-            rows.append(row(f"{label}: CPU", way, added, "ms more"))
+            costs.append(row(f"{label}: CPU", way, added, "ms more"))
             sent = row(f"{label}: sent", way, [each.kilobytes for each in found[way]], "kB")
-            rows.append(sent)
+            sends.append(sent)
+            contents.append(
+                row(
+                    f"{label}: content",
+                    way,
+                    [each.content for each in found[way]],
+                    "kB",
+                    note=_runs(found[way]),
+                )
+            )
             sizes[turns] = sent.value or 0.0
-            rows.append(row(f"{label}: requests", way, [float(each.requests) for each in found[way]], ""))
+        rows += costs + sends + contents
     yield Result(
         name="export",
         title="Bytes and CPU of a conversation",
@@ -102,6 +113,10 @@ def measure(*, quick: bool) -> Iterator[Result]:
         },
         axes=("turns", "kB sent"),
     )
+
+
+def _runs(exported: list[Exported]) -> str:
+    return f"{exported[-1].runs} runs"
 
 
 def _growth(kilobytes: dict[str, dict[int, float]]) -> list[Row]:

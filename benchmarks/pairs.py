@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import gc
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.results import UNTRACED, VOICESPAN, Row, row
@@ -30,6 +30,8 @@ class Paired:
     """Microseconds per frame: for each way its blocks, grouped by round."""
 
     rounds: dict[str, list[list[float]]]
+    #: How many runs LangSmith has of each turn, where whole sessions were delivered.
+    runs: dict[str, float] = field(default_factory=dict)
 
     def absolute(self, way: str) -> list[float]:
         """What one frame cost, round by round."""
@@ -92,7 +94,11 @@ def rows(
     for way in found.rounds:
         if way != UNTRACED:
             limit = at_most if way == VOICESPAN else None
-            added = row(label, way, found.added(way), "µs more", best=found.best(way), at_most=limit)
+            runs = found.runs.get(way)
+            note = f"{runs:.1f} runs a turn" if runs else ""
+            added = row(
+                label, way, found.added(way), "µs more", best=found.best(way), at_most=limit, note=note
+            )
             table.append(added)
     if ratio and VOICESPAN in found.rounds:
         ours = found.added(VOICESPAN)

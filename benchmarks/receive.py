@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks import frames_gemini, frames_openai, pairs, peers, servers, sessions, ways
@@ -84,9 +85,11 @@ async def whole_sessions(
     opening: Opening, compared: list[Way], frames: list[bytes], *, quick: bool
 ) -> pairs.Paired:
     """One session after the other, each new."""
+    found_runs: dict[str, int] = {}
 
     def session_of(way: Way) -> Callable[[], Awaitable[float]]:
         async def block() -> float:
+            ways.forget()
             async with opening(way) as session:
                 session.transport.fill(frames)
                 with way.at_work():
@@ -94,12 +97,14 @@ async def whole_sessions(
                     await session.read(len(frames))
                     taken = time.thread_time() - begun
             way.flush()
+            found_runs[way.name] = ways.received()["runs"]
             return taken
 
         return block
 
     blocks = {way.name: session_of(way) for way in compared}
-    return await pairs.interleaved(blocks, frames=len(frames), rounds=2 if quick else 9)
+    found = await pairs.interleaved(blocks, frames=len(frames), rounds=2 if quick else 9)
+    return replace(found, runs={name: runs / _TURNS for name, runs in found_runs.items()})
 
 
 def compared(client: str, kind: str, names: list[str], *, quick: bool) -> pairs.Paired:

@@ -6,6 +6,7 @@ Each is asked through a pipe; the process ends with its owner.
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +29,11 @@ class Elsewhere:
         self.url: str = pipe.recv()
 
     def totals(self) -> dict[str, int]:
-        """What it has received so far: requests, bytes of their bodies as they came, runs."""
+        """What it has received so far.
+
+        `requests`, `bytes` of their bodies as they came, `runs`, and `content`: characters of JSON that the
+        inputs, outputs and metadata of those runs are.
+        """
         self._pipe.send("totals")
         return self._pipe.recv()
 
@@ -90,12 +95,14 @@ def _serve_langsmith(pipe: Connection) -> None:
                 server.clear()
                 pipe.send(None)
             else:
-                requests = server.requests
+                requests, runs = server.requests, server.runs
+                told = [json.dumps([run.inputs, run.outputs, run.metadata]) for run in runs]
                 pipe.send(
                     {
                         "requests": len(requests),
                         "bytes": sum(request.body_bytes for request in requests),
-                        "runs": len(server.runs),
+                        "runs": len(runs),
+                        "content": sum(map(len, told)),
                     }
                 )
 
@@ -135,7 +142,7 @@ def _serve_sink(pipe: Connection) -> None:
             sizes.clear()
             pipe.send(None)
         else:
-            pipe.send({"requests": len(sizes), "bytes": sum(sizes), "runs": 0})
+            pipe.send({"requests": len(sizes), "bytes": sum(sizes), "runs": 0, "content": 0})
 
 
 class _Endless(Step):

@@ -187,7 +187,15 @@ class OpenLLMetry(Way):
 
 _WAYS: dict[str, type[Way]] = {
     way.name: way
-    for way in (Way, Voicespan, WrapRealtime, WrapGeminiLive, Ddtrace, GeminiTelemetry, OpenLLMetry)
+    for way in (
+        Way,
+        Voicespan,
+        WrapRealtime,
+        WrapGeminiLive,
+        Ddtrace,
+        GeminiTelemetry,
+        OpenLLMetry,
+    )
 }
 
 
@@ -203,8 +211,13 @@ def _made(name: str) -> Way:
 
 
 def received() -> dict[str, int]:
-    """What LangSmith has received so far: see `servers.Elsewhere.totals`."""
+    """What LangSmith has received: see `servers.Elsewhere.totals`."""
     return _destinations().totals()
+
+
+def forget() -> None:
+    """From now on LangSmith has received nothing."""
+    _destinations().clear()
 
 
 @cache

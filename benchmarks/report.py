@@ -28,6 +28,7 @@ CHAPTERS = {
     "receive": "The receive path",
     "send": "The send path",
     "loop": "The event loop",
+    "load": "Hundreds of recorded conversations at once",
     "memory": "Memory",
     "recorder": "The recorder",
     "export": "Export",
@@ -39,7 +40,7 @@ What voicespan costs, measured beside the same client untraced, and beside what 
 of it is made by one command, in one run and on the same frames:
 
 ```console
-$ make bench                  # everything, in less than 20 minutes
+$ make bench                  # everything, in 20 minutes at most
 $ make bench ONLY=receive     # one measurement, and this page again
 ```
 

@@ -35,9 +35,9 @@ def measure(*, quick: bool) -> Iterator[Result]:
         title="Event loop: delay while conversations go on, and when all of them end at once",
         chapter="loop",
         method="Real clients hold calls whose servers are another process, with microphones and answers in frames "
-        "of 0.4 and 0.2 seconds, and hand 20 ms at a time to the recorder. A task wakes every 10 ms; a delay "
+        "of 0.5 and 0.4 seconds, and hand 20 ms at a time to the recorder. A task wakes every 10 ms; a delay "
         "is by how much too late. The end: all calls hang up in the same half second.",
-        rows=list(_many((1, 20) if quick else (1, 50, 500), seconds=6 if quick else 30)),
+        rows=list(_many((1, 20) if quick else (1, 50, 500), seconds=6 if quick else 20)),
         notes=["What the machine itself adds stands in the rows of the untraced run."],
     )
     minutes = 2.0 if quick else 60.0
@@ -49,7 +49,7 @@ def measure(*, quick: bool) -> Iterator[Result]:
         "hold is the largest delay of a task that wakes every 2 ms, from the moment in which the application "
         "leaves its `async with` until three seconds after it has. The `langsmith` package keeps the first "
         "ten minutes of the audio.",
-        rows=list(_long(minutes, rounds=1 if quick else 3)),
+        rows=list(_long(minutes, rounds=1)),
         notes=[
             "At this speed the encoder cannot follow: the seconds afterwards are busier than in a real call."
         ],

@@ -76,8 +76,8 @@ def listen(recording: Path, handed_over: int) -> Heard:
     """Compare a recording with the `handed_over` chunks of a call that began with the cycle."""
     samples, rate = sf.read(recording, dtype="float32", always_2d=True)
     size = rate // CHUNKS_A_SECOND
-    frames = len(samples) // size
-    levels = np.sqrt((samples[: frames * size].reshape(frames, size, 2) ** 2).mean(axis=1))
+    whole = np.pad(samples, ((0, -len(samples) % size), (0, 0))).reshape(-1, size, 2)
+    levels = np.sqrt((whole**2).mean(axis=1))
     levels = np.pad(levels, ((1, handed_over + _MOST_MOVED), (0, 0)))
     expected = np.stack([_levels(side, handed_over) for side in (voices().user, voices().agent)], axis=1)
     lags = range(1, _MOST_MOVED + 1)

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 TURN = 20.0
 #: Seconds of audio in a frame from the server, and in one from the microphone. A client that reads a frame
 #: spends 80 us on it: 500 calls with 20 ms in a frame are more than one process can carry, traced or not.
-DELTA = 0.2
-APPEND = 0.4
+DELTA = 0.4
+APPEND = 0.5
 #: The key that the LangSmith server knows.
 KEY = "lsv2_pt_test"
 #: Seconds that a slow LangSmith thinks about a request, by turns, and the bytes a second that it reads.

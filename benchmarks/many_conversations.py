@@ -19,11 +19,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.call_audio import listen
 from benchmarks.call_servers import KEY, CallServers
-from benchmarks.results import ROOT, UNTRACED, VOICESPAN
+from benchmarks.results import ROOT, UNTRACED, VOICESPAN, Result, Row, save, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: How many recordings are listened to.
 _SAMPLE = 40
@@ -119,10 +122,93 @@ def load(
             took = deliver_the_rest(servers, spool)
             outcome = examine(servers.conversations())
         left = len(list(spool.iterdir())) if spool.exists() else 0
-        delivery = {"delivered_by_the_exit": before, "rest_took_seconds": took, "left_in_spool": left}
+        calls = found[VOICESPAN]["calls"]
+        delivery = {
+            "calls": calls,
+            "delivered_by_the_exit": before,
+            "rest_took_seconds": took,
+            "left_in_spool": left,
+        }
         return {**found, "outcome": {**delivery, **outcome}}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def result(conversations: int, minutes: float, found: dict[str, dict[str, Any]]) -> Result:
+    """The page's table of it."""
+    return Result(
+        name="load",
+        title=f"{conversations} recorded conversations at once, for {minutes:g} minutes, LangSmith slow",
+        chapter="load",
+        method="One process holds the calls with real clients; each lasts one to four minutes, and another one follows "
+        "it. Microphones send every 0.5 seconds, answers come every 0.4, and both sides are handed to the recorder "
+        "20 ms at a time. LangSmith thinks two to five seconds about each request and reads 2 MB a second. "
+        "Servers are another process on the same two cores. A frame is late by the time from its sending in "
+        "that process to its arrival in the application.",
+        rows=[*_rows(found), *_outcome(found["outcome"])],
+        notes=_notes(found),
+        series={
+            name: [(each["seconds"] / 60, each[key]) for each in found[VOICESPAN]["samples"]]
+            for name, key in (("resident memory, MB", "resident_mb"), ("loop p99, ms", "loop_p99_ms"))
+        },
+        axes=("minutes", "MB, ms"),
+    )
+
+
+def _rows(found: dict[str, dict[str, Any]]) -> Iterator[Row]:
+    for way in (UNTRACED, VOICESPAN):
+        seen = found[way]
+        goal = _LOOP_P99 if way == VOICESPAN else None
+        yield Row("event loop: p50", way, seen["loop_ms"]["p50"], "ms")
+        yield Row("event loop: p99", way, seen["loop_ms"]["p99"], "ms", at_most=goal)
+        yield Row("event loop, all hang up: p99", way, seen["loop_at_the_end_ms"]["p99"], "ms")
+        yield Row("frames late: p50", way, seen["frames_late_ms"]["p50"], "ms")
+        yield Row("frames late: p99", way, seen["frames_late_ms"]["p99"], "ms")
+        for thread, share in sorted(seen["share_of_a_core"].items()):
+            yield Row(f"processor: {thread}", way, share * 100, "% of a core")
+    memory = [each["resident_mb"] for each in found[VOICESPAN]["samples"]]
+    half = memory[len(memory) // 2 :] or [0.0]
+    yield Row(
+        "memory: grew in the second half", VOICESPAN, half[-1] - half[0], "MB", note=f"of {half[-1]:.0f}"
+    )
+
+
+def _outcome(outcome: dict[str, Any]) -> Iterator[Row]:
+    heard = outcome["recordings_heard"]
+    whole = 100 * outcome["recordings_whole"] / max(1, heard)
+    yield Row("audio dropped", VOICESPAN, outcome["dropped_bytes"], "bytes", at_most=0)
+    yield Row("spans dropped", VOICESPAN, outcome["dropped_spans"], "spans", at_most=0)
+    yield Row(
+        "recordings that are whole", VOICESPAN, whole, "%", at_least=100, note=f"of {heard} that were heard"
+    )
+    yield Row("delivered with recording", VOICESPAN, outcome["with_recording"], "conversations")
+    yield Row(
+        "not delivered in the end",
+        VOICESPAN,
+        outcome["calls"] - outcome["delivered"],
+        "conversations",
+        at_most=0,
+    )
+
+
+def _notes(found: dict[str, dict[str, Any]]) -> list[str]:
+    outcome, traced = found["outcome"], found[VOICESPAN]
+    spool = max((each.get("spool_mb", 0) for each in traced["samples"]), default=0)
+    encoding = (
+        f"What gives way first is the encoding to Opus: {outcome['as_flac']} of {outcome['with_recording']} "
+        "recordings went as FLAC, for one core encodes some 60 calls as they go on, and the event loop and the "
+        "writer come first."
+    )
+    disk = (
+        f"Next would be the spool, which grew to {spool:.0f} MB: a minute of a call is up to 1.7 MB until it is "
+        "encoded or sent, so that VOICESPAN_SPOOL_MAX_BYTES, 2 GiB by default, was raised for this run."
+    )
+    delivery = (
+        f"At the end {outcome['delivered_by_the_exit']} of {outcome['calls']} conversations had been delivered; the "
+        f"exit took {traced['exit_seconds']} s, and `voicespan recover`, with a LangSmith that is not slow, "
+        f"{outcome['rest_took_seconds']} s for the rest."
+    )
+    return [encoding, disk, delivery]
 
 
 def main() -> None:
@@ -131,7 +217,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     asked = parser.parse_args()
     found = load(asked.conversations, asked.minutes * 60)
-    print(json.dumps(found, indent=1))
+    told = result(asked.conversations, asked.minutes, found)
+    kept = save(told)
+    # Beside the folder of the results, where each file is one.
+    kept.parent.with_name("load.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    show(told)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from benchmarks.call_centre import resident
 from benchmarks.call_servers import CallServers, stamped, turn_frames
 from benchmarks.many_conversations import environment
 from benchmarks.results import ROOT, UNTRACED, VOICESPAN, Result, Row, row, run
+from voicespan.recording.writer import PERIOD
 from voicespan.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
 
 LANGSMITH = "wrap_realtime"
 RECORDED = "voicespan, recorder"
-#: Seconds of a call in which one turn of both sides comes.
-_TURN = 4.8
-#: Seconds of a call between two looks of the clock at the threads that follow it.
-_BREATH = 2.0
+#: In pieces of 20 ms of a call: one turn of both sides, two passes of the writer, a minute.
+_TURN = round(4.8 * CHUNKS_A_SECOND)
+_PASS = round(PERIOD * CHUNKS_A_SECOND)
+_MINUTE = 60 * CHUNKS_A_SECOND
 
 
 def measure(*, quick: bool) -> Iterator[Result]:
@@ -154,31 +155,33 @@ def long_call(minutes: int, size: Callable[[], int]) -> dict[str, Any]:
     from voicespan.recording import writer
 
     clock = FakeClock(time_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
-    writer.SHARED._clock = clock  # the one writer of the process goes by the call's time
+    # The one writer of the process goes by the call's time, and is not left behind by it.
+    writer.SHARED._clock, writer.SHARED._threaded = clock, False
     frames, said = [frame for _, frame in turn_frames()], voices()
     sizes: dict[int, int] = {}
     with ConversationScope(clock=clock) as conversation:
         connection = conversation.connect(Protocol(), {})
         recorder = conversation.recorder
-        for chunk in range(round(minutes * 60 * CHUNKS_A_SECOND)):
+        for chunk in range(minutes * _MINUTE):
             place = chunk % len(said.user)
             recorder.user(said.user[place])
-            if said.agent[place] is not None:
-                recorder.agent(said.agent[place])
+            answer = said.agent[place]
+            if answer is not None:
+                recorder.agent(answer)
             clock.advance(1 / CHUNKS_A_SECOND)
-            if chunk % round(_TURN * CHUNKS_A_SECOND) == 0:
+            if chunk % _PASS == 0:
+                writer.SHARED.run_once()
+            if chunk % _TURN == 0:
                 for frame in frames:
                     connection.received(stamped(frame, chunk))
-            if chunk % round(_BREATH * CHUNKS_A_SECOND) == 0:
-                time.sleep(0.002)  # the writer's and the spool's threads
-            if chunk % (60 * CHUNKS_A_SECOND) == 0:
-                time.sleep(0.5)
-                sizes[chunk // (60 * CHUNKS_A_SECOND)] = size()
+                time.sleep(0.005)  # for the spool's thread, and the encoder's
+            if chunk % _MINUTE == 0:
+                time.sleep(0.2)
+                sizes[chunk // _MINUTE] = size()
         time.sleep(1)
         sizes[minutes] = size()
         connection.closed(1000)
     time.sleep(3)
-    gc.collect()
     return {"grown": sizes[minutes] - sizes[5], "ended": size() - sizes[5], "sizes": sizes}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchmarks import frames_openai, peers, sessions, ways
@@ -75,51 +75,38 @@ def measure(*, quick: bool) -> Iterator[Result]:
     conversations(3, names, 1)  # warms everything up
     plan = ((10, 2), (100, 1)) if quick else ((10, 5), (100, 5), (1000, 1))
     rows: list[Row] = []
-    kilobytes: dict[str, dict[int, float]] = {name: {} for name in names[1:]}
+    sent: dict[str, dict[int, float]] = {name: {} for name in names[1:]}
+    told: dict[str, dict[int, float]] = {name: {} for name in names[1:]}
     for turns, rounds in plan:
         found = conversations(turns, names, rounds)
         costs: list[Row] = []
         sends: list[Row] = []
         contents: list[Row] = []
-        for way, sizes in kilobytes.items():
+        for way in names[1:]:
             label = f"a conversation of {turns} turns"
-            added = [
-                mine.cpu_ms - bare.cpu_ms for mine, bare in zip(found[way], found[UNTRACED], strict=True)
-            ]
-            costs.append(row(f"{label}: CPU", way, added, "ms more"))
-            sent = row(f"{label}: sent", way, [each.kilobytes for each in found[way]], "kB")
-            sends.append(sent)
-            contents.append(
-                row(
-                    f"{label}: content",
-                    way,
-                    [each.content for each in found[way]],
-                    "kB",
-                    note=_runs(found[way]),
-                )
+            pairs = zip(found[way], found[UNTRACED], strict=True)
+            costs.append(
+                row(f"{label}: CPU", way, [mine.cpu_ms - bare.cpu_ms for mine, bare in pairs], "ms more")
             )
-            sizes[turns] = sent.value or 0.0
+            sends.append(row(f"{label}: sent", way, [each.kilobytes for each in found[way]], "kB"))
+            content = row(f"{label}: content", way, [each.content for each in found[way]], "kB")
+            contents.append(replace(content, note=f"{found[way][-1].runs} runs"))
+            sent[way][turns], told[way][turns] = sends[-1].value or 0.0, content.value or 0.0
         rows += costs + sends + contents
     yield Result(
         name="export",
         title="Bytes and CPU of a conversation",
         chapter="export",
         method=_METHOD,
-        rows=_growth(kilobytes) + rows,
+        rows=_growth("bytes", sent) + _growth("content", told) + rows,
         notes=[_NOTE],
         versions=peers.versions(),
-        series={
-            way: [(float(turns), size) for turns, size in sizes.items()] for way, sizes in kilobytes.items()
-        },
-        axes=("turns", "kB sent"),
+        series={way: [(float(turns), size) for turns, size in sizes.items()] for way, sizes in told.items()},
+        axes=("turns", "kB of content"),
     )
 
 
-def _runs(exported: list[Exported]) -> str:
-    return f"{exported[-1].runs} runs"
-
-
-def _growth(kilobytes: dict[str, dict[int, float]]) -> list[Row]:
+def _growth(what: str, kilobytes: dict[str, dict[int, float]]) -> list[Row]:
     rows = []
     for way, sizes in kilobytes.items():
         ours = way == VOICESPAN
@@ -127,7 +114,7 @@ def _growth(kilobytes: dict[str, dict[int, float]]) -> list[Row]:
             if sizes[few]:
                 rows.append(
                     Row(
-                        f"bytes of {many} turns against {few}",
+                        f"{what} of {many} turns against {few}",
                         way,
                         sizes[many] / sizes[few],
                         "times",

@@ -26,6 +26,10 @@ WHOLE = "whole session"
 
 _NAMES = {AUDIO: "receive-audio", OTHER: "receive-other", WHOLE: "receive-session"}
 
+_NOTE = """\
+How many runs each way makes of a turn stands beside what it adds: they do not tell the same. A sync client has no
+peer in the `langsmith` package, whose wrapper is async only."""
+
 #: Frames that a block reads before its time is taken: the interpreter has to find out first that other
 #: methods stand in the classes.
 _WARM_UP = 64

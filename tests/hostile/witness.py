@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from google.genai import types
@@ -23,7 +24,7 @@ from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from typing_extensions import Self
 
@@ -33,13 +34,17 @@ _JSON = (semconv.PROMPT, semconv.COMPLETION, semconv.RAW_EVENT, semconv.USAGE_ME
 _COPY = Copy(Privacy())
 
 #: How a conversation may be set up; the first one is the default.
-SETTINGS = (
-    Settings(),
-    Settings(events=Level.ALL),
-    Settings(events=Level.ALL, raw_events=True),
-    Settings(events=Level.ESSENTIAL),
-    Settings(capture_content=False),
-    Settings(redact=lambda text, *, role, place: text[::-1] + "\udc80"),
+SETTINGS = tuple(
+    # Its end is looked at: it waits for nobody who could resume it.
+    replace(each, resume_window=0)
+    for each in (
+        Settings(),
+        Settings(events=Level.ALL),
+        Settings(events=Level.ALL, raw_events=True),
+        Settings(events=Level.ESSENTIAL),
+        Settings(capture_content=False),
+        Settings(redact=lambda text, *, role, place: text[::-1] + "\udc80"),
+    )
 )
 
 
@@ -104,12 +109,13 @@ class Witness:
         self.frames = 0
 
     def hears(
-        self, provider: str, frames: list[tuple[bool, Any]], setting: int, leap: Callable[[], int]
+        self, provider: str, frames: list[tuple[bool, Any]], setting: int, leaps: Iterable[int]
     ) -> None:
         """Tell `frames` (from the client, frame) to a conversation, and look at what it wrote.
 
-        `leap` says before each frame how the clock moves.
+        `leaps`: how the clock moves before each frame, and before the end.
         """
+        leaping = iter(leaps)
         clock = LeapingClock()
         with Loud() as loud:
             conversation = Conversation(
@@ -118,10 +124,10 @@ class Witness:
             protocol = (OpenAI if provider == "openai" else Gemini)(conversation.settings.events)
             connection = conversation.connect(protocol, {semconv.PROVIDER: provider})
             for from_client, frame in frames:
-                clock.leap(leap())
+                clock.leap(next(leaping, 0))
                 (connection.sent if from_client else connection.received)(frame)
                 self.frames += 1
-            clock.leap(leap())
+            clock.leap(next(leaping, 0))
             # What a snapshot would tell if the process died now.
             conversation.root_facts()
             connection.closed(1000)

@@ -24,6 +24,13 @@ _OTHERS = ("#e08214", "#8073ac", "#7a9a01", "#c51b7d")
 _HEIGHT = 300
 
 
+def number(value: float) -> str:
+    """Three digits that mean something, and no exponents."""
+    if value == 0 or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) >= 0.01 else f"{value:.4f}"
+
+
 def bars(rows: Sequence[Row], *, ours: str) -> str:
     """One group of bars for each label, one bar for each way, the quartiles as whiskers."""
     shown = [row for row in rows if row.value is not None]
@@ -51,7 +58,7 @@ def _bar(row: Row, y: float, scale: float, colour: str) -> str:
     whisker = _line(
         [(_LABELS + max(low, 0) * scale, middle), (_LABELS + max(high, 0) * scale, middle)], _TEXT, 1.5
     )
-    figure = _text(_LABELS + max(length, high * scale) + 6, y + _BAR - 3, f"{value:.3g} {row.unit}")
+    figure = _text(_LABELS + max(length, high * scale) + 6, y + _BAR - 3, f"{number(value)} {row.unit}")
     return (
         f'<rect x="{_LABELS}" y="{y}" width="{length:.1f}" height="{_BAR}" fill="{colour}"/>{whisker}{figure}'
     )
@@ -62,7 +69,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], axes: tuple[str, 
     points = [point for line in series.values() for point in line if min(point) > 0]
     colours = _colours(list(series), ours)
     across = _scale([x for x, _ in points], 50, _WIDTH - 110)
-    up = _scale([y for _, y in points], _HEIGHT - 40, 20)
+    up = _scale([y for _, y in points], _HEIGHT - 40, 30)
     drawn = [_text(_WIDTH - 60, _HEIGHT - 15, axes[0]), _text(0, 12, axes[1])]
     drawn += [_text(across(x) - 10, _HEIGHT - 15, f"{x:g}") for x in sorted({x for x, _ in points})]
     for name, line in series.items():
@@ -70,7 +77,7 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], axes: tuple[str, 
         drawn.append(_line(placed, colours[name], 2.5))
         for (x, y), (_, value) in zip(placed, line, strict=False):
             drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colours[name]}"/>')
-            drawn.append(_text(x + 2, y - 9, f"{value:.3g}"))
+            drawn.append(_text(x - 20, y - 10, number(value)))
     drawn.append(_legend(colours, _HEIGHT + 5))
     return _svg(_HEIGHT + 25, drawn)
 

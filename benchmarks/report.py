@@ -13,6 +13,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from benchmarks import plots
+from benchmarks.plots import number
 from benchmarks.results import FOLDER, ROOT, UNTRACED, VOICESPAN, load
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _result(result: Result) -> Iterator[str]:
         what, label = ("" if row.label == label else row.label), row.label
         cells = [what, row.way, f"{_figure(row)}{_quartiles(row)}"]
         if best:
-            cells.append("" if row.best is None else f"{_number(row.best)}")
+            cells.append("" if row.best is None else f"{number(row.best)}")
         verdict = {None: "", True: "met", False: "**not met**"}[row.met]
         cells.append(f"{_bound(row)}: {verdict}" if verdict else "")
         yield f"| {' | '.join(cells)} |"
@@ -187,28 +188,21 @@ def _versions(results: list[Result]) -> Iterator[str]:
 
 
 def _figure(row: Row) -> str:
-    return f"none: {row.note}" if row.value is None else f"{_number(row.value)} {row.unit}".strip()
+    return f"none: {row.note}" if row.value is None else f"{number(row.value)} {row.unit}".strip()
 
 
 def _quartiles(row: Row) -> str:
-    spread = "" if row.spread is None else f" ({_number(row.spread[0])} to {_number(row.spread[1])})"
+    spread = "" if row.spread is None else f" ({number(row.spread[0])} to {number(row.spread[1])})"
     note = f"; {row.note}" if row.note and row.value is not None else ""
     return spread + note
 
 
 def _bound(row: Row) -> str:
     if row.at_most is not None and row.at_least is not None:
-        return f"{_number(row.at_least)} to {_number(row.at_most)} {row.unit}"
+        return f"{number(row.at_least)} to {number(row.at_most)} {row.unit}"
     if row.at_most is not None:
-        return f"at most {_number(row.at_most)} {row.unit}"
-    return "" if row.at_least is None else f"at least {_number(row.at_least)} {row.unit}"
-
-
-def _number(value: float) -> str:
-    """Three digits that mean something, and no exponents."""
-    if value == 0 or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:#.3g}".rstrip(".") if abs(value) >= 0.01 else f"{value:.4f}"
+        return f"at most {number(row.at_most)} {row.unit}"
+    return "" if row.at_least is None else f"at least {number(row.at_least)} {row.unit}"
 
 
 if __name__ == "__main__":

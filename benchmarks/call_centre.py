@@ -200,7 +200,6 @@ class CallCentre:
         await asyncio.sleep(self._beginning)
         # How they begin is not how they go on.
         self._loop_delays, self._frames = [Delays(), Delays()], [Delays(), Delays()]
-        self._feeding = Delays()
         before = _spent()
         begun = self.loop.time()
         await asyncio.sleep(ends - 0.5 - self.loop.time())
@@ -224,7 +223,8 @@ class CallCentre:
         for shard in itertools.cycle(self._fed):
             due += period
             await asyncio.sleep(due - self.loop.time())
-            self._feeding.add(max(self.loop.time() - due, 0.0))
+            if shard:
+                self._feeding.add(max(self.loop.time() - due, 0.0))
             for call in shard:
                 call.feed()
 

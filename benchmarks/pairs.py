@@ -101,12 +101,15 @@ def rows(
             )
             table.append(added)
     if ratio and VOICESPAN in found.rounds:
-        ours = found.added(VOICESPAN)
-        for peer in peers:
-            ratios = [
-                mine / theirs for mine, theirs in zip(ours, found.added(peer), strict=True) if theirs > 0
-            ]
-            if ratios:
-                way = f"{VOICESPAN} / {peer}"
-                table.append(row(label, way, ratios, "times", at_most=ratio_at_most))
+        table += [_against(label, found, peer, ratio_at_most) for peer in peers]
     return table
+
+
+def _against(label: str, found: Paired, peer: str, at_most: float | None) -> Row:
+    """What voicespan adds as a part of what a peer adds: the ratio of the medians, and the rounds' quartiles."""
+    ours, theirs = found.added(VOICESPAN), found.added(peer)
+    way, divisor = f"{VOICESPAN} / {peer}", statistics.median(theirs)
+    if divisor <= 0:
+        return Row(label, way, None, "times", note="what the peer adds is below the noise")
+    # Divided by the peer's median: a round in which it added next to nothing would tell only of noise.
+    return row(label, way, [mine / divisor for mine in ours], "times", at_most=at_most)

@@ -26,7 +26,7 @@ MEASUREMENTS = {
     "start_up": 240,
     "event_loop": 720,
     "memory": 480,
-    "recorder": 300,
+    "recorder": 420,
 }
 
 

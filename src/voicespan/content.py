@@ -29,6 +29,8 @@ _LONGEST_KEY = 256
 #: Facts of the wire that are words, however they look.
 _WORDS = frozenset({"speaker"})
 _MOST_SECRETS = 16
+#: A text that is longer is not looked through to its end.
+_LONGEST_TEXT = 500_000
 _CUT_STEPS = ((16_000, 200), (4_000, 100), (1_000, 50), (250, 20), (60, 8), (20, 3))
 
 
@@ -95,7 +97,8 @@ class Content:
     def _stored(self, text: str, kind: str | None, role: str, place: str) -> str:
         if kind in self._hidden or not text:
             return ""
-        text = without_secrets(text, self._secrets)
+        # First: twice as long as anything is shown, so that no half of a secret is.
+        text = without_secrets(cut_text(text, _LONGEST_TEXT), self._secrets)
         if self._redact is not None:
             if place == "event" and kind is not None:
                 role = kinds.ROLES[kind]

@@ -73,8 +73,8 @@ GIANTS = {
     "600,000 keys beside the type": lambda: json.dumps({"type": "a.b", **dict.fromkeys(map(str, range(600_000)), 1)}).encode(),
     "2,000,000 numbers": lambda: json.dumps({"type": "a.b", "a": [1] * 2_000_000}).encode(),
     "400,000 objects": lambda: json.dumps({"type": "a.b", "a": [{"b": "c"}] * 400_000}).encode(),
-    "400,000 items": lambda: json.dumps({
-        "type": "response.done", "response": {"id": "r", "output": [{"type": "message"}] * 400_000}
+    "350,000 items": lambda: json.dumps({
+        "type": "response.done", "response": {"id": "r", "output": [{"type": "message"}] * 350_000}
     }).encode(),
     "a transcript of 7 MB": lambda: json.dumps({
         "type": "response.output_audio_transcript.done", "item_id": "i", "response_id": "r", "transcript": "ab " * 2_300_000
@@ -93,7 +93,8 @@ def test_a_giant_frame_costs_little_more_than_to_parse_it(connect, kept, giant):
     # The first one of a kind finds caches cold.
     connection.received(b'{"type":"a.b"}')
     parsing = max(seconds(parse, frame), 0.05)
-    reading = min(seconds(connection.received, frame) for _ in range(2))
+    # Once: what was told before is not told again.
+    reading = seconds(connection.received, frame)
     connection.closed(1000)
     look_at(kept.spans)
     assert reading < 4 * parsing, f"{reading:.2f} s, and to parse it {parsing:.2f} s"

@@ -25,8 +25,8 @@ _VOICES = Path(voicespan.demo.__file__).parent / "voices"
 #: A chunk that is at least so loud (-40 dBFS) cannot be missed; Opus keeps a quarter of its level at least.
 _LOUD = 0.01
 _KEPT = 0.25
-#: The recording begins up to so many chunks before the first of them.
-_MOST_MOVED = 5
+#: The recording begins with the conversation, up to so many chunks before the first of them.
+_MOST_MOVED = 100
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Heard:
     """What became of the chunks that were handed over."""
 
     handed_over: int
-    #: How much longer the recording is than they are, in seconds.
+    #: How much longer the recording is than they are, from the first of them on, in seconds.
     longer: float
     #: Loud chunks of both sides that are not where they belong.
     missing: int
@@ -69,7 +69,7 @@ class Heard:
     @property
     def whole(self) -> bool:
         """Whether nothing is missing and nothing was added."""
-        return not self.missing and abs(self.longer) < 2 * _MOST_MOVED / CHUNKS_A_SECOND
+        return not self.missing and abs(self.longer) < 2 / CHUNKS_A_SECOND
 
 
 def listen(recording: Path, handed_over: int) -> Heard:
@@ -85,7 +85,8 @@ def listen(recording: Path, handed_over: int) -> Heard:
     # A recording is not laid out in our chunks: one of them may be in two of the recording's.
     near = np.max([levels[lag + shift : lag + shift + handed_over] for shift in (-1, 0, 1)], axis=0)
     missing = int(((expected > _LOUD) & (near < _KEPT * expected)).sum())
-    return Heard(handed_over, len(samples) / rate - handed_over / CHUNKS_A_SECOND, missing)
+    longer = len(samples) / rate - (lag - 1 + handed_over) / CHUNKS_A_SECOND
+    return Heard(handed_over, longer, missing)
 
 
 def _levels(side: list[bytes] | list[bytes | None], chunks: int) -> NDArray[np.float64]:

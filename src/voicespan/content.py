@@ -75,7 +75,9 @@ class Content:
 
     def names(self, facts: Mapping[str, Any], limit: int) -> dict[str, str | bool | int | float]:
         """What a frame told beside its texts, as attribute values: names, ids and numbers stay, words do not."""
-        return metadata({key: self._name(key, fact) for key, fact in facts.items()}, limit)
+        return metadata(
+            {key: self._name(key, fact) for key, fact in facts.items() if fact is not None}, limit
+        )
 
     def frame(self, frame: Any, *, role: str) -> Any:
         """A frame without audio, secrets and what the settings hold back; the shape stays."""
@@ -157,16 +159,19 @@ def cut_text(text: str, limit: int) -> str:
     return text[: max(limit - len(mark), 0)] + mark
 
 
+#: Made once: to make one takes as long as to encode a message.
+_JSON = json.JSONEncoder(
+    ensure_ascii=False,
+    allow_nan=False,
+    separators=(",", ":"),
+    default=lambda odd: f"[{type(odd).__name__}]",
+)
+
+
 def _dumps(value: Any) -> str | None:
     """Strict JSON; None where there is none of this value."""
     try:
-        text = json.dumps(
-            value,
-            ensure_ascii=False,
-            allow_nan=False,
-            separators=(",", ":"),
-            default=lambda odd: f"[{type(odd).__name__}]",
-        )
+        text = _JSON.encode(value)
     except (ValueError, TypeError, RecursionError):
         return None
     return encodable(text)

@@ -22,6 +22,10 @@ _MOST_ELEMENTS = 256
 
 def encodable(text: str) -> str:
     """The text without lone surrogates, which JSON can carry and no exporter can encode."""
+    if type(text) is not str:
+        text = str.__str__(text)
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -92,6 +96,9 @@ def text(value: Any, longest: int | None = None) -> str | None:
 
 def name(value: Any) -> str | None:
     """The value, if it is an id or a name."""
+    if type(value) is str and len(value) <= _LONGEST_NAME and value.isascii():
+        # Nearly every one.
+        return value
     return text(value, _LONGEST_NAME)
 
 

@@ -19,11 +19,34 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
+    from typing import Protocol
 
     from voicespan.clock import Clock
-    from voicespan.conversation import Delivery
     from voicespan.recording.writer import Writer
     from voicespan.settings import Settings
+
+    class Delivery(Protocol):
+        """What a destination that takes recordings registers with the conversation."""
+
+        def wait_for_folder(self) -> Path | None:
+            """Where the recorder may write; None: nowhere. Called by the recorder's threads."""
+
+        def attach(
+            self,
+            source: bytes | str | Path,
+            mime_type: str,
+            started_at: float | None = None,
+            *,
+            recorder: bool = False,
+        ) -> None:
+            """Put a recording beside the root before it goes; `started_at`: seconds since the epoch."""
+
+        def give_up(self, status: str = "none") -> None:
+            """No recording is coming."""
+
+        def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
+            """Hold the root for a recording, at most `timeout` seconds after its end."""
+
 
 MIME_TYPES = {"ogg": "audio/ogg", "flac": "audio/flac", "wav": "audio/wav", "mp3": "audio/mpeg"}
 #: Seconds that the root waits for its recording after the conversation: there is only a tail to encode,

@@ -26,6 +26,8 @@ _MOST_ATTRIBUTES = 60
 #: What contents leave to the other attributes, beyond those that are already there.
 _SPARE_BYTES = 2_000
 _SMALLEST_SHARE = 200
+#: Of a span with so few characters, each of which has at most 4 bytes, nothing needs to be cut: nearly every one.
+_SHORT = 6_000
 
 
 class SpanWriter:
@@ -160,12 +162,19 @@ class SpanWriter:
         present = {key: value for key, value in contents.items() if value is not None}
         if not present:
             return
+        texts = {key: encode(value, self._value_limit) for key, value in present.items()}
+        values = (*whole.values(), *texts.values())
+        if sum([len(value) for value in values if isinstance(value, str)]) > _SHORT:
+            share = self._share_of(whole, len(present))
+            texts = {key: encode(value, share) for key, value in present.items()}
+        whole.update(texts)
+
+    def _share_of(self, whole: Mapping[str, AttributeValue], contents: int) -> int:
         used = sum(len(key) + len(str(value).encode()) for key, value in whole.items())
         # A function call still gets its result: half of the room is kept for it.
-        shares = max(len(present), 2 if whole[semconv.SPAN_KIND] == "tool" else 1)
+        shares = max(contents, 2 if whole[semconv.SPAN_KIND] == "tool" else 1)
         share = max((settings.CHILD_SPAN_BYTES - used - _SPARE_BYTES) // shares, _SMALLEST_SHARE)
-        for key, value in present.items():
-            whole[key] = encode(value, min(share, self._value_limit))
+        return min(share, self._value_limit)
 
 
 def mark_error(span: Span, error: WireError, at: int) -> None:

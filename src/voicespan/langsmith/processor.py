@@ -91,14 +91,11 @@ class LangSmithSpanProcessor(SpanProcessor):
         """Take note of a conversation that opens, and of every span inside one."""
         if is_langsmiths(span):
             self._adopt(span, parent_context)
-        if is_root(span):
+        elif is_root(span):
             self._open(span, parent_context)
             return
-        trace = self._traces.of(span)
-        if trace is None:
-            return
-        trace.started(span)
-        if trace.ended_at is None and self._engine is not None:
+        trace = self._traces.started(span)
+        if trace is not None and trace.ended_at is None and self._engine is not None:
             self._engine.started(trace)
 
     @guarded

@@ -81,7 +81,8 @@ class Trace:
         self._counting = threading.Lock()
         self._kept = 0
         self._parents: set[int] = set()
-        self._open: weakref.WeakValueDictionary[int, Span] = weakref.WeakValueDictionary()
+        #: Those that have started and not ended. An application that forgets one must be able to.
+        self._open: dict[int, weakref.ref[Span]] = {}
         #: Which spans of a trace are the conversation's: None, all of them, or these and what is below them.
         #: With VOICESPAN_PARENT=child the trace also holds what is above the root and beside it.
         self._members: dict[int, set[int] | None] = {
@@ -92,20 +93,22 @@ class Trace:
         #: Where the copies of spans stand that were started late (see `adopt`), by their ids.
         self.parents: dict[int, int] = {}
 
-    def started(self, span: Span) -> None:
+    def started(self, span: Span, context: SpanContext) -> None:
         """A span that is the conversation's has started."""
-        context = _context(span)
         members = self._members[context.trace_id]
         if members is not None and len(members) < SPAN_LIMIT:
             members.add(context.span_id)
         if len(self._open) < SPAN_LIMIT:
-            self._open[context.span_id] = span
+            self._open[context.span_id] = weakref.ref(span)
         if is_ours(span) and span.name.startswith(_CALL_PREFIX) and len(self._calls) < SPAN_LIMIT:
             self._calls[context.span_id] = (span.start_time or 0, None)
 
-    def has(self, span: ReadableSpan) -> bool:
-        """Whether a span of one of the conversation's traces is the conversation's."""
-        context = _context(span)
+    def is_open(self, span_id: int) -> bool:
+        """Whether this is the root, or a span that has started in the conversation and not ended."""
+        return span_id in self._open or span_id == self.root_span_id
+
+    def has(self, span: ReadableSpan, context: SpanContext) -> bool:
+        """Whether a span of one of the conversation's traces, with this `context`, is the conversation's."""
         members = self._members.get(context.trace_id)
         if members is None:
             return True
@@ -139,15 +142,15 @@ class Trace:
 
     def takes(self, span: ReadableSpan) -> bool:
         """A span has ended; whether it is within what LangSmith takes."""
-        context = _context(span)
-        self._open.pop(context.span_id, None)
-        if context.span_id in self._calls:
-            self._calls[context.span_id] = (span.start_time or 0, span.end_time)
-        if context.span_id == self.root_span_id:
+        span_id = _context(span).span_id
+        self._open.pop(span_id, None)
+        if span_id in self._calls:
+            self._calls[span_id] = (span.start_time or 0, span.end_time)
+        if span_id == self.root_span_id:
             return True
         # A span whose parent never comes is dropped by LangSmith without a word, so a parent is
         # as essential as what it is the parent of.
-        essential = is_essential(span) or context.span_id in self._parents
+        essential = is_essential(span) or span_id in self._parents
         with self._counting:
             if self._kept >= (SPAN_LIMIT if essential else SPAN_BUDGET):
                 self.dropped += 1
@@ -164,8 +167,8 @@ class Trace:
 
     def open_spans(self) -> list[Span]:
         """Every span but the root that has started and not ended."""
-        # Not `values()`: another thread may start a span meanwhile.
-        return [span for reference in self._open.valuerefs() if (span := reference()) is not None]
+        # A copy: another thread may start a span meanwhile.
+        return [span for reference in list(self._open.values()) if (span := reference()) is not None]
 
     def end(self, now: float) -> None:
         """The root has ended; nothing large is kept for the hour that late spans have."""
@@ -193,7 +196,16 @@ class Traces:
         # Every span of the application comes by here: one look-up, no lock.
         context = _context(span)
         for trace in self._traces.get(context.trace_id, ()):
-            if trace.root_span_id == context.span_id or (trace.has(span) and not is_root(span)):
+            if trace.is_open(context.span_id) or (trace.has(span, context) and not is_root(span)):
+                return trace
+        return None
+
+    def started(self, span: Span) -> Trace | None:
+        """The conversation of a span that starts and is no root."""
+        context = _context(span)
+        for trace in self._traces.get(context.trace_id, ()):
+            if trace.has(span, context):
+                trace.started(span, context)
                 return trace
         return None
 

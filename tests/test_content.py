@@ -20,8 +20,8 @@ from google.genai import types
 from openai import OpenAI
 
 import voicespan
-from voicespan import masking, moments, settings
-from voicespan.content import Content
+from voicespan import moments, settings
+from voicespan.content import Content, masking
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.moments import Level
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor

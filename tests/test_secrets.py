@@ -16,8 +16,7 @@ from google.genai import types
 from openai import AzureOpenAI, OpenAI
 
 import voicespan
-from voicespan import masking
-from voicespan.content import Content
+from voicespan.content import Content, masking
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith import commands
 from voicespan.langsmith.settings import DeliverySettingsError

@@ -33,8 +33,8 @@ from voicespan.moments import ResumptionOffered, SessionDescribed
 from voicespan.outcome import Outcome
 from voicespan.root_facts import RootFacts
 from voicespan.settings import Settings
-from voicespan.span_writer import mark_error, value_limit
 from voicespan.spans import Spans
+from voicespan.spans.writer import mark_error, value_limit
 from voicespan.version import __version__
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from voicespan.content import Content
     from voicespan.moments import SessionDescribed
-    from voicespan.transcript import Transcript
+    from voicespan.spans.transcript import Transcript
 
 _logger = logging.getLogger("voicespan")
 

@@ -17,7 +17,7 @@ from voicespan.gemini_live.turns import bytes_per_ms
 from voicespan.openai_realtime.frames import Speech
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.openai_realtime.seams import _QUEUED, _queued
-from voicespan.transcript import Transcript
+from voicespan.spans.transcript import Transcript
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from voicespan import masking, semconv
+from voicespan import semconv
+from voicespan.content import masking
 from voicespan.conversation import Conversation, scope
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol

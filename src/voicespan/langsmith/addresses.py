@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from voicespan.masking import without_secrets
+from voicespan.content.masking import without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,10 +10,10 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from requests import exceptions
 
+from voicespan.content.masking import spellings, without_secrets
 from voicespan.langsmith import session
 from voicespan.langsmith.printable import printable
 from voicespan.langsmith.reactions import Answer, retry_after
-from voicespan.masking import spellings, without_secrets
 from voicespan.version import __version__
 
 if TYPE_CHECKING:

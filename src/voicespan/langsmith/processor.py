@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
-from voicespan import masking, semconv
+from voicespan import semconv
 from voicespan.clock import SYSTEM
+from voicespan.content import masking
 from voicespan.guard import guarded
 from voicespan.langsmith import settings
 from voicespan.langsmith.delivery import Delivery

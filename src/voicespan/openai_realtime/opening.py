@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from voicespan import masking, semconv
+from voicespan import semconv
+from voicespan.content import masking
 from voicespan.conversation import Conversation, scope
 from voicespan.guard import guarded
 from voicespan.openai_realtime.protocol import Protocol

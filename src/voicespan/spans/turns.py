@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan import moments, semconv
 from voicespan.moments import LocalId
-from voicespan.usage import usage_attributes
+from voicespan.spans.usage import usage_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.barge_ins import BargeIn, BargeIns
     from voicespan.content import Content
-    from voicespan.heard import Heard
-    from voicespan.span_writer import SpanWriter
-    from voicespan.transcript import Entry
+    from voicespan.spans.barge_ins import BargeIn, BargeIns
+    from voicespan.spans.heard import Heard
+    from voicespan.spans.transcript import Entry
+    from voicespan.spans.writer import SpanWriter
 
 #: How many finished turns may wait for a transcript: one that has not come by then is not coming.
 _MOST_WAITING = 8

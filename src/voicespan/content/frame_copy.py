@@ -11,9 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from voicespan import kinds
+from voicespan.content import kinds
+from voicespan.content.masking import MARK, names_secret, without_secrets
 from voicespan.fields import encodable
-from voicespan.masking import MARK, names_secret, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class FrameCopy:
     """Makes one copy."""
 
     def __init__(self, stored: Callable[[str, str | None], str]) -> None:
-        """`stored`: what may be kept of a text of a kind (see `voicespan.kinds`)."""
+        """`stored`: what may be kept of a text of a kind (see `voicespan.content.kinds`)."""
         self._stored = stored
         self._values_left = _MOST_VALUES
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from voicespan import guard, kinds
+from voicespan import guard
+from voicespan.content import kinds
+from voicespan.content.frame_copy import DEEPEST, FrameCopy, plain, plain_key
+from voicespan.content.masking import spellings, without_secrets
 from voicespan.fields import encodable
-from voicespan.frame_copy import DEEPEST, FrameCopy, plain, plain_key
-from voicespan.masking import spellings, without_secrets
 from voicespan.moments import WireError
 from voicespan.settings import NO_LIMIT, TEXT_KINDS
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.moments import FunctionCalled
-    from voicespan.span_writer import SpanWriter
+    from voicespan.spans.writer import SpanWriter
 
 #: How many may be open, and how many are remembered after their end.
 _MOST_REMEMBERED = 256

@@ -1,7 +1,7 @@
 """Moments become spans: one child of the root for each meaningful event, none that did not happen.
 
 Three spans wait before they are written, because what they tell arrives later than their end: function
-calls (`voicespan.function_calls`), turns (`voicespan.turns`) and barge-ins (`voicespan.barge_ins`).
+calls (`voicespan.spans.function_calls`), turns (`voicespan.spans.turns`) and barge-ins (`voicespan.spans.barge_ins`).
 Whatever waits is written with the times at which it happened, at the latest when the conversation ends.
 """
 
@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from voicespan import moments, settings
-from voicespan.barge_ins import BargeIns
-from voicespan.function_calls import FunctionCalls
-from voicespan.heard import Heard
 from voicespan.moments import Level
-from voicespan.span_writer import SpanWriter
-from voicespan.transcript import Transcript
-from voicespan.turns import Turns
-from voicespan.usage import Counts
+from voicespan.spans.barge_ins import BargeIns
+from voicespan.spans.function_calls import FunctionCalls
+from voicespan.spans.heard import Heard
+from voicespan.spans.transcript import Transcript
+from voicespan.spans.turns import Turns
+from voicespan.spans.usage import Counts
+from voicespan.spans.writer import SpanWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

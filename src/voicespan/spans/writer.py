@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from voicespan.content import Content
     from voicespan.moments import Moment
-    from voicespan.usage import Counts
+    from voicespan.spans.usage import Counts
 
 #: The SDK drops the oldest attributes past its limit (128), and those are the ones that name the span.
 _MOST_ATTRIBUTES = 60

@@ -16,11 +16,11 @@ from voicespan import moments
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from voicespan.heard import Heard
     from voicespan.recording.recorder import Cut
-    from voicespan.span_writer import SpanWriter
-    from voicespan.transcript import Transcript
-    from voicespan.usage import Counts
+    from voicespan.spans.heard import Heard
+    from voicespan.spans.transcript import Transcript
+    from voicespan.spans.usage import Counts
+    from voicespan.spans.writer import SpanWriter
 
 #: How many barge-ins, and which item was spoken in which response, is remembered.
 _MOST_REMEMBERED = 256

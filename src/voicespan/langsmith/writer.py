@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan import semconv
+from voicespan.courtesy import give_way
 from voicespan.guard import guard
 from voicespan.langsmith import copies, recordings, snapshots
 from voicespan.langsmith.delivery import Delivery
@@ -153,6 +154,7 @@ class Writer:
         for entry in touched:
             with guard():
                 self._journal(entry)
+            give_way()
         for trace, spans in loose.items():
             with guard():
                 self._write_loose(trace, spans)
@@ -256,6 +258,7 @@ class Writer:
                 delays.append(0.0)
                 break
             delays.append(self._tend_one(entry) if entry.ended else self._checkpoint(entry, now))
+            give_way()
         delays += [self._tend_loose(trace, entry, now) for trace, entry in list(self._loose.items())]
         delays.append(self._move_to_disk(now))
         due = [delay for delay in delays if delay is not None]

@@ -39,6 +39,7 @@ class Speaker(Side):
     def mark_answer(self, marked: int) -> None:
         """What is handed over from here on is another answer."""
         self._marked = marked
+        self._flow = None
 
     def begin_of_answer(self, after: int) -> int | None:
         """Where the answer lies that was the newest one at the time `after`.
@@ -101,6 +102,9 @@ class Speaker(Side):
         self._afresh = False
         return start
 
+    def _flowed(self, end: int) -> None:
+        self._stretches[-1][1] = end
+
     def _first(self, handed: int, at: int | None) -> int:
         if not self._afresh or self.end is None:
             return super()._first(handed, at)
@@ -121,7 +125,7 @@ class Speaker(Side):
         removed = sum(run.cut(place) for run in self._runs if run.end > place)
         if self.end is not None and self.end > place:
             self.end = place
-        self._odd, self._format = b"", (0, "")  # what follows completes no sample of before
+        self._odd, self._format, self._flow = b"", (0, ""), None  # what follows completes no sample of before
         self._afresh = True
         while self._stretches and self._stretches[-1][0] >= place:
             self._stretches.pop()

@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from voicespan.clock import SYSTEM
+from voicespan.courtesy import give_way
 from voicespan.guard import guard
 from voicespan.recording.forks import watch
 from voicespan.recording.run import NS
@@ -76,6 +77,8 @@ class Writer:
                 tape.fail("voicespan could not lay out what was handed over")
             if tape.over:
                 self.discard(tape)
+            if self._threaded:
+                give_way()
 
     def discard(self, tape: Tape) -> None:
         """Give `tape` no more turns."""

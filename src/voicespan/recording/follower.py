@@ -39,7 +39,7 @@ PERIOD = 0.25
 #: How much is encoded at a turn, in seconds of audio: opening the growing file costs 0.5 ms.
 _TURN = 5
 #: A writer that is so late, in seconds, has the machine to itself.
-_BEHIND = 0.5
+_BEHIND = 0.05
 #: How long a call that is over waits to be encoded, in seconds.
 _PATIENCE = 60.0
 _NICENESS = 10

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two passes.
 PERIOD = 0.25
+#: For so long in a pass the application comes first, in nanoseconds.
+_UNHURRIED = NS // 10
 
 
 class Writer:
@@ -42,14 +44,19 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._last_pass = 0
+        self._took = 0
         watch(self)
 
     @property
     def behind(self) -> float:
-        """By how many seconds the newest pass is overdue: the machine has more to do than it can."""
+        """By how many seconds the newest pass is overdue, or the last one took more than half of its time.
+
+        The machine has more to do than it can, or nearly.
+        """
         if not self._tapes or not self._last_pass:
             return 0.0
-        return max(0.0, (self._clock.monotonic_ns() - self._last_pass) / NS - PERIOD)
+        since = self._clock.monotonic_ns() - self._last_pass
+        return max(0.0, since / NS - PERIOD, self._took / NS - PERIOD / 2)
 
     def add(self, tape: Tape) -> None:
         """Give `tape` turns from now on, until it is over."""
@@ -77,8 +84,10 @@ class Writer:
                 tape.fail("voicespan could not lay out what was handed over")
             if tape.over:
                 self.discard(tape)
-            if self._threaded:
+            # Not when it takes long: to have the interpreter again, each time, would take still longer.
+            if self._threaded and self._clock.monotonic_ns() - self._last_pass < _UNHURRIED:
                 give_way()
+        self._took = self._clock.monotonic_ns() - self._last_pass
 
     def discard(self, tape: Tape) -> None:
         """Give `tape` no more turns."""

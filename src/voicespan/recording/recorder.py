@@ -406,4 +406,4 @@ def _copy(pcm: object) -> bytes:
 
 def _nanoseconds(at: float | None) -> int | None:
     # False for what is not a number, too.
-    return round(at * NS) if at is not None and -_MOST_SECONDS < at < _MOST_SECONDS else None
+    return int(at * NS) if at is not None and -_MOST_SECONDS < at < _MOST_SECONDS else None

@@ -45,6 +45,8 @@ class _Generation:
     #: The end of the user's speech that it answers, and its first audio, as received.
     asked_at: int | None = None
     first_audio_at: int | None = None
+    #: When that was heard, once it is known.
+    heard_at: int | None = None
 
     def latency_ms(self, at: int | None) -> float | None:
         """From the end of the user's speech to `at`."""
@@ -156,8 +158,14 @@ class Turns:
         return (
             not self._heard.is_listening
             or turn.generation.asked_at is None
-            or self._heard.first(turn.generation.first_audio_at) is not None
+            or self._heard_at(turn.generation) is not None
         )
+
+    def _heard_at(self, generation: _Generation) -> int | None:
+        # The recorder looks through what it has, so it is not asked again.
+        if generation.heard_at is None:
+            generation.heard_at = self._heard.first(generation.first_audio_at)
+        return generation.heard_at
 
     def _write(self, turn: _Turn) -> None:
         ended, generation = turn.ended, turn.generation
@@ -186,7 +194,6 @@ class Turns:
 
     def _facts(self, turn: _Turn, cut: BargeIn | None) -> dict[str, Any]:
         ended, generation = turn.ended, turn.generation
-        heard_at = self._heard.first(generation.first_audio_at)
         return {
             "response_id": ended.response_id or None,
             "status": ended.status,
@@ -195,7 +202,7 @@ class Turns:
             "generated_ms": ended.generated_ms,
             "heard_ms": cut.heard_ms if cut is not None else None,
             "latency_to_first_audio_ms": generation.latency_ms(generation.first_audio_at),
-            "latency_to_first_audio_heard_ms": generation.latency_ms(heard_at),
+            "latency_to_first_audio_heard_ms": generation.latency_ms(self._heard_at(generation)),
             **ended.facts,
         }
 

@@ -476,6 +476,7 @@ class Conversation:
                     self.record(connection.protocol.finish(at))
                 self._spans.finish(at)
                 self._root.set_attributes(self._attributes(at))
+                self._root.set_attributes(self._facts.conversation(self._spans.transcript.messages()))
                 if (failure := self._outcome.failure) is not None:
                     mark_error(self._root, self._content.error(failure) or failure, self._wall(at))
             self.ended = True
@@ -495,7 +496,11 @@ class Conversation:
         with self.lock:
             if not self.recording:
                 return {}
-            return {**self._first, **self._attributes(self._clock.monotonic_ns())}
+            told = {**self._first, **self._attributes(self._clock.monotonic_ns())}
+            messages = self._spans.transcript.messages()
+        # Not while the lock is held: of a long conversation this takes milliseconds, and a frame may wait.
+        told.update(self._facts.conversation(messages))
+        return told
 
     def open_calls(self) -> dict[str, tuple[str, Span]]:
         """Name and span of each function call that waits for its answer, by call id."""

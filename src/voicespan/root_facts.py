@@ -73,7 +73,7 @@ class RootFacts:
         self._session.update(self._content.names(moment.facts, self._value_limit))
 
     def attributes(self, facts: Mapping[str, Any], transcript: Transcript) -> dict[str, AttributeValue]:
-        """All of it as attributes, with further `facts` as metadata."""
+        """All of it but the messages, as attributes, with further `facts` as metadata."""
         told = {
             **self._session,
             # Not `session_id`: LangSmith would take it for the thread.
@@ -85,12 +85,10 @@ class RootFacts:
         attributes = {semconv.METADATA + key: fact for key, fact in known.items()}
         if self._tags:
             attributes[semconv.SPAN_TAGS] = ",".join(self._tags)
-        attributes.update(self._messages(transcript))
         return attributes
 
-    def _messages(self, transcript: Transcript) -> dict[str, AttributeValue]:
+    def conversation(self, messages: list[dict[str, Any]]) -> dict[str, AttributeValue]:
         """Inputs: up to the user's first words; outputs: the rest. Together in spoken order, each text once."""
-        messages = transcript.messages()
         first = next((index for index, message in enumerate(messages) if message["role"] == "user"), -1) + 1
         attributes: dict[str, AttributeValue] = {}
         if messages[:first]:

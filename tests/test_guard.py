@@ -7,6 +7,7 @@ each of them, with that function raising as soon as it is entered. What the appl
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from voicespan import guard
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.recording import writer
 from voicespan.testing import gemini_live, openai_realtime
 
 PACKAGE = Path(voicespan.__file__).parent
@@ -63,7 +65,10 @@ def place_of(code):
 
 
 def ours(code):
-    return code.co_filename.startswith(str(PACKAGE)) and not code.co_filename.startswith(NOT_OURS)
+    """Whether it runs in the application's calls. The sender's generators are only thrown away on its thread."""
+    if not code.co_filename.startswith(str(PACKAGE)) or code.co_filename.startswith(NOT_OURS):
+        return False
+    return not (code.co_flags & inspect.CO_GENERATOR and "langsmith" in code.co_filename)
 
 
 class Watched:
@@ -111,6 +116,10 @@ def provider():
     provider.add_span_processor(LangSmithSpanProcessor())
     yield provider
     provider.shutdown()
+    # A recording whose end was broken waits for more.
+    for tape in list(writer.SHARED._tapes):
+        tape.fail("the test is over")
+        writer.SHARED.discard(tape)
 
 
 def test_what_goes_wrong_is_logged_and_goes_no_further(caplog):

@@ -263,8 +263,11 @@ def test_an_answer_that_does_not_come_is_a_failure(monkeypatch):
 
 
 def test_no_thread_is_left():
+    before = set(threading.enumerate())
+
     def threads() -> list[str]:
-        return [thread.name for thread in threading.enumerate() if thread.name.startswith("voicespan")]
+        new = [thread.name for thread in threading.enumerate() if thread not in before]
+        return [name for name in new if name.startswith("voicespan")]
 
     with OpenAIRealtimeServer() as server, connected(server):
         assert threads() == ["voicespan OpenAIRealtimeServer"]

@@ -167,7 +167,7 @@ def _edit(frame: dict[str, Any], ids: list[str], choose: Choose) -> None:
         # Repeated three times over it would be gigabytes, which tests this generator and nothing else.
         return
     if not places:
-        frame["type"] = VALUES[choose(len(VALUES))]
+        frame["type"] = _copied(VALUES[choose(len(VALUES))])
         return
     container, key = places[choose(len(places))]
     how = choose(10)

@@ -57,7 +57,7 @@ class Side:
         self._runs: deque[Run] = deque()  # not taken yet, or not whole
         self._odd: Pcm = b""  # half a sample, whose run has gone to the file
         self._format = (0, "")  # the rate and encoding of what was handed over last
-        self._flow: Run | None = None  # what the newest run is, while it goes on as the times that are told
+        self._flow: Run | None = None  # the newest run, while each piece continues it at its own time
 
     @property
     def held(self) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import logging
 import sys
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,6 +117,11 @@ def provider():
     provider.add_span_processor(LangSmithSpanProcessor())
     yield provider
     provider.shutdown()
+    # They were told to end. What they still try must not be told in another test's log.
+    for thread in threading.enumerate():
+        if thread.name in {"voicespan-spool", "voicespan-sender"}:
+            thread.join(10)
+            assert not thread.is_alive()
     # A recording whose end was broken waits for more.
     for tape in list(writer.SHARED._tapes):
         tape.fail("the test is over")

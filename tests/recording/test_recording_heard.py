@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 from studio import noise
+
+from voicespan.recording.audible import Audible
 
 RATE = 24_000
 
@@ -174,3 +180,24 @@ def test_what_is_told_of_the_file(studio):
     left, _, _ = studio.listen(recorder)
     assert not left[:32_000].any()
     assert np.array_equal(left[32_000:], noise(16_000))
+
+
+@hypothesis.given(
+    pieces=st.lists(st.integers(1, 700), min_size=1, max_size=12),
+    apart=st.lists(st.sampled_from([1, 3, 60, 195, 199, 200, 201, 202, 206, 300]), max_size=12),
+)
+def test_however_the_audio_comes_in_pieces_the_same_was_heard(pieces, apart):
+    """At 1,000 Hz, where 200 samples of quiet are still speech."""
+    loud = set(itertools.accumulate(apart))
+    audible = Audible()
+    begin, heard = 0, []
+    for size in pieces:
+        samples = np.array([100 * (place in loud) for place in range(begin, begin + size)], np.int16)
+        audible.listen(begin * 1_000_000, 1_000, samples)
+        begin += size
+    for place in sorted(place for place in loud if place < begin):
+        if heard and place - heard[-1][1] <= 200:
+            heard[-1][1] = place + 1
+        else:
+            heard.append([place, place + 1])
+    assert list(audible._times) == [(first * 1_000_000, last * 1_000_000) for first, last in heard]

@@ -53,14 +53,21 @@ class Audible:
 
         self._apart |= apart
         # -32..32 become 0..64 of 65,536, so one comparison does for both signs.
-        loud = np.flatnonzero(samples.view(np.uint16) + np.uint16(THRESHOLD) > 2 * THRESHOLD)
-        if not loud.size:
+        loud = samples.view(np.uint16) + np.uint16(THRESHOLD) > 2 * THRESHOLD
+        first = int(loud.argmax()) if len(loud) else 0
+        if not (len(loud) and loud[first]):
             return
-        quiet = np.flatnonzero(np.diff(loud) > _MERGE * rate // NS)
-        firsts = [loud[0], *loud[quiet + 1]]
-        lasts = [*loud[quiet], loud[-1]]
-        for first, last in zip(firsts, lasts, strict=True):
-            self._add(start + int(first) * NS // rate, start + (int(last) + 1) * NS // rate)
+        last = len(loud) - 1 - int(loud[::-1].argmax())
+        merged = _MERGE * rate // NS
+        # Quiet that is too long to belong to speech would have all that is further than that from both ends
+        # in it. Of the quarter of a second that is laid out at a time, that is all but the ends.
+        ends = [first, last]
+        if last - first > merged and not loud[last - merged : first + merged + 1].any():
+            places = np.flatnonzero(loud)
+            quiet = np.flatnonzero(np.diff(places) > merged)
+            ends = np.sort(np.concatenate((ends, places[quiet], places[quiet + 1]))).tolist()
+        for begins, stops in zip(ends[::2], ends[1::2], strict=True):
+            self._add(start + begins * NS // rate, start + (stops + 1) * NS // rate)
 
     def cut(self, place: int) -> None:
         """Forget what would have been heard after `place`."""

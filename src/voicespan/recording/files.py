@@ -54,6 +54,9 @@ class AudioFile:
         except BaseException:
             self._let_go()
             raise
+        # Or else soundfile asks where the file stands, and seeks there, six times a block: each time it lets
+        # go of the interpreter, and waits for it among the application's threads.
+        self._sound.seekable = _never
         watch(self)
 
     def write(self, block: NDArray[np.signedinteger]) -> None:
@@ -112,3 +115,8 @@ class AudioFile:
         except OSError as error:
             return os.strerror(error.errno) if error.errno else "the file cannot be written"
         return "libsndfile could not write"
+
+
+def _never() -> bool:
+    """Whether a file that is only appended to can be read elsewhere."""
+    return False

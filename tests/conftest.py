@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 import pytest
 from opentelemetry import context as otel_context
@@ -19,6 +20,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def _loud_guard(monkeypatch):
     """What production swallows is raised here."""
     monkeypatch.setattr(guard, "reraise", True)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    """What a thread that was told to end still says must not stand in the next test's log."""
+    before = set(threading.enumerate())
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("voicespan") and thread not in before:
+            thread.join(10)
+            assert not thread.is_alive(), thread.name
 
 
 @pytest.fixture(autouse=True)

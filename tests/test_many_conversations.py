@@ -16,7 +16,7 @@ from benchmarks.many_conversations import load
 from benchmarks.results import VOICESPAN
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_many_conversations_lose_nothing():
     found = load(20, 6.0, ways=(VOICESPAN,), slow=False)
 

@@ -66,7 +66,7 @@ def test_a_recording_larger_than_what_receivers_take_by_default(gateway, agent, 
     langsmith.wait_for(lambda server: all_whole(server, app), timeout=50)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_hundred_through_a_gateway_that_dies_and_an_outage_behind_it(
     gateway, agent, application, langsmith, tmp_path
 ):
@@ -86,7 +86,7 @@ def test_a_hundred_through_a_gateway_that_dies_and_an_outage_behind_it(
     assert len(langsmith.roots) == 100
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_what_the_gateway_could_not_take_waits_in_the_application(
     gateway, agent, application, langsmith, tmp_path
 ):
@@ -126,7 +126,7 @@ exporters:
 """
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_with_several_gateways_a_trace_goes_through_one(collector, gateway, application, langsmith):
     first, second = gateway(name="first", project="first"), gateway(name="second", project="second")
     balanced = collector(

@@ -216,4 +216,7 @@ def _be_nice() -> None:
     """Let everybody else go first. Linux alone gives a thread a priority of its own."""
     if sys.platform == "linux":
         with guard():
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            thread = threading.get_native_id()
+            # A process may have been started with a priority of its own, and raising it takes privileges.
+            own = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(own + _NICENESS, 19))

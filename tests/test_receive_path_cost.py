@@ -14,6 +14,7 @@ import tracemalloc
 import pytest
 
 from voicespan.conversation import Conversation
+from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 
 IDS = {
@@ -38,7 +39,7 @@ MICROPHONE = json.dumps({"type": "input_audio_buffer.append", "audio": base64.b6
 @pytest.fixture
 def connection(tracer_provider):
     conversation = Conversation(tracer_provider=tracer_provider)
-    connection = conversation.connect(Protocol(), {})
+    connection = conversation.connect(Protocol(), {}, kind=RealtimeConnection)
     for frame in (AUDIO, WORDS, AUDIO):
         connection.received(frame)
     yield connection
@@ -69,7 +70,7 @@ def instructions(call, frame):
 
 
 @pytest.mark.parametrize(
-    ("frame", "most"), [(AUDIO, 95), (WORDS, 185), (QUIET, 140)], ids=["audio", "words", "quiet"]
+    ("frame", "most"), [(AUDIO, 80), (WORDS, 185), (QUIET, 140)], ids=["audio", "words", "quiet"]
 )
 def test_a_received_frame_that_tells_nothing_new(connection, frame, most):
     counted = instructions(connection.received, frame)
@@ -89,7 +90,7 @@ def kept_after(connection, rounds):
         connection.received(WORDS)
         connection.sent(MICROPHONE)
     # Of words the fragments are kept, as they are, until one frame tells the whole text.
-    connection.protocol._glance.transcript_is_over("item_1")
+    connection.protocol.glance.transcript_is_over("item_1")
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return kept
@@ -106,6 +107,6 @@ def test_of_a_text_that_never_ends_the_last_thousand_fragments_are_kept(connecti
     for _ in range(2_000):
         connection.received(WORDS)
         connection.received(giant)
-    kept = connection.protocol._glance.take_words()
+    kept = connection.protocol.glance.take_words()
     assert [event["delta"] for event in kept] == ["and so on"] * 1_000
-    assert connection.protocol._glance.take_words() == []
+    assert connection.protocol.glance.take_words() == []

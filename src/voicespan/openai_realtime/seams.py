@@ -185,6 +185,7 @@ def _lost(sdk_connection: Any, found: _Traced, error: BaseException) -> None:
 def _receiving(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def recv_bytes(self: Any) -> Any:
+        # The attribute itself: `getattr` with a default takes three times as long.
         try:
             found = self._voicespan
         except AttributeError:
@@ -205,6 +206,7 @@ def _receiving(original: Callable[..., Any]) -> Callable[..., Any]:
 def _async_receiving(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
     async def recv_bytes(self: Any) -> Any:
+        # The attribute itself: `getattr` with a default takes three times as long.
         try:
             found = self._voicespan
         except AttributeError:

@@ -10,9 +10,11 @@ import base64
 import json
 import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
+import voicespan
 from voicespan.conversation import Conversation
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
@@ -33,6 +35,9 @@ def encoded(kind, **fields):
 AUDIO = encoded("response.output_audio.delta", delta=base64.b64encode(bytes(9600)).decode())
 WORDS = encoded("response.output_audio_transcript.delta", delta="and so on")
 QUIET = encoded("response.content_part.added", part={"type": "audio"})
+SPOKEN = encoded("input_audio_buffer.speech_started", audio_start_ms=10)
+#: OpenTelemetry's SDK runs as many again for a span.
+OURS = str(Path(voicespan.__file__).parent)
 MICROPHONE = json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(960)).decode()})
 
 
@@ -46,14 +51,14 @@ def connection(tracer_provider):
     conversation.end()
 
 
-def instructions(call, frame):
-    """How many bytecode instructions the interpreter runs for one call."""
+def instructions(call, frame, within=""):
+    """How many bytecode instructions the interpreter runs for one call; `within`: in files of such a path."""
     count = 0
 
     def trace(running, event, _):
         nonlocal count
         running.f_trace_opcodes = True
-        if event == "opcode":
+        if event == "opcode" and within in running.f_code.co_filename:
             count += 1
         return trace
 
@@ -75,6 +80,11 @@ def instructions(call, frame):
 def test_a_received_frame_that_tells_nothing_new(connection, frame, most):
     counted = instructions(connection.received, frame)
     assert 20 < counted <= most
+
+
+def test_a_frame_that_becomes_a_span(connection):
+    counted = instructions(connection.received, SPOKEN, within=OURS)
+    assert 500 < counted <= 2_850
 
 
 def test_a_chunk_of_the_microphone(connection):

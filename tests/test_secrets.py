@@ -462,6 +462,19 @@ def test_an_endpoint_that_is_refused_is_not_repeated_with_its_secret(url, tmp_pa
     assert "WORD" not in str(refused.value)
 
 
+#: And of the rest of the shapes one each.
+MORE_SHAPED = (
+    "AQ.canary0123456789abcdefghijklmnopqr", "GOCSPX-canary0123456789", "ASIACANARY0123456789", "pk-canary0123456789abcdef",
+    "SG.canary0123456789.canary0123456789", "xapp-canary0123456789", "c2stY2FuYXJ5Y2FuYXJ5Y2FuYXJ5", "QUl6Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5",
+    "bHN2MlY2FuYXJ5Y2FuYXJ5Y2FuYXJ5", "QmVhcmVyY2FuYXJ5Y2FuYXJ5Y2FuYXJ5", "Bearer canary0123456789", "bearer canary0123456789",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", [*SHAPED.values(), *MORE_SHAPED])
+def test_each_shape_is_found_where_it_stands_alone(secret):
+    assert masking.without_secrets(f"He said {secret} today") == "He said [secret] today"
+
+
 def test_what_stays_of_a_text_around_its_secrets(opaque):
     word = opaque("word")
     for text, expected in {

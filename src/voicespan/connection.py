@@ -38,7 +38,7 @@ def _current_context() -> Callable[[], Context]:
     return variable.get if isinstance(variable, ContextVar) else otel_context.get_current
 
 
-_get_current = _current_context()
+get_current = _current_context()
 
 
 class WireProtocol(Protocol):
@@ -92,7 +92,8 @@ class Connection:
         self.superseded = False
         self.ended = False
         #: In which the last frame was handed over: mostly the next one is too, and nothing has to be looked up.
-        self._context: Context | None = None
+        #: None once the connection has ended, so that frames need not ask for that as well.
+        self.context: Context | None = None
         self._monotonic_ns = clock.monotonic_ns
         self._count_speech = protocol.count_speech
         self._count_microphone = protocol.count_microphone
@@ -100,24 +101,39 @@ class Connection:
     def received(self, frame: Any) -> None:
         """The server's `frame` is about to be handed to the application."""
         try:
-            if self.ended:
+            if get_current() is not self.context and not self.enter():
                 return
-            if _get_current() is not self._context:
-                self._enter()
             self.frames_received += 1
             if not self._count_speech(frame):
-                at = self._monotonic_ns()
-                conversation = self.conversation
-                with conversation.lock:
-                    conversation.record(self.protocol.receive(frame, at), frame, self)
+                self.read(frame)
         except Exception as error:  # noqa: BLE001  the guard written out: a decorator costs a fifth of an audio frame
             report(error)
 
-    def _enter(self) -> None:
-        """The frame is handed over in another context than the one before: the conversation is current there too."""
-        if _get_current().get(CURRENT) is not self.conversation:
-            self.conversation.make_current()
-        self._context = _get_current()
+    def read(self, frame: Any) -> None:
+        """Record what the server's `frame` tells."""
+        at = self._monotonic_ns()
+        conversation = self.conversation
+        with conversation.lock:
+            conversation.record(self.protocol.receive(frame, at), frame, self)
+
+    def enter(self) -> bool:
+        """The frame is handed over in another context than the one before: the conversation is current there too.
+
+        Whether it is still open: once it has ended no context is its last one, so the frame comes by here.
+        """
+        if not self.ended:
+            if get_current().get(CURRENT) is not self.conversation:
+                self.conversation.make_current()
+            self.context = get_current()
+        # Asked again: another thread may have closed it meanwhile.
+        if self.ended:
+            self.context = None
+        return not self.ended
+
+    def leave(self) -> None:
+        """No frame is recorded any more."""
+        self.ended = True
+        self.context = None
 
     def sent(self, frame: Any) -> None:
         """The SDK took the application's `frame` and put it on the wire."""
@@ -163,8 +179,7 @@ class Connection:
         if self.ended:
             return
         self.tell(self.protocol.finish)
-        self.ended = True
-        self._context = None
+        self.leave()
         if self.close_code is None:
             self.close_code = code
         self.conversation.disconnect(self, error)

@@ -319,14 +319,19 @@ class Conversation:
     # What connections use.
 
     def connect(
-        self, protocol: WireProtocol, attributes: Mapping[str, AttributeValue], *, resumes: bool = False
+        self,
+        protocol: WireProtocol,
+        attributes: Mapping[str, AttributeValue],
+        *,
+        kind: type[Connection] = Connection,
+        resumes: bool = False,
     ) -> Connection:
         """A connection has opened. `attributes`: provider, model and server, for the root and the llm spans.
 
-        `resumes`: it takes up the session of an earlier connection, and the conversation was claimed for it.
+        `kind`: the provider's own, where it has one. `resumes`: it takes up the session of an earlier connection, and the conversation was claimed for it.
         """
         with self.lock:
-            connection = self._connection(protocol)
+            connection = self._connection(protocol, kind)
             if resumes:
                 self._claims -= 1
                 for earlier in self._connections.live:
@@ -344,12 +349,12 @@ class Conversation:
         self.make_current()
         return connection
 
-    def _connection(self, protocol: WireProtocol) -> Connection:
+    def _connection(self, protocol: WireProtocol, kind: type[Connection]) -> Connection:
         if self.settings.record_source == "wire" and self.recorder.status != "off":
             from voicespan.estimate import EstimatedConnection  # noqa: PLC0415  as for the recorder
 
             return EstimatedConnection(self, protocol, self._clock, self.recorder)
-        return Connection(self, protocol, self._clock)
+        return kind(self, protocol, self._clock)
 
     def connect_failed(
         self, error: BaseException, attributes: Mapping[str, AttributeValue], *, resumes: bool = False
@@ -483,7 +488,7 @@ class Conversation:
             self._end_recording()
             registry.ended(self, self._handles, self._root)
             for connection in self._connections.live:
-                connection.ended = True
+                connection.leave()
             self._leave_context()
             # Else each ended conversation of a task would hold all those before it.
             self._before = self._before_conversation = None

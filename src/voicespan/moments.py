@@ -3,6 +3,9 @@
 A protocol turns wire frames into moments; the conversation turns moments into spans. `at` and the other
 times are monotonic nanoseconds, `event_type` is the wire type of the frame that told it first.
 What is not known is None.
+
+Nobody changes a moment. That it cannot be changed would cost 1 µs for each: a frozen dataclass sets its fields
+through a function.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ class Level(IntEnum):
     NEVER = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Moment:
     """Something that happened."""
 
@@ -45,7 +48,7 @@ class Moment:
     event_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionDescribed(Moment):
     """The server told what the session is; repeated when it changes or is reconnected."""
 
@@ -56,7 +59,7 @@ class SessionDescribed(Moment):
     audio_rate: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResumptionOffered(Moment):
     """Who has the handle that the server issued can take up the session on another connection."""
 
@@ -64,35 +67,35 @@ class ResumptionOffered(Moment):
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConnectionOpened(Moment):
     """A connection of a conversation that has, or can have, several."""
 
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConnectionClosed(Moment):
     """The end of such a connection."""
 
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpeechStarted(Moment):
     """The user began to speak."""
 
     item_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpeechStopped(Moment):
     """The user's speech ended: voice activity detection said so, or the application committed it."""
 
     item_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed(Moment):
     """A message took its place in the conversation; its words may come later."""
 
@@ -104,7 +107,7 @@ class Placed(Moment):
     awaits_transcript: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Written(Moment):
     """A message of text: typed by the user, written by the model, or put there by the application."""
 
@@ -116,14 +119,14 @@ class Written(Moment):
     seeded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Withdrawn(Moment):
     """A message that had begun did not become part of the conversation."""
 
     item_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Transcribed(Moment):
     """One utterance in words: `input_transcription` (user) or `output_transcription` (assistant)."""
 
@@ -136,7 +139,7 @@ class Transcribed(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FunctionCalled(Moment):
     """The model asks for a function, with its full arguments (JSON text as the model wrote it)."""
 
@@ -148,7 +151,7 @@ class FunctionCalled(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FunctionAnswered(Moment):
     """An answer to a function call was sent to the model."""
 
@@ -163,14 +166,14 @@ class FunctionAnswered(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FunctionCancelled(Moment):
     """The model no longer wants the answer."""
 
     call_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GenerationStarted(Moment):
     """The model began a response."""
 
@@ -178,14 +181,14 @@ class GenerationStarted(Moment):
     out_of_band: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FirstAudio(Moment):
     """The first audio of a response was received (not yet heard)."""
 
     response_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GenerationEnded(Moment):
     """The model's response is over: `turn_complete`."""
 
@@ -206,14 +209,14 @@ class GenerationEnded(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UsageReported(Moment):
     """Tokens that the server counted outside of any response."""
 
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Interrupted(Moment):
     """A sign that the user cut the agent off; several signs can tell of one barge-in."""
 
@@ -225,7 +228,7 @@ class Interrupted(Moment):
     generated_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ErrorReported(Moment):
     """The server reported an error; the session goes on."""
 
@@ -233,7 +236,7 @@ class ErrorReported(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WireEvent(Moment):
     """A frame that keeps its own wire type as its name."""
 
@@ -243,7 +246,7 @@ class WireEvent(Moment):
     error: WireError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WireError:
     """An error in the provider's words."""
 
@@ -251,7 +254,7 @@ class WireError:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Usage:
     """Tokens as the server counted them; totals include every detail, None is not told."""
 

@@ -29,7 +29,7 @@ def connection(tracer_provider):
     conversation.end()
 
 
-@pytest.mark.parametrize(("message", "most"), [(AUDIO, 170), (WORDS, 610)], ids=["audio", "words"])
+@pytest.mark.parametrize(("message", "most"), [(AUDIO, 170), (WORDS, 340)], ids=["audio", "words"])
 def test_a_received_message_that_tells_nothing_new(connection, message, most):
     counted = instructions(connection.received, message)
     assert 20 < counted <= most

@@ -11,6 +11,7 @@ from typing import Any
 
 from voicespan import semconv
 from voicespan.conversation import Conversation
+from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 
 
@@ -22,7 +23,9 @@ class Call:
         self._exporter = span_exporter
         self.conversation = Conversation(tracer_provider=tracer_provider, clock=clock, **conversation)
         self.protocol = Protocol(self.conversation.settings.events)
-        self.connection = self.conversation.connect(self.protocol, {semconv.PROVIDER: "openai"})
+        self.connection = self.conversation.connect(
+            self.protocol, {semconv.PROVIDER: "openai"}, kind=RealtimeConnection
+        )
 
     def server(self, kind: str, *, after: float = 0.0, **fields: Any) -> Call:
         self.clock.advance(after)

@@ -164,6 +164,8 @@ def cut_text(text: str, limit: int) -> str:
 _JSON = json.JSONEncoder(
     ensure_ascii=False,
     allow_nan=False,
+    # What holds itself is found out by its depth, and what is cut afterwards by ours.
+    check_circular=False,
     separators=(",", ":"),
     default=lambda odd: f"[{type(odd).__name__}]",
 )
@@ -219,10 +221,17 @@ def metadata(facts: Mapping[str, Any], limit: int = _FACT_BYTES) -> dict[str, st
     """The facts that are known, as attribute values: scalars typed, structures as JSON, none too long."""
     limit = min(limit, _FACT_BYTES)
     return {
-        cut_text(encodable(key), _LONGEST_KEY): _attribute(fact, limit)
+        # Nearly every key is one of ours.
+        key if type(key) is str and len(key) <= _LONGEST_KEY and key.isascii() else _key(key): _attribute(
+            fact, limit
+        )
         for key, fact in facts.items()
         if fact is not None
     }
+
+
+def _key(key: str) -> str:
+    return cut_text(encodable(key), _LONGEST_KEY)
 
 
 def _attribute(fact: Any, limit: int) -> str | bool | int | float:

@@ -27,6 +27,8 @@ _MOST_VALUES = 40_000
 _INTEGER_BITS = 63
 _MOST_BITS = 256
 _LONGEST_NAME = 1_000
+_SCALARS = (bool, int)
+_SMALL = 1 << 53
 #: Nearly every key and most names are: too short for a secret.
 _SHORT = 12
 #: Addresses of tool servers: some have the key in their path.
@@ -92,11 +94,18 @@ class FrameCopy:
                 and not (are_parameters and isinstance(inner, dict))
             ):
                 copy[shown] = MARK
+            elif inner is None or (type(inner) in _SCALARS and -_SMALL < inner < _SMALL):
+                # As `plain` would give it: half of all values are such.
+                copy[shown] = inner
             elif free:
                 copy[shown] = self._value(inner, name, kind, depth, free=True)
             else:
                 of, is_free = kinds.of_member(name, inner, kind)
-                copy[shown] = self._value(inner, name, of, depth, free=is_free)
+                copy[shown] = (
+                    self._text(inner, name, of)
+                    if type(inner) is str and not is_free
+                    else self._value(inner, name, of, depth, free=is_free)
+                )
         if len(told) > room:
             copy["…"] = f"{len(told) - room} more"
         return copy

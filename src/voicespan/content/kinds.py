@@ -64,6 +64,7 @@ _BY_EVENT = (
     ("response.function_call_arguments.", ARGUMENTS),
     ("response.mcp_call_arguments.", ARGUMENTS),
 )
+_EVENTS = tuple(prefix for prefix, _ in _BY_EVENT)
 #: In both spellings of Gemini's: the wire's, and the one that applications write.
 _BY_KEY: dict[str, str | None] = {
     **dict.fromkeys(("instructions", "prompt", "systemInstruction", "system_instruction"), INSTRUCTIONS),
@@ -116,8 +117,8 @@ def of_object(told: dict[Any, Any], kind: str | None) -> str | None:
     if isinstance(named, str) and kind is None:
         named = str.__str__(named)
         kind = _BY_TYPE.get(named)
-        if kind is None and "." in named:
-            kind = next((of for prefix, of in _BY_EVENT if named.startswith(prefix)), None)
+        if kind is None and named.startswith(_EVENTS):
+            kind = next(of for prefix, of in _BY_EVENT if named.startswith(prefix))
     return kind
 
 

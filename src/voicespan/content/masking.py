@@ -42,6 +42,12 @@ _SIGN = re.compile(
     r"earer(?: |%20)|asic |[serp]k[-_]|lsv2_|xai[-_]|gsk[-_]|AIza|auth_tokens/|ya29\.|AQ\.|GOCSPX-|eyJ|gh[pousr]_"
     r"|github_pat_|glpat-|xox|xapp-|A[KS]IA|hf_|SK[0-9a-f]|SG\.|PRIVATE KEY-----|c2st|QUl6Y|bHN2Ml|QmVhcmVy"
 )
+#: And each sign that matters one of these. One after the other they take less than half
+#: of the time that the pattern takes, of whose beginnings half of all letters are one.
+_HINTS = (
+    "-", "_", "earer", "asic ", "AIza", "ya29.", "AQ.", "eyJ", "AKIA", "ASIA", "SK", "SG.",
+    "c2st", "QUl6Y", "bHN2Ml", "QmVhcmVy",
+)  # fmt: skip
 _SHAPE = re.compile(
     r"""(?xs)
     # Also behind what JSON and URLs write for a line break or a space.
@@ -171,7 +177,7 @@ def _without_strange_secrets(text: str, depth: int) -> str:
     # Most of what people say has neither.
     if (":" in text or "=" in text or '",' in text or "'," in text) and _NAME_SIGN.search(text.lower()):
         text = _without_named_secrets(text, depth)
-    if _SIGN.search(text):
+    if any(map(text.__contains__, _HINTS)) and _SIGN.search(text):
         if "PRIVATE KEY-----" in text:
             text = _PRIVATE_KEY.sub(MARK, text)
         text = _SHAPE.sub(MARK, text)

@@ -76,6 +76,15 @@ class Exchange:
             facts={**heard.facts, "content_index": part or None},
         )
 
+    def goes_on(self, text: str, at: int, *, users: bool) -> bool:
+        """Take in a further piece of the words of one side; False: they begin with it, which tells more."""
+        utterance = self._heard if users else self._said
+        if utterance is None:
+            return False
+        utterance.last_at = at
+        utterance.words.add(text)
+        return True
+
     # The model.
 
     def begin(self, at: int, event_type: str) -> Generator[Moment, None, Turn]:

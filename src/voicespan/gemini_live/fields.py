@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -21,4 +22,9 @@ def mime_type(blob: Any) -> str:
 
 def snake(key: str) -> str:
     """`toolCall` as `tool_call`."""
-    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name(key) or "unknown").lower()
+    return _snake(name(key) or "unknown")
+
+
+@functools.lru_cache(256)
+def _snake(key: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", key).lower()

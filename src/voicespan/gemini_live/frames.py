@@ -26,6 +26,9 @@ _SET = "__pydantic_fields_set__"
 _CONTENT = frozenset({"server_content"})
 _MODEL_TURN = frozenset({"model_turn"})
 _INLINE_DATA = frozenset({"inline_data"})
+_USER_WORDS = frozenset({"input_transcription"})
+_MODEL_WORDS = frozenset({"output_transcription"})
+_TEXT = frozenset({"text"})
 
 
 def audio_size(message: Any, mime_type: str) -> int:
@@ -44,6 +47,26 @@ def audio_size(message: Any, mime_type: str) -> int:
     if blob is None or blob.mime_type != mime_type:
         return 0
     return len(blob.data or b"")
+
+
+def transcript_piece(message: Any) -> tuple[bool, Any] | None:
+    """A piece of a transcript, in one of the SDK's messages that carries nothing else: is it the user's, and its text."""
+    # As above: what is set is what was on the wire.
+    if getattr(message, _SET, None) != _CONTENT:
+        return None
+    content = message.server_content
+    if content is None:
+        return None
+    given = content.__pydantic_fields_set__
+    if given == _USER_WORDS:
+        words = content.input_transcription
+    elif given == _MODEL_WORDS:
+        words = content.output_transcription
+    else:
+        return None
+    if words is None or words.__pydantic_fields_set__ != _TEXT:
+        return None
+    return given == _USER_WORDS, words.text
 
 
 def parsed(frame: Any) -> dict[str, Any] | None:

@@ -93,6 +93,10 @@ class Protocol:
 
     def receive(self, frame: Any, at: int) -> list[Moment]:
         """What a server's message (the SDK's, its JSON as text or bytes, or the object itself) tells."""
+        # Most messages without audio are a piece of a transcript, and to convert one takes longer than all the rest.
+        piece = frames.transcript_piece(frame) if self._events < Level.ALL else None
+        if piece is not None and self._exchange.goes_on(fields.text(piece[1]) or "", at, users=piece[0]):
+            return []
         message = frames.parsed(frame)
         if message is None:
             return [_unreadable(frame, at, from_client=False)]

@@ -17,7 +17,15 @@ from voicespan.content import masking
 from voicespan.guard import guarded
 from voicespan.langsmith import settings
 from voicespan.langsmith.delivery import Delivery
-from voicespan.langsmith.traces import LATE_SECONDS, Trace, Traces, is_langsmiths, is_root
+from voicespan.langsmith.traces import (
+    LATE_SECONDS,
+    Trace,
+    Traces,
+    is_child,
+    is_function_call,
+    is_langsmiths,
+    is_root,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,6 +98,9 @@ class LangSmithSpanProcessor(SpanProcessor):
     @guarded
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Take note of a conversation that opens, and of every span inside one."""
+        if is_child(span) and not is_function_call(span):
+            # It ends at once, and is taken note of then.
+            return
         if is_langsmiths(span):
             self._adopt(span, parent_context)
         elif is_root(span):

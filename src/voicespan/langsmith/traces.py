@@ -34,6 +34,7 @@ _ESSENTIAL_NAMES = frozenset(
         "session_resumption_update",
     }
 )
+_OUR_SCOPES = f"{semconv.SCOPE}."
 _CALL_PREFIX = f"{moments.FUNCTION_CALL}: "
 _ESSENTIAL_PREFIXES = (_CALL_PREFIX, f"{moments.FUNCTION_RESPONSE}: ")
 #: The instrumentation scope of the `langsmith` package in its OpenTelemetry mode.
@@ -43,7 +44,17 @@ _LANGSMITH_SCOPE = "langsmith"
 def is_ours(span: ReadableSpan) -> bool:
     """Whether voicespan wrote the span."""
     scope = span.instrumentation_scope
-    return scope is not None and (scope.name == semconv.SCOPE or scope.name.startswith(f"{semconv.SCOPE}."))
+    return scope is not None and (scope.name == semconv.SCOPE or scope.name.startswith(_OUR_SCOPES))
+
+
+def is_child(span: ReadableSpan) -> bool:
+    """Whether the span is one of those that voicespan writes below its roots."""
+    return is_ours(span) and span.attributes is not None and semconv.EVENT_TYPE in span.attributes
+
+
+def is_function_call(span: ReadableSpan) -> bool:
+    """Whether one of those is a function call: all others end where they start."""
+    return span.name.startswith(_CALL_PREFIX)
 
 
 def is_root(span: ReadableSpan) -> bool:
@@ -196,7 +207,10 @@ class Traces:
         # Every span of the application comes by here: one look-up, no lock.
         context = _context(span)
         for trace in self._traces.get(context.trace_id, ()):
-            if trace.is_open(context.span_id) or (trace.has(span, context) and not is_root(span)):
+            # Asked first what a child of ours has: that something is missing is told by an exception.
+            if trace.is_open(context.span_id) or (
+                trace.has(span, context) and (is_child(span) or not is_root(span))
+            ):
                 return trace
         return None
 

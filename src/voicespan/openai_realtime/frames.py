@@ -29,7 +29,18 @@ _TRANSCRIPT_DELTAS = frozenset({
 class Speech:
     """The audio of one response, as far as it has arrived."""
 
-    __slots__ = ("_mark", "around", "characters", "head", "head_at", "ids", "ids_at", "tail", "tail_at")
+    __slots__ = (
+        "_mark",
+        "around",
+        "characters",
+        "head",
+        "head_at",
+        "ids",
+        "ids_at",
+        "size",
+        "tail",
+        "tail_at",
+    )
 
     def __init__(self) -> None:
         #: Characters of base64.
@@ -41,11 +52,25 @@ class Speech:
         self.head_at = self.ids_at = self.tail_at = _NOWHERE
         #: How many bytes are not payload.
         self.around = 0
+        #: Of the frame that was looked through. Most are of one size, and of those the tail is not compared.
+        self.size = 0
         self._mark = b""
 
     def arrives_under(self, marked_by: str) -> None:
         """From now on its frames carry this id, of an item or of the response itself."""
         self._mark, self.head = b'"%s"' % marked_by.encode(), b"?"
+
+    def goes_on_in(self, frame: bytes) -> bool:
+        """Count the payload, if it stands where it stood in the frame that was looked through."""
+        size = len(frame)
+        if (
+            frame[self.head_at] == self.head
+            and frame[self.ids_at] == self.ids
+            and (size == self.size or frame[self.tail_at] == self.tail)
+        ):
+            self.characters += size - self.around
+            return True
+        return False
 
     def find(self, frame: bytes) -> bool:
         """Find the payload, and remember where it stood: in the next frame it mostly stands there again."""
@@ -65,6 +90,7 @@ class Speech:
         self.tail_at = slice(end - len(frame), None)
         self.head, self.ids, self.tail = frame[self.head_at], frame[self.ids_at], frame[self.tail_at]
         self.around = start + len(frame) - end
+        self.size = len(frame)
         return True
 
 
@@ -97,19 +123,18 @@ class Glance:
 
     def tells_nothing(self, frame: Any) -> bool:
         """Whether a frame tells nothing new; audio of an answer is counted."""
+        speech = self.speech
+        if speech is not None and type(frame) is bytes and speech.goes_on_in(frame):
+            return True
+        return self.looked_through(frame)
+
+    def looked_through(self, frame: Any) -> bool:
+        """The same of a frame in which the audio does not stand where it stood last."""
         if type(frame) is not bytes:
             return False
         speech = self.speech
-        if speech is not None:
-            if (
-                frame[speech.head_at] == speech.head
-                and frame[speech.ids_at] == speech.ids
-                and frame[speech.tail_at] == speech.tail
-            ):
-                speech.characters += len(frame) - speech.around
-                return True
-            if speech.find(frame):
-                return True
+        if speech is not None and speech.find(frame):
+            return True
         # Only where the type is the first key is it certainly the frame's own.
         if frame.startswith(b'{"type":"'):
             kind = frame[9 : frame.find(b'"', 9, _HEAD)]

@@ -10,6 +10,7 @@ from voicespan import semconv
 from voicespan.content import masking
 from voicespan.conversation import Conversation, scope
 from voicespan.guard import guarded
+from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Opening:
         if not self._conversation.recording or self._conversation.ended:
             return None
         self._conversation.keep_secrets(secrets(self._manager))
-        return self._conversation.connect(Protocol(self._conversation.settings.events), self._attributes)
+        protocol = Protocol(self._conversation.settings.events)
+        return self._conversation.connect(protocol, self._attributes, kind=RealtimeConnection)
 
     @guarded
     def failed(self, error: BaseException) -> None:

@@ -69,9 +69,9 @@ class Protocol:
     def __init__(self, events: Level = Level.STANDARD) -> None:
         """`events`: up to which level frames under their own name are wanted."""
         self._events = events
-        self._glance = Glance(_quiet(events))
+        self.glance = Glance(_quiet(events))
         #: Whether a server's frame tells nothing new; the audio in it has been counted then.
-        self.count_speech = self._glance.tells_nothing
+        self.count_speech = self.glance.tells_nothing
         #: The same for a client's frame.
         self.count_microphone = is_microphone
         self._transcribes = False
@@ -204,7 +204,7 @@ class Protocol:
             fields.name(event.get("item_id")) or "",
             fields.integer(event.get("content_index")) or 0,
         )
-        self._glance.transcript_is_over(item_id)
+        self.glance.transcript_is_over(item_id)
         failed = event["type"].endswith(".failed")
         text = None if failed else fields.text(event.get("transcript")) or ""
         known = None if text is None else hash(text)
@@ -361,7 +361,7 @@ class Protocol:
         delta = event.get("delta")
         response.audio.characters += len(delta) if isinstance(delta, str) else 0
         response.audio.arrives_under(item_id or response_id)
-        self._glance.speech = response.audio
+        self.glance.speech = response.audio
         if not response.heard_first_audio:
             response.heard_first_audio = True
             yield moments.FirstAudio(at, event["type"], response_id)
@@ -377,7 +377,7 @@ class Protocol:
             fields.name(event.get("item_id")) or "",
             fields.integer(event.get("content_index")) or 0,
         )
-        self._glance.transcript_is_over(item_id)
+        self.glance.transcript_is_over(item_id)
         if (item_id, index) in self._told:
             return
         text = fields.text(event.get("transcript")) or ""
@@ -411,9 +411,9 @@ class Protocol:
         response_id = fields.name(told.get("id")) or ""
         response = self._response(response_id)
         response.in_progress = False
-        self._glance.transcript_is_over(response_id)
-        if self._glance.speech is response.audio:
-            self._glance.speech = None
+        self.glance.transcript_is_over(response_id)
+        if self.glance.speech is response.audio:
+            self.glance.speech = None
         items = [fields.members(item) for item in fields.elements(told.get("output"))]
         for item in items:
             yield from self._output_of(event, item, response_id, response, at)
@@ -476,7 +476,7 @@ class Protocol:
                     yield moments.Written(at, event["type"], item_id, "assistant", text)
 
     def _cut_off(self, at: int) -> Iterator[Moment]:
-        for (role, item_id), text in unfinished.texts(self._glance.take_words()).items():
+        for (role, item_id), text in unfinished.texts(self.glance.take_words()).items():
             if (item_id, 0) not in self._told:
                 yield from self._words_so_far(role, item_id, text, at)
         for response_id, response in self._responses.items():
@@ -588,7 +588,7 @@ class Protocol:
         if (item_id, index) not in self._fragments:
             _remember(self._fragments, (item_id, index), at)
         if index == 0 and item_id:
-            self._glance.transcript_begins(item_id)
+            self.glance.transcript_begins(item_id)
 
     def _response(self, response_id: str) -> _Response:
         response = self._responses.get(response_id)

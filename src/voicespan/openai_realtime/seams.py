@@ -185,7 +185,11 @@ def _lost(sdk_connection: Any, found: _Traced, error: BaseException) -> None:
 def _receiving(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def recv_bytes(self: Any) -> Any:
-        found = getattr(self, _TRACED, None)
+        # The attribute itself: `getattr` with a default takes three times as long.
+        try:
+            found = self._voicespan
+        except AttributeError:
+            found = None
         if found is None:
             return original(self)
         try:
@@ -202,7 +206,11 @@ def _receiving(original: Callable[..., Any]) -> Callable[..., Any]:
 def _async_receiving(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
     async def recv_bytes(self: Any) -> Any:
-        found = getattr(self, _TRACED, None)
+        # The attribute itself: `getattr` with a default takes three times as long.
+        try:
+            found = self._voicespan
+        except AttributeError:
+            found = None
         if found is None:
             return await original(self)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -127,9 +128,11 @@ class SpanWriter:
         if attributes:
             whole.update(attributes)
         if facts:
-            told = {key: fact for key, fact in facts.items() if not isinstance(fact, LocalId)}
+            told = {
+                key: fact for key, fact in facts.items() if fact is not None and not isinstance(fact, LocalId)
+            }
             room = max(_MOST_ATTRIBUTES - len(whole) - 3, 0)
-            for key, value in list(self._content.names(told, self._value_limit).items())[:room]:
+            for key, value in islice(self._content.names(told, self._value_limit).items(), room):
                 whole[semconv.METADATA + key] = value
         self._add_content(whole, prompt, completion, self.frame if raw and self._raw_events else None)
         return self._tracer.start_span(
@@ -154,17 +157,18 @@ class SpanWriter:
         self, whole: dict[str, AttributeValue], prompt: Any, completion: Any, frame: Any
     ) -> None:
         """Share what is left of the span's bytes among its contents."""
-        contents = {
-            semconv.PROMPT: prompt,
-            semconv.COMPLETION: completion,
-            semconv.RAW_EVENT: None if frame is None else self._content.frame(frame, role="assistant"),
-        }
-        present = {key: value for key, value in contents.items() if value is not None}
+        present: dict[str, Any] = {}
+        if prompt is not None:
+            present[semconv.PROMPT] = prompt
+        if completion is not None:
+            present[semconv.COMPLETION] = completion
+        if frame is not None:
+            present[semconv.RAW_EVENT] = self._content.frame(frame, role="assistant")
         if not present:
             return
         texts = {key: encode(value, self._value_limit) for key, value in present.items()}
-        values = (*whole.values(), *texts.values())
-        if sum([len(value) for value in values if isinstance(value, str)]) > _SHORT:
+        # What is no text is taken for one here: a few characters.
+        if sum(map(len, map(str, (*whole.values(), *texts.values())))) > _SHORT:
             share = self._share_of(whole, len(present))
             texts = {key: encode(value, share) for key, value in present.items()}
         whole.update(texts)

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.call_servers import CallServers
+from benchmarks.call_servers import APPEND, DELTA, CallServers
 from benchmarks.long_call import SPEED
 from benchmarks.many_conversations import environment
 from benchmarks.results import ROOT, UNTRACED, VOICESPAN, Result, Row, row, run
@@ -35,7 +35,7 @@ def measure(*, quick: bool) -> Iterator[Result]:
         title="Event loop: delay while conversations go on, and when all of them end at once",
         chapter="loop",
         method="Real clients hold calls whose servers are another process, with microphones and answers in frames "
-        "of 0.5 and 0.4 seconds, and hand 20 ms at a time to the recorder. A task wakes every 10 ms; a delay "
+        f"of {APPEND:g} and {DELTA:g} seconds, and hand 20 ms at a time to the recorder. A task wakes every 10 ms; a delay "
         "is by how much too late. The end: all calls hang up in the same half second.",
         rows=list(_many((1, 20) if quick else (1, 50, 500), seconds=6 if quick else 20)),
         notes=["What the machine itself adds stands in the rows of the untraced run."],

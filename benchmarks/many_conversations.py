@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.call_audio import listen
-from benchmarks.call_servers import KEY, CallServers
+from benchmarks.call_servers import APPEND, DELTA, KEY, CallServers
 from benchmarks.results import ROOT, UNTRACED, VOICESPAN, Result, Row, save, show
 
 if TYPE_CHECKING:
@@ -141,8 +141,9 @@ def result(conversations: int, minutes: float, found: dict[str, dict[str, Any]])
         title=f"{conversations} recorded conversations at once, for {minutes:g} minutes, LangSmith slow",
         chapter="load",
         method="One process holds the calls with real clients; each lasts one to four minutes, and another one follows "
-        "it. Microphones send every 0.5 seconds, answers come every 0.4, and both sides are handed to the recorder "
-        "20 ms at a time. LangSmith thinks two to five seconds about each request and reads 2 MB a second. "
+        f"it. Microphones send every {APPEND:g} s, answers come every {DELTA:g} s (a client takes 80 µs or so to read "
+        "a frame, traced or not: 500 calls with 20 ms in a frame are more than one process can hold), and both "
+        "sides are handed to the recorder 20 ms at a time. LangSmith thinks two to five seconds about each request and reads 2 MB a second. "
         "Servers are another process on the same two cores. A frame is late by the time from its sending in "
         "that process to its arrival in the application.",
         rows=[*_rows(found), *_outcome(found["outcome"])],

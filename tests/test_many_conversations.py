@@ -21,13 +21,12 @@ def test_many_conversations_lose_nothing():
     found = load(20, 6.0, ways=(VOICESPAN,), slow=False)
 
     traced, outcome = found[VOICESPAN], found["outcome"]
-    if traced["audio_callbacks_late_ms"]["max"] > 300:
-        pytest.skip(
-            "the machine is so busy that audio came too late to be placed: 0.4 s is what the recorder waits"
-        )
     assert traced["calls"] > 20
     assert outcome["delivered"] == outcome["with_recording"] == traced["calls"]
-    assert outcome["dropped_bytes"] == outcome["dropped_spans"] == 0
+    assert outcome["dropped_spans"] == 0
     assert outcome["recordings_heard"] > 20
-    assert outcome["recordings_whole"] == outcome["recordings_heard"]
     assert outcome["left_in_spool"] == 0
+    # On a machine that is so busy that audio is handed over 0.4 s late, it comes too late to be placed.
+    if traced["audio_callbacks_late_ms"]["max"] < 300:
+        assert outcome["dropped_bytes"] == 0
+        assert outcome["recordings_whole"] == outcome["recordings_heard"]

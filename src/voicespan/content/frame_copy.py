@@ -16,13 +16,13 @@ from voicespan.content.masking import MARK, names_secret, without_secrets
 from voicespan.fields import encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _AUDIO = frozenset({"audio", "delta", "data"})
 _AUDIO_MINIMUM = 64
 DEEPEST = 24
 #: Of one frame so many values are looked at: more do not fit into a span, however small they are.
-_MOST_VALUES = 40_000
+_MOST_VALUES = 10_000
 #: Of an integer that fits into an attribute, beside its sign; and of one that is still worth its digits.
 _INTEGER_BITS = 63
 _MOST_BITS = 256
@@ -59,29 +59,28 @@ class FrameCopy:
             return self._stored(text, kind) if free else self._text(text, key, kind)
         if isinstance(value, (dict, list, tuple)):
             if key == _LOG_PROBABILITIES and not free:
-                return [_probability(each) for each in _members(value)[:_MOST_PROBABILITIES]]
+                return [_probability(each) for each in _members(value, _MOST_PROBABILITIES)[0]]
             if depth >= DEEPEST:
                 return "[deeper]"
             # Few objects that hold each other are endlessly many values: each counts as often as it is met.
             room = max(self._values_left, 0)
-            members = _members(value)
-            self._values_left -= len(members)
+            members, more = _members(value, room)
+            self._values_left -= len(members) + more
             if isinstance(value, dict):
-                return self._object(dict(members), key, kind, depth + 1, room, free=free)
-            left_out = [f"… [{len(members) - room} more]"] if len(members) > room else []
-            copies = [self._value(inner, key, kind, depth + 1, free=free) for inner in members[:room]]
-            return copies + left_out
+                return self._object(dict(members), key, kind, depth + 1, more, free=free)
+            copies = [self._value(inner, key, kind, depth + 1, free=free) for inner in members]
+            return [*copies, f"… [{more} more]"] if more else copies
         return plain(value)
 
     def _object(
-        self, told: dict[Any, Any], key: str | None, kind: str | None, depth: int, room: int, *, free: bool
+        self, told: dict[Any, Any], key: str | None, kind: str | None, depth: int, more: int, *, free: bool
     ) -> dict[str, Any]:
         if not free:
             kind = kinds.of_object(told, kind)
         # The parameters of a function can be called `token`, and are no secret.
         are_parameters = key == "properties" and kind == kinds.PROGRAM
         copy: dict[str, Any] = {}
-        for given, inner in islice(told.items(), room):
+        for given, inner in told.items():
             name = given if type(given) is str and given.isascii() else plain_key(given)
             shown = (
                 self._stored(name, kind) if free else name if len(name) <= _SHORT else without_secrets(name)
@@ -97,8 +96,8 @@ class FrameCopy:
             else:
                 of, is_free = kinds.of_member(name, inner, kind)
                 copy[shown] = self._value(inner, name, of, depth, free=is_free)
-        if len(told) > room:
-            copy["…"] = f"{len(told) - room} more"
+        if more:
+            copy["…"] = f"{more} more"
         return copy
 
     def _text(self, text: str, key: str | None, kind: str | None) -> str:
@@ -113,11 +112,20 @@ class FrameCopy:
         return self._stored(text, kind)
 
 
-def _members(structure: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> list[Any]:
-    """The elements, or the keys with their values, as they are now: another thread may be changing them."""
+def _members(structure: dict[Any, Any] | list[Any] | tuple[Any, ...], most: int) -> tuple[list[Any], int]:
+    """The first elements, or keys with their values, and how many more there are.
+
+    At once: another thread may be changing them.
+    """
+    members: Iterable[Any]
     if isinstance(structure, dict):
-        return list(dict.items(structure))
-    return list(list.__iter__(structure) if isinstance(structure, list) else tuple.__iter__(structure))
+        members, length = dict.items(structure), dict.__len__(structure)
+    elif isinstance(structure, list):
+        members, length = list.__iter__(structure), list.__len__(structure)
+    else:
+        members, length = tuple.__iter__(structure), tuple.__len__(structure)
+    first = list(islice(members, most))
+    return first, max(length - len(first), 0)
 
 
 def _is_empty(value: Any) -> bool:

@@ -48,6 +48,17 @@ SHAPED = {
     "basic": "Basic dXNlcjpjYW5hcnk=",
     "groq": "gsk_canary0123456789abcdef",
     "xai": "xai-canary0123456789abcdef",
+    "webhook": "whsec_canary0123456789abcdef",
+    "perplexity": "pplx-canary0123456789abcdef",
+    "nvidia": "nvapi-canary0123456789abcdef",
+    "replicate": "r8_canary0123456789abcdefghijk",
+    "tavily": "tvly-canary0123456789abcdef",
+    "npm": "npm_canary0123456789abcdef",
+    "pypi": "pypi-canary0123456789abcdef",
+    "langsmith before": "ls__canary0123456789abcdef",
+    "slack webhook": "hooks.slack.com/services/T0CANARY/B0CANARY/canary0123456789",
+    "gemini in a url": "auth_tokens%2Fcanary0123456789",
+    "shouted bearer": "BEARER canarybearer",
 }
 ALL_SHAPED = " and ".join(SHAPED.values())
 
@@ -462,6 +473,41 @@ def test_an_endpoint_that_is_refused_is_not_repeated_with_its_secret(url, tmp_pa
     assert "WORD" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        # What HTTP libraries say of a request: bytes, pairs, objects of their own.
+        "[(b'authorization', b'WORD'), (b'host', b'h')]",
+        "{b'x-api-key': b'WORD'}",
+        "headers=[(b'x-tenant', b'WORD')]",
+        "headers: (('x-tenant', 'WORD'),)",
+        "Headers([('x-tenant', 'WORD'), ('host', 'h')])",
+        "headers=Headers({'a': {'b': 'c'}, 'x-tenant': 'WORD'})",
+        "Cookie: a=b; session=WORD; c=WORD\nhost: h",
+        'Authorization: Digest username="a", response="WORD"',
+        "Authorization: AWS4-HMAC-SHA256 Credential=a/b, Signature=WORD",
+        # Objects as Python prints them, and JSON in the middle of a sentence.
+        "refused {'client_secret': {'value': 'WORD', 'expires_at': 1}}",
+        "refused {'credentials': {'basic': {'user': 'u', 'password': 'WORD'}}}",
+        "refused {'token': ['WORD', 'WORD']}",
+        'refused {"client_secret": {"value": "WORD"}} by the server',
+        "refused Settings(api_key=SecretStr('WORD'), b=1)",
+        "refused {'api_key' => 'WORD'}",
+        # And settings, options, addresses.
+        "session_token: WORD",
+        "secret_key: WORD",
+        "Ocp-Apim-Subscription-Key: WORD",
+        "passwd: WORD",
+        "pwd=WORD;",
+        "agent --api-key WORDWORD --verbose",
+        "https://bucket/file?X-Amz-Date=1&X-Amz-Signature=WORD",
+        "https://account/file?sv=1&sig=WORD",
+    ],
+)
+def test_in_a_text_the_place_tells(text):
+    assert "WORD" not in masking.without_secrets(text)
+
+
 def test_what_stays_of_a_text_around_its_secrets(opaque):
     word = opaque("word")
     for text, expected in {
@@ -472,6 +518,10 @@ def test_what_stays_of_a_text_around_its_secrets(opaque):
         f"line\\n{SHAPED['openai']}": "line\\n[secret]",
         f"a%20{SHAPED['openai']}&b": "a%20[secret]&b",
         f"key {PEM} end": "key [secret] end",
+        f"refused {{b'authorization': b'{word}', 'n': 1}}": "refused {b'authorization': '[secret]', 'n': 1}",
+        f"Settings(api_key=SecretStr('{word}'), n=1)": "Settings(api_key='[secret]'), n=1)",
+        f"Headers([('a', '{word}')]) of 2": "Headers([secret]) of 2",
+        f"Cookie: a={word}; b={word}\nhost: h": "Cookie: [secret]\nhost: h",
     }.items():
         assert masking.without_secrets(text) == expected
 
@@ -485,6 +535,8 @@ def test_what_stays_of_a_text_around_its_secrets(opaque):
         '{"city": "Oslo", "total_tokens": 12, "page": {"size": 3}}',
         "see https://host/path?page=2 or mailto:me@host",
         "it costs 4000: eyJ is how many of them begin",
+        "the headers (two of them) -- and the key -- are in npm_config, r8_ and pypi-server",
+        "Bearer of good news; cookies: two; id_card: 5; a session: long; --verbose",
     ],
 )
 def test_what_is_no_secret_stays(text):
@@ -501,6 +553,12 @@ _AGAIN = (
     "-eyJaaaaaaaaaaa",
     "SG.",
     "x-key: ",
+    '"token":{',
+    '"token":{}',
+    "headers=[{",
+    "headers((",
+    "cookie: ",
+    "--token aaaaaaaa ",
 )
 _AND_AGAIN = (
     "-----BEGIN PRIVATE KEY-----",

@@ -641,6 +641,28 @@ def test_a_name_with_spaces_is_somebodys_words(key):
     assert frame({key: "one_two"}, ["user_text"]) == {key: "one_two"}
 
 
+def test_a_key_with_spaces_is_somebodys_words():
+    told = {"type": "a.b", "my name is Alice": 1, "name_of_a_field": 2, "nested": {"Zoë": 3}}
+    assert frame(told, ["user_text"]) == {"type": "a.b", "": 1, "name_of_a_field": 2, "nested": {"": 3}}
+    assert frame(told) == told
+    seen = []
+    frame(told, redact=lambda text, **_: seen.append(text) or text)
+    assert {"my name is Alice", "Zoë"} <= set(seen)
+
+
+def test_what_is_hidden_has_no_numbers_either_where_they_are_content():
+    told = {
+        "type": "response.done",
+        "response": {"id": "r1", "metadata": {"account": 4711, "n": [1.5], "ok": True}},
+    }
+    metadata = frame(told, capture_content=False)["response"]["metadata"]
+    assert "4711" not in str(metadata)
+    assert "1.5" not in str(metadata)
+    key = {"type": "input_audio_buffer.dtmf_event_received", "event": 5, "received_at": 17}
+    assert frame(key, ["user_text"]) == {**key, "event": None}
+    assert frame(key) == key
+
+
 def test_of_the_pieces_of_words_only_their_certainty_is_kept():
     piece = {"token": "Al", "logprob": -0.5, "bytes": [65, 108]}
     assert frame({"transcript": "Alice", "logprobs": [piece, {}]}) == {

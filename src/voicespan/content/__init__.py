@@ -83,7 +83,7 @@ class Content:
 
     def frame(self, frame: Any, *, role: str) -> Any:
         """A frame without audio, secrets and what the settings hold back; the shape stays."""
-        return FrameCopy(lambda text, kind: self._stored(text, kind, role, "event")).of(frame)
+        return FrameCopy(lambda text, kind: self._stored(text, kind, role, "event"), self._hidden).of(frame)
 
     def _name(self, key: str, fact: Any) -> Any:
         if isinstance(fact, str):
@@ -94,7 +94,7 @@ class Content:
         if isinstance(fact, (dict, list, tuple)):
             free = key.endswith("metadata")
             kind = kinds.PROGRAM if free else None
-            copy = FrameCopy(lambda text, kind: self._stored(text, kind, "system", "event"))
+            copy = FrameCopy(lambda text, kind: self._stored(text, kind, "system", "event"), self._hidden)
             return copy.of(fact, key=key, kind=kind, free=free)
         return fact
 

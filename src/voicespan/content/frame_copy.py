@@ -42,9 +42,15 @@ _MOST_PROBABILITIES = 1_000
 class FrameCopy:
     """Makes one copy."""
 
-    def __init__(self, stored: Callable[[str, str | None], str]) -> None:
-        """`stored`: what may be kept of a text of a kind (see `voicespan.content.kinds`)."""
+    def __init__(
+        self, stored: Callable[[str, str | None], str], hidden: frozenset[str | None] = frozenset()
+    ) -> None:
+        """`stored`: what may be kept of a text of a kind (see `voicespan.content.kinds`).
+
+        `hidden`: the kinds of which nothing is, no number either.
+        """
         self._stored = stored
+        self._hidden = hidden
         self._values_left = _MOST_VALUES
 
     def of(self, value: Any, *, key: str | None = None, kind: str | None = None, free: bool = False) -> Any:
@@ -70,7 +76,11 @@ class FrameCopy:
                 return self._object(dict(members), key, kind, depth + 1, more, free=free)
             copies = [self._value(inner, key, kind, depth + 1, free=free) for inner in members]
             return [*copies, f"… [{more} more]"] if more else copies
-        return plain(value)
+        return self._scalar(value, key, kind, free=free)
+
+    def _scalar(self, value: Any, key: str | None, kind: str | None, *, free: bool) -> Any:
+        is_content = free or kinds.is_told_by(key, kind)
+        return None if is_content and kind in self._hidden and not isinstance(value, bool) else plain(value)
 
     def _object(
         self, told: dict[Any, Any], key: str | None, kind: str | None, depth: int, more: int, *, free: bool
@@ -82,9 +92,10 @@ class FrameCopy:
         copy: dict[str, Any] = {}
         for given, inner in told.items():
             name = given if type(given) is str and given.isascii() else plain_key(given)
-            shown = (
-                self._stored(name, kind) if free else name if len(name) <= _SHORT else without_secrets(name)
-            )
+            if free or not kinds.is_key(name):
+                shown = self._stored(name, kind)
+            else:
+                shown = name if len(name) <= _SHORT else without_secrets(name)
             if (
                 names_secret(name)
                 and not _is_empty(inner)

@@ -5,9 +5,11 @@ The application's span is never touched; every other processor and exporter sees
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -65,6 +67,13 @@ _OUTPUT_EVENTS = frozenset(
 )
 #: Frames and messages that we write as metadata carry both.
 _BOTH = (semconv.RAW_EVENT,)
+
+
+class DamagedError(OSError):
+    """What was written as spans is none any more: the disk lost it, or somebody changed it."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EIO, "it is damaged")
 
 
 @dataclass(frozen=True)
@@ -172,8 +181,16 @@ def join(groups: Iterable[tuple[Envelope, Span]]) -> bytes:
 
 
 def split(request: bytes) -> Iterator[tuple[Envelope, Span]]:
-    """The spans of an encoded request."""
-    for resource_spans in ExportTraceServiceRequest.FromString(request).resource_spans:
+    """The spans of an encoded request.
+
+    Raises:
+        DamagedError: it is none.
+    """
+    try:
+        told = ExportTraceServiceRequest.FromString(request)
+    except DecodeError:
+        raise DamagedError from None
+    for resource_spans in told.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             envelope = _envelope(resource_spans, scope_spans)
             for span in scope_spans.spans:

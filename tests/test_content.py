@@ -607,6 +607,16 @@ def test_an_error_is_asked_for_once(told):
     assert json.loads(span.attributes["gen_ai.completion"])["message"] == span.status.description == "1"
 
 
+def test_an_error_stays_small_even_if_the_hook_makes_more_of_it(told):
+    call = told(lambda text, *, role, place: text * 100_000)
+    call.conversation.record([moments.ErrorReported(1, "error", moments.WireError("e", "it failed"))])
+    call.conversation.end()
+    (span,) = [span for span in call.exporter.get_finished_spans() if span.parent is not None]
+    (event,) = span.events
+    assert event.attributes["exception.message"] == span.status.description
+    assert len(span.status.description) == 4_000
+
+
 def test_a_hook_that_could_return_no_text_is_refused():
     async def redact(text, *, role, place):
         return text

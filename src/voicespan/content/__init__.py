@@ -31,6 +31,8 @@ _LONGEST_KEY = 256
 #: Facts of the wire that are words, however they look.
 _WORDS = frozenset({"speaker"})
 _MOST_SECRETS = 16
+#: An error's message stands on its span twice, beside the content.
+_LONGEST_ERROR = 4_000
 #: A text that is longer is not looked through to its end.
 _LONGEST_TEXT = 500_000
 _CUT_STEPS = ((16_000, 200), (4_000, 100), (1_000, 50), (250, 20), (60, 8), (20, 3))
@@ -65,7 +67,9 @@ class Content:
         """An error with what may be stored of its message; where that is nothing, with its type."""
         if error is None:
             return None
-        return WireError(error.type, self._stored(error.message, None, "system", "error") or error.type)
+        # A hook can return more than it was given.
+        message = cut_text(self._stored(error.message, None, "system", "error"), _LONGEST_ERROR)
+        return WireError(error.type, message or error.type)
 
     def facts(self, facts: Mapping[str, Any], limit: int) -> dict[str, str | bool | int | float]:
         """The application's own metadata, as attribute values: redacted like every text, without secrets."""

@@ -15,6 +15,8 @@ from evidence import Evidence, spellings
 from google import genai
 from google.genai import types
 from openai import AzureOpenAI, OpenAI
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
 from voicespan.content import Content, masking
@@ -398,6 +400,32 @@ def test_handshakes_that_fail(evidence, opaque):
     assert len([span for span in evidence.spans if span.name == "conversation"]) == 3
     evidence.deliver()
     search(evidence, opaque)
+
+
+def test_what_a_resource_tells_goes_to_langsmith_without_secrets(opaque, tmp_path):
+    """The detector of processes tells their command lines. Other exporters get the application's own resource."""
+    with LangSmithServer() as server, Evidence(server, tmp_path / "spool") as evidence:
+        provider = TracerProvider(
+            shutdown_on_exit=False,
+            resource=Resource.create({
+                "service.name": "visible service",
+                "api_key": opaque("resource"),
+                "process.command_line": f"agent --api-key {opaque('line')} --voice marin",
+                "process.command_args": ["agent", f"--token={opaque('args')}", SHAPED["openai"]],
+                "process.pid": 4711,
+            }),
+        )  # fmt: skip
+        provider.add_span_processor(evidence.processor)
+        with provider.get_tracer("t").start_as_current_span("x"):
+            pass
+        OpenAIRealtimeInstrumentor().instrument(tracer_provider=provider)
+        with OpenAIRealtimeServer() as openai, OpenAI(api_key="a-key-for-tests", websocket_base_url=openai.url).realtime.connect(model="m"):  # fmt: skip
+            pass
+        OpenAIRealtimeInstrumentor().uninstrument()
+        evidence.deliver()
+        search(evidence, opaque)
+        assert "sent" in evidence.where("visible service")["visible service"]
+        assert "sent" in evidence.where("--voice marin")["--voice marin"]
 
 
 def test_azure_and_its_tokens(evidence, opaque):

@@ -6,6 +6,7 @@ The application's span is never touched; every other processor and exporter sees
 from __future__ import annotations
 
 import errno
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from voicespan import semconv
+from voicespan.content.masking import MARK, names_secret, without_secrets
 from voicespan.guard import guarded
 from voicespan.langsmith.journal import Envelope
 
@@ -97,6 +99,7 @@ class Copy:
         """
         groups = []
         for resource_spans in _encode(spans).resource_spans:
+            _mask(resource_spans.resource)
             if self.marked:
                 set_attributes(resource_spans.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
             for scope_spans in resource_spans.scope_spans:
@@ -205,6 +208,24 @@ def _encode(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
         for span in spans if len(spans) > 1 else ():
             request.MergeFrom(_encode([span]))
     return request
+
+
+def _mask(resource: Resource) -> None:
+    """Detectors put the whole command line there, and people what their environment has."""
+    for attribute in resource.attributes:
+        if attribute.value.WhichOneof("value") == "array_value":
+            values = list(attribute.value.array_value.values)
+        else:
+            values = [attribute.value]
+        for value in values:
+            if value.string_value:
+                value.string_value = _masked(attribute.key, value.string_value)
+
+
+@functools.lru_cache(256)
+def _masked(key: str, text: str) -> str:
+    # Asked for the same few with every batch of every conversation.
+    return MARK if names_secret(key) else without_secrets(text)
 
 
 def _envelope(resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> Envelope:

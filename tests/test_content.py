@@ -607,6 +607,16 @@ def test_an_error_is_asked_for_once(told):
     assert json.loads(span.attributes["gen_ai.completion"])["message"] == span.status.description == "1"
 
 
+def test_an_error_stays_small_even_if_the_hook_makes_more_of_it(told):
+    call = told(lambda text, *, role, place: text * 100_000)
+    call.conversation.record([moments.ErrorReported(1, "error", moments.WireError("e", "it failed"))])
+    call.conversation.end()
+    (span,) = [span for span in call.exporter.get_finished_spans() if span.parent is not None]
+    (event,) = span.events
+    assert event.attributes["exception.message"] == span.status.description
+    assert len(span.status.description) == 4_000
+
+
 def test_a_hook_that_could_return_no_text_is_refused():
     async def redact(text, *, role, place):
         return text
@@ -639,6 +649,28 @@ def test_a_name_with_spaces_is_somebodys_words(key):
     assert frame({key: "one two"}, ["user_text"]) == {key: ""}
     assert frame({key: "我要取消"}, ["user_text"]) == {key: ""}
     assert frame({key: "one_two"}, ["user_text"]) == {key: "one_two"}
+
+
+def test_a_key_with_spaces_is_somebodys_words():
+    told = {"type": "a.b", "my name is Alice": 1, "name_of_a_field": 2, "nested": {"Zoë": 3}}
+    assert frame(told, ["user_text"]) == {"type": "a.b", "": 1, "name_of_a_field": 2, "nested": {"": 3}}
+    assert frame(told) == told
+    seen = []
+    frame(told, redact=lambda text, **_: seen.append(text) or text)
+    assert {"my name is Alice", "Zoë"} <= set(seen)
+
+
+def test_what_is_hidden_has_no_numbers_either_where_they_are_content():
+    told = {
+        "type": "response.done",
+        "response": {"id": "r1", "metadata": {"account": 4711, "n": [1.5], "ok": True}},
+    }
+    metadata = frame(told, capture_content=False)["response"]["metadata"]
+    assert "4711" not in str(metadata)
+    assert "1.5" not in str(metadata)
+    key = {"type": "input_audio_buffer.dtmf_event_received", "event": 5, "received_at": 17}
+    assert frame(key, ["user_text"]) == {**key, "event": None}
+    assert frame(key) == key
 
 
 def test_of_the_pieces_of_words_only_their_certainty_is_kept():

@@ -53,6 +53,35 @@ def test_the_tests_that_a_page_names_exist(page):
     assert missing(page.read_text(encoding="utf-8")) == []
 
 
+def promises(text):
+    """The rows of every table that says what holds its promises."""
+    holds = False
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            holds = False
+        elif re.search(r"\|\s*held by\s*\|$", line):
+            holds = True
+        elif holds and not line.startswith("|---"):
+            yield line
+
+
+def unheld(text):
+    """Promises that no test holds, and that do not say so."""
+    return [row for row in promises(text) if not references(row) and "*not done*" not in row]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_promise_names_a_test(page):
+    assert unheld(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_promise_without_a_test_is_found():
+    here = "`tests/test_promises.py::test_every_promise_names_a_test`"
+    table = f"| promise | held by |\n|---|---|\n| a | {here} |\n| b | |\n| c | *not done*: why |\n| d | `tests/` |"
+    assert unheld(table) == ["| b | |", "| d | `tests/` |"]
+    assert len([row for page in PAGES for row in promises(page.read_text(encoding="utf-8"))]) > 150
+
+
 def test_a_test_that_was_renamed_or_moved_is_missing():
     here = "tests/test_promises.py"
     assert missing(f"`{here}::test_the_tests_that_a_page_names_exist[README.md]`") == []

@@ -15,6 +15,8 @@ from evidence import Evidence, spellings
 from google import genai
 from google.genai import types
 from openai import AzureOpenAI, OpenAI
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
 from voicespan.content import Content, masking
@@ -48,6 +50,17 @@ SHAPED = {
     "basic": "Basic dXNlcjpjYW5hcnk=",
     "groq": "gsk_canary0123456789abcdef",
     "xai": "xai-canary0123456789abcdef",
+    "webhook": "whsec_canary0123456789abcdef",
+    "perplexity": "pplx-canary0123456789abcdef",
+    "nvidia": "nvapi-canary0123456789abcdef",
+    "replicate": "r8_canary0123456789abcdefghijk",
+    "tavily": "tvly-canary0123456789abcdef",
+    "npm": "npm_canary0123456789abcdef",
+    "pypi": "pypi-canary0123456789abcdef",
+    "langsmith before": "ls__canary0123456789abcdef",
+    "slack webhook": "hooks.slack.com/services/T0CANARY/B0CANARY/canary0123456789",
+    "gemini in a url": "auth_tokens%2Fcanary0123456789",
+    "shouted bearer": "BEARER canarybearer",
 }
 ALL_SHAPED = " and ".join(SHAPED.values())
 
@@ -389,6 +402,32 @@ def test_handshakes_that_fail(evidence, opaque):
     search(evidence, opaque)
 
 
+def test_what_a_resource_tells_goes_to_langsmith_without_secrets(opaque, tmp_path):
+    """The detector of processes tells their command lines. Other exporters get the application's own resource."""
+    with LangSmithServer() as server, Evidence(server, tmp_path / "spool") as evidence:
+        provider = TracerProvider(
+            shutdown_on_exit=False,
+            resource=Resource.create({
+                "service.name": "visible service",
+                "api_key": opaque("resource"),
+                "process.command_line": f"agent --api-key {opaque('line')} --voice marin",
+                "process.command_args": ["agent", f"--token={opaque('args')}", SHAPED["openai"]],
+                "process.pid": 4711,
+            }),
+        )  # fmt: skip
+        provider.add_span_processor(evidence.processor)
+        with provider.get_tracer("t").start_as_current_span("x"):
+            pass
+        OpenAIRealtimeInstrumentor().instrument(tracer_provider=provider)
+        with OpenAIRealtimeServer() as openai, OpenAI(api_key="a-key-for-tests", websocket_base_url=openai.url).realtime.connect(model="m"):  # fmt: skip
+            pass
+        OpenAIRealtimeInstrumentor().uninstrument()
+        evidence.deliver()
+        search(evidence, opaque)
+        assert "sent" in evidence.where("visible service")["visible service"]
+        assert "sent" in evidence.where("--voice marin")["--voice marin"]
+
+
 def test_azure_and_its_tokens(evidence, opaque):
     key, token = opaque("azurekey"), opaque("azuretoken")
     with OpenAIRealtimeServer() as server:
@@ -466,13 +505,49 @@ def test_an_endpoint_that_is_refused_is_not_repeated_with_its_secret(url, tmp_pa
 MORE_SHAPED = (
     "AQ.canary0123456789abcdefghijklmnopqr", "GOCSPX-canary0123456789", "ASIACANARY0123456789", "pk-canary0123456789abcdef",
     "SG.canary0123456789.canary0123456789", "xapp-canary0123456789", "c2stY2FuYXJ5Y2FuYXJ5Y2FuYXJ5", "QUl6Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5",
-    "bHN2MlY2FuYXJ5Y2FuYXJ5Y2FuYXJ5", "QmVhcmVyY2FuYXJ5Y2FuYXJ5Y2FuYXJ5", "Bearer canary0123456789", "bearer canary0123456789",
+    "bHN2MlY2FuYXJ5Y2FuYXJ5Y2FuYXJ5", "QmVhcmVyY2FuYXJ5Y2FuYXJ5Y2FuYXJ5", "Bearer canary0123456789", "bearer canary0123456789", "BEARER canary0123456789",
+    "hooks.slack.com/services/T0CANARY/B0CANARY/canary0123456789",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("secret", [*SHAPED.values(), *MORE_SHAPED])
 def test_each_shape_is_found_where_it_stands_alone(secret):
     assert masking.without_secrets(f"He said {secret} today") == "He said [secret] today"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # What HTTP libraries say of a request: bytes, pairs, objects of their own.
+        "[(b'authorization', b'WORD'), (b'host', b'h')]",
+        "{b'x-api-key': b'WORD'}",
+        "headers=[(b'x-tenant', b'WORD')]",
+        "headers: (('x-tenant', 'WORD'),)",
+        "Headers([('x-tenant', 'WORD'), ('host', 'h')])",
+        "headers=Headers({'a': {'b': 'c'}, 'x-tenant': 'WORD'})",
+        "Cookie: a=b; session=WORD; c=WORD\nhost: h",
+        'Authorization: Digest username="a", response="WORD"',
+        "Authorization: AWS4-HMAC-SHA256 Credential=a/b, Signature=WORD",
+        # Objects as Python prints them, and JSON in the middle of a sentence.
+        "refused {'client_secret': {'value': 'WORD', 'expires_at': 1}}",
+        "refused {'credentials': {'basic': {'user': 'u', 'password': 'WORD'}}}",
+        "refused {'token': ['WORD', 'WORD']}",
+        'refused {"client_secret": {"value": "WORD"}} by the server',
+        "refused Settings(api_key=SecretStr('WORD'), b=1)",
+        "refused {'api_key' => 'WORD'}",
+        # And settings, options, addresses.
+        "session_token: WORD",
+        "secret_key: WORD",
+        "Ocp-Apim-Subscription-Key: WORD",
+        "passwd: WORD",
+        "pwd=WORD;",
+        "agent --api-key WORDWORD --verbose",
+        "https://bucket/file?X-Amz-Date=1&X-Amz-Signature=WORD",
+        "https://account/file?sv=1&sig=WORD",
+    ],
+)
+def test_in_a_text_the_place_tells(text):
+    assert "WORD" not in masking.without_secrets(text)
 
 
 def test_what_stays_of_a_text_around_its_secrets(opaque):
@@ -485,6 +560,10 @@ def test_what_stays_of_a_text_around_its_secrets(opaque):
         f"line\\n{SHAPED['openai']}": "line\\n[secret]",
         f"a%20{SHAPED['openai']}&b": "a%20[secret]&b",
         f"key {PEM} end": "key [secret] end",
+        f"refused {{b'authorization': b'{word}', 'n': 1}}": "refused {b'authorization': '[secret]', 'n': 1}",
+        f"Settings(api_key=SecretStr('{word}'), n=1)": "Settings(api_key='[secret]'), n=1)",
+        f"Headers([('a', '{word}')]) of 2": "Headers([secret]) of 2",
+        f"Cookie: a={word}; b={word}\nhost: h": "Cookie: [secret]\nhost: h",
     }.items():
         assert masking.without_secrets(text) == expected
 
@@ -498,6 +577,8 @@ def test_what_stays_of_a_text_around_its_secrets(opaque):
         '{"city": "Oslo", "total_tokens": 12, "page": {"size": 3}}',
         "see https://host/path?page=2 or mailto:me@host",
         "it costs 4000: eyJ is how many of them begin",
+        "the headers (two of them) -- and the key -- are in npm_config, r8_ and pypi-server",
+        "Bearer of good news; cookies: two; id_card: 5; a session: long; --verbose",
     ],
 )
 def test_what_is_no_secret_stays(text):
@@ -514,6 +595,12 @@ _AGAIN = (
     "-eyJaaaaaaaaaaa",
     "SG.",
     "x-key: ",
+    '"token":{',
+    '"token":{}',
+    "headers=[{",
+    "headers((",
+    "cookie: ",
+    "--token aaaaaaaa ",
 )
 _AND_AGAIN = (
     "-----BEGIN PRIVATE KEY-----",

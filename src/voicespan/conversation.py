@@ -257,8 +257,7 @@ class Conversation:
     def add_tags(self, *tags: str) -> None:
         """Add tags to the root run."""
         with guard.guard(), self.lock:
-            for tag in tags:
-                self._facts.add_tag(tag)
+            self._facts.add_tags(tags)
 
     def attach_recording(self, path_or_bytes: str | Path | bytes, mime_type: str) -> None:
         """Attach the recording that a client made (a browser's, a telephone gateway's) to the root run.

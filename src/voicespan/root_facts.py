@@ -12,7 +12,7 @@ from voicespan.fields import described
 from voicespan.settings import ROOT_TRANSCRIPT_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from opentelemetry.util.types import AttributeValue
 
@@ -24,6 +24,8 @@ _logger = logging.getLogger("voicespan")
 
 _MOST_METADATA = 40
 _MOST_TAGS = 40
+#: And of so many it is asked which those are: some may be the same, or empty.
+_MOST_TAGS_GIVEN = 1_000
 _LONGEST_TAG = 200
 _MOST_SESSIONS = 40
 #: Metadata keys that LangSmith would take for the thread before `thread_id`.
@@ -57,12 +59,18 @@ class RootFacts:
                 break
             self._metadata[key] = fact
 
-    def add_tag(self, tag: object) -> None:
-        """One more, if there is room."""
+    def add_tags(self, tags: Iterable[object]) -> None:
+        """More of them, while there is room."""
+        for tag in islice(tags, _MOST_TAGS_GIVEN):
+            if len(self._tags) >= _MOST_TAGS:
+                return
+            self._add_tag(tag)
+
+    def _add_tag(self, tag: object) -> None:
         text = self._content.text(described(tag), role="system", place="metadata") or ""
         # LangSmith takes one comma-separated string.
         name = cut_text(text.replace(",", " "), _LONGEST_TAG)
-        if name and name not in self._tags and len(self._tags) < _MOST_TAGS:
+        if name and name not in self._tags:
             self._tags.append(name)
 
     def describe_session(self, moment: SessionDescribed) -> None:

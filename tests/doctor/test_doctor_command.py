@@ -196,7 +196,9 @@ def test_no_secret_is_shown_wherever_it_stands(doctor, langsmith, to, tmp_path):
         "HTTPS_PROXY": "http://somebody:password-canary@127.0.0.1:9",
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20header-canary-token,x-api-key=other-canary-key",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:endpoint-canary@api.smith.langchain.com/otel?key=query-canary-1",
-        "OTEL_TRACES_SAMPLER": KEY,
+        "OTEL_TRACES_SAMPLER": "hf_canary0123456789abcdefghij",
+        "LANGSMITH_TRACING_V2": "ghp_canary0123456789abcdefghijklmnop",
+        "LANGSMITH_HIDE_INPUTS": "auth_tokens/canary0123456789",
         "OPENAI_API_KEY": "sk-canary-openai-0123456789",
     }
     for arguments in ((), ("--json",)):

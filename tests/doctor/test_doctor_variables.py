@@ -54,6 +54,14 @@ def test_what_is_not_understood_is_told_but_not_repeated(look, name):
     assert "sécret" not in finding.text + finding.advice
 
 
+def test_of_a_mistyped_switch_it_says_what_becomes_of_it(look):
+    hide = look(variables.look, VOICESPAN_HIDE="user_text,argument")["settings.VOICESPAN_HIDE"]
+    assert hide.text.endswith("is not understood; all counts")
+    assert hide.facts["value"] == "all"
+    capture = look(variables.look, **{variables._CONTENT: "sometimes"})[f"settings.{variables._CONTENT}"]
+    assert capture.text.endswith("is not understood; no counts")
+
+
 def test_the_spool_of_the_command_line(look, tmp_path):
     finding = look(variables.look, spool_dir=str(tmp_path))["settings.VOICESPAN_SPOOL_DIR"]
     assert finding.facts == {"value": str(tmp_path), "source": "--spool-dir"}

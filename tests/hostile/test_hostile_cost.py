@@ -63,6 +63,12 @@ def parse(frame):
 # One frame.
 
 _MB = 1_000_000
+
+
+def _tree(depth):
+    return {"a": _tree(depth - 1), "b": _tree(depth - 1), "c": _tree(depth - 1)} if depth else 1
+
+
 GIANTS = {
     "a text of 100 MB": lambda: b'{"type":"error","error":{"message":"%s"}}' % (b"x" * 100 * _MB),
     "100 MB of what is no JSON": lambda: b'{"type":"error",' + b"[" * 100 * _MB,
@@ -73,6 +79,7 @@ GIANTS = {
     "600,000 keys beside the type": lambda: json.dumps({"type": "a.b", **dict.fromkeys(map(str, range(600_000)), 1)}).encode(),
     "2,000,000 numbers": lambda: json.dumps({"type": "a.b", "a": [1] * 2_000_000}).encode(),
     "400,000 objects": lambda: json.dumps({"type": "a.b", "a": [{"b": "c"}] * 400_000}).encode(),
+    "a tree of 90,000 small objects": lambda: json.dumps({"type": "a.b", "a": _tree(11)}).encode(),
     "350,000 items": lambda: json.dumps({
         "type": "response.done", "response": {"id": "r", "output": [{"type": "message"}] * 350_000}
     }).encode(),
@@ -106,6 +113,35 @@ def test_a_giant_frame_of_raw_events_is_not_parsed_again(connect, kept):
     assert seconds(connection.received, frame) < max(seconds(parse, frame), 0.05)
     connection.closed(1000)
     look_at(kept.spans)
+
+
+# What an application tells.
+
+
+def _circle():
+    circle = {}
+    circle["one"] = circle["two"] = circle["three"] = circle
+    return circle
+
+
+@pytest.mark.parametrize(
+    "thing", [_circle(), dict.fromkeys(map(str, range(1_000_000))), [["ha"] * 1_000] * 1_000]
+)
+def test_endless_metadata_costs_no_more_than_a_lot_of_it(connect, kept, thing):
+    conversation = connect().conversation
+    few = {str(n): n for n in range(1_000)}
+    least = min(seconds(lambda: conversation.set_metadata(few=few)) for _ in range(3))
+    # A thousand values fill what is kept of one fact; past ten times as many nothing more is looked at.
+    assert seconds(lambda: conversation.set_metadata(thing=thing)) < 25 * max(least, 0.002)
+    conversation.end()
+    look_at(kept.spans)
+
+
+def test_a_million_tags_cost_no_more_than_a_thousand(connect, kept):
+    least = min(seconds(lambda: connect().conversation.add_tags(*map(str, range(1_000)))) for _ in range(3))
+    for tags in (map(str, range(1_000_000)), [""] * 1_000_000):
+        conversation = connect().conversation
+        assert seconds(conversation.add_tags, *tags) < 10 * max(least, 0.01)
 
 
 # Growth: twice as long takes twice the time, not four times.

@@ -20,7 +20,7 @@ from mutations import Choose, mutated, wire_text
 from witness import SETTINGS, Witness, as_sdk
 
 SESSIONS = [("openai", name) for name in OPENAI] + [("gemini", name) for name in GEMINI]
-#: Mutated frames; `make hostile` sets what a night has time for, and a seed of its own.
+#: Frames of mutated sessions, of which five of eight are mutated themselves; `make hostile` sets what a night has time for, and a seed of its own.
 FRAMES = int(os.environ.get("HOSTILE_FRAMES", "12000"))
 SEED = int(os.environ.get("HOSTILE_SEED", "1"))
 NIGHTLY = FRAMES > 100_000

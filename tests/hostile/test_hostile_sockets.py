@@ -6,6 +6,7 @@ Every frame, every exception and the close are compared, and what was traced arr
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from typing import Any
 
@@ -23,7 +24,10 @@ from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.gemini_live import Close, Expect, GeminiLiveServer, Send
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer
 
-SEEDS = range(5)
+#: Sessions through each client; `make hostile` plays more, others for each seed.
+NIGHTLY = int(os.environ.get("HOSTILE_FRAMES", "0")) > 100_000
+SEEDS = range(60 if NIGHTLY else 5)
+SEED = f"socket-{os.environ.get('HOSTILE_SEED', '1')}" if NIGHTLY else "socket"
 #: The most that a client of either SDK takes in one frame.
 _LARGEST = 1_000_000
 #: What the server waits for: the application has sent all it had to.
@@ -51,7 +55,7 @@ async def awaited(call, *args: Any) -> tuple[str, str]:
 
 def hostile(sessions, seed: int) -> tuple[list[bytes], list[Any]]:
     """What the server and what the application sends."""
-    chance = random.Random(f"socket-{seed}").random
+    chance = random.Random(f"{SEED}-{seed}").random
 
     def choose(n: int) -> int:
         return int(chance() * n)

@@ -249,6 +249,22 @@ def test_a_transcription_that_fails_holds_up_no_later_turn(told):
     assert words(told.root)[0] == "Hello"
 
 
+def test_a_long_text_is_kept_whole(told):
+    story = " ".join(f"word{n}" for n in range(2_000))
+    listen(
+        play(
+            *spoken("u1"),
+            transcribed("u1", f"Tell me of {story}"),
+            *begun("r1", "a1"),
+            said("r1", "a1", story),
+            done("r1"),
+        )
+    )
+    assert words(told.root) == [f"Tell me of {story}", story]
+    assert words(told.named("input_transcription")) == [f"Tell me of {story}"]
+    assert words(told.named("output_transcription")) == [story]
+
+
 def test_no_name_is_taken_from_what_is_said(told):
     question = "My name is Ada Lovelace"
     listen(

@@ -177,6 +177,43 @@ def test_a_trap_in_a_folder_is_not_followed_and_keeps_nobody_waiting(
         assert root.metadata["ls_audio_attach_status"] == "unreadable"
 
 
+@pytest.mark.parametrize("left", ["nothing", "no bytes", "zeros", "noise"])
+@pytest.mark.parametrize("name", ["root.pb", "open.pb"])
+def test_what_the_disk_has_damaged_does_not_hold_up_the_rest(name, left, waiting, voice, langsmith_server):
+    """A power cut leaves zeros, or nothing. The children and the recording are there all the same."""
+    damage(waiting / name, left)
+    voice.send_for(400)
+    [root] = langsmith_server.roots
+    assert [run.name for run in langsmith_server.runs if run is not root] == ["turn_complete"]
+    assert root.metadata["thread_id"] == "caller-1"
+    assert root.attachments["conversation"].content == b"sound"
+    assert (root.error is not None) == (name == "root.pb")
+    assert not waiting.exists()
+
+
+@pytest.mark.parametrize("left", ["nothing", "no bytes", "zeros", "noise"])
+def test_nor_after_a_kill(left, voice, langsmith_server, spool_dir):
+    voice.child(voice.conversation(thread_id="caller-1"))
+    voice.write()
+    [entry] = voice.engine.writer._entries.values()
+    entry.folder.release()
+    voice.engine.writer.forget_all()
+    [folder] = spool_dir.iterdir()
+    damage(folder / "open.pb", left)
+    voice.clock.advance(100)
+    voice.send_for(400)
+    [root] = langsmith_server.roots
+    assert [run.name for run in langsmith_server.runs if run is not root] == ["turn_complete"]
+    assert root.metadata["thread_id"] == "caller-1"
+    assert "process ended" in root.error
+
+
+def damage(path, left):
+    path.unlink()
+    if left != "nothing":
+        path.write_bytes({"no bytes": b"", "zeros": bytes(3_000), "noise": b"\xff\x01\xfe" * 1_000}[left])
+
+
 def test_a_dead_processs_recording_is_not_repaired_through_a_link(
     voice, langsmith_server, spool_dir, tmp_path
 ):

@@ -8,6 +8,7 @@ the middle of its JSON.
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from voicespan import guard
@@ -30,6 +31,8 @@ _LONGEST_KEY = 256
 #: Facts of the wire that are words, however they look.
 _WORDS = frozenset({"speaker"})
 _MOST_SECRETS = 16
+#: An error's message stands on its span twice, beside the content.
+_LONGEST_ERROR = 4_000
 #: A text that is longer is not looked through to its end.
 _LONGEST_TEXT = 500_000
 _CUT_STEPS = ((16_000, 200), (4_000, 100), (1_000, 50), (250, 20), (60, 8), (20, 3))
@@ -64,7 +67,9 @@ class Content:
         """An error with what may be stored of its message; where that is nothing, with its type."""
         if error is None:
             return None
-        return WireError(error.type, self._stored(error.message, None, "system", "error") or error.type)
+        # A hook can return more than it was given.
+        message = cut_text(self._stored(error.message, None, "system", "error"), _LONGEST_ERROR)
+        return WireError(error.type, message or error.type)
 
     def facts(self, facts: Mapping[str, Any], limit: int) -> dict[str, str | bool | int | float]:
         """The application's own metadata, as attribute values: redacted like every text, without secrets."""
@@ -82,7 +87,7 @@ class Content:
 
     def frame(self, frame: Any, *, role: str) -> Any:
         """A frame without audio, secrets and what the settings hold back; the shape stays."""
-        return FrameCopy(lambda text, kind: self._stored(text, kind, role, "event")).of(frame)
+        return FrameCopy(lambda text, kind: self._stored(text, kind, role, "event"), self._hidden).of(frame)
 
     def _name(self, key: str, fact: Any) -> Any:
         if isinstance(fact, str):
@@ -93,7 +98,7 @@ class Content:
         if isinstance(fact, (dict, list, tuple)):
             free = key.endswith("metadata")
             kind = kinds.PROGRAM if free else None
-            copy = FrameCopy(lambda text, kind: self._stored(text, kind, "system", "event"))
+            copy = FrameCopy(lambda text, kind: self._stored(text, kind, "system", "event"), self._hidden)
             return copy.of(fact, key=key, kind=kind, free=free)
         return fact
 
@@ -140,13 +145,17 @@ def encode(value: Any, limit: int) -> str:
     text = _dumps(value)
     if text is None:
         # Arguments, as a model wrote them, are any JSON: NaN, numbers without an end, as deep as can be.
-        value = _shorten(value, NO_LIMIT, NO_LIMIT, 0)
+        value = _Shorter(NO_LIMIT, NO_LIMIT, NO_LIMIT).of(value)
         text = _dumps(value) or "{}"
     size = _size(text)
     if size <= limit:
         return text
     for longest_text, longest_list in _CUT_STEPS:
-        text = _dumps(_shorten(value, min(longest_text, limit), longest_list, 0)) or "{}"
+        try:
+            shorter = _Shorter(min(longest_text, limit), longest_list, limit).of(value)
+        except _TooLongError:
+            continue
+        text = _dumps(shorter) or "{}"
         if _size(text) <= limit:
             return text
     return json.dumps({"cut": f"{size} bytes"})[: max(limit, 2)]
@@ -184,33 +193,66 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _shorten(value: Any, longest_text: int, longest_list: int, depth: int) -> Any:
-    if isinstance(value, str):
-        return cut_text(value, longest_text)
-    if isinstance(value, (dict, list)) and depth > DEEPEST:
-        return "[deeper]"
-    if isinstance(value, dict):
-        items = list(value.items())
+class _TooLongError(Exception):
+    """What is left cannot fit any more."""
+
+
+class _Shorter:
+    """Makes a copy with shorter texts and lists.
+
+    It gives up as soon as the copy cannot fit: else a structure of many small values would be copied whole for
+    each of the steps, while the application waits.
+    """
+
+    def __init__(self, longest_text: int, longest_list: int, limit: int) -> None:
+        self._longest_text = longest_text
+        self._longest_list = longest_list
+        #: Characters of JSON that are left, of which every value takes at least one.
+        self._room = limit
+
+    def of(self, value: Any, depth: int = 0) -> Any:
+        """Raises _TooLongError: the copy has more characters than the limit."""
+        if isinstance(value, (dict, list)):
+            if depth > DEEPEST:
+                return self._text("[deeper]")
+            return self._object(value, depth + 1) if isinstance(value, dict) else self._list(value, depth + 1)
+        if isinstance(value, str):
+            return self._text(value)
+        self._take(1)
+        return plain(value)
+
+    def _object(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+        most = min(2 * self._longest_list, len(value))
         kept = {
-            cut_text(plain_key(key), longest_text): _shorten(inner, longest_text, longest_list, depth + 1)
-            for key, inner in items[: 2 * longest_list]
+            self._text(plain_key(key)): self.of(inner, depth) for key, inner in islice(value.items(), most)
         }
-        if len(items) > 2 * longest_list:
-            kept["…"] = f"{len(items) - 2 * longest_list} more"
+        if most < len(value):
+            kept["…"] = f"{len(value) - most} more"
         return kept
-    if isinstance(value, list):
-        if len(value) <= longest_list:
-            return [_shorten(inner, longest_text, longest_list, depth + 1) for inner in value]
-        head, tail = longest_list - longest_list // 2, longest_list // 2
+
+    def _list(self, value: list[Any], depth: int) -> list[Any]:
+        longest = self._longest_list
+        if len(value) <= longest:
+            return [self.of(inner, depth) for inner in value]
+        head, tail = longest - longest // 2, longest // 2
         mark = f"… [{len(value) - head - tail} of {len(value)} left out]"
         messages = isinstance(value[0], dict) and "role" in value[0]
         middle = {"role": "system", "content": mark} if messages else mark
         return [
-            *(_shorten(inner, longest_text, longest_list, depth + 1) for inner in value[:head]),
+            *(self.of(inner, depth) for inner in value[:head]),
             middle,
-            *(_shorten(inner, longest_text, longest_list, depth + 1) for inner in value[len(value) - tail :]),
+            *(self.of(inner, depth) for inner in value[len(value) - tail :]),
         ]
-    return plain(value)
+
+    def _text(self, text: str) -> str:
+        cut = cut_text(text, self._longest_text)
+        self._take(len(cut) + 2)
+        return cut
+
+    def _take(self, characters: int) -> None:
+        self._room -= characters
+        if self._room < 0:
+            raise _TooLongError
 
 
 #: One fact is a name, an id, a number; what is longer is content.

@@ -16,13 +16,13 @@ from voicespan.content.masking import MARK, names_secret, without_secrets
 from voicespan.fields import encodable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _AUDIO = frozenset({"audio", "delta", "data"})
 _AUDIO_MINIMUM = 64
 DEEPEST = 24
 #: Of one frame so many values are looked at: more do not fit into a span, however small they are.
-_MOST_VALUES = 40_000
+_MOST_VALUES = 10_000
 #: Of an integer that fits into an attribute, beside its sign; and of one that is still worth its digits.
 _INTEGER_BITS = 63
 _MOST_BITS = 256
@@ -44,9 +44,15 @@ _MOST_PROBABILITIES = 1_000
 class FrameCopy:
     """Makes one copy."""
 
-    def __init__(self, stored: Callable[[str, str | None], str]) -> None:
-        """`stored`: what may be kept of a text of a kind (see `voicespan.content.kinds`)."""
+    def __init__(
+        self, stored: Callable[[str, str | None], str], hidden: frozenset[str | None] = frozenset()
+    ) -> None:
+        """`stored`: what may be kept of a text of a kind (see `voicespan.content.kinds`).
+
+        `hidden`: the kinds of which nothing is, no number either.
+        """
         self._stored = stored
+        self._hidden = hidden
         self._values_left = _MOST_VALUES
 
     def of(self, value: Any, *, key: str | None = None, kind: str | None = None, free: bool = False) -> Any:
@@ -61,41 +67,45 @@ class FrameCopy:
             return self._stored(text, kind) if free else self._text(text, key, kind)
         if isinstance(value, (dict, list, tuple)):
             if key == _LOG_PROBABILITIES and not free:
-                return [_probability(each) for each in _members(value)[:_MOST_PROBABILITIES]]
+                return [_probability(each) for each in _members(value, _MOST_PROBABILITIES)[0]]
             if depth >= DEEPEST:
                 return "[deeper]"
             # Few objects that hold each other are endlessly many values: each counts as often as it is met.
             room = max(self._values_left, 0)
-            members = _members(value)
-            self._values_left -= len(members)
+            members, more = _members(value, room)
+            self._values_left -= len(members) + more
             if isinstance(value, dict):
-                return self._object(dict(members), key, kind, depth + 1, room, free=free)
-            left_out = [f"… [{len(members) - room} more]"] if len(members) > room else []
-            copies = [self._value(inner, key, kind, depth + 1, free=free) for inner in members[:room]]
-            return copies + left_out
-        return plain(value)
+                return self._object(dict(members), key, kind, depth + 1, more, free=free)
+            copies = [self._value(inner, key, kind, depth + 1, free=free) for inner in members]
+            return [*copies, f"… [{more} more]"] if more else copies
+        return self._scalar(value, key, kind, free=free)
+
+    def _scalar(self, value: Any, key: str | None, kind: str | None, *, free: bool) -> Any:
+        is_content = free or kinds.is_told_by(key, kind)
+        return None if is_content and kind in self._hidden and not isinstance(value, bool) else plain(value)
 
     def _object(
-        self, told: dict[Any, Any], key: str | None, kind: str | None, depth: int, room: int, *, free: bool
+        self, told: dict[Any, Any], key: str | None, kind: str | None, depth: int, more: int, *, free: bool
     ) -> dict[str, Any]:
         if not free:
             kind = kinds.of_object(told, kind)
         # The parameters of a function can be called `token`, and are no secret.
         are_parameters = key == "properties" and kind == kinds.PROGRAM
         copy: dict[str, Any] = {}
-        for given, inner in islice(told.items(), room):
+        for given, inner in told.items():
             name = given if type(given) is str and given.isascii() else plain_key(given)
-            shown = (
-                self._stored(name, kind) if free else name if len(name) <= _SHORT else without_secrets(name)
-            )
+            if free or not kinds.is_key(name):
+                shown = self._stored(name, kind)
+            else:
+                shown = name if len(name) <= _SHORT else without_secrets(name)
             if (
                 names_secret(name)
                 and not _is_empty(inner)
                 and not (are_parameters and isinstance(inner, dict))
             ):
                 copy[shown] = MARK
-            elif inner is None or (type(inner) in _SCALARS and -_SMALL < inner < _SMALL):
-                # As `plain` would give it: half of all values are such.
+            elif inner is None or (not self._hidden and type(inner) in _SCALARS and -_SMALL < inner < _SMALL):
+                # As `_scalar` would give it: half of all values are such.
                 copy[shown] = inner
             elif free:
                 copy[shown] = self._value(inner, name, kind, depth, free=True)
@@ -106,8 +116,8 @@ class FrameCopy:
                     if type(inner) is str and not is_free
                     else self._value(inner, name, of, depth, free=is_free)
                 )
-        if len(told) > room:
-            copy["…"] = f"{len(told) - room} more"
+        if more:
+            copy["…"] = f"{more} more"
         return copy
 
     def _text(self, text: str, key: str | None, kind: str | None) -> str:
@@ -122,11 +132,20 @@ class FrameCopy:
         return self._stored(text, kind)
 
 
-def _members(structure: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> list[Any]:
-    """The elements, or the keys with their values, as they are now: another thread may be changing them."""
+def _members(structure: dict[Any, Any] | list[Any] | tuple[Any, ...], most: int) -> tuple[list[Any], int]:
+    """The first elements, or keys with their values, and how many more there are.
+
+    At once: another thread may be changing them.
+    """
+    members: Iterable[Any]
     if isinstance(structure, dict):
-        return list(dict.items(structure))
-    return list(list.__iter__(structure) if isinstance(structure, list) else tuple.__iter__(structure))
+        members, length = dict.items(structure), dict.__len__(structure)
+    elif isinstance(structure, list):
+        members, length = list.__iter__(structure), list.__len__(structure)
+    else:
+        members, length = tuple.__iter__(structure), tuple.__len__(structure)
+    first = list(islice(members, most))
+    return first, max(length - len(first), 0)
 
 
 def _is_empty(value: Any) -> bool:

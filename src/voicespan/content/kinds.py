@@ -133,6 +133,16 @@ def of_member(key: str, value: Any, kind: str | None) -> tuple[str | None, bool]
     return kind, key in _FREE_FORM or (key in _RESULT and kind == RESULTS)
 
 
+def is_key(name: str) -> bool:
+    """Whether what stands before a value is the service's name for it, and not somebody's words."""
+    return " " not in name and name.isascii()
+
+
+def is_told_by(key: str | None, kind: str | None) -> bool:
+    """Whether what stands under a key tells what somebody said or did, a number as well."""
+    return (kind, key) in _WORDS
+
+
 def is_name(key: str, text: str, kind: str | None) -> bool:
     """Whether a text is a name or an id: by its key, unless it looks otherwise."""
     if not (key in _NAMES or key.endswith(("_id", "Id"))) or (kind, key) in _WORDS:

@@ -27,25 +27,30 @@ if TYPE_CHECKING:
 #: What stands in a secret's place.
 MARK = "[secret]"
 
+#: Which keys are secrets: not those that a list is sorted by.
+_KEYS = "(?:access|private|service|subscription|account|signing|encryption|master|ephemeral)"
 _NAMES_SECRET = re.compile(
-    r"""(?ix)^(?:
-        .*authorization | .*headers | .*cookies? | .*api[-_]?key.* | .*(?:access|private|service)[-_]?key | .*token
+    rf"""(?ix)^(?:
+        .*authorization | .*headers | .*auth[-_]?header | .*cookies? | .*api[-_]?key.* | .*{_KEYS}[-_]?key | .*token
         | .*secret(?:s|[-_]?key|[-_].*)? | .*passw(?:or)?d.* | passphrase | pwd | .*credentials? | jwt | bearer
+        | .*(?:access|refresh|auth|session)[-_]?tokens | .*connection[-_]?string
         | (?:api_?)?auth(?:_?config)? | (?:.*_)?sdp
         | (?:new|previous|resumption)_?handle
     )$"""
 )
 _LONGEST_NAME = 64
 
-#: Each secret that is told by its looks has one of these.
+#: Each secret that is told by its looks has one of these. Each begins with a letter of its own, by which `re` finds
+#: the few places where one could be.
 _SIGN = re.compile(
-    r"earer(?: |%20)|asic |[serp]k[-_]|lsv2_|xai[-_]|gsk[-_]|AIza|auth_tokens/|ya29\.|AQ\.|GOCSPX-|eyJ|gh[pousr]_"
-    r"|github_pat_|glpat-|xox|xapp-|A[KS]IA|hf_|SK[0-9a-f]|SG\.|PRIVATE KEY-----|c2st|QUl6Y|bHN2Ml|QmVhcmVy"
+    r"earer(?:\s|%20)|EARER(?:\s|%20)|asic |sk[-_]|ek[-_]|rk[-_]|pk[-_]|lsv2_|ls__|xai[-_]|gsk[-_]|AIza|auth_tokens|ya29\.|AQ\.|GOCSPX-|eyJ"
+    r"|gh[pousr]_|github_pat_|glpat-|xox|xapp-|hooks\.slack|A[KS]IA|hf_|SK[0-9a-f]|SG\.|whsec_|pplx-|nvapi-|r8_|tvly-"
+    r"|npm_|pypi-|dop_v1_|PRIVATE KEY-----|c2st|QUl6Y|bHN2Ml|QmVhcmVy"
 )
 #: And each sign that matters one of these. One after the other they take less than half
 #: of the time that the pattern takes, of whose beginnings half of all letters are one.
 _HINTS = (
-    "-", "_", "earer", "asic ", "AIza", "ya29.", "AQ.", "eyJ", "AKIA", "ASIA", "SK", "SG.",
+    "-", "_", "earer", "EARER", "asic ", "hooks.slack", "AIza", "ya29.", "AQ.", "eyJ", "AKIA", "ASIA", "SK", "SG.",
     "c2st", "QUl6Y", "bHN2Ml", "QmVhcmVy",
 )  # fmt: skip
 _SHAPE = re.compile(
@@ -53,17 +58,18 @@ _SHAPE = re.compile(
     # Also behind what JSON and URLs write for a line break or a space.
     (?: (?<![A-Za-z0-9]) | (?<=\\[nrtbf]) | (?<=\\u[0-9a-fA-F]{4}) | (?<=%[0-9a-fA-F]{2}) )
     (?:
-        Bearer (?:\s|%20)+ [A-Za-z0-9._~+/=-]{8,}
+        (?:Bearer|BEARER) (?:\s|%20)+ [A-Za-z0-9._~+/=-]{8,}
         | bearer (?:\s|%20)+ (?=[A-Za-z._~+/=-]*[0-9]) [A-Za-z0-9._~+/=-]{8,}
         # Not `Basic understanding`.
         | [Bb]asic\s+ (?= [A-Za-z]*[0-9=+/] | [A-Za-z]*[a-z][A-Z]) [A-Za-z0-9+/=]{8,}
-        | (?:sk|ek|pk|rk|lsv2_pt|lsv2_sk|xai|gsk)[-_][A-Za-z0-9_-]{16,}
+        | (?:sk|ek|pk|rk|lsv2_pt|lsv2_sk|ls_|xai|gsk|whsec|pplx|nvapi|tvly|npm|pypi|dop_v1)[-_][A-Za-z0-9_-]{16,}
         | AIza[0-9A-Za-z_-]{30,} | ya29\.[A-Za-z0-9._-]{20,} | AQ\.[A-Za-z0-9_-]{30,} | GOCSPX-[A-Za-z0-9_-]{16,}
-        | auth_tokens/[A-Za-z0-9_-]+
+        | auth_tokens(?:\\?/|%2F)[A-Za-z0-9_-]+
         # From the beginning of a run only: each other start would read all the rest of it again.
         | (?<![_-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*
         | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,}
         | xox[abeoprs]-[A-Za-z0-9-]{10,} | xapp-[A-Za-z0-9-]{10,}
+        | hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9/_-]+ | r8_[A-Za-z0-9]{24,}
         | (?:AKIA|ASIA)[A-Z0-9]{16} | hf_[A-Za-z0-9]{20,} | SK[0-9a-f]{32} | SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]+
         # `sk-`, `AIza`, `lsv2_` and `Bearer` in base64.
         | (?:c2st|QUl6Y|bHN2Ml|QmVhcmVy)[A-Za-z0-9+/_-]{16,}={0,2}
@@ -78,33 +84,55 @@ _NAME_SIGN = re.compile(
     r"""(?x)(?:
         authorization | headers | cookies? | key | api[-_]?key\w{0,20} | token | secrets? | passw(?:or)?d | passphrase
         | credentials? | sdp | auth_?config | sig | signature | code | auth | pass | pwd | jwt
-    )(?:\\{0,7}["'])?\s{0,8}[:=,] | ://"""
+    )(?:\\{0,7}["'])?\s{0,8}[:=,] | :// | headers\( | --[\w-]{0,30}?(?:key|token|secret|passw)"""
 )
-_NAME = r"""[\w-]{0,30}? (?:
-    authorization | cookies? | auth | api[-_]?key\w{0,20} | (?:access|private|service)[-_]?key | token
-    | secrets?(?:[-_]?key)? | passw(?:or)?d | passphrase | credentials? )"""
+_ENDS = rf"""(?:
+    authorization | cookies? | auth | api[-_]?key\w{{0,20}} | {_KEYS}[-_]?key | token
+    | secrets?(?:[-_]?key)? | passw(?:or)?d | passphrase | pwd | credentials? )"""
+#: Those of them that nobody writes before a colon but for a value: not `The secret: practise`.
+_PLAIN_ENDS = rf"""(?:
+    authorization | api[-_\ ]?key | cookie | passw(?:or)?d | (?:{_KEYS}|secret)[-_]key
+    | (?:access|client|refresh|auth|session|id|api|bearer|webhook)[-_](?:token|secret) )"""
+#: A look ahead, which most words do not stand.
+_NAMES_SOMETHING = r"(?=[\w-]{1,64}(?:\ key)?\s?[:=])"
+_NAME = rf"[\w-]{{0,30}}? {_ENDS}"
+#: What stands in one pair of brackets, and in others inside.
+_IN_BRACES = r"\{(?:[^{}]|\{[^{}]*\})*(?:\}|\Z)"
+_IN_BRACKETS = r"\[(?:[^\[\]]|\[[^\[\]]*\])*(?:\]|\Z)"
+_IN_PARENTHESES = r"\((?:[^()]|\([^()]*\))*(?:\)|\Z)"
+#: What Python writes before a text: `b'...'`, `SecretStr('...')`.
+_PREFIX = r"""(?:[bru]{1,2}(?=\\{0,7}["'])|\w{1,20}\((?=\\{0,7}["']))"""
 #: A text in quotes (of which JSON inside of JSON escapes each one), or a word, with the scheme before it.
-_VALUE = r"""(?: "(?:[^"\\]|\\.)*(?:"|\Z) | '(?:[^'\\]|\\.)*(?:'|\Z)
+_VALUE = r"""(?:{prefix})? (?: "(?:[^"\\]|\\.)*(?:"|\Z) | '(?:[^'\\]|\\.)*(?:'|\Z)
     | (?P<d{n}>\\{{1,7}}["'])(?:(?!(?P=d{n})).)*(?:(?P=d{n})|\Z)
     | (?:(?:Bearer|Basic|Token|Digest)\s+)? [^\s"',;&(){{}}\[\]\\]+ )"""
 #: `"name": value`, also where the quotes are escaped, in JSON and in what Python prints.
 _QUOTED = re.compile(
-    rf"""(?isx)(?P<before>(?P<q>\\{{0,7}}["']){_NAME}(?P=q)\s{{0,8}}[:=,]\s{{0,8}}){_VALUE.format(n=1)}"""
+    rf"""(?isx)(?P<before>(?P<q>\\{{0,7}}["']){_NAME}(?P=q)\s{{0,8}}(?:[:=]>?|,)\s{{0,8}})
+    (?: {_IN_BRACES} | {_IN_BRACKETS} | {_VALUE.format(n=1, prefix=_PREFIX)} )"""
 )
 #: `name=value`, and a header's line. A colon alone is what people write as well: `The secret: practise`.
 _BARE = re.compile(
     rf"""(?isx)(?P<before>(?<![\w-])(?:
-        {_NAME} \s?=\s?
-        | (?: [\w-]{{0,30}}?(?:authorization|api[-_\ ]?key|cookie) | x-[\w-]{{0,30}}(?:key|token|secret)
-            | password | (?:access|client|refresh)_(?:token|secret) ) \s?:\s?
-        | (?<=[?&])(?:key|sig|signature|code|auth|pass|pwd|jwt)=
-    )){_VALUE.format(n=2)}"""
+        {_NAMES_SOMETHING} [\w-]{{0,30}}? (?: {_ENDS} \s?(?:=>?|:=)\s? | {_PLAIN_ENDS} \s?:\s? )
+        | x-[\w-]{{0,30}}(?:key|token|secret) \s?:\s?
+        | --[\w-]{{0,30}}?(?:key|token|secret|passw(?:or)?d) \s (?=\S{{8}})
+        | (?<=[?&;])(?:key|[\w-]{{0,20}}sig(?:nature)?|code|auth|pass|jwt)=
+    )){_VALUE.format(n=2, prefix=_PREFIX)}"""
+)
+#: Headers of which all that follows on the line is meant.
+_LINE = re.compile(
+    rf"""(?ix)(?P<before>(?<![\w-]) {_NAMES_SOMETHING}
+        (?: (?:set-)?cookie\s?:\s? | [\w-]{{0,30}}?authorization\s?:\s?(?=digest|aws4|hmac|signature|oauth) )
+    ) [^\r\n]+?(?=\\[rn]|[\r\n]|\Z)"""
 )
 #: `headers={...}` outside of JSON that can be read.
 _HEADERS = re.compile(
-    r"""(?isx)(?P<before>(?<![A-Za-z0-9])[\w-]{0,30}?headers\\{0,7}["']?\s{0,8}[:=]\s{0,8})
-    (?:\w{0,20}\()? (?: \{[^{}]*(?:\}|\Z) | \[[^\[\]]*(?:\]|\Z) )"""
+    rf"""(?isx)(?P<before>(?<![A-Za-z0-9])[\w-]{{0,30}}?headers
+        (?: \\{{0,7}}["']?\s{{0,8}}[:=]\s{{0,8}} (?:\w{{0,20}}\()? | \( )
+    ) (?: {_IN_BRACES} | {_IN_BRACKETS} | {_IN_PARENTHESES} )"""
 )
+_OPENING = re.compile(rf"(?i)(?:{_PREFIX})?(\\{{0,7}}[\"'])")
 # Up to the last `@`: a password can have one.
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#\"'\\]*@")
 
@@ -175,7 +203,9 @@ def without_secrets(text: str, known: Iterable[str] = ()) -> str:
 
 def _without_strange_secrets(text: str, depth: int) -> str:
     # Most of what people say has neither.
-    if (":" in text or "=" in text or '",' in text or "'," in text) and _NAME_SIGN.search(text.lower()):
+    if (
+        ":" in text or "=" in text or '",' in text or "'," in text or "eaders(" in text or "--" in text
+    ) and _NAME_SIGN.search(text.lower()):
         text = _without_named_secrets(text, depth)
     if any(map(text.__contains__, _HINTS)) and _SIGN.search(text):
         if "PRIVATE KEY-----" in text:
@@ -196,6 +226,9 @@ def _without_named_secrets(text: str, depth: int) -> str:
             return text if cleaned == value else json.dumps(cleaned, ensure_ascii=False)
     if "://" in text:
         text = _USER_INFO.sub(f"{MARK}@", text)
+    lowered = text.lower()
+    if "cookie" in lowered or "authorization" in lowered:
+        text = _LINE.sub(_marked, text)
     for pattern in (_HEADERS, _QUOTED, _BARE):
         text = pattern.sub(_marked, text)
     return text
@@ -203,9 +236,9 @@ def _without_named_secrets(text: str, depth: int) -> str:
 
 def _marked(found: re.Match[str]) -> str:
     before, value = found["before"], found[0][len(found["before"]) :]
-    opening = re.match(r"\\{0,7}[\"']", value)
+    opening = _OPENING.match(value)
     # The text around it stays readable, as JSON too.
-    quotes = opening[0] if opening else ""
+    quotes = opening[1] if opening else ""
     return f"{before}{quotes}{MARK}{quotes}"
 
 

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from voicespan.content.masking import without_secrets
 from voicespan.langsmith.profile import Profile
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _NAMED = re.compile(
 )
 _HEADERS = re.compile(r"_HEADERS$")
 _USER_INFO = re.compile(r"//([^/@\s]+)@")
-#: Keys of LangSmith, OpenAI and Google, wherever they stand.
+#: Also those of LangSmith, OpenAI and Google that are shorter than any real one: cut off, or made up.
 _KEYS = re.compile(r"\b(?:lsv2_|ls__|sk-|AIza)[\w-]{6,}")
 #: What is shorter is nobody's key, and would be found in every other word.
 _SHORTEST = 6
@@ -37,7 +38,8 @@ class Discretion:
 
     def __call__(self, text: str) -> str:
         """The text without them."""
-        text = _KEYS.sub(_HIDDEN, _USER_INFO.sub("//", without(self._secrets, text)))
+        text = without_secrets(_USER_INFO.sub("//", without(self._secrets, text)))
+        text = _KEYS.sub(_HIDDEN, text)
         shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
         return shown if len(shown) <= _LONGEST_TEXT else f"{shown[:_LONGEST_TEXT]}..."
 

@@ -98,6 +98,8 @@ def _variable(name: str, surroundings: Surroundings) -> Finding:
         value = _RESOLVED_AS_WRITTEN.get(name, _as_it_is)(written)
     check = f"settings.{name}"
     if name in surroundings.misread:
+        # Who mistypes such a switch wanted something hidden: then everything is.
+        value = "all" if name == environment_variables.VOICESPAN_HIDE else value
         return warning(
             check,
             f"{name} has a value of {len(written)} characters that is not understood; {value} counts",

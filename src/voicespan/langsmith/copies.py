@@ -5,15 +5,19 @@ The application's span is never touched; every other processor and exporter sees
 
 from __future__ import annotations
 
+import errno
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from voicespan import semconv
+from voicespan.content.masking import MARK, names_secret, without_secrets
 from voicespan.guard import guarded
 from voicespan.langsmith.journal import Envelope
 
@@ -67,6 +71,13 @@ _OUTPUT_EVENTS = frozenset(
 _BOTH = (semconv.RAW_EVENT,)
 
 
+class DamagedError(OSError):
+    """What was written as spans is none any more: the disk lost it, or somebody changed it."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EIO, "it is damaged")
+
+
 @dataclass(frozen=True)
 class Copy:
     """How the copies of one conversation's spans differ from the spans."""
@@ -88,6 +99,7 @@ class Copy:
         """
         groups = []
         for resource_spans in _encode(spans).resource_spans:
+            _mask(resource_spans.resource)
             if self.marked:
                 set_attributes(resource_spans.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
             for scope_spans in resource_spans.scope_spans:
@@ -172,8 +184,16 @@ def join(groups: Iterable[tuple[Envelope, Span]]) -> bytes:
 
 
 def split(request: bytes) -> Iterator[tuple[Envelope, Span]]:
-    """The spans of an encoded request."""
-    for resource_spans in ExportTraceServiceRequest.FromString(request).resource_spans:
+    """The spans of an encoded request.
+
+    Raises:
+        DamagedError: it is none.
+    """
+    try:
+        told = ExportTraceServiceRequest.FromString(request)
+    except DecodeError:
+        raise DamagedError from None
+    for resource_spans in told.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             envelope = _envelope(resource_spans, scope_spans)
             for span in scope_spans.spans:
@@ -188,6 +208,24 @@ def _encode(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
         for span in spans if len(spans) > 1 else ():
             request.MergeFrom(_encode([span]))
     return request
+
+
+def _mask(resource: Resource) -> None:
+    """Detectors put the whole command line there, and people what their environment has."""
+    for attribute in resource.attributes:
+        if attribute.value.WhichOneof("value") == "array_value":
+            values = list(attribute.value.array_value.values)
+        else:
+            values = [attribute.value]
+        for value in values:
+            if value.string_value:
+                value.string_value = _masked(attribute.key, value.string_value)
+
+
+@functools.lru_cache(256)
+def _masked(key: str, text: str) -> str:
+    # Asked for the same few with every batch of every conversation.
+    return MARK if names_secret(key) else without_secrets(text)
 
 
 def _envelope(resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> Envelope:

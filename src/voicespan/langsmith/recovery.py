@@ -28,17 +28,26 @@ def finish(folder: Folder, *, hide_recording: bool) -> None:
     Raises:
         OSError: it cannot be read or written.
     """
-    if folder.meta.loose or folder.settled is not None:
+    if folder.meta.loose:
         return
-    died_at = folder.last_sign_of_life()
-    if not folder.files.exists(ROOT):
-        _close_spans(folder, died_at)
-    folder.settle(Settled("hidden") if hide_recording else recordings.recovered(folder))
+    # A root that cannot be read would hold up all the rest for ever: it is told from what is left.
+    if len(_spans(folder, ROOT)) != 1:
+        _close_spans(folder, folder.last_sign_of_life())
+    if folder.settled is None:
+        folder.settle(Settled("hidden") if hide_recording else recordings.recovered(folder))
+
+
+def _spans(folder: Folder, name: str) -> list[tuple[Envelope, Span]]:
+    """Those of one file; none where there is no such file, or where it is damaged."""
+    try:
+        return list(copies.split(folder.files.read(name) or b""))
+    except copies.DamagedError:
+        return []
 
 
 def _close_spans(folder: Folder, died_at: int) -> None:
     """Journal the children that were open, and end the root."""
-    opened = list(copies.split(folder.files.read(OPEN) or b""))
+    opened = _spans(folder, OPEN)
     ended = _ended_ids(folder)
     root = None
     for envelope, span in opened:

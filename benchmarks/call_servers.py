@@ -14,6 +14,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -52,9 +53,14 @@ _TIME = b"%TIME-OF-SENDING%00"
 _TEXT = "The table is free at eight, and I have put you down for four people by the window."
 
 
-def sent_at(event_id: str) -> int:
-    """When the server sent the frame with this id, in nanoseconds of the monotonic clock."""
-    return int(event_id.rpartition("_")[2])
+_SENT = re.compile(rb"event_(\d{19})")
+
+
+def sent_at(frame: bytes) -> int:
+    """When the server sent this frame, or the one with this id, in nanoseconds of the monotonic clock."""
+    found = _SENT.search(frame)
+    assert found is not None
+    return int(found[1])
 
 
 def turn_frames() -> list[tuple[float, bytes]]:
@@ -119,6 +125,7 @@ async def _answer(socket: ServerConnection, frames: list[tuple[float, bytes]], s
         await socket.send(stamped(_encoded(created), 0), text=True)
         if not speed:
             await listening
+            return
         # By absolute times: what comes late does not delay what follows.
         begun = time.monotonic()
         for turn in count():

@@ -35,7 +35,7 @@ NOT_OURS = tuple(str(PACKAGE / part) for part in ("testing", "demo", "guard.py")
 GUARDED_INSIDE = {
     "openai_realtime/seams.py": {"enter", "recv_bytes", "send", "__exit__", "close"},
     "gemini_live/seams.py": {"__aenter__", "__aexit__", "connect", "_receive", "send", "close"},
-    # The guard stands inside of it: a decorator would cost a fifth of an audio frame.
+    # The guard stands inside of these: a decorator would cost a fifth of an audio frame.
     "connection.py": {"received"},
     "openai_realtime/connection.py": {"received"},
     # Nor what the application calls itself.
@@ -43,6 +43,7 @@ GUARDED_INSIDE = {
         "conversation", "__init__", "__enter__", "__exit__", "set_metadata", "add_tags", "recorder", "tool_call",
         "use", "_within", "expect_recording", "attach_recording", "current_conversation",
     },
+    "recording/recorder.py": {"user", "agent"},
     # The last resort.
     "recorded.py": {"no_recorder"},
 }  # fmt: skip

@@ -40,6 +40,7 @@ class AudioFile:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | binary, 0o600)
         self._descriptor: int | None = descriptor
         chosen = FORMATS[form]
+        self._samples = chosen.samples
         try:
             self._sound = sf.SoundFile(
                 descriptor,
@@ -60,9 +61,10 @@ class AudioFile:
         watch(self)
 
     def write(self, block: NDArray[np.signedinteger]) -> None:
-        """Append `block`, shape `(frames, channels)`."""
+        """Append `block`, shape `(frames, channels)`, of the type that the format wants (`Format.samples`)."""
         try:
-            self._sound.write(block)
+            # `write` asks numpy for the name of the type, which takes longer than all the rest of it.
+            self._sound.buffer_write(block, self._samples)
         except (RuntimeError, AssertionError) as error:  # the latter for less than was asked
             raise OSError(self._reason()) from error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicespan.clock import SYSTEM
-from voicespan.guard import guard, guarded
+from voicespan.guard import guard, guarded, report
 from voicespan.recording.formats import CHANNELS, SAMPLE_BYTES, USUAL_RATE
 from voicespan.recording.inbox import AGENT, USER
 from voicespan.recording.repair import repair
@@ -118,6 +118,7 @@ class Recorder:
         self.source = "app"
         self.reporters: list[Reporter | None] = [None, None]
         self._clock = clock
+        self._monotonic_ns = clock.monotonic_ns
         self._off = folder is None
         self._tape = Tape(_place(folder, f"{name}.flac"), origin)
         self._started_at_wall = clock.time_ns() - (now - origin)
@@ -130,7 +131,6 @@ class Recorder:
             with guard():  # without a thread, `finish` writes it all
                 (writer or SHARED).add(self._tape)
 
-    @guarded
     def user(
         self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
     ) -> None:
@@ -143,10 +143,12 @@ class Recorder:
             at: When its first sample was captured, in seconds of `time.monotonic()`, at most 0.4 s ago; by
                 default now, or right after what was handed over before.
         """
-        if self.reporters[USER] is None:
-            self._hand_over(USER, pcm, rate, encoding, at)
+        try:
+            if self.reporters[USER] is None:
+                self._hand_over(USER, pcm, rate, encoding, at)
+        except Exception as error:  # noqa: BLE001  the guard written out: a decorator costs a sixth of it
+            report(error)
 
-    @guarded
     def agent(
         self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
     ) -> None:
@@ -162,8 +164,11 @@ class Recorder:
             at: When its first sample is heard, in seconds of `time.monotonic()`; by default now, or right
                 after what was handed over before.
         """
-        if self.reporters[AGENT] is None:
-            self._hand_over(AGENT, pcm, rate, encoding, at)
+        try:
+            if self.reporters[AGENT] is None:
+                self._hand_over(AGENT, pcm, rate, encoding, at)
+        except Exception as error:  # noqa: BLE001  the guard written out, as in `user`
+            report(error)
 
     @guarded
     def cut_agent(self, at: float | None = None, played_ms: float | None = None) -> Cut:
@@ -235,7 +240,7 @@ class Recorder:
         self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None = None
     ) -> None:
         """Hand over audio of a side that the caller reports; see `Side.place`. Times in nanoseconds."""
-        self._inbox.audio(side, handed, pcm, kind, at)
+        self._inbox.audio(side, handed, pcm, *kind, at)
 
     def report_undecoded(
         self, side: int, place: Callable[..., None], payload: bytes | str, *more: Any
@@ -373,15 +378,15 @@ class Recorder:
         return self._started_at_wall
 
     def _hand_over(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
-        handed = self._clock.monotonic_ns()
+        handed = self._monotonic_ns()
         if rate is None:
             rate = USUAL_RATE[encoding]
-        if encoding not in SAMPLE_BYTES or not _LEAST_RATE <= rate <= _MOST_RATE:
+        elif encoding not in SAMPLE_BYTES or not _LEAST_RATE <= rate <= _MOST_RATE:
             raise ValueError(f"no audio is {encoding} at {rate} Hz")
         if type(pcm) is not bytes:
             pcm = _copy(pcm)
         if pcm:
-            self._inbox.audio(side, handed, pcm, (rate, encoding), _nanoseconds(at))
+            self._inbox.audio(side, handed, pcm, rate, encoding, _nanoseconds(at))
 
 
 def _place(

@@ -14,7 +14,7 @@ from voicespan.recording.audible import Audible
 from voicespan.recording.channel import Channel
 from voicespan.recording.files import AudioFile
 from voicespan.recording.formats import CHANNELS, rate_at_least
-from voicespan.recording.inbox import AGENT, USER, Inbox
+from voicespan.recording.inbox import AGENT, PARTS, USER, Inbox
 from voicespan.recording.run import NS
 from voicespan.recording.samples import decode
 from voicespan.recording.side import MS
@@ -64,13 +64,14 @@ class Tape:
         self.path: Path | None = None if callable(place) else place
         self.origin = origin
         self.timeline = Timeline(origin)
-        self.inbox = Inbox(self.timeline.user.place, self.timeline.agent.place)
+        self.inbox = Inbox()
         self.state = "waiting"
         self.error: str | None = None
         self.least_rate = 0
         self.rate = 0
         self.frames = 0
         self._audible = Audible()
+        self._events_read = 0
         self._unwritten = 0  # bytes that were laid out in this pass
         self._channels: tuple[Channel, Channel] | None = None
         self._out: AudioFile | None = None
@@ -135,6 +136,12 @@ class Tape:
     def first_heard(self, after: int, now: int) -> int | None:
         """See `Recorder.first_heard`."""
         with self._state:
+            if self._events_read == self.inbox.events:
+                # Mostly it was seconds ago, and has settled. What is to be read is more audio, which is later.
+                begin = self.timeline.agent.begin_of_answer(after)
+                first = None if begin is None else self._audible.first(begin)
+                if first is not None:
+                    return first
             audible = self._listen_until(now)
             begin = self.timeline.agent.begin_of_answer(after)
         return None if begin is None else audible.first(begin)
@@ -172,10 +179,16 @@ class Tape:
 
     def _read_inbox(self) -> None:
         facts = self.inbox.facts
+        places = (self.timeline.user.place, self.timeline.agent.place)
         with guard():
-            for _ in range(len(facts)):
-                apply, arguments = facts.popleft()
-                apply(*arguments)
+            take = facts.popleft
+            for _ in range(len(facts) // PARTS):
+                side, first, second, rate, encoding, at = take(), take(), take(), take(), take(), take()
+                if side is None:
+                    self._events_read += 1
+                    first(*second)
+                else:
+                    places[side](first, second, rate, encoding, at)
         self.inbox.held[USER] = self.timeline.user.held
         self.inbox.held[AGENT] = self.timeline.agent.held
 

@@ -35,7 +35,9 @@ def measure(*, quick: bool) -> Iterator[Result]:
         title="Event loop: delay while conversations go on, and when all of them end at once",
         chapter="loop",
         method="Real clients hold calls whose servers are another process, with microphones and answers in frames "
-        f"of {APPEND:g} and {DELTA:g} seconds, and hand 20 ms at a time to the recorder. A task wakes every 10 ms; a delay "
+        f"of {APPEND:g} and {DELTA:g} seconds; they read frames as they come (`recv_bytes`) and send what was made "
+        "before (`send_raw`), but for `wrap_realtime`, which sees only what is read as models. They hand 20 ms at a "
+        "time to the recorder. A task wakes every 10 ms; a delay "
         "is by how much too late. The end: all calls hang up in the same half second.",
         rows=list(_many((1, 20) if quick else (1, 50, 500), seconds=6 if quick else 20)),
         notes=["What the machine itself adds stands in the rows of the untraced run."],
@@ -62,6 +64,7 @@ def _many(counts: tuple[int, ...], seconds: float) -> Iterator[Row]:
             found = _held(
                 "benchmarks.call_centre",
                 way,
+                "--lean",
                 conversations=count,
                 seconds=seconds + count / 20,
                 shortest=2 * seconds,
@@ -103,12 +106,12 @@ def _long(minutes: float, rounds: int) -> Iterator[Row]:
             yield row("the end: more than untraced", way, more, "ms", at_most=goal)
 
 
-def _held(module: str, way: str, *, speed: float = 1.0, **options: float) -> dict[str, Any] | str:
+def _held(module: str, way: str, *flags: str, speed: float = 1.0, **options: float) -> dict[str, Any] | str:
     """What a process saw that holds calls, or why it did not come to its end."""
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     with tempfile.TemporaryDirectory() as folder, CallServers(Path(folder) / "sent", speed=speed) as servers:
         held = subprocess.run(
-            [sys.executable, "-m", module, "--way", way, "--url", servers.realtime_url, *arguments],
+            [sys.executable, "-m", module, "--way", way, "--url", servers.realtime_url, *arguments, *flags],
             cwd=ROOT,
             env={**environment(servers, Path(folder) / "spool"), "VOICESPAN_SHUTDOWN_TIMEOUT": "2"},
             capture_output=True,

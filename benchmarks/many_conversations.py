@@ -48,7 +48,7 @@ def run(way: str, servers: CallServers, spool: Path, conversations: int, seconds
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     held = subprocess.run(
-        [sys.executable, "-m", "benchmarks.call_centre", *arguments],
+        [sys.executable, "-m", "benchmarks.call_centre", *arguments, "--lean"],
         cwd=ROOT,
         env=environment(servers, spool),
         stdout=subprocess.PIPE,
@@ -141,9 +141,10 @@ def result(conversations: int, minutes: float, found: dict[str, dict[str, Any]])
         title=f"{conversations} recorded conversations at once, for {minutes:g} minutes, LangSmith slow",
         chapter="load",
         method="One process holds the calls with real clients; each lasts one to four minutes, and another one follows "
-        f"it. Microphones send every {APPEND:g} s, answers come every {DELTA:g} s (a client takes 80 µs or so to read "
-        "a frame, traced or not: 500 calls with 20 ms in a frame are more than one process can hold), and both "
-        "sides are handed to the recorder 20 ms at a time. LangSmith thinks two to five seconds about each request and reads 2 MB a second. "
+        f"it. Microphones send every {APPEND:g} s, answers come every {DELTA:g} s: 500 calls with 20 ms in a frame are "
+        "more than one process can hold, traced or not. For the same reason the application reads frames as they "
+        "come (`recv_bytes`) and sends what was made before (`send_raw`). Both sides are handed to the recorder "
+        "20 ms at a time. LangSmith thinks two to five seconds about each request and reads 2 MB a second. "
         "Servers are another process on the same two cores. A frame is late by the time from its sending in "
         "that process to its arrival in the application.",
         rows=[*_rows(found), *_outcome(found["outcome"])],

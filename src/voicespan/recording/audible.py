@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from voicespan.recording.run import NS
+from voicespan.recording.samples import AT_ONCE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,22 +53,16 @@ class Audible:
         import numpy as np  # noqa: PLC0415  not before there is audio
 
         self._apart |= apart
-        # -32..32 become 0..64 of 65,536, so one comparison does for both signs.
-        loud = samples.view(np.uint16) + np.uint16(THRESHOLD) > 2 * THRESHOLD
-        first = int(loud.argmax()) if len(loud) else 0
-        if not (len(loud) and loud[first]):
-            return
-        last = len(loud) - 1 - int(loud[::-1].argmax())
         merged = _MERGE * rate // NS
-        # Quiet that is too long to belong to speech would have all that is further than that from both ends
-        # in it. Of the quarter of a second that is laid out at a time, that is all but the ends.
-        ends = [first, last]
-        if last - first > merged and not loud[last - merged : first + merged + 1].any():
-            places = np.flatnonzero(loud)
+        ends = _ends(samples, merged)
+        if ends is None:
+            places = np.flatnonzero(_loud(samples))
             quiet = np.flatnonzero(np.diff(places) > merged)
-            ends = np.sort(np.concatenate((ends, places[quiet], places[quiet + 1]))).tolist()
-        for begins, stops in zip(ends[::2], ends[1::2], strict=True):
-            self._add(start + begins * NS // rate, start + (stops + 1) * NS // rate)
+            ends = np.sort(
+                np.concatenate((places[:1], places[quiet], places[quiet + 1], places[-1:]))
+            ).tolist()
+        for first, last in zip(ends[::2], ends[1::2], strict=True):
+            self._add(start + first * NS // rate, start + (last + 1) * NS // rate)
 
     def cut(self, place: int) -> None:
         """Forget what would have been heard after `place`."""
@@ -102,3 +97,29 @@ class Audible:
             start = self._times.pop()[0]
         self._times.append((start, end))
         self._apart = False
+
+
+def _loud(samples: NDArray[np.int16]) -> NDArray[np.bool_]:
+    import numpy as np  # noqa: PLC0415  as above
+
+    # -32..32 become 0..64 of 65,536, so one comparison does for both signs.
+    loud: NDArray[np.bool_] = samples.view(np.uint16) + np.uint16(THRESHOLD) > 2 * THRESHOLD
+    return loud
+
+
+def _ends(samples: NDArray[np.int16], merged: int) -> list[int] | None:
+    """The first and the last audible sample, where few samples show that there is no long quiet between them.
+
+    So it is in the middle of speech, of which a quarter of a second is laid out at a time: quiet of more than
+    `merged` samples would have all in it that is further than that from both ends.
+    """
+    head, tail = _loud(samples[:AT_ONCE]), _loud(samples[-AT_ONCE:])
+    if not (
+        len(head) and head[first := int(head.argmax())] and tail[back := int(tail[::-1].argmax()) * -1 - 1]
+    ):
+        return None
+    last = len(samples) + back
+    between = samples[max(last - merged, 0) : first + merged + 1]
+    if last - first > merged and not _loud(between[:: len(between) // AT_ONCE + 1]).any():
+        return None
+    return [first, last]

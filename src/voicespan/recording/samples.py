@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 _FULL_SCALE = 32_768.0
 
+#: With more samples than these numpy lets go of the interpreter. In a busy process another thread has it then, for
+#: longer than the work takes, and of hundreds of recordings there are thousands such moments a second.
+AT_ONCE = 500
+
 
 def decode(pcm: bytes, encoding: str) -> NDArray[np.int16]:
     """The samples in `pcm`.

@@ -136,14 +136,12 @@ class Tape:
     def first_heard(self, after: int, now: int) -> int | None:
         """See `Recorder.first_heard`."""
         with self._state:
-            if self._events_read == self.inbox.events:
-                # Mostly it was seconds ago, and has settled. What is to be read is more audio, which is later.
-                begin = self.timeline.agent.begin_of_answer(after)
-                first = None if begin is None else self._audible.first(begin)
-                if first is not None:
-                    return first
-            audible = self._listen_until(now)
-            begin = self.timeline.agent.begin_of_answer(after)
+            # Mostly it was seconds ago, and has settled. What is to be read then is more audio, which is later.
+            first = self._first(self._audible, after) if self._events_read == self.inbox.events else None
+            return first if first is not None else self._first(self._listen_until(now), after)
+
+    def _first(self, audible: Audible, after: int) -> int | None:
+        begin = self.timeline.agent.begin_of_answer(after)
         return None if begin is None else audible.first(begin)
 
     def last_heard(self, before: int, now: int) -> int | None:
@@ -238,7 +236,7 @@ class Tape:
         import numpy as np  # noqa: PLC0415  not before there is audio
 
         while self.frames < end:
-            block = np.zeros((min(end - self.frames, self.rate), CHANNELS), dtype=np.int16)
+            block = np.empty((min(end - self.frames, self.rate), CHANNELS), dtype=np.int16)
             left.fill(block[:, 0], self.frames)
             right.fill(block[:, 1], self.frames)
             self._out.write(block)

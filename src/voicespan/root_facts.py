@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from voicespan import semconv
-from voicespan.content import cut_text, encode, metadata
+from voicespan.content import cut_text, encode, metadata, size_of
 from voicespan.fields import described
 from voicespan.settings import ROOT_TRANSCRIPT_BYTES
 
@@ -95,18 +96,25 @@ class RootFacts:
             attributes[semconv.SPAN_TAGS] = ",".join(self._tags)
         return attributes
 
-    def conversation(self, messages: list[dict[str, Any]]) -> dict[str, AttributeValue]:
-        """Inputs: up to the user's first words; outputs: the rest. Together in spoken order, each text once."""
-        first = next((index for index, message in enumerate(messages) if message["role"] == "user"), -1) + 1
+    def conversation(self, messages: list[tuple[str, str]]) -> dict[str, AttributeValue]:
+        """Inputs: up to the user's first words; outputs: the rest. Together in spoken order, each text once.
+
+        `messages`: the role and the JSON of each.
+        """
+        first = next((index for index, (role, _) in enumerate(messages) if role == "user"), -1) + 1
         attributes: dict[str, AttributeValue] = {}
         if messages[:first]:
-            attributes[semconv.PROMPT] = self._encode(messages[:first])
+            attributes[semconv.PROMPT] = self._joined(messages[:first])
         if messages[first:]:
-            attributes[semconv.COMPLETION] = self._encode(messages[first:])
+            attributes[semconv.COMPLETION] = self._joined(messages[first:])
         return attributes
 
-    def _encode(self, messages: list[dict[str, Any]]) -> str:
-        return encode({"messages": messages}, min(ROOT_TRANSCRIPT_BYTES, self._value_limit))
+    def _joined(self, messages: list[tuple[str, str]]) -> str:
+        limit = min(ROOT_TRANSCRIPT_BYTES, self._value_limit)
+        text = f'{{"messages":[{",".join(message for _, message in messages)}]}}'
+        if size_of(text) <= limit:
+            return text
+        return encode({"messages": [json.loads(message) for _, message in messages]}, limit)
 
 
 def _warn_of_rival(key: str) -> None:

@@ -147,7 +147,7 @@ def encode(value: Any, limit: int) -> str:
         # Arguments, as a model wrote them, are any JSON: NaN, numbers without an end, as deep as can be.
         value = _Shorter(NO_LIMIT, NO_LIMIT, NO_LIMIT).of(value)
         text = _dumps(value) or "{}"
-    size = _size(text)
+    size = size_of(text)
     if size <= limit:
         return text
     for longest_text, longest_list in _CUT_STEPS:
@@ -156,7 +156,7 @@ def encode(value: Any, limit: int) -> str:
         except _TooLongError:
             continue
         text = _dumps(shorter) or "{}"
-        if _size(text) <= limit:
+        if size_of(text) <= limit:
             return text
     return json.dumps({"cut": f"{size} bytes"})[: max(limit, 2)]
 
@@ -189,7 +189,8 @@ def _dumps(value: Any) -> str | None:
     return encodable(text)
 
 
-def _size(text: str) -> int:
+def size_of(text: str) -> int:
+    """Bytes of UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 

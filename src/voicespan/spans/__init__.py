@@ -102,7 +102,7 @@ class Spans:
         text = self._content.text(moment.text, role=moment.role, place="transcript")
         self.transcript.write(entry, text if moment.text else None)
         if moment.seeded and moment.role == "assistant":
-            entry.facts["source"] = "application"
+            entry.note(source="application")
         if moment.seeded or moment.role != "assistant":
             self._turns.give(entry)
 
@@ -152,7 +152,7 @@ class Spans:
         if not moment.more:
             self.calls.answer(call_id, moment.at, output)
         entry = self.transcript.place(moment.item_id or f"answer {call_id}", "tool")
-        entry.tool_call_id, entry.name = call_id, name
+        entry.answers(call_id, name)
         self.transcript.write(entry, output)
         self._turns.give(entry, moment.response_id)
         self._writer.write(

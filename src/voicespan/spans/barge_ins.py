@@ -171,10 +171,11 @@ class BargeIns:
         entry = self._transcript.find(moment.item_id or self._spoken.get(moment.response_id or "") or "")
         if entry is None:
             return
-        entry.facts["interrupted"] = True
-        for name, milliseconds in (("heard_ms", cut.heard_ms), ("generated_ms", cut.generated_ms)):
-            if milliseconds is not None:
-                entry.facts[name] = milliseconds
+        entry.note(interrupted=True)
+        if cut.heard_ms is not None:
+            entry.note(heard_ms=cut.heard_ms)
+        if cut.generated_ms is not None:
+            entry.note(generated_ms=cut.generated_ms)
 
     def _listen_to(self, cut: BargeIn) -> None:
         """How much came out of the loudspeaker, and when it fell silent, where a device tells that.

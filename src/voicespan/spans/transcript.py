@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from voicespan.content import cut_text
+from voicespan.content import cut_text, encode
+from voicespan.settings import NO_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,25 @@ class Entry:
     tool_call_id: str | None = None
     name: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    # The message as JSON, until it changes: the root tells all of them, thousands at the end of a long call, and
+    # each time that it is noted what it would tell if it ended now.
+    _json: str | None = None
+
+    def note(self, **facts: Any) -> None:
+        """Tell more of the message."""
+        self.facts.update(facts)
+        self._json = None
+
+    def answers(self, call_id: str, name: str | None) -> None:
+        """The message is what a function gave back."""
+        self.tool_call_id, self.name = call_id, name
+        self._json = None
+
+    def json(self) -> str:
+        """The message as JSON."""
+        if self._json is None:
+            self._json = encode(self.message(), NO_LIMIT)
+        return self._json
 
     def message(self) -> dict[str, Any]:
         """The entry as LangSmith and the chat APIs write a message."""
@@ -100,6 +120,7 @@ class Transcript:
         before = len(entry.text or "")
         if text is not None:
             _write_part(entry, part, cut_text(text, _LONGEST_TEXT))
+            entry._json = None  # noqa: SLF001  it is ours
         entry.awaits_transcript = False
         self._weigh(len(entry.text or "") - before)
 
@@ -107,6 +128,7 @@ class Transcript:
         """Add a function call to an assistant's entry."""
         if len(entry.tool_calls) < _MOST_CALLS:
             entry.tool_calls.append(tool_call)
+            entry._json = None  # noqa: SLF001
             self._weigh(len(str(tool_call)))
 
     def find(self, item_id: str) -> Entry | None:
@@ -124,14 +146,15 @@ class Transcript:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def messages(self) -> list[dict[str, Any]]:
-        """All messages of which something is known, the gap in the middle marked."""
-        messages: list[dict[str, Any]] = []
+    def messages(self) -> list[tuple[str, str]]:
+        """Role and JSON of all messages of which something is known, the gap in the middle marked."""
+        messages: list[tuple[str, str]] = []
         for entry in self._entries:
             if entry.has_content:
-                messages.append(entry.message())
+                messages.append((entry.role, entry.json()))
             if entry is self._cut_after:
-                messages.append({"role": "system", "content": f"[{self.omitted} messages left out here]"})
+                gap = {"role": "system", "content": f"[{self.omitted} messages left out here]"}
+                messages.append(("system", encode(gap, NO_LIMIT)))
         return messages
 
     def _index(self, entry: Entry) -> int:

@@ -5,7 +5,7 @@
 #   make lint | types | docs | package
 #   make compat    the tests with other versions of the libraries, and in other environments
 #   make hostile   a million frames of hostile peers, for a night; HOSTILE_SEED=… repeats one
-#   make bench     what it costs, and docs/performance.md (ONLY=receive: one measurement; MINUTES=20; QUICK=1: a try)
+#   make bench     what it costs, and docs/performance.md (ONLY=receive: one measurement; MINUTES=45; QUICK=1: a try)
 #   make ci        all of it, as on a machine that has nothing of ours
 # `make test PYTEST_ARGS="-k spool"` passes arguments on; `make PYTHON=python3.12 test` takes another Python
 # (after `make clean`).

@@ -1,6 +1,6 @@
 """Runs every measurement in a process of its own, one after the other, and makes the page.
 
-python -m benchmarks [NAME ...] [--quick] [--minutes 20]
+python -m benchmarks [NAME ...] [--quick] [--minutes 45]
 
 What fails, or takes too long, is told and stops nothing; its results of an earlier run stay.
 """
@@ -35,7 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("names", nargs="*", help=f"which of {', '.join(MEASUREMENTS)}; all without")
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
-    parser.add_argument("--minutes", type=float, default=20.0, help="after which nothing more is begun")
+    parser.add_argument("--minutes", type=float, default=45.0, help="after which nothing more is begun")
     options = parser.parse_args()
     unknown = set(options.names) - MEASUREMENTS.keys()
     if unknown:

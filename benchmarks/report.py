@@ -41,7 +41,7 @@ What voicespan costs, measured beside the same client untraced, and beside what 
 of it is made by one command, in one run and on the same frames:
 
 ```console
-$ make bench                  # everything, in 20 minutes at most
+$ make bench                  # everything, in 45 minutes at most
 $ make bench ONLY=receive     # one measurement, and this page again
 ```
 

@@ -7,7 +7,7 @@ from the middle, since how a call began and how it ended tell the most.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
 from typing import TYPE_CHECKING, Any
 
 from voicespan.content import cut_text, encode
@@ -28,40 +28,69 @@ _MOST_CALLS = 128
 _MOST_LOOKED_AT = 1_000
 
 
-@dataclass(slots=True, eq=False)
 class Entry:
-    """One message; `text` is None until its words are known."""
+    """One message; `text` is None until its words are known.
 
-    item_id: str
-    role: Role
-    text: str | None = None
-    #: Of which it is made, by their index; None where it is one, as nearly all are: a long call has thousands.
-    parts: dict[int, str] | None = None
-    #: The model has it: it is part of an input.
-    given: bool = False
-    awaits_transcript: bool = False
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-    tool_call_id: str | None = None
-    name: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    # The message as JSON, until it changes: the root tells all of them, thousands at the end of a long call, and
-    # each time that it is noted what it would tell if it ended now.
-    _json: str | None = None
+    A long call has thousands, and the root tells all of them: at its end, and each time that it is noted what it
+    would tell if it ended now. So the message is kept as JSON once that was asked for, and its words only there.
+    """
+
+    __slots__ = (
+        "_has_text", "_json", "_text", "awaits_transcript", "facts", "given", "item_id", "name", "parts", "role",
+        "tool_call_id", "tool_calls",
+    )  # fmt: skip
+
+    def __init__(self, item_id: str, role: Role) -> None:
+        self.item_id = item_id
+        self.role = role
+        #: Of which it is made, by their index; None where it is one, as nearly all are.
+        self.parts: dict[int, str] | None = None
+        #: The model has it: it is part of an input.
+        self.given = False
+        self.awaits_transcript = False
+        self.tool_calls: tuple[dict[str, Any], ...] = ()
+        self.tool_call_id: str | None = None
+        self.name: str | None = None
+        self.facts: dict[str, Any] | None = None
+        self._text: str | None = None
+        self._has_text = False
+        self._json: str | None = None
+
+    @property
+    def text(self) -> str | None:
+        """Its words."""
+        if self._json is not None and self._has_text:
+            text: str = json.loads(self._json)["content"]
+            return text
+        return self._text
+
+    @text.setter
+    def text(self, text: str | None) -> None:
+        self._text, self._has_text, self._json = text, text is not None, None
 
     def note(self, **facts: Any) -> None:
         """Tell more of the message."""
-        self.facts.update(facts)
-        self._json = None
+        self._open()
+        self.facts = {**(self.facts or {}), **facts}
 
     def answers(self, call_id: str, name: str | None) -> None:
         """The message is what a function gave back."""
+        self._open()
         self.tool_call_id, self.name = call_id, name
-        self._json = None
+
+    def calls(self, tool_call: dict[str, Any]) -> None:
+        """The message asks for a function."""
+        self._open()
+        self.tool_calls = (*self.tool_calls, tool_call)
+
+    def _open(self) -> None:
+        self._text, self._json = self.text, None
 
     def json(self) -> str:
         """The message as JSON."""
         if self._json is None:
             self._json = encode(self.message(), NO_LIMIT)
+            self._text = None
         return self._json
 
     def message(self) -> dict[str, Any]:
@@ -80,7 +109,7 @@ class Entry:
     @property
     def has_content(self) -> bool:
         """Whether anything is known of it beyond that it exists."""
-        return self.text is not None or bool(self.tool_calls)
+        return self._has_text or bool(self.tool_calls)
 
     @property
     def weight(self) -> int:
@@ -120,15 +149,13 @@ class Transcript:
         before = len(entry.text or "")
         if text is not None:
             _write_part(entry, part, cut_text(text, _LONGEST_TEXT))
-            entry._json = None  # noqa: SLF001  it is ours
         entry.awaits_transcript = False
         self._weigh(len(entry.text or "") - before)
 
     def call(self, entry: Entry, tool_call: dict[str, Any]) -> None:
         """Add a function call to an assistant's entry."""
         if len(entry.tool_calls) < _MOST_CALLS:
-            entry.tool_calls.append(tool_call)
-            entry._json = None  # noqa: SLF001
+            entry.calls(tool_call)
             self._weigh(len(str(tool_call)))
 
     def find(self, item_id: str) -> Entry | None:

@@ -62,6 +62,14 @@ def run():
         process.communicate()
 
 
+def until_on_disk(spool_dir, conversations):
+    """A quarter of a second is what a span may stay in memory; a busy machine takes longer to get as far as that."""
+    deadline = time.monotonic() + 20
+    while len(list(spool_dir.glob("*/meta.json"))) < conversations:
+        assert time.monotonic() < deadline, list(spool_dir.iterdir())
+        time.sleep(0.05)
+
+
 def until_dead(process):
     """Until the kernel has closed its files, and with them let go of its locks."""
     stat = pathlib.Path(f"/proc/{process}/stat")
@@ -117,6 +125,7 @@ def test_what_a_killed_worker_left_is_sent_by_another(server, run, preload, spoo
     _, port = run(*gunicorn(*preload))
     server.down()
     left = [get(port, "/call"), get(port, "/open")]
+    until_on_disk(spool_dir, len(left))
     time.sleep(WRITTEN)
     for process in {call["process"] for call in left}:
         os.kill(process, signal.SIGKILL)
@@ -129,7 +138,7 @@ def test_what_a_killed_worker_left_is_sent_by_another(server, run, preload, spoo
     def all_there(server):
         return {call["run"] for call in [*left, *calls]} <= {root.id for root in server.roots}
 
-    server.wait_for(all_there, timeout=30)
+    server.wait_for(all_there, timeout=90)  # at the first look, or at the next
     assert server.run(left[1]["run"]).status == "error"
 
 

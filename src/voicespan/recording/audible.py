@@ -114,9 +114,7 @@ def _ends(samples: NDArray[np.int16], merged: int) -> list[int] | None:
     `merged` samples would have all in it that is further than that from both ends.
     """
     head, tail = _loud(samples[:AT_ONCE]), _loud(samples[-AT_ONCE:])
-    if not (
-        len(head) and head[first := int(head.argmax())] and tail[back := int(tail[::-1].argmax()) * -1 - 1]
-    ):
+    if not (len(head) and head[first := int(head.argmax())] and tail[back := -1 - int(tail[::-1].argmax())]):
         return None
     last = len(samples) + back
     between = samples[max(last - merged, 0) : first + merged + 1]

@@ -56,7 +56,7 @@ class Inbox:
         self.dropped = 0
         self.events = 0
 
-    def audio(  # noqa: PLR0917  named arguments would cost half as much again
+    def audio(  # noqa: PLR0917  what `Side.place` takes, in its order
         self, side: int, handed: int, pcm: bytes, rate: int, encoding: str, at: int | None
     ) -> None:
         """Leave a piece of audio for one of the sides; see `Side.place`."""

@@ -55,8 +55,8 @@ class Call:
         self.handed_over = 0
         self._centre = centre
         self._seconds = seconds
-        self._user: Callable[[bytes, float], Any] = _nowhere
-        self._agent: Callable[[bytes, float], Any] = _nowhere
+        self._user: Callable[..., Any] = _nowhere
+        self._agent: Callable[..., Any] = _nowhere
         self._first_at = 0.0
 
     async def hold(self) -> None:
@@ -77,10 +77,10 @@ class Call:
         # When it was captured, or is heard, as the clock of a device tells: so a call whose loop was held is laid
         # out as it was heard.
         at = self._first_at + self.handed_over / CHUNKS_A_SECOND
-        self._user(said.user[place], at)
+        self._user(said.user[place], at=at)
         answer = said.agent[place]
         if answer is not None:
-            self._agent(answer, at)
+            self._agent(answer, at=at)
         self.handed_over += 1
 
     @contextlib.asynccontextmanager
@@ -91,8 +91,7 @@ class Call:
 
             async with voicespan.conversation(metadata={"load": True}) as conversation:
                 recorder = conversation.recorder
-                self._user = lambda pcm, at: recorder.user(pcm, at=at)
-                self._agent = lambda pcm, at: recorder.agent(pcm, at=at)
+                self._user, self._agent = recorder.user, recorder.agent
                 async with connecting as connection:
                     yield connection
                 conversation.set_metadata(handed_over=self.handed_over)
@@ -103,8 +102,8 @@ class Call:
             from langsmith.integrations.openai_realtime import wrap_realtime
 
             async with connecting as connection, wrap_realtime(connection, sample_rate=24_000) as wrapped:
-                self._user = lambda pcm, _: wrapped.record_user_audio(pcm)
-                self._agent = lambda pcm, _: wrapped.record_agent_audio(pcm)
+                self._user = lambda pcm, at: wrapped.record_user_audio(pcm)  # noqa: ARG005  it knows no time
+                self._agent = lambda pcm, at: wrapped.record_agent_audio(pcm)  # noqa: ARG005
                 yield wrapped
 
     async def _read(self, connection: Any) -> None:
@@ -129,7 +128,7 @@ class Call:
             await asyncio.sleep(due - self._centre.loop.time())
 
 
-def _nowhere(_: bytes, __: float) -> None:
+def _nowhere(_: bytes, *, at: float) -> None:
     pass
 
 

@@ -42,6 +42,27 @@ def test_heard_begins_with_the_first_sample_above_the_threshold(studio):
     assert recorder.first_heard(studio.opened_at + 1.5) is None
 
 
+def test_who_is_patient_has_nothing_looked_through_while_the_writer_is_behind(studio):
+    recorder = studio.recorder()
+    studio.wait(0.25)
+    marked = studio.now
+    recorder.mark_answer()
+    recorder.agent(noise(RATE).tobytes())
+    studio.clock.advance(0.6)  # the pass that was due is late
+    assert recorder.first_heard(marked, patient=True) is None
+    assert len(recorder._inbox.facts) == 12  # neither the mark nor the audio was read
+    studio.wait(0.25)
+    assert ago(studio, recorder.first_heard(marked, patient=True)) == 0.25
+
+
+def test_who_is_patient_is_told_at_once_while_it_is_not(studio):
+    recorder = studio.recorder()
+    studio.wait(0.25)
+    recorder.agent(noise(RATE).tobytes())
+    studio.clock.advance(0.1)
+    assert ago(studio, recorder.first_heard(studio.opened_at, patient=True)) == 0.25
+
+
 @pytest.mark.parametrize(("value", "heard"), [(32, None), (-32, None), (33, 0.25), (-33, 0.25)])
 def test_the_threshold(studio, value, heard):
     recorder = studio.recorder()

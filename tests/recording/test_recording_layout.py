@@ -102,6 +102,69 @@ def test_times_that_are_told_count_more_than_the_handing_over(studio):
     assert np.count_nonzero(left) == np.count_nonzero(right) == RATE
 
 
+def hold(studio, hand_over, samples, seconds):
+    """The event loop is held for so long, and works off then what came meanwhile; the writer goes on."""
+    begun = studio.now
+    studio.wait(seconds)
+    for first in range(0, len(samples), 480):
+        at = begun + first / 24_000
+        studio.wait(max(0.0, at + 0.02 - studio.now) + 0.0001)
+        hand_over(samples[first : first + 480].tobytes(), at=at)
+
+
+def flow(studio, hand_over, samples):
+    for first in range(0, len(samples), 480):
+        hand_over(samples[first : first + 480].tobytes(), at=studio.now)
+        studio.wait(0.02)
+
+
+def test_what_an_event_loop_hands_over_late_is_waited_for(studio):
+    recorder = studio.recorder()
+    said = noise(24_000 * 5)
+    flow(studio, recorder.user, said[:24_000])
+    hold(studio, recorder.user, said[24_000:], 3.0)
+    left, _, _ = studio.listen(recorder)
+    assert left.tolist() == said.tolist()
+    assert recorder.dropped_bytes == 0
+
+
+def test_what_came_before_an_event_loop_was_held_is_written_meanwhile(studio):
+    recorder = studio.recorder()
+    flow(studio, recorder.user, noise(24_000))
+    studio.wait(1.0)
+    assert 23_990 <= recorder._tape.frames <= 24_000
+
+
+def test_a_loop_that_is_held_for_longer_loses_what_lies_before_what_was_written(studio):
+    recorder = studio.recorder()
+    said = noise(24_000 * 10)
+    flow(studio, recorder.user, said[:24_000])
+    hold(studio, recorder.user, said[24_000:], 7.0)
+    left, _, _ = studio.listen(recorder)
+    # Five seconds were waited for it, and what settles by then is 0.4 s old.
+    lost = recorder.dropped_bytes / 48_000
+    assert lost == pytest.approx(7.0 - 0.4, abs=0.3)
+    assert left[-24_000:].tolist() == said[-24_000:].tolist()
+    assert len(left) == len(said)
+
+
+def test_a_microphone_that_ends_is_not_waited_for_while_the_agent_speaks(studio):
+    recorder = studio.recorder()
+    flow(studio, recorder.user, noise(24_000))
+    flow(studio, recorder.agent, noise(48_000, 1))
+    assert recorder._tape.frames > 24_000 * 2.2  # of three seconds
+
+
+def test_a_microphone_that_ends_is_waited_for_five_seconds_at_most(studio):
+    recorder = studio.recorder()
+    recorder.agent(noise(240_000, 1).tobytes())
+    flow(studio, recorder.user, noise(24_000))
+    studio.wait(5.0)
+    assert recorder._tape.frames < 24_000 * 1.1
+    studio.wait(1.0)
+    assert recorder._tape.frames > 24_000 * 6
+
+
 def test_a_wall_clock_that_steps_moves_nothing(studio):
     recorder = studio.recorder()
     before = recorder.started_at_wall_ns

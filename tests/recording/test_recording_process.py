@@ -16,6 +16,7 @@ import soundfile as sf
 from studio import noise
 
 from voicespan.recording import Recorder, repair
+from voicespan.recording.tape import Tape
 from voicespan.recording.writer import Writer
 
 HERE = Path(__file__).parent
@@ -215,6 +216,18 @@ def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):
     assert int(grown) < 2 << 20
     assert float(seconds) == pytest.approx(7_200, abs=1)
     assert dropped == "0"
+
+
+@pytest.mark.parametrize(("recordings", "passes", "most"), [(125, 1, 125), (126, 2, 125), (1_000, 4, 250)])
+def test_of_very_many_each_has_its_turn_once_a_second(studio, monkeypatch, recordings, passes, most):
+    turns = []
+    monkeypatch.setattr(Tape, "run", lambda tape, _: turns.append(tape))
+    recorders = [studio.recorder(name=str(n)) for n in range(recordings)]
+    for _ in range(passes):
+        before = len(turns)
+        studio.wait(0.25)
+        assert len(turns) - before <= most
+    assert {id(tape) for tape in turns} == {id(recorder._tape) for recorder in recorders}
 
 
 def test_fifty_at_once(studio):

@@ -55,9 +55,8 @@ class Channel:
             self.position += len(frames)
 
     def fill(self, column: NDArray[np.int16], start: int) -> None:
-        """Move what is ready into `column`, whose first frame is the file's frame `start`; the rest is silence."""
+        """Move what is ready into `column`: silence so far, its first frame the file's frame `start`."""
         end = start + len(column)
-        filled = start
         while self._ready and self._ready[0][0] < end:
             position, frames = self._ready.popleft()
             if position < start:  # the other side's end, rounded up, was written over this one's beginning
@@ -66,10 +65,7 @@ class Channel:
             if len(frames) > room:
                 self._ready.appendleft((end, frames[room:]))
                 frames = frames[:room]
-            _silence(column[filled - start : position - start])
-            filled = position + len(frames)
-            _copy(frames, column[position - start : filled - start])
-        _silence(column[filled - start :])
+            _copy(frames, column[position - start : position - start + len(frames)])
 
     def _begin(self, piece: Piece) -> None:
         frame = round((piece.start - self._origin) * self._rate / NS)
@@ -88,8 +84,3 @@ class Channel:
 def _copy(frames: NDArray[np.int16], to: NDArray[np.int16]) -> None:
     for begin in range(0, len(frames), AT_ONCE):
         to[begin : begin + AT_ONCE] = frames[begin : begin + AT_ONCE]
-
-
-def _silence(column: NDArray[np.int16]) -> None:
-    for begin in range(0, len(column), AT_ONCE):
-        column[begin : begin + AT_ONCE] = 0

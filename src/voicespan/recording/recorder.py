@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.clock import SYSTEM
 from voicespan.guard import guard, guarded, report
-from voicespan.recording.formats import CHANNELS, SAMPLE_BYTES, USUAL_RATE
+from voicespan.recording.formats import CHANNELS
 from voicespan.recording.inbox import AGENT, USER
 from voicespan.recording.repair import repair
 from voicespan.recording.run import NS
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 
 _MS = 1_000_000
-#: What libsoxr is asked to follow, in Hz.
-_LEAST_RATE, _MOST_RATE = 4_000, 192_000
 #: No monotonic clock has run for 30 years; `time.time()` has.
 _MOST_SECONDS = 1e9
 
@@ -118,9 +116,9 @@ class Recorder:
         self.source = "app"
         self.reporters: list[Reporter | None] = [None, None]
         self._clock = clock
-        self._monotonic_ns = clock.monotonic_ns
+        self._writer = writer or SHARED
         self._off = folder is None
-        self._tape = Tape(_place(folder, f"{name}.flac"), origin)
+        self._tape = Tape(_place(folder, f"{name}.flac"), origin, clock)
         self._started_at_wall = clock.time_ns() - (now - origin)
         self._inbox = self._tape.inbox
         if self._off:
@@ -129,7 +127,7 @@ class Recorder:
             # A recorder that is dropped without a word is finished by the writer all the same.
             weakref.finalize(self, self._inbox.close).atexit = False
             with guard():  # without a thread, `finish` writes it all
-                (writer or SHARED).add(self._tape)
+                self._writer.add(self._tape)
 
     def user(
         self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
@@ -140,12 +138,13 @@ class Recorder:
             pcm: Mono samples.
             rate: In Hz; by default 24,000 for PCM16, 8,000 for G.711.
             encoding: `pcm16`, `g711_ulaw` or `g711_alaw`.
-            at: When its first sample was captured, in seconds of `time.monotonic()`, at most 0.4 s ago; by
-                default now, or right after what was handed over before.
+            at: When its first sample was captured, in seconds of `time.monotonic()`, at most 0.4 s ago, or 5 s
+                where a stream goes on that was late, as when an event loop was held; by default now, or right
+                after what was handed over before.
         """
         try:
             if self.reporters[USER] is None:
-                self._hand_over(USER, pcm, rate, encoding, at)
+                self._inbox.hand_over(USER, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out: a decorator costs a sixth of it
             report(error)
 
@@ -166,7 +165,7 @@ class Recorder:
         """
         try:
             if self.reporters[AGENT] is None:
-                self._hand_over(AGENT, pcm, rate, encoding, at)
+                self._inbox.hand_over(AGENT, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out, as in `user`
             report(error)
 
@@ -279,7 +278,7 @@ class Recorder:
             return tape.path if repair(tape.path) else None
         return tape.path if tape.state == "finished" and tape.frames else None
 
-    def first_heard(self, after: float) -> float | None:
+    def first_heard(self, after: float, *, patient: bool = False) -> float | None:
         """When the agent was first heard from `after` on.
 
         Where an answer was marked at `after` or before, what was handed over before the mark does not
@@ -288,11 +287,14 @@ class Recorder:
 
         Args:
             after: In seconds of `time.monotonic()`, as is what is returned.
+            patient: There is no hurry: in a process that has more to do than it can, rather None than to look
+                through what waits to be laid out, which may be seconds of audio.
 
         Returns:
             None when it has not been heard until now.
         """
-        first = self._tape.first_heard(round(after * NS), self._clock.monotonic_ns())
+        now = None if patient and self._writer.behind else self._clock.monotonic_ns()
+        first = self._tape.first_heard(round(after * NS), now)
         return None if first is None else first / NS
 
     def last_heard(self, before: float | None = None) -> float | None:
@@ -377,17 +379,6 @@ class Recorder:
         """The same on the wall clock as it stood then, in nanoseconds since the Unix epoch."""
         return self._started_at_wall
 
-    def _hand_over(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
-        handed = self._monotonic_ns()
-        if rate is None:
-            rate = USUAL_RATE[encoding]
-        elif encoding not in SAMPLE_BYTES or not _LEAST_RATE <= rate <= _MOST_RATE:
-            raise ValueError(f"no audio is {encoding} at {rate} Hz")
-        if type(pcm) is not bytes:
-            pcm = _copy(pcm)
-        if pcm:
-            self._inbox.audio(side, handed, pcm, rate, encoding, _nanoseconds(at))
-
 
 def _place(
     folder: str | Path | Callable[[], Path | None] | None, name: str
@@ -400,13 +391,6 @@ def _place(
         return None if found is None else found / name
 
     return place
-
-
-def _copy(pcm: object) -> bytes:
-    view = memoryview(pcm)  # type: ignore[arg-type]  # raises TypeError for what holds no bytes
-    if view.format in {"f", "d", "e"}:
-        raise TypeError("samples are int16, not floating point")
-    return view.tobytes()
 
 
 def _nanoseconds(at: float | None) -> int | None:

@@ -132,18 +132,19 @@ class Run:
         pieces = self._pieces
         while count > 0:
             piece, head = pieces[0], self._head
-            if isinstance(piece, int):
-                size, cost = min(piece - head, count), PIECE_COST
-                parts.append(SILENCE[self.encoding] * size)
-                whole = size == piece - head
-            else:
-                size, cost = min(len(piece) - head, count), PIECE_COST + len(piece)
-                whole = size == len(piece) - head
-                parts.append(piece if whole and not head else memoryview(piece)[head : head + size])
-            if whole:
+            if type(piece) is bytes and not head and (size := len(piece)) <= count:
+                parts.append(piece)
                 pieces.popleft()
-                self.held -= cost
-            self._head = 0 if whole else head + size
+                self.held -= PIECE_COST + size
+                count -= size
+                continue
+            size = min(size_of(piece) - head, count)
+            parts.append(self._part(piece, head, size))
+            self._head = head + size
+            if self._head == size_of(piece):
+                self._head = 0
+                pieces.popleft()
+                self.held -= cost_of(piece)
             count -= size
         return b"".join(parts)
 
@@ -189,17 +190,16 @@ class Run:
         for piece in self._pieces:
             if count <= 0:
                 return
-            if isinstance(piece, int):
-                size = min(piece - head, count)
-                yield SILENCE[self.encoding] * size
-            elif head or len(piece) > count:
-                size = min(len(piece) - head, count)
-                yield memoryview(piece)[head : head + size]
-            else:
-                size = len(piece)
-                yield piece
+            size = min(size_of(piece) - head, count)
+            yield self._part(piece, head, size)
             count -= size
             head = 0
+
+    def _part(self, piece: Pcm, head: int, size: int) -> bytes | memoryview:
+        """The `size` bytes of `piece` after its first `head`."""
+        if isinstance(piece, int):
+            return SILENCE[self.encoding] * size
+        return piece if size == len(piece) else memoryview(piece)[head : head + size]
 
     def _shorten_last(self, count: int) -> int:
         """Remove at most `count` bytes from the end of the last piece, and say how many."""

@@ -48,12 +48,19 @@ class Side:
 
     Args:
         origin: The time of the recording's first frame. Nothing lies before it.
+
+    Attributes:
+        end: Of what was handed over last; None before.
+        handed: When that was.
+        settled: Everything before has been taken.
+        left_out: Bytes that came too late or overlapped.
     """
 
     def __init__(self, origin: int) -> None:
-        self.end: int | None = None  # of what was handed over last
-        self.settled = origin  # everything before has been taken
-        self.left_out = 0  # bytes that came too late or overlapped
+        self.end: int | None = None
+        self.handed = origin
+        self.settled = origin
+        self.left_out = 0
         self._runs: deque[Run] = deque()  # not taken yet, or not whole
         self._odd: Pcm = b""  # half a sample, whose run has gone to the file
         self._format = (0, "")  # the rate and encoding of what was handed over last
@@ -63,6 +70,11 @@ class Side:
     def held(self) -> int:
         """Bytes of memory that wait to be taken, about."""
         return sum(run.held for run in self._runs)
+
+    @property
+    def flows(self) -> bool:
+        """Whether what was handed over last came with its time and went on where the one before had ended."""
+        return self._flow is not None
 
     @property
     def waiting(self) -> int:
@@ -87,6 +99,7 @@ class Side:
         Returns:
             Where it begins, or None when it was left out.
         """
+        self.handed = handed
         if at is not None and abs(at - handed) > FOREIGN:
             at = None
         # Written out: of hundreds of calls all 20 ms come by here, and nearly all go on where the last ended.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from voicespan.clock import SYSTEM
 from voicespan.guard import guard
 from voicespan.recording.audible import Audible
 from voicespan.recording.channel import Channel
@@ -27,15 +28,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from voicespan.clock import Clock
     from voicespan.recording.side import Piece
 
-#: What lies so far back is settled: facts about it come too late.
+#: What lies so far back is settled: facts about it come too late (see also `timeline.LATE`).
 SETTLE = 400 * MS
 #: What lies so far back is written. The difference is what the resampler holds back.
 LAG = 500 * MS
 
 #: The most that is written in one pass, in seconds: a long silence before the first word.
 _MOST_SECONDS = 600
+#: The most that is given to the encoder at once. Each time it is left, the interpreter is waited for, up to 5 ms in a
+#: process that has much to do: who is late catches up by writing more at a time.
+_BLOCK_SECONDS = 5
 #: The most that is laid out at once when the recording ends.
 _STEP = 10 * NS
 #: Two FLAC blocks and more: what the encoder may not have put into the file yet.
@@ -48,6 +53,7 @@ class Tape:
     Args:
         place: The path of the FLAC file, which is made with the first audio; a function is asked then.
         origin: The time of the first frame, in nanoseconds of the monotonic clock.
+        clock: Tells when audio is handed over.
 
     Attributes:
         state: `waiting` for audio, `recording`, `finished`, `failed`, or `forked`: it goes on in the
@@ -59,12 +65,12 @@ class Tape:
         frames: How many were written.
     """
 
-    def __init__(self, place: Path | Callable[[], Path | None], origin: int) -> None:
+    def __init__(self, place: Path | Callable[[], Path | None], origin: int, clock: Clock = SYSTEM) -> None:
         self._place = place
         self.path: Path | None = None if callable(place) else place
         self.origin = origin
         self.timeline = Timeline(origin)
-        self.inbox = Inbox()
+        self.inbox = Inbox(clock)
         self.state = "waiting"
         self.error: str | None = None
         self.least_rate = 0
@@ -133,12 +139,12 @@ class Tape:
         self._audible.cut(told[0])
         tell.extend(told)
 
-    def first_heard(self, after: int, now: int) -> int | None:
-        """See `Recorder.first_heard`."""
+    def first_heard(self, after: int, now: int | None) -> int | None:
+        """See `Recorder.first_heard`; `now`: None for what is known without reading what waits."""
         with self._state:
             # Mostly it was seconds ago, and has settled. What is to be read then is more audio, which is later.
             first = self._first(self._audible, after) if self._events_read == self.inbox.events else None
-            return first if first is not None else self._first(self._listen_until(now), after)
+            return first if first is not None or now is None else self._first(self._listen_until(now), after)
 
     def _first(self, audible: Audible, after: int) -> int | None:
         begin = self.timeline.agent.begin_of_answer(after)
@@ -196,6 +202,8 @@ class Tape:
             return
         with self._state:
             self._read_inbox()
+            if self.inbox.open:
+                until = self.timeline.settles(until)
             rates = self.timeline.user.rates | self.timeline.agent.rates
             user, agent = self.timeline.take(until)
             heard = [decode(piece.pcm, piece.encoding) for piece in agent]
@@ -236,7 +244,7 @@ class Tape:
         import numpy as np  # noqa: PLC0415  not before there is audio
 
         while self.frames < end:
-            block = np.empty((min(end - self.frames, self.rate), CHANNELS), dtype=np.int16)
+            block = np.zeros((min(end - self.frames, _BLOCK_SECONDS * self.rate), CHANNELS), dtype=np.int16)
             left.fill(block[:, 0], self.frames)
             right.fill(block[:, 1], self.frames)
             self._out.write(block)

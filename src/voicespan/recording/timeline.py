@@ -13,6 +13,7 @@ The rules:
 4. What has a place keeps it, and keeps it to itself: two samples of a side never share one. Only a cut
    removes (`speaker.py`). One exception moves: a microphone that had stalled (`microphone.py`).
 5. What was taken is on its way to the file. Audio for a time before that comes too late and is left out.
+   So nothing is taken beyond the end of a microphone's stream that comes with times and is late (`LATE`).
 6. Nothing that is handed over or heard during a pause is kept. It takes its place as silence.
 """
 
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 from voicespan.recording.formats import SAMPLE_BYTES, SILENCE
 from voicespan.recording.microphone import Microphone
 from voicespan.recording.run import NS
+from voicespan.recording.side import MS
 from voicespan.recording.speaker import Speaker
 
 if TYPE_CHECKING:
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 
 #: Later than every time that can come.
 FOREVER = 1 << 62
+
+#: How late a microphone's stream may be and is still waited for: an event loop that was held, and works off what came
+#: meanwhile.
+LATE = 5 * NS
+#: So much later audio for the speaker came than any from the microphone: nothing is held, the stream has ended.
+_ALONE = 500 * MS
 
 
 class Timeline:
@@ -59,6 +67,14 @@ class Timeline:
         if self._pauses and self._pauses[-1][1] == FOREVER:
             self._pauses[-1] = (self._pauses[-1][0], at)
             self.user.resumed = at
+
+    def settles(self, until: int) -> int:
+        """How far it may be taken, where it ought to be until `until`: not what may still come."""
+        user = self.user
+        if not (user.flows and user.end is not None) or self.agent.handed - user.handed > _ALONE:
+            return until
+        # Just before the end, so that it goes on from there.
+        return min(until, user.end - 1) if until - user.end < LATE else until
 
     def take(self, until: int) -> tuple[list[Piece], list[Piece]]:
         """What the user and the agent said before `until`; it is settled by that."""

@@ -43,11 +43,14 @@ class Heard:
         if self.recorder is not None:
             self.recorder.cuts.popleft()
 
-    def first(self, since: int | None) -> int | None:
-        """When the first sound of what was received from `since` on was heard."""
+    def first(self, since: int | None, *, patient: bool = False) -> int | None:
+        """When the first sound of what was received from `since` on was heard.
+
+        `patient`: it is asked again, so in a busy process None will do.
+        """
         if self.recorder is None or since is None:
             return None
-        return _nanoseconds(self.recorder.first_heard(since / 1e9))
+        return _nanoseconds(self.recorder.first_heard(since / 1e9, patient=patient))
 
     def last(self, until: int | None) -> int | None:
         """When the last sound (before `until`) was heard."""

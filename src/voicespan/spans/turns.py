@@ -158,13 +158,13 @@ class Turns:
         return (
             not self._heard.is_listening
             or turn.generation.asked_at is None
-            or self._heard_at(turn.generation) is not None
+            or self._heard_at(turn.generation, patient=True) is not None
         )
 
-    def _heard_at(self, generation: _Generation) -> int | None:
+    def _heard_at(self, generation: _Generation, *, patient: bool = False) -> int | None:
         # The recorder looks through what it has, so it is not asked again.
         if generation.heard_at is None:
-            generation.heard_at = self._heard.first(generation.first_audio_at)
+            generation.heard_at = self._heard.first(generation.first_audio_at, patient=patient)
         return generation.heard_at
 
     def _write(self, turn: _Turn) -> None:

@@ -32,3 +32,24 @@ def test_a_message_that_was_told_before_is_told_anew_when_it_has_changed(change,
 
     ((_, message),) = transcript.messages()
     assert json.loads(message) == {"role": "assistant", "content": "Hello", **told}
+
+
+def test_of_a_long_call_only_the_newest_messages_are_found_by_their_id():
+    transcript = Transcript(10_000_000)
+    for n in range(1_200):
+        transcript.write(transcript.place(f"item_{n}", "user", after=f"item_{n - 1}"), f"text {n}")
+    assert transcript.find("item_699") is None
+    assert transcript.find("item_700") is not None
+    assert len(transcript._by_id) == 500
+    # All of them are told.
+    assert [json.loads(message)["content"] for _, message in transcript.messages()] == [
+        f"text {n}" for n in range(1_200)
+    ]
+
+
+def test_what_loses_from_its_middle_forgets_the_ids_of_what_is_gone():
+    transcript = Transcript(2_000)
+    for n in range(100):
+        transcript.write(transcript.place(f"item_{n}", "user"), f"text {n}")
+    assert transcript.omitted > 0
+    assert set(transcript._by_id.values()) == set(transcript)

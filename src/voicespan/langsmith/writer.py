@@ -148,12 +148,12 @@ class Writer:
         began = self._now()
         events, flushed = self._taken()
         loose: dict[Trace | None, list[ReadableSpan]] = {}
-        touched: list[_Entry] = []
+        touched: dict[_Entry, None] = {}  # in order, each once
         for event in events:
             with guard():
                 entry = self._note(event, loose)
-                if entry is not None and entry not in touched:
-                    touched.append(entry)
+                if entry is not None:
+                    touched[entry] = None
         for entry in touched:
             with guard():
                 self._journal(entry)

@@ -24,8 +24,12 @@ _ENTRY_WEIGHT = 100
 _LONGEST_TEXT = 250_000
 _MOST_PARTS = 64
 _MOST_CALLS = 128
+#: So many are found by their id, the newest; an older one's frames are long over.
+_MOST_FOUND = 500
 #: An entry is put after one of the last so many, or at the end.
 _MOST_LOOKED_AT = 1_000
+#: Stands for words that are in a message's JSON.
+_KEPT = ""
 
 
 class Entry:
@@ -35,13 +39,12 @@ class Entry:
     would tell if it ended now. So the message is kept as JSON once that was asked for, and its words only there.
     """
 
+    # As few as can be: that is what a message costs beside its words.
     __slots__ = (
-        "_has_text", "_json", "_text", "awaits_transcript", "facts", "given", "item_id", "name", "parts", "role",
-        "tool_call_id", "tool_calls",
+        "_answered", "_json", "_text", "awaits_transcript", "facts", "given", "parts", "role", "tool_calls",
     )  # fmt: skip
 
-    def __init__(self, item_id: str, role: Role) -> None:
-        self.item_id = item_id
+    def __init__(self, role: Role) -> None:
         self.role = role
         #: Of which it is made, by their index; None where it is one, as nearly all are.
         self.parts: dict[int, str] | None = None
@@ -49,24 +52,22 @@ class Entry:
         self.given = False
         self.awaits_transcript = False
         self.tool_calls: tuple[dict[str, Any], ...] = ()
-        self.tool_call_id: str | None = None
-        self.name: str | None = None
         self.facts: dict[str, Any] | None = None
-        self._text: str | None = None
-        self._has_text = False
+        self._answered: tuple[str, str | None] | None = None  # the call, and the name of the function
+        self._text: str | None = None  # `_KEPT` where they are in the JSON
         self._json: str | None = None
 
     @property
     def text(self) -> str | None:
         """Its words."""
-        if self._json is not None and self._has_text:
+        if self._json is not None and self._text is not None:
             text: str = json.loads(self._json)["content"]
             return text
         return self._text
 
     @text.setter
     def text(self, text: str | None) -> None:
-        self._text, self._has_text, self._json = text, text is not None, None
+        self._text, self._json = text, None
 
     def note(self, **facts: Any) -> None:
         """Tell more of the message."""
@@ -76,7 +77,7 @@ class Entry:
     def answers(self, call_id: str, name: str | None) -> None:
         """The message is what a function gave back."""
         self._open()
-        self.tool_call_id, self.name = call_id, name
+        self._answered = (call_id, name)
 
     def calls(self, tool_call: dict[str, Any]) -> None:
         """The message asks for a function."""
@@ -90,18 +91,19 @@ class Entry:
         """The message as JSON."""
         if self._json is None:
             self._json = encode(self.message(), NO_LIMIT)
-            self._text = None
+            self._text = None if self._text is None else _KEPT
         return self._json
 
     def message(self) -> dict[str, Any]:
         """The entry as LangSmith and the chat APIs write a message."""
         message: dict[str, Any] = {"role": self.role, "content": self.text or ""}
-        if self.name is not None:
-            message["name"] = self.name
+        call_id, name = self._answered or (None, None)
+        if name is not None:
+            message["name"] = name
         if self.tool_calls:
             message["tool_calls"] = list(self.tool_calls)
-        if self.tool_call_id is not None:
-            message["tool_call_id"] = self.tool_call_id
+        if call_id is not None:
+            message["tool_call_id"] = call_id
         if self.facts:
             message["metadata"] = dict(self.facts)
         return message
@@ -109,7 +111,7 @@ class Entry:
     @property
     def has_content(self) -> bool:
         """Whether anything is known of it beyond that it exists."""
-        return self._has_text or bool(self.tool_calls)
+        return self._text is not None or bool(self.tool_calls)
 
     @property
     def weight(self) -> int:
@@ -133,10 +135,12 @@ class Transcript:
         """The entry of `item_id`, made at its place if it is new."""
         entry = self._by_id.get(item_id)
         if entry is None:
-            entry = Entry(item_id, role)
+            entry = Entry(role)
             # Before it is known itself: some say that they come after themselves.
             previous = self._by_id.get(after) if after is not None else None
             self._by_id[item_id] = entry
+            if len(self._by_id) > _MOST_FOUND:
+                del self._by_id[next(iter(self._by_id))]
             if previous is None or previous is self._entries[-1]:
                 self._entries.append(entry)
             else:
@@ -208,10 +212,10 @@ class Transcript:
             first += 1
         last = first
         while last < len(self._entries) - 1 and self._weight > self._limit:
-            gone = self._entries[last]
-            self._weight -= gone.weight
-            self._by_id.pop(gone.item_id, None)
+            self._weight -= self._entries[last].weight
             last += 1
+        gone = set(map(id, self._entries[first:last]))
+        self._by_id = {name: entry for name, entry in self._by_id.items() if id(entry) not in gone}
         self.omitted += last - first
         del self._entries[first:last]
         self._cut_after = self._entries[first - 1] if first else None

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import logging
+import sys
 import threading
 import uuid
 from urllib.parse import urlsplit
@@ -21,9 +22,10 @@ from websockets.exceptions import ConnectionClosedError
 
 import voicespan
 from voicespan import root_facts
-from voicespan.conversation import Conversation, current_conversation
+from voicespan.conversation import CURRENT, Conversation, current_conversation
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.registry import open_conversations
+from voicespan.spans import Spans
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
 
 META = "langsmith.metadata."
@@ -482,3 +484,22 @@ def test_an_expectation_of_the_server_is_met(instrumented, roots):
             c.recv()
     (root,) = roots()
     assert facts(root)["event_count"] == 2
+
+
+def test_a_conversation_that_is_being_opened_can_be_asked_for_its_facts(tracer_provider, monkeypatch, caplog):
+    """The spool's thread does, as soon as the root has started."""
+    asked = []
+
+    class Watched(Spans):
+        def __init__(self, tracer, context, *args, **kwargs):
+            opening = otel_context.get_value(CURRENT, context)
+            asked.append((opening.root_facts(), opening.open_calls()))
+            super().__init__(tracer, context, *args, **kwargs)
+
+    # Not by its path: `voicespan.conversation` is a function.
+    monkeypatch.setattr(sys.modules[Conversation.__module__], "Spans", Watched)
+    conversation = Conversation(tracer_provider=tracer_provider)
+    assert META + "status" in conversation.root_facts()
+    conversation.end()
+    assert asked == [({}, {})]
+    assert not caplog.records

@@ -164,8 +164,7 @@ class Conversation:
                 name, context=context, attributes=first, links=links, start_time=self._wall(self._started_at)
             )
         self._live = LiveParent(self._root, before.get_span_context())
-        self.recording = self.settings.enabled and self._root.is_recording()
-        if not self.recording:
+        if not (self.settings.enabled and self._root.is_recording()):
             return
         self._before = before
         self._before_conversation = _of(otel_context.get_current())
@@ -180,6 +179,8 @@ class Conversation:
             wall=self._wall,
             on_current=self._live.point_to,
         )
+        # From here on it can be asked for its facts. A processor knows it since its root has started.
+        self.recording = True
         registry.opened(self)
         if self.settings.record_source == "devices":
             self._record_devices()

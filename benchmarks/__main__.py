@@ -21,12 +21,12 @@ from benchmarks.results import ROOT
 #: The modules that measure, and after how many seconds each counts as stuck.
 MEASUREMENTS = {
     "receive": 480,
-    "send": 180,
+    "send": 360,
     "export": 180,
     "start_up": 240,
     "event_loop": 720,
-    "memory": 480,
-    "recorder": 420,
+    "memory": 900,
+    "recorder": 600,
 }
 
 

@@ -37,7 +37,7 @@ _LOOP_P99 = 20.0
 
 def run(way: str, servers: CallServers, spool: Path, conversations: int, seconds: float) -> dict[str, Any]:
     """Hold the calls in a process of their own; what it saw."""
-    longest = min(240.0, max(seconds / 2, 4.0))
+    longest = _longest(seconds)
     options = {
         "way": way,
         "url": servers.realtime_url,
@@ -56,6 +56,11 @@ def run(way: str, servers: CallServers, spool: Path, conversations: int, seconds
         text=True,
     )
     return json.loads(held.stdout.splitlines()[-1])
+
+
+def _longest(seconds: float) -> float:
+    """How long the longest call lasts; the shortest lasts a quarter of that."""
+    return min(240.0, max(seconds / 2, 4.0))
 
 
 def environment(servers: CallServers, spool: Path) -> dict[str, str]:
@@ -140,8 +145,8 @@ def result(conversations: int, minutes: float, found: dict[str, dict[str, Any]])
         name="load",
         title=f"{conversations} recorded conversations at once, for {minutes:g} minutes, LangSmith slow",
         chapter="load",
-        method="One process holds the calls with real clients; each lasts one to four minutes, and another one follows "
-        f"it. Microphones send every {APPEND:g} s, answers come every {DELTA:g} s: 500 calls with 20 ms in a frame are "
+        method=f"One process holds the calls with real clients; each lasts {_longest(minutes * 60) / 4:g} to "
+        f"{_longest(minutes * 60):g} seconds, and another one follows it. Microphones send every {APPEND:g} s, answers come every {DELTA:g} s: 500 calls with 20 ms in a frame are "
         "more than one process can hold, traced or not. For the same reason the application reads frames as they "
         "come (`recv_bytes`) and sends what was made before (`send_raw`). Both sides are handed to the recorder "
         "20 ms at a time. LangSmith thinks two to five seconds about each request and reads 2 MB a second. "

@@ -38,7 +38,8 @@ CHAPTERS = {
 
 _INTRODUCTION = """\
 What voicespan costs, measured beside the same client untraced, and beside what others offer for the same. All
-of it is made by one command, in one run and on the same frames:
+of it is made by one command, each table in one run and on the same frames; the hundreds of recorded conversations
+by another one (`python -m benchmarks.many_conversations`):
 
 ```console
 $ make bench                  # everything, in 45 minutes at most

@@ -4,7 +4,7 @@ A fact is six parts that one `deque.extend` appends. Where the interpreter has i
 read and a deque grows without a line of Python in between. So no lock of ours is needed, and nothing is left that
 the garbage collector follows: with a tuple for each 20 ms, what waited of 500 calls was looked through again and
 again, for a tenth of a core and up to 0.4 s at a time. The counts are not atomic: two threads that hand over at the
-same instant may lose one of two additions. The writer sets them right four times a second, from what it holds.
+same instant may lose one of two additions. The writer sets them right at each turn, from what it holds.
 """
 
 from __future__ import annotations

@@ -77,14 +77,14 @@ def test_a_read_gives_what_was_captured_before_it_returned():
 
 
 class Playing:
-    """Blocking writes of 20 ms, on a clock that is moved by hand."""
+    """Blocking writes, on a clock that is moved by hand; all times in milliseconds."""
 
-    def __init__(self) -> None:
-        self.clock, self.now = PlayClock(30 * MS), 1_000 * MS
+    def __init__(self, latency: int = 30) -> None:
+        self.clock, self.now = PlayClock(latency * MS), 1_000 * MS
 
-    def write(self, waits: int) -> int:
-        start = self.clock.enter(self.now, 20 * MS)
-        entered, self.now = self.now, self.now + waits * MS
+    def write(self, waits: int, duration: int = 20) -> int:
+        start = self.clock.enter(self.now, duration * MS)
+        entered, self.now = self.now, self.now + round(waits * MS)
         self.clock.leave(entered, self.now)
         return start // MS
 
@@ -107,6 +107,25 @@ def test_a_device_that_is_much_later_than_thought_played_silence():
     playing.write(20)
     assert playing.write(70) == 1_035
     assert playing.write(20) == 1_120
+
+
+def test_a_write_that_a_busy_machine_held_did_not_wait_for_room():
+    # Seen: PulseAudio took the first 400 ms at once, and one of the writes came back 3.6 ms late.
+    playing = Playing(latency=85)
+    assert [playing.write(waits, 200) for waits in (4, 305, 179, 179)] == [1_042, 1_242, 1_442, 1_642]
+
+
+def test_what_was_written_takes_its_time_to_be_heard():
+    # The device took more at once than it says that it can hold, and the machine was busy at the last write.
+    playing = Playing(latency=85)
+    starts = [playing.write(waits) for waits in (*[0] * 14, 12, 200, 20, 20)]
+    assert starts == list(range(1_042, 1_042 + 18 * 20, 20))
+
+
+def test_a_device_whose_clock_runs_fast_is_followed():
+    playing = Playing(latency=85)
+    starts = [playing.write(waits, 200) for waits in (0, *[199.9] * 2_000)]
+    assert starts[-1] == pytest.approx(playing.now / MS + 85 - 200, abs=102)
 
 
 def test_what_was_stopped_is_not_followed():

@@ -13,8 +13,12 @@ _MS = 1_000_000
 #: other than the one that they call current.
 _FARTHEST = 2 * NS
 
-#: A write that took longer had to wait for room, so the device's buffer was full when it returned.
+#: A write that took longer, and half as long as its audio, had to wait for room, so the device's buffer was full
+#: when it returned. A machine or an interpreter that is busy holds a write that need not wait for some milliseconds.
 _WAITED = 2 * _MS
+
+#: No device plays so much faster than our clock: a sample in so many. Crystals are a tenth of it off, at most.
+_FAST = 1_000
 
 #: The clocks of two machines are 50 ppm apart: 0.1 s in half an hour.
 _ASTRAY = 100 * _MS
@@ -58,7 +62,8 @@ class PlayClock:
     is full when it returns, and worst by the first one after a silence. Both are off by a period of the
     device (20 ms, say), to either side; following that would tear what is said. So a placed stretch goes on
     as it began, until the device has run dry, or is so far behind that it must have, or its clock is
-    `_ASTRAY`.
+    `_ASTRAY`. And whatever a write seems to tell, audio takes its time to be heard: PulseAudio takes 400 ms at
+    once, of a buffer that it says is 85 ms long.
 
     Args:
         latency: How much the device's buffer holds.
@@ -67,24 +72,29 @@ class PlayClock:
     def __init__(self, latency: int = 0) -> None:
         self.latency = latency
         self._end = 0  # when the device has played everything, as far as is known
-        self._placed = 0  # where that was placed
+        self._soonest = 0  # it cannot have before
+        self._placed = 0  # where the end was placed
+        self._duration = 0  # of what is being written
 
     def enter(self, now: int, duration: int) -> int:
         """A write begins. Returns when its first sample will be heard."""
         if self._end <= now:
             # At once, or after as much silence as the buffer holds: drivers differ.
             self._end = self._placed = now + self.latency // 2
+            self._soonest = now
         elif not -_DRY < self._placed - self._end < _ASTRAY:
             self._placed = self._end
         start = self._placed
         self._end += duration
+        self._soonest += duration - duration // _FAST
         self._placed += duration
+        self._duration = duration
         return start
 
     def leave(self, entered: int, now: int) -> None:
         """It has returned."""
-        if now - entered > _WAITED and self._end:
-            self._end = now + self.latency
+        if now - entered > max(_WAITED, self._duration // 2) and self._end:
+            self._end = max(now + self.latency, self._soonest)
 
     def stop(self) -> None:
         """What was written and not heard is lost."""

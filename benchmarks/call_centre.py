@@ -232,12 +232,14 @@ class CallCentre:
 
     async def _callbacks(self) -> None:
         period = 1 / CHUNKS_A_SECOND / _SHARDS
-        due = self.loop.time()
-        for number, shard in enumerate(itertools.cycle(self._fed)):
+        due = began = self.loop.time()
+        for shard in itertools.cycle(self._fed):
             due += period
-            # What is overdue comes in one turn of the loop, as timers of their own would; and then the others.
-            if (left := due - self.loop.time()) > 0 or number % _SHARDS == 0:
-                await asyncio.sleep(left)
+            # What is overdue when a turn of the loop begins comes in that turn, as from a socket that was not read
+            # for a while. With a turn for each, audio would be later and later where turns take longer than it lasts.
+            if due > began:
+                await asyncio.sleep(due - self.loop.time())
+                began = self.loop.time()
             if shard:
                 self._feeding.add(max(self.loop.time() - due, 0.0))
             for call in shard:

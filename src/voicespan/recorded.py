@@ -83,6 +83,7 @@ class Recorded:
         # The folder is made in the background while the conversation opens, and needed half a second later.
         self.recorder = ConversationRecorder(self._deliveries[0].wait_for_folder, clock=clock)
         for delivery in self._deliveries:
+            delivery.recorded_by(self.recorder.finish)
             delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
         self._encoded = _shared_follower().follow(self.recorder, self._form)
         self._encoded.add_done_callback(self._attach)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import subprocess
 import sys
 import time
 
 import pytest
+import soundfile
 
 from voicespan.langsmith import commands
 from voicespan.testing import LangSmithServer
@@ -35,7 +37,6 @@ def kept(spool_dir):
 def record(path, seconds=1.0, rate=24_000):
     """A FLAC file as the recorder leaves it."""
     import numpy as np
-    import soundfile
 
     tone = (np.sin(np.arange(int(seconds * rate)) / 7) * 9000).astype(np.int16)
     soundfile.write(path, np.stack([tone, -tone], axis=1), rate, format="FLAC")
@@ -436,3 +437,29 @@ conversation.expect_recording(60)
         assert time.monotonic() - began < 5
         assert status(server) == "timeout"
         assert commands.recover() == 0
+
+
+def test_an_exit_writes_what_the_thread_that_records_has_not_come_to(monkeypatch):
+    """A process that had more to do than it could is seconds behind when everybody hangs up."""
+    program = """
+import voicespan
+from voicespan.recording.writer import Writer
+
+Writer.run_once = lambda self: None
+Writer.behind = 5.0
+provider = voicespan.configure()
+with voicespan.conversation() as conversation:
+    for n in range(40):
+        conversation.recorder.agent(bytes([n + 1, 1]) * 12_000)
+"""
+    with LangSmithServer() as server:
+        monkeypatch.setenv("LANGSMITH_API_KEY", server.api_key)
+        monkeypatch.setenv("LANGSMITH_ENDPOINT", server.url)
+        monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "2")
+        subprocess.run([sys.executable, "-c", program], check=True)
+        assert status(server) == "attached"
+        recording, rate = soundfile.read(
+            io.BytesIO(server.roots[0].attachments["conversation"].content), dtype="int16"
+        )
+    heard = recording[recording[:, 1] != 0, 1]
+    assert heard.tolist() == [257 + n for n in range(40) for _ in range(rate // 2)]

@@ -123,6 +123,7 @@ class Delivery:
         self._complete = False
         self._client = _Promise()
         self._recorder = _Promise()
+        self._make_whole: Callable[[], object] | None = None
         #: How many recordings are being copied right now.
         self._taking = 0
         #: When our recorder's file begins, seconds since the epoch; None: it does not record.
@@ -145,6 +146,10 @@ class Delivery:
             self._settle("spool_full", recorder=True)
             return None
         return self.folder
+
+    def recorded_by(self, make_whole: Callable[[], object]) -> None:
+        """Our recorder records; `make_whole` writes what it has been handed and has not written."""
+        self._make_whole = make_whole
 
     def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
         """Hold the root for a recording, at most `timeout` seconds after the conversation has ended.
@@ -222,6 +227,15 @@ class Delivery:
             if self._client.attached:
                 return 0.0
             return max(self._client.left(self._now()), self._recorder.left(self._now()))
+
+    def make_whole(self) -> None:
+        """Nothing is waited for any more: have the recorder's own file whole. Takes a while, where it is late.
+
+        The thread that writes recordings may be seconds behind in a process that is about to end: then what is
+        still in memory is written here, or nobody ever hears it.
+        """
+        if self._make_whole is not None and self._recorder.outcome is None and not self._client.attached:
+            self._make_whole()
 
     def close(self, *, otherwise: Callable[[], Settled | None] = lambda: None) -> Settled:
         """What became of the recording. What comes later is late.

@@ -277,6 +277,8 @@ class Writer:
         if remaining is None or remaining > 0:
             return remaining
         with guard():
+            delivery.make_whole()
+        with guard():
             entry.folder.settle(delivery.close(otherwise=partial(recordings.finished, entry.folder)))
         self._hand_over(entry.folder)
         del self._entries[entry.trace]

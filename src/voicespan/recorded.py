@@ -16,7 +16,7 @@ from voicespan.recording.follower import Follower
 from voicespan.recording.recorder import Cut, Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from typing import Protocol
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
         def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
             """Hold the root for a recording, at most `timeout` seconds after its end."""
+
+        def recorded_by(self, make_whole: Callable[[], object]) -> None:
+            """Learn how what is recorded, and not written yet, is written where nothing is waited for any more."""
 
 
 MIME_TYPES = {"ogg": "audio/ogg", "flac": "audio/flac", "wav": "audio/wav", "mp3": "audio/mpeg"}

@@ -234,8 +234,9 @@ class Delivery:
         The thread that writes recordings may be seconds behind in a process that is about to end: then what is
         still in memory is written here, or nobody ever hears it.
         """
-        if self._make_whole is not None and self._recorder.outcome is None and not self._client.attached:
-            self._make_whole()
+        make_whole = self._make_whole
+        if make_whole is not None and self._recorder.outcome is None and not self._client.attached:
+            make_whole()
 
     def close(self, *, otherwise: Callable[[], Settled | None] = lambda: None) -> Settled:
         """What became of the recording. What comes later is late.
@@ -244,6 +245,7 @@ class Delivery:
         """
         with self._lock:
             folder, self._folder = self._folder, None
+            self._make_whole = None  # a trace is remembered for an hour; its recorder need not be
             settled = self._client.told() or self._recorder.told() or Settled("none")
             if self._recorder.attached and not self._client.attached:
                 settled = self._recorder.told() or settled

@@ -25,8 +25,9 @@ _VOICES = Path(voicespan.demo.__file__).parent / "voices"
 #: A chunk that is at least so loud (-40 dBFS) cannot be missed; Opus keeps a quarter of its level at least.
 _LOUD = 0.01
 _KEPT = 0.25
-#: The recording begins with the conversation, up to so many chunks before the first of them.
-_MOST_MOVED = 100
+#: The recording begins with the conversation, up to so many chunks before the first of them: where hundreds call,
+#: a connection may take seconds. Less than a cycle, after which everything is the same again.
+_MOST_MOVED = 900
 
 
 @dataclass(frozen=True)

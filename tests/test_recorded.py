@@ -103,6 +103,30 @@ def test_a_turn_waits_for_its_first_sound(told):
     assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(600, abs=5)
 
 
+@pytest.mark.parametrize("written_before", [True, False])
+def test_what_a_busy_process_has_not_come_to_is_not_looked_through_on_the_event_loop(told, written_before):
+    told.recorder.user(tone(0.2), RATE)
+    told.pass_time(1 if written_before else 0.05)
+    told.tell(moments.SpeechStarted, "u1").clock.advance(0.5)
+    told.tell(moments.SpeechStopped, "u1").tell(moments.GenerationStarted, "r1").clock.advance(0.3)
+    told.tell(moments.FirstAudio, "r1").clock.advance(0.4)
+    told.recorder.agent(tone(4), RATE)
+    told.clock.advance(2)  # and the writer has had no turn
+    told.done("r1").tell(moments.GenerationStarted, "r2")
+    assert not told.named("turn_complete")
+    told.pass_time(0.5).tell(moments.SpeechStarted, "u2")
+    (turn,) = told.named("turn_complete")
+    assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(700, abs=5)
+
+
+def test_the_end_of_a_conversation_is_told_what_a_busy_process_has_not_come_to(told):
+    told.ask("u1").answer("r1", play_after=0.4)
+    told.clock.advance(2)
+    told.done("r1").conversation.end()
+    (turn,) = told.named("turn_complete")
+    assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(700, abs=5)
+
+
 def test_an_answer_that_is_never_played_has_no_time_heard(told):
     told.recorder.user(tone(0.2), RATE)
     told.ask("u1").tell(moments.GenerationStarted, "r1").tell(moments.FirstAudio, "r1").done("r1")

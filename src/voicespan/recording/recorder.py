@@ -293,7 +293,7 @@ class Recorder:
         Returns:
             None when it has not been heard until now.
         """
-        now = None if patient and self._writer.behind else self._clock.monotonic_ns()
+        now = None if patient and self.is_behind else self._clock.monotonic_ns()
         first = self._tape.first_heard(round(after * NS), now)
         return None if first is None else first / NS
 
@@ -333,6 +333,11 @@ class Recorder:
         if not self._inbox.open:
             return "closed"
         return "paused" if self._inbox.paused else state
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the process has more to record than it can: what was handed over waits to be laid out."""
+        return self._writer.behind > 0
 
     @property
     def has_audio(self) -> bool:

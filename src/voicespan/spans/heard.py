@@ -19,7 +19,16 @@ class Heard:
     @property
     def is_listening(self) -> bool:
         """Whether something may still be told."""
-        return self.recorder is not None and self.recorder.status == "recording"
+        recorder = self.recorder
+        if recorder is None:
+            return False
+        # What was handed over is written half a second later, and much later in a process that has no time.
+        return recorder.status == "recording" or (recorder.status == "waiting" and recorder.has_audio)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the recorder has more to do than it can: what it is asked now takes long to be found."""
+        return self.recorder is not None and self.recorder.is_behind
 
     @property
     def sees_devices(self) -> bool:

@@ -149,21 +149,22 @@ class Turns:
     def _is_complete(self, turn: _Turn, *, final: bool) -> bool:
         if any(entry.awaits_transcript for entry in turn.generation.inputs):
             return False
-        if final:
-            return True
         cut = self._barge_ins.of(turn.ended.response_id)
-        if cut is not None and cut.heard_ms is None:
+        if cut is not None and cut.heard_ms is None and not final:
             return False
         # Received is not heard: a burst of audio is received long before its first sample is played.
-        return (
+        if (
             not self._heard.is_listening
             or turn.generation.asked_at is None
             or self._heard_at(turn.generation, patient=True) is not None
-        )
+        ):
+            return True
+        # To look through seconds of audio that a busy process has not come to would hold the application.
+        return final and not self._heard.is_behind
 
     def _heard_at(self, generation: _Generation, *, patient: bool = False) -> int | None:
-        # The recorder looks through what it has, so it is not asked again.
-        if generation.heard_at is None:
+        # The recorder looks through what it has, so it is not asked again, nor for what nobody is told.
+        if generation.heard_at is None and generation.asked_at is not None:
             generation.heard_at = self._heard.first(generation.first_audio_at, patient=patient)
         return generation.heard_at
 

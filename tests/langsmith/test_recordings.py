@@ -455,7 +455,7 @@ with voicespan.conversation() as conversation:
     with LangSmithServer() as server:
         monkeypatch.setenv("LANGSMITH_API_KEY", server.api_key)
         monkeypatch.setenv("LANGSMITH_ENDPOINT", server.url)
-        monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "2")
+        monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "4")
         subprocess.run([sys.executable, "-c", program], check=True)
         assert status(server) == "attached"
         recording, rate = soundfile.read(

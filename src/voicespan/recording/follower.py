@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 PERIOD = 0.25
 #: How much is encoded at a turn, in seconds of audio: opening the growing file costs 0.5 ms.
 _TURN = 5
-#: A writer that is so late, in seconds, has the machine to itself.
-_BEHIND = 0.05
 #: How long a call that is over waits to be encoded, in seconds.
 _PATIENCE = 60.0
 _NICENESS = 10
@@ -159,7 +157,7 @@ class Follower:
 
     @property
     def _rests(self) -> bool:
-        return self._writer.behind > _BEHIND
+        return self._writer.is_behind
 
     def _all(self) -> list[_Followed]:
         with self._lock:

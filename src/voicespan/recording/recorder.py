@@ -337,7 +337,7 @@ class Recorder:
     @property
     def is_behind(self) -> bool:
         """Whether the process has more to record than it can: what was handed over waits to be laid out."""
-        return self._writer.behind > 0
+        return self._writer.is_behind
 
     @property
     def has_audio(self) -> bool:

@@ -32,6 +32,8 @@ PERIOD = 0.25
 #: So many recordings have a turn in each pass. Of more, some wait for the next one, or the third after it.
 _TURNS = 125
 _MOST_PASSES = 4
+#: A thread is woken some milliseconds late now and then; so late, in seconds, it has more to do than it can.
+_BEHIND = 0.05
 #: For so long in a pass the application comes first, in nanoseconds.
 _UNHURRIED = NS // 5
 
@@ -65,6 +67,11 @@ class Writer:
             return 0.0
         since = self._clock.monotonic_ns() - self._last_pass
         return max(0.0, since / NS - PERIOD, self._took / NS - PERIOD / 2)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is late by more than a thread is now and then."""
+        return self.behind > _BEHIND
 
     def add(self, tape: Tape) -> None:
         """Give `tape` turns from now on, until it is over."""

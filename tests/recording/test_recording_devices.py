@@ -82,7 +82,7 @@ class Playing:
     def __init__(self, latency: int = 30) -> None:
         self.clock, self.now = PlayClock(latency * MS), 1_000 * MS
 
-    def write(self, waits: int, duration: int = 20) -> int:
+    def write(self, waits: float, duration: int = 20) -> int:
         start = self.clock.enter(self.now, duration * MS)
         entered, self.now = self.now, self.now + round(waits * MS)
         self.clock.leave(entered, self.now)

@@ -134,7 +134,7 @@ class Turns:
         self._waiting.append(_Turn(generation, moment, calls))
 
     def settle(self, *, final: bool = False, everything: bool = False) -> None:
-        """Write those that are complete; `final`: how much was heard is told by now, or never."""
+        """Write those that are complete; `final`: what was heard is told by now, or when a late recorder comes to it."""
         if not self._waiting:
             return
         still: list[_Turn] = []

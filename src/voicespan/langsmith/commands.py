@@ -103,6 +103,7 @@ def recover(
     )
     sender.sweep()
     _work(sender, patience, clock, sleep)
+    sender.stop()
     post.close()
     print(f"{_count(sender.delivered, 'folder')} sent to {_named(destination)}", file=out)
     left = sender.left(everything=True)
@@ -140,6 +141,8 @@ def _work(sender: Sender, patience: float, clock: Clock, sleep: Callable[[float]
     delivered = 0
     while sender.left(everything=True):
         delay = sender.step() or 0.0
+        if delay and sender.await_helpers():
+            continue
         now = clock.monotonic_ns() / 1e9
         if sender.delivered > delivered:
             delivered, taken_at = sender.delivered, now

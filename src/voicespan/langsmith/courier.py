@@ -24,7 +24,7 @@ _TOO_LARGE = Answer(413, "larger than any request can be", reached=False)
 
 
 class Courier:
-    """Brings folders to one destination. For one thread."""
+    """Brings folders to one destination, each in the thread that calls."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Courier:
         self._post = post
         self._clock = clock
         self._privacy = privacy
-        self._said: set[str] = set()
+        self._said: dict[str, object] = {}
 
     def deliver(self, folder: Folder) -> Answer | None:
         """Send what is left of a complete folder, which is then gone, or kept for a person to look at.
@@ -148,8 +148,9 @@ class Courier:
     def _say(self, words: str) -> None:
         """Once per cause; causes differ by their first words."""
         cause = words.split("(", 1)[0]
-        if cause not in self._said:
-            self._said.add(cause)
+        # In one step: several threads may find the same.
+        first = object()
+        if self._said.setdefault(cause, first) is first:
             _logger.warning("voicespan: %s", words)
 
     def _now(self) -> float:

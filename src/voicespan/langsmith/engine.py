@@ -144,6 +144,7 @@ class Engine:
         """Let the threads end."""
         self._writing.stop()
         self._sending.stop()
+        self.sender.stop()
 
     def forget_all(self) -> None:
         """In a forked child: everything here is the parent's."""

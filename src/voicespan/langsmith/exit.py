@@ -52,9 +52,9 @@ class _Line:
         left = self._engine.left()
         conversations = "1 conversation" if left == 1 else f"{left} conversations"
         text = f"voicespan: sending {conversations} to LangSmith"
-        size = self._engine.post.size
+        size, sent = self._engine.post.progress()
         if size:
-            text += f" ({self._engine.post.sent / 1e6:.1f} of {size / 1e6:.1f} MB)"
+            text += f" ({sent / 1e6:.1f} of {size / 1e6:.1f} MB)"
         text += ", Ctrl-C to leave them for later"
         if text != self._drawn:
             sys.stderr.write(f"\r{text:<{len(self._drawn)}}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 import requests
@@ -17,7 +18,7 @@ from voicespan.langsmith.reactions import Answer, retry_after
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from voicespan.clock import Clock
     from voicespan.langsmith.protobuf import Message
@@ -35,15 +36,14 @@ _SHORTEST_SECRET = 4
 
 
 class Post:
-    """Sends requests to one destination over one connection that is kept alive. For one thread."""
+    """Sends requests to one destination; each thread that calls has its own connection, which is kept alive."""
 
     def __init__(self, destination: Destination, clock: Clock) -> None:
         self._destination = destination
         self._clock = clock
-        self._session: requests.Session | None = None
-        #: Bytes of the request that is under way, and how many of them are gone.
-        self.size = 0
-        self.sent = 0
+        self._own = threading.local()
+        self._under_way: set[_Upload] = set()
+        self._lock = threading.Lock()
 
     def __call__(self, body: Message) -> Answer:
         """Send `body`; whatever goes wrong on the way is an answer too.
@@ -53,22 +53,35 @@ class Post:
         """
         # Our own requests are not for anybody's traces.
         with suppress_instrumentation():
-            return self._send(_Upload(body, self._sent))
+            return self._send(_Upload(body))
+
+    def progress(self) -> tuple[int, int]:
+        """Bytes of the requests that are under way, and how many of them are gone."""
+        with self._lock:
+            return sum(map(len, self._under_way)), sum(upload.sent for upload in self._under_way)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close this thread's connection."""
         if self._session is not None:
             self._session.close()
-            self._session = None
+            self._own.session = None
 
     def forget(self) -> None:
-        """In a forked child: the connection is the parent's."""
-        self._session = None
+        """In a forked child: the connections are the parent's."""
+        self._own = threading.local()
+        self._under_way = set()
+        self._lock = threading.Lock()
+
+    @property
+    def _session(self) -> requests.Session | None:
+        return getattr(self._own, "session", None)
 
     def _send(self, upload: _Upload) -> Answer:
-        self.size, self.sent = len(upload), 0
-        if self._session is None:
-            self._session = session.open_session(self._destination)
+        own = self._session
+        if own is None:
+            own = self._own.session = session.open_session(self._destination)
+        with self._lock:
+            self._under_way.add(upload)
         trusted = session.bundle(self._destination)
         headers: dict[str, str | bytes] = {
             **self._destination.request_headers(),
@@ -78,7 +91,7 @@ class Post:
         seconds = _ANSWER_SECONDS + len(upload) / 1e6 * _ANSWER_SECONDS_PER_MEGABYTE
         try:
             # A redirect is not followed: the key and the conversation are for this host.
-            response = self._session.post(
+            response = own.post(
                 self._destination.url,
                 data=upload,
                 headers=headers,
@@ -91,9 +104,10 @@ class Post:
         except OSError as error:  # RequestException is one, and what is wrong with a file of certificates
             upload.raise_if_unreadable()
             self.close()
-            return Answer(None, session.told(error, trusted), reached=self.sent > 0)
+            return Answer(None, session.told(error, trusted), reached=upload.sent > 0)
         finally:
-            self.size = self.sent = 0
+            with self._lock:
+                self._under_way.discard(upload)
         with response:
             return self._answer(response)
 
@@ -120,21 +134,19 @@ class Post:
 
     def _secrets(self) -> set[str]:
         secrets = self._destination.secrets
-        if self._session is not None:
-            secrets.update(session.proxy_secrets(self._session, self._destination.url))
+        own = self._session
+        if own is not None:
+            secrets.update(session.proxy_secrets(own, self._destination.url))
         # A shorter one is no secret, and would be found in words that have nothing to do with it.
         return {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
-
-    def _sent(self, size: int) -> None:
-        self.sent += size
 
 
 class _Upload:
     """A body that `requests` streams: it has a length and is iterated."""
 
-    def __init__(self, body: Message, on_sent: Callable[[int], None]) -> None:
+    def __init__(self, body: Message) -> None:
         self._body = body
-        self._on_sent = on_sent
+        self.sent = 0
         self._unreadable: OSError | None = None
 
     def __len__(self) -> int:
@@ -152,7 +164,7 @@ class _Upload:
             if piece is None:
                 return
             yield piece
-            self._on_sent(len(piece))
+            self.sent += len(piece)
 
     def raise_if_unreadable(self) -> None:
         """Raise what kept the body from being read."""

@@ -18,7 +18,7 @@ import re
 import subprocess
 import sys
 import time
-from itertools import count
+from itertools import count, cycle
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -205,7 +205,7 @@ async def _serve(folder: str, pace: str, speed: str) -> None:
     async def answer(socket: ServerConnection) -> None:
         await _answer(socket, frames, float(speed))
 
-    thinks = (_THINKS[number % len(_THINKS)] for number in count())
+    thinks = cycle(_THINKS)
 
     def think(_: object) -> bool:
         time.sleep(next(thinks))

@@ -487,6 +487,14 @@ def test_which_requests_fail(server, spans):
     assert post(server, spans.make("s", large)).status_code == 200
 
 
+def test_one_request_does_not_wait_for_what_a_function_thinks_about_another(server, spans):
+    both_are_thought_about = threading.Barrier(2, timeout=10)
+    server.fail(status=503, times=None, match=lambda _: both_are_thought_about.wait() >= 0)
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda _: post(server, spans.make()).status_code, range(2)))
+    assert answers == [503, 503]
+
+
 def test_some_requests_pass_before_the_failure(server, spans):
     server.fail(status=503, after=2)
     assert [post(server, spans.make()).status_code for _ in range(4)] == [200, 200, 503, 200]

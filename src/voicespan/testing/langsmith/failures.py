@@ -47,7 +47,7 @@ class Failure:
         return "body" in (self.reset, self.hang)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Order:
     failure: Failure
     times: int | None
@@ -78,8 +78,13 @@ class Failures:
     def take(self, request: Request) -> Failure | None:
         """The failure that `request` meets."""
         with self._lock:
-            for order in self._orders:
-                if not order.match(request):
+            orders = list(self._orders)
+        for order in orders:
+            # Not with the lock: a test's function may take as long as it likes, and other requests do not wait for it.
+            if not order.match(request):
+                continue
+            with self._lock:
+                if order not in self._orders:
                     continue
                 if order.after:
                     order.after -= 1

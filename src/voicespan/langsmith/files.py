@@ -35,8 +35,13 @@ class Memory:
     """How many bytes may stand in memory for what the disk refused."""
 
     def __init__(self, limit: int) -> None:
-        self._left = limit
+        self._limit = self._left = limit
         self._lock = threading.Lock()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing stands there: the disk has taken everything."""
+        return self._left == self._limit
 
     def take(self, size: int) -> None:
         """Reserve `size` bytes (negative: give them back).

@@ -356,6 +356,9 @@ class Writer:
 
     def _move_to_disk(self, now: float) -> float | None:
         """Try again now and then what the disk refused; seconds until the next time, None: it has taken all."""
+        # Mostly it has, and there may be hundreds to look at, many times a second.
+        if self._spool.memory.is_empty:
+            return None
         refused = [entry.folder.files for entry in self._entries.values() if entry.folder.files.refused]
         if refused and now >= self._retry_disk_at:
             self._retry_disk_at = now + _RETRY_DISK_EVERY

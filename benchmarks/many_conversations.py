@@ -18,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.call_audio import listen
 from benchmarks.call_servers import APPEND, DELTA, KEY, CallServers
-from benchmarks.results import ROOT, UNTRACED, VOICESPAN, Result, Row, save, show
+from benchmarks.results import ROOT, UNTRACED, VOICESPAN, Result, Row, save, show, speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,9 +36,10 @@ _UNTRACED_SECONDS = 120.0
 _LOOP_P99 = 20.0
 
 
-def run(way: str, servers: CallServers, spool: Path, conversations: int, seconds: float) -> dict[str, Any]:
-    """Hold the calls in a process of their own; what it saw."""
-    longest = _longest(seconds)
+def run(
+    way: str, servers: CallServers, spool: Path, conversations: int, seconds: float, *, longest: float
+) -> dict[str, Any]:
+    """Hold the calls, of which the longest lasts so many seconds, in a process of their own; what it saw."""
     options = {
         "way": way,
         "url": servers.realtime_url,
@@ -121,8 +123,8 @@ def load(
     try:
         with CallServers(folder / "delivered", slow=slow) as servers:
             for way in ways:
-                longest = _UNTRACED_SECONDS if way == UNTRACED else seconds
-                found[way] = run(way, servers, spool, conversations, min(seconds, longest))
+                held = min(seconds, _UNTRACED_SECONDS) if way == UNTRACED else seconds
+                found[way] = run(way, servers, spool, conversations, held, longest=_longest(seconds))
             before = len(servers.conversations())
             took = deliver_the_rest(servers, spool)
             outcome = examine(servers.conversations())
@@ -142,13 +144,12 @@ def load(
 def result(conversations: int, minutes: float, found: dict[str, dict[str, Any]]) -> Result:
     """The page's table of it."""
     return Result(
-        name="load",
+        name=f"load-{conversations}",
         title=f"{conversations} recorded conversations at once, for {minutes:g} minutes, LangSmith slow",
         chapter="load",
         method=f"One process holds the calls with real clients; each lasts {_longest(minutes * 60) / 4:g} to "
-        f"{_longest(minutes * 60):g} seconds (untraced, for two minutes at most, 15 to 60 at most), and another one "
-        f"follows it. Microphones send every {APPEND:g} s, answers come every {DELTA:g} s: 500 calls with 20 ms in a "
-        "frame are more than one process can hold, traced or not. For the same reason the application reads frames as they "
+        f"{_longest(minutes * 60):g} seconds, and another one follows it (untraced, for two minutes at most). "
+        f"Microphones send every {APPEND:g} s, answers come every {DELTA:g} s: 500 calls with 20 ms in a frame are more than one process can hold, traced or not. For the same reason the application reads frames as they "
         "come (`recv_bytes`) and sends what was made before (`send_raw`). Both sides are handed to the recorder "
         "20 ms at a time. LangSmith thinks two to five seconds about each request and reads 2 MB a second. "
         "Servers are another process on the same two cores. A frame is late by the time from its sending in "
@@ -224,11 +225,12 @@ def main() -> None:
     parser.add_argument("--conversations", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=10.0)
     asked = parser.parse_args()
+    before = speed()
     found = load(asked.conversations, asked.minutes * 60)
-    told = result(asked.conversations, asked.minutes, found)
+    told = replace(result(asked.conversations, asked.minutes, found), speed=(before, speed()))
     kept = save(told)
     # Beside the folder of the results, where each file is one.
-    kept.parent.with_name("load.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    kept.parent.with_name(kept.name).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     show(told)
 
 

@@ -36,6 +36,7 @@ import argparse
 import json
 import os
 import statistics
+import time
 import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -107,6 +108,8 @@ class Result:
     quick: bool = False
     #: The load average of the minute before: what others did on the machine.
     load: float | None = None
+    #: Milliseconds that a loop of a million additions took before and after: the speed that others left.
+    speed: tuple[float, float] | None = None
 
 
 def row(
@@ -141,7 +144,28 @@ def load(path: Path) -> Result:
     kept = json.loads(path.read_text(encoding="utf-8"))
     rows = [Row(**{**each, "spread": each["spread"] and tuple(each["spread"])}) for each in kept.pop("rows")]
     series = {name: [(x, y) for x, y in points] for name, points in kept.pop("series").items()}
-    return Result(**{**kept, "rows": rows, "series": series, "axes": tuple(kept["axes"])})
+    speed = kept.pop("speed", None)
+    return Result(
+        **{
+            **kept,
+            "rows": rows,
+            "series": series,
+            "axes": tuple(kept["axes"]),
+            "speed": speed and tuple(speed),
+        }
+    )
+
+
+def speed() -> float:
+    """Milliseconds that a loop of a million additions takes: how much of a core others leave, and which core it is."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        total = 0
+        for number in range(1_000_000):
+            total += number
+        took.append(1000 * (time.perf_counter() - began))
+    return statistics.median(took)
 
 
 def show(result: Result) -> None:
@@ -164,9 +188,9 @@ def run(measure: Callable[..., Iterable[Result]]) -> None:
     quick: bool = parser.parse_args().quick
     # Peers that are beta say so at every session.
     warnings.simplefilter("ignore")
-    load_before = os.getloadavg()[0]
+    load_before, speed_before = os.getloadavg()[0], speed()
     for result in measure(quick=quick):
         # The measurement need not think of it.
-        kept = replace(result, quick=quick, load=load_before)
+        kept = replace(result, quick=quick, load=load_before, speed=(speed_before, speed()))
         save(kept)
         show(kept)

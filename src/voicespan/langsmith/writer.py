@@ -40,8 +40,6 @@ _CHECKPOINT_RATE = 1_000_000
 _CHECKPOINT_SHARE = 0.05
 #: Seconds after which ended spans are looked for again.
 _TEND_AT_MOST = 0.05
-#: For so many seconds of a step the application comes first.
-_UNHURRIED = 0.05
 #: Seconds that loose spans are collected, and bytes.
 _LOOSE_SECONDS = 2.0
 _LOOSE_BYTES = 4_000_000
@@ -145,7 +143,6 @@ class Writer:
 
     def step(self) -> float | None:
         """Write everything that has come; seconds until there is something to do without anything coming."""
-        began = self._now()
         events, flushed = self._taken()
         loose: dict[Trace | None, list[ReadableSpan]] = {}
         touched: dict[_Entry, None] = {}  # in order, each once
@@ -155,11 +152,10 @@ class Writer:
                 if entry is not None:
                     touched[entry] = None
         for entry in touched:
+            began = self._now()
             with guard():
                 self._journal(entry)
-            # Not when there is much: what has ended is to be on the disk a quarter of a second later.
-            if self._now() - began < _UNHURRIED:
-                give_way()
+            give_way(self._now() - began)
         for trace, spans in loose.items():
             with guard():
                 self._write_loose(trace, spans)
@@ -262,8 +258,9 @@ class Writer:
                 # What has ended meanwhile is not to wait for the rest.
                 delays.append(0.0)
                 break
+            began = self._now()
             delays.append(self._tend_one(entry) if entry.ended else self._checkpoint(entry, now))
-            give_way()
+            give_way(self._now() - began)
         delays += [self._tend_loose(trace, entry, now) for trace, entry in list(self._loose.items())]
         delays.append(self._move_to_disk(now))
         due = [delay for delay in delays if delay is not None]

@@ -13,6 +13,8 @@ from voicespan.recording.run import NS
 from voicespan.recording.samples import AT_ONCE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -24,6 +26,10 @@ _MERGE = NS // 5
 
 #: The last few minutes.
 _KEPT = 256
+
+#: So many zeros are passed over at once.
+_LONG = 4_800
+_ZEROS = bytes(2 * _LONG)
 
 
 class Audible:
@@ -50,18 +56,8 @@ class Audible:
             apart: An answer begins with them: they are told apart from what was heard before, however
                 short the quiet between.
         """
-        import numpy as np  # noqa: PLC0415  not before there is audio
-
         self._apart |= apart
-        merged = _MERGE * rate // NS
-        ends = _ends(samples, merged)
-        if ends is None:
-            places = np.flatnonzero(_loud(samples))
-            quiet = np.flatnonzero(np.diff(places) > merged)
-            ends = np.sort(
-                np.concatenate((places[:1], places[quiet], places[quiet + 1], places[-1:]))
-            ).tolist()
-        for first, last in zip(ends[::2], ends[1::2], strict=True):
+        for first, last in _stretches(samples, _MERGE * rate // NS):
             self._add(start + first * NS // rate, start + (last + 1) * NS // rate)
 
     def cut(self, place: int) -> None:
@@ -107,17 +103,42 @@ def _loud(samples: NDArray[np.int16]) -> NDArray[np.bool_]:
     return loud
 
 
-def _ends(samples: NDArray[np.int16], merged: int) -> list[int] | None:
-    """The first and the last audible sample, where few samples show that there is no long quiet between them.
+def _stretches(samples: NDArray[np.int16], merged: int) -> Iterator[tuple[int, int]]:
+    """The first and the last audible sample of each stretch that has no more than `merged` quiet ones in a row.
 
-    So it is in the middle of speech, of which a quarter of a second is laid out at a time: quiet of more than
-    `merged` samples would have all in it that is further than that from both ends.
+    So few samples are looked at at a time that numpy keeps the interpreter, see `AT_ONCE`; and few in all: of speech
+    one look for each `merged` samples shows that it goes on.
     """
-    head, tail = _loud(samples[:AT_ONCE]), _loud(samples[-AT_ONCE:])
-    if not (len(head) and head[first := int(head.argmax())] and tail[back := -1 - int(tail[::-1].argmax())]):
-        return None
-    last = len(samples) + back
-    between = samples[max(last - merged, 0) : first + merged + 1]
-    if last - first > merged and not _loud(between[:: len(between) // AT_ONCE + 1]).any():
-        return None
-    return [first, last]
+    first = _next(samples, 0)
+    while first is not None:
+        last = first
+        while (later := _last(samples, last + 1, last + 1 + merged)) is not None:
+            last = later
+        yield first, last
+        first = _next(samples, last + 1 + merged)
+
+
+def _next(samples: NDArray[np.int16], start: int) -> int | None:
+    """The first audible sample from `start` on."""
+    # What a device plays is mostly zeros.
+    while samples[start : start + _LONG].tobytes() == _ZEROS:
+        start += _LONG
+    near = start + _LONG
+    while start < len(samples):
+        # In a long quiet more at a time: it is left once, and not looked at ten times.
+        size = AT_ONCE if start < near else 10 * _LONG
+        loud = _loud(samples[start : start + size])
+        if loud[place := int(loud.argmax())]:
+            return start + place
+        start += size
+    return None
+
+
+def _last(samples: NDArray[np.int16], start: int, end: int) -> int | None:
+    """The last audible sample from `start` on and before `end`."""
+    end = min(end, len(samples))
+    for stop in range(end, start, -AT_ONCE):
+        loud = _loud(samples[max(stop - AT_ONCE, start) : stop])[::-1]
+        if loud[back := int(loud.argmax())]:
+            return stop - 1 - back
+    return None

@@ -40,7 +40,7 @@ LAG = 500 * MS
 _MOST_SECONDS = 600
 #: The most that is given to the encoder at once. Each time it is left, the interpreter is waited for, up to 5 ms in a
 #: process that has much to do: who is late catches up by writing more at a time.
-_BLOCK_SECONDS = 5
+_BLOCK_SECONDS = 30
 #: The most that is laid out at once when the recording ends.
 _STEP = 10 * NS
 #: Two FLAC blocks and more: what the encoder may not have put into the file yet.

@@ -34,8 +34,6 @@ _TURNS = 125
 _MOST_PASSES = 4
 #: A thread is woken some milliseconds late now and then; so late, in seconds, it has more to do than it can.
 _BEHIND = 0.05
-#: For so long in a pass the application comes first, in nanoseconds.
-_UNHURRIED = NS // 5
 
 
 class Writer:
@@ -95,18 +93,18 @@ class Writer:
                     self._tapes[tape] = None
         self._last_pass = self._clock.monotonic_ns()
         for tape in tapes:
+            began = self._clock.monotonic_ns()
             turned = False
             with guard():
                 # Its own reading: the recordings before it may have taken a while.
-                tape.run(self._clock.monotonic_ns())
+                tape.run(began)
                 turned = True
             if not turned:
                 tape.fail("voicespan could not lay out what was handed over")
             if tape.over:
                 self.discard(tape)
-            # Not when it takes long: to have the interpreter again, each time, would take still longer.
-            if self._threaded and self._clock.monotonic_ns() - self._last_pass < _UNHURRIED:
-                give_way()
+            if self._threaded:
+                give_way((self._clock.monotonic_ns() - began) / NS)
         self._took = self._clock.monotonic_ns() - self._last_pass
 
     def discard(self, tape: Tape) -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from studio import noise
 
+from voicespan.recording import audible
 from voicespan.recording.audible import Audible
+from voicespan.recording.samples import AT_ONCE
 
 RATE = 24_000
 
@@ -210,15 +212,49 @@ def test_what_is_told_of_the_file(studio):
 def test_however_the_audio_comes_in_pieces_the_same_was_heard(pieces, apart):
     """At 1,000 Hz, where 200 samples of quiet are still speech."""
     loud = set(itertools.accumulate(apart))
-    audible = Audible()
+    told = Audible()
     begin, heard = 0, []
     for size in pieces:
         samples = np.array([100 * (place in loud) for place in range(begin, begin + size)], np.int16)
-        audible.listen(begin * 1_000_000, 1_000, samples)
+        told.listen(begin * 1_000_000, 1_000, samples)
         begin += size
     for place in sorted(place for place in loud if place < begin):
         if heard and place - heard[-1][1] <= 200:
             heard[-1][1] = place + 1
         else:
             heard.append([place, place + 1])
-    assert list(audible._times) == [(first * 1_000_000, last * 1_000_000) for first, last in heard]
+    assert list(told._times) == [(first * 1_000_000, last * 1_000_000) for first, last in heard]
+
+
+@hypothesis.given(
+    stretches=st.lists(
+        st.tuples(
+            st.sampled_from([1, 2, 499, 501, 4_799, 4_800, 9_700, 60_000]),
+            st.sampled_from([0, 20, 33, 9_000]),
+        ),
+        max_size=8,
+    ),
+    merged=st.sampled_from([800, 1_600, 4_800]),
+)
+@hypothesis.settings(deadline=None)
+def test_what_is_heard_of_long_audio_is_what_each_sample_says(stretches, merged):
+    samples = np.concatenate(
+        [np.zeros(0, np.int16), *(np.full(size, loud, np.int16) for size, loud in stretches)]
+    )
+    places = np.flatnonzero(np.abs(samples) > 32)
+    gaps = np.flatnonzero(np.diff(places) > merged)
+    told = list(zip(places[[0, *(gaps + 1)]], places[[*gaps, -1]], strict=True)) if len(places) else []
+    assert list(audible._stretches(samples, merged)) == told
+
+
+def test_of_speech_so_little_is_looked_at_that_numpy_keeps_the_interpreter(monkeypatch):
+    """Of 500 recordings each time that it is left means to wait for it, up to 5 ms."""
+    looks = []
+    loud = audible._loud
+    monkeypatch.setattr(audible, "_loud", lambda samples: looks.append(len(samples)) or loud(samples))
+    speech = np.concatenate([noise(5 * RATE), np.zeros(RATE, np.int16), noise(5 * RATE)])
+    heard = Audible()
+    heard.listen(0, RATE, speech)
+    assert len(heard._times) == 2
+    assert max(looks) <= AT_ONCE
+    assert len(looks) < 100

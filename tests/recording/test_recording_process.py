@@ -15,6 +15,7 @@ import pytest
 import soundfile as sf
 from studio import noise
 
+from voicespan.courtesy import give_way
 from voicespan.recording import Recorder, repair
 from voicespan.recording.tape import Tape
 from voicespan.recording.writer import Writer
@@ -292,6 +293,27 @@ def test_handing_over_is_cheap(tmp_path):
         recorder.user(piece)
         times.append(time.perf_counter_ns() - began)
     assert sorted(times)[len(times) // 2] < 10_000
+
+
+def test_the_thread_rests_as_long_as_each_recording_took(monkeypatch, tmp_path, fake_clock):
+    """Otherwise it takes the interpreter from an event loop at each of its reads and writes."""
+    rests = []
+    monkeypatch.setattr("voicespan.recording.writer.give_way", rests.append)
+    monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(0.003))
+    writer = Writer(fake_clock, threaded=False)
+    for name in "abc":
+        writer.add(Tape(tmp_path / name, 0, fake_clock))
+    writer._threaded = True
+    writer.run_once()
+    assert rests == [pytest.approx(0.003)] * 3
+
+
+def test_a_rest_is_never_none_and_never_long(monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    for worked in (0.0, 0.002, 3.0):
+        give_way(worked)
+    assert slept == [50e-6, 0.002, 5e-3]
 
 
 def test_importing_voicespan_loads_nothing_heavy():

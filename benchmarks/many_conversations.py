@@ -171,6 +171,13 @@ def _rows(found: dict[str, dict[str, Any]]) -> Iterator[Row]:
         yield Row("event loop: p50", way, seen["loop_ms"]["p50"], "ms")
         yield Row("event loop: p99", way, seen["loop_ms"]["p99"], "ms", at_most=goal)
         yield Row("event loop, all hang up: p99", way, seen["loop_at_the_end_ms"]["p99"], "ms")
+        yield Row(
+            "calls that could not connect in time",
+            way,
+            seen["calls_failed"],
+            "calls",
+            note=f"of {seen['calls']}",
+        )
         yield Row("frames late: p50", way, seen["frames_late_ms"]["p50"], "ms")
         yield Row("frames late: p99", way, seen["frames_late_ms"]["p99"], "ms")
         for thread, share in sorted(seen["share_of_a_core"].items()):

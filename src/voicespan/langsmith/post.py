@@ -41,7 +41,9 @@ class Post:
     def __init__(self, destination: Destination, clock: Clock) -> None:
         self._destination = destination
         self._clock = clock
-        self._own = threading.local()
+        # By thread. Not in a `threading.local`, which an interpreter that ends takes apart so early that Python
+        # still warns of an open socket.
+        self._sessions: dict[int, requests.Session] = {}
         self._under_way: set[_Upload] = set()
         self._lock = threading.Lock()
 
@@ -64,22 +66,22 @@ class Post:
         """Close this thread's connection."""
         if self._session is not None:
             self._session.close()
-            self._own.session = None
+            del self._sessions[threading.get_ident()]
 
     def forget(self) -> None:
         """In a forked child: the connections are the parent's."""
-        self._own = threading.local()
+        self._sessions = {}
         self._under_way = set()
         self._lock = threading.Lock()
 
     @property
     def _session(self) -> requests.Session | None:
-        return getattr(self._own, "session", None)
+        return self._sessions.get(threading.get_ident())
 
     def _send(self, upload: _Upload) -> Answer:
         own = self._session
         if own is None:
-            own = self._own.session = session.open_session(self._destination)
+            own = self._sessions[threading.get_ident()] = session.open_session(self._destination)
         with self._lock:
             self._under_way.add(upload)
         trusted = session.bundle(self._destination)

@@ -34,6 +34,8 @@ _TURNS = 125
 _MOST_PASSES = 4
 #: A thread is woken some milliseconds late now and then; so late, in seconds, it has more to do than it can.
 _BEHIND = 0.05
+#: For so long in a pass the application comes first, in nanoseconds.
+_UNHURRIED = NS // 5
 
 
 class Writer:
@@ -103,7 +105,8 @@ class Writer:
                 tape.fail("voicespan could not lay out what was handed over")
             if tape.over:
                 self.discard(tape)
-            if self._threaded:
+            # Not when it takes long: what is late grows, and the garbage collector looks through all of it.
+            if self._threaded and self._clock.monotonic_ns() - self._last_pass < _UNHURRIED:
                 give_way((self._clock.monotonic_ns() - began) / NS)
         self._took = self._clock.monotonic_ns() - self._last_pass
 

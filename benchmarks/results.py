@@ -144,14 +144,14 @@ def load(path: Path) -> Result:
     kept = json.loads(path.read_text(encoding="utf-8"))
     rows = [Row(**{**each, "spread": each["spread"] and tuple(each["spread"])}) for each in kept.pop("rows")]
     series = {name: [(x, y) for x, y in points] for name, points in kept.pop("series").items()}
-    speed = kept.pop("speed", None)
+    seen = kept.pop("speed", None)
     return Result(
         **{
             **kept,
             "rows": rows,
             "series": series,
             "axes": tuple(kept["axes"]),
-            "speed": speed and tuple(speed),
+            "speed": seen and tuple(seen),
         }
     )
 

@@ -40,6 +40,8 @@ _CHECKPOINT_RATE = 1_000_000
 _CHECKPOINT_SHARE = 0.05
 #: Seconds after which ended spans are looked for again.
 _TEND_AT_MOST = 0.05
+#: For so many seconds of a step the application comes first.
+_UNHURRIED = 0.05
 #: Seconds that loose spans are collected, and bytes.
 _LOOSE_SECONDS = 2.0
 _LOOSE_BYTES = 4_000_000
@@ -143,6 +145,7 @@ class Writer:
 
     def step(self) -> float | None:
         """Write everything that has come; seconds until there is something to do without anything coming."""
+        step_began = self._now()
         events, flushed = self._taken()
         loose: dict[Trace | None, list[ReadableSpan]] = {}
         touched: dict[_Entry, None] = {}  # in order, each once
@@ -155,7 +158,9 @@ class Writer:
             began = self._now()
             with guard():
                 self._journal(entry)
-            give_way(self._now() - began)
+            # Not when there is much: what has ended is to be on the disk a quarter of a second later.
+            if self._now() - step_began < _UNHURRIED:
+                give_way(self._now() - began)
         for trace, spans in loose.items():
             with guard():
                 self._write_loose(trace, spans)

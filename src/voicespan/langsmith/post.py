@@ -63,10 +63,9 @@ class Post:
             return sum(map(len, self._under_way)), sum(upload.sent for upload in self._under_way)
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        if self._session is not None:
-            self._session.close()
-            del self._sessions[threading.get_ident()]
+        """Close all connections; nothing may be under way."""
+        while self._sessions:
+            self._sessions.popitem()[1].close()
 
     def forget(self) -> None:
         """In a forked child: the connections are the parent's."""
@@ -105,7 +104,8 @@ class Post:
             )
         except OSError as error:  # RequestException is one, and what is wrong with a file of certificates
             upload.raise_if_unreadable()
-            self.close()
+            del self._sessions[threading.get_ident()]
+            own.close()
             return Answer(None, session.told(error, trusted), reached=upload.sent > 0)
         finally:
             with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 
 import numpy as np
@@ -177,6 +178,43 @@ def test_a_wall_clock_that_steps_moves_nothing(studio):
     left, _, _ = studio.listen(recorder)
     assert np.array_equal(left, user)
     assert recorder.started_at_wall_ns == before
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_pieces_that_go_on_are_laid_out_as_each_would_be_alone(studio, tmp_path, seed):
+    drawn = random.Random(seed)
+    studio.wait(1.0)
+    recorder, alone = studio.recorder(), studio.recorder(name="alone")
+    recorders = recorder, alone
+    times = [studio.now, studio.now]
+    said = noise(RATE * 12, seed)
+    for chunk in said.reshape(-1, RATE // 50):
+        # The microphone goes on; the agent's answers come, are cut, and begin anew, a little early or late.
+        for side in (inbox.USER, inbox.AGENT):
+            if drawn.random() < 0.03:
+                times[side] += drawn.choice((-0.3, -0.03, 0.02, 0.06, 0.5))
+            pcm = chunk.tobytes()
+            if drawn.random() < 0.02:
+                pcm = pcm[:-1]  # a sample is split
+            (recorder.user, recorder.agent)[side](pcm, at=times[side])
+            alone.report(side, studio.clock.monotonic_ns(), pcm, (RATE, "pcm16"), int(times[side] * 1e9))
+            times[side] += 0.02
+        for act in ("cut_agent", "mark_answer", "pause", "resume"):
+            if drawn.random() < 0.01:
+                for each in recorders:
+                    getattr(each, act)()
+        if drawn.random() < 0.01:
+            assert recorder.heard_ms(studio.now - 3) == alone.heard_ms(studio.now - 3)
+        studio.wait(0.02)
+        if drawn.random() < 0.02:
+            studio.wait(drawn.choice((0.1, 0.7)))  # the loop was held
+    heard = [recorder.heard_ms(studio.opened_at), alone.heard_ms(studio.opened_at)]
+    (left, right, _), (left_alone, right_alone, _) = studio.listen(recorder), studio.listen(alone)
+    assert left.any()
+    assert np.array_equal(left, left_alone)
+    assert np.array_equal(right, right_alone)
+    assert heard[0] == heard[1]
+    assert recorder.dropped_bytes == alone.dropped_bytes
 
 
 def test_odd_pieces_are_put_together(studio):
@@ -358,7 +396,7 @@ def test_pieces_of_one_byte_are_bounded_as_well(studio, monkeypatch):
     for _ in range(2_000):
         recorder.agent(b"\x01")
         recorder.cut_agent()
-    assert len(recorder._inbox.facts) // inbox.PARTS < 300
+    assert len(recorder._inbox.facts[inbox.AGENT]) // 4 < 300  # a piece is six parts, a cut two
     assert recorder.dropped_bytes > 1_500
 
 

@@ -106,17 +106,17 @@ recorder.cut_agent()
 recorder.agent(said[:4_800].tobytes())
 assert recorder.path.with_suffix(".ogg.part").exists()
 if os.fork() == 0:
-    told = [recorder.status, bool(recorder._tape.timeline.agent or recorder._inbox.facts)]
+    told = [recorder.status, bool(recorder._tape.timeline.agent or recorder._inbox.waits)]
     recorder.user(said.tobytes())
     recorder.agent(said.tobytes())
     told.append(recorder.cut_agent().heard_ms)
     studio.wait(2)
     follower.run_once()
-    told += [recorder.finish(), len(recorder._inbox.facts)]
+    told += [recorder.finish(), recorder._inbox.waits]
     own = Recorder(sys.argv[2])
     own.user(said[:4_800].tobytes())
     assert own.finish().exists()
-    assert told == ["forked", False, None, None, 0], told
+    assert told == ["forked", False, None, None, False], told
     sys.exit(7)  # with all that an interpreter does at its end
 status = os.waitstatus_to_exitcode(os.wait()[1])
 studio.speak(recorder.user, said[24_000 * 6:], piece=0.1)
@@ -154,7 +154,7 @@ studio.speak(recorder.user, said, piece=0.1)
 before = recorder.dropped_bytes
 recorder.user(bytes(1_000))
 assert recorder.dropped_bytes == before + 1_000
-assert not studio.writer._tapes and not recorder._inbox.facts
+assert not studio.writer._tapes and not recorder._inbox.waits
 print(recorder.status, recorder.error.replace(" ", "_"), recorder.dropped_bytes, recorder.finish())
 """
 

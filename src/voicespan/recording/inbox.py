@@ -1,10 +1,13 @@
 """What audio threads leave for the writer: one append, and never a wait.
 
-A fact is six parts that one `deque.extend` appends. Where the interpreter has its lock that is atomic: a tuple is
-read and a deque grows without a line of Python in between. So no lock of ours is needed, and nothing is left that
-the garbage collector follows: with a tuple for each 20 ms, what waited of 500 calls was looked through again and
-again, for a tenth of a core and up to 0.4 s at a time. The counts are not atomic: two threads that hand over at the
-same instant may lose one of two additions. The writer sets them right at each turn, from what it holds.
+Each side has a deque of its own. What goes on where the piece before it ended, which is nearly all that comes with its
+time, is one part: its bytes. Any other audio is six (None and what `Side.place` takes), anything else two (what is
+done to the timeline, and with what). The parts of a fact come in with one `append` or `extend`. Where the interpreter
+has its lock that is atomic: a tuple is read and a deque grows without a line of Python in between. So no lock of ours
+is needed, and nothing is left that the garbage collector follows: with a tuple for each 20 ms, what waited of 500
+calls was looked through again and again, for a tenth of a core and up to 0.4 s at a time. The counts are not atomic:
+two threads that hand over at the same instant may lose one of two additions. The writer sets them right at each turn,
+from what it holds.
 """
 
 from __future__ import annotations
@@ -15,15 +18,12 @@ from typing import TYPE_CHECKING, Any
 from voicespan.clock import SYSTEM
 from voicespan.recording.formats import SAMPLE_BYTES, USUAL_RATE
 from voicespan.recording.run import NS, PIECE_COST
+from voicespan.recording.side import FOREIGN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voicespan.clock import Clock
-
-#: How many parts a fact has. Of audio they are its side and what `Side.place` takes, of an event None, what is done
-#: to the timeline, and with what.
-PARTS = 6
 
 #: The most memory that each side may hold, in bytes: an answer of eleven minutes at 24 kHz that was
 #: handed over at once. What is more takes its place as silence.
@@ -37,6 +37,28 @@ USER, AGENT = 0, 1
 _LEAST_RATE, _MOST_RATE = 4_000, 192_000
 #: No monotonic clock has run for 30 years; `time.time()` has.
 _MOST_SECONDS = 1e9
+#: What comes with a time so near to the end of what came before, in seconds, goes on from there. A device's clock is
+#: steadier by far, and `side.TOLERANCE` is four times as much: what goes on here goes on there.
+_STEADY = 0.01
+_NEVER = -float("inf")
+
+
+class _Flow:
+    """What the newest piece of a side was, if it came with its time.
+
+    Attributes:
+        end: When it has been heard, in seconds; what nothing can follow has none.
+        rate: As it was given.
+        byte: Seconds that a byte lasts.
+    """
+
+    __slots__ = ("byte", "encoding", "end", "rate")
+
+    def __init__(self) -> None:
+        self.end = _NEVER
+        self.rate: int | None = None
+        self.encoding = ""
+        self.byte = 0.0
 
 
 class Inbox:
@@ -46,7 +68,7 @@ class Inbox:
         clock: Tells when audio is handed over.
 
     Attributes:
-        facts: What was told and has not been read, in parts.
+        facts: What was told of each side and has not been read, in parts.
         open: Whether anything is still taken.
         failed: Whether audio that comes after it was closed counts as dropped.
         paused: Whether audio is replaced by silence.
@@ -57,12 +79,13 @@ class Inbox:
     """
 
     __slots__ = (
-        "_monotonic_ns", "dropped", "events", "facts", "failed", "has_audio", "held", "open", "paused",
+        "_flows", "_kept", "_monotonic_ns", "_order", "dropped", "events", "facts", "failed", "has_audio", "held", "open",
+        "paused",
     )  # fmt: skip
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._monotonic_ns = clock.monotonic_ns
-        self.facts: deque[Any] = deque()
+        self.facts: tuple[deque[Any], deque[Any]] = deque(), deque()
         self.open = True
         self.failed = False
         self.paused = False
@@ -70,6 +93,18 @@ class Inbox:
         self.has_audio = False
         self.dropped = 0
         self.events = 0
+        self._order = USER, AGENT  # the deque of each side's facts that are no plain audio
+        self._flows = _Flow(), _Flow()
+        self._kept = True  # open and not paused, asked for with each 20 ms
+
+    def keep_one_order(self) -> None:
+        """From here on, what is no plain audio is read in the order in which it was told, of either side."""
+        self._order = USER, USER
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything was told that has not been read."""
+        return bool(self.facts[USER] or self.facts[AGENT])
 
     def hand_over(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
         """Leave a piece of audio as the application gives it, see `Recorder.user`.
@@ -78,38 +113,59 @@ class Inbox:
             ValueError: No audio has that encoding and rate.
             TypeError: `pcm` holds no bytes.
         """
-        # All in one place, with `audio` written out: in hundreds of calls each 20 ms come by here, and then it is
-        # the interpreter that takes the time, call by call.
-        handed = self._monotonic_ns()
-        if rate is None:
-            rate = USUAL_RATE[encoding]
-        elif encoding not in SAMPLE_BYTES or not _LEAST_RATE <= rate <= _MOST_RATE:
-            raise ValueError(f"no audio is {encoding} at {rate} Hz")
         if type(pcm) is not bytes:
             pcm = _copy(pcm)
+        # Written out: in hundreds of calls each 20 ms come by here, and then it is the interpreter that takes the
+        # time, call by call.
+        flow = self._flows[side]
+        if (
+            at is not None
+            and -_STEADY < at - flow.end < _STEADY
+            and rate == flow.rate
+            and encoding == flow.encoding
+            and self._kept
+        ):
+            size = len(pcm)
+            held = self.held[side] + size + PIECE_COST
+            if size and held <= MOST_HELD:
+                self.held[side] = held
+                flow.end += size * flow.byte
+                self.facts[side].append(pcm)
+                return
+        self._begin(side, pcm, rate, encoding, at)
+
+    def _begin(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
+        """Leave a piece that goes on from nothing, or from what had no time."""
+        handed = self._monotonic_ns()
+        known = USUAL_RATE[encoding] if rate is None else rate
+        if encoding not in SAMPLE_BYTES or not _LEAST_RATE <= known <= _MOST_RATE:
+            raise ValueError(f"no audio is {encoding} at {rate} Hz")
         # False for what is not a number, too.
         time = int(at * NS) if at is not None and -_MOST_SECONDS < at < _MOST_SECONDS else None
-        held = self.held[side] + len(pcm) + PIECE_COST
-        if pcm and self.open and not self.paused and held <= MOST_HELD:
-            self.held[side] = held
-            self.has_audio = True
-            self.facts.extend((side, handed, pcm, rate, encoding, time))
-        elif pcm:
-            self.audio(side, handed, pcm, rate, encoding, time)
+        if not pcm:
+            return
+        whole = self.audio(side, handed, pcm, known, encoding, time)
+        if whole and at is not None and time is not None and abs(time - handed) <= FOREIGN:
+            flow = self._flows[side]
+            flow.rate, flow.encoding, flow.byte = rate, encoding, 1 / (known * SAMPLE_BYTES[encoding])
+            flow.end = at + len(pcm) * flow.byte
 
     def audio(  # noqa: PLR0917  what `Side.place` takes, in its order
         self, side: int, handed: int, pcm: bytes, rate: int, encoding: str, at: int | None
-    ) -> None:
-        """Leave a piece of audio for one of the sides; see `Side.place`."""
+    ) -> bool:
+        """Leave a piece of audio for one of the sides, see `Side.place`; whether all of it was taken as it is."""
+        self._flows[side].end = _NEVER
         held = self.held[side] + len(pcm) + PIECE_COST
-        if self.open and not self.paused and held <= MOST_HELD:
+        if self._kept and held <= MOST_HELD:
             self.held[side] = held
             self.has_audio = True
-            self.facts.extend((side, handed, pcm, rate, encoding, at))
-        elif self.open:
+            self.facts[side].extend((None, handed, pcm, rate, encoding, at))
+            return True
+        if self.open:
             self._as_far_as_it_may(side, handed, pcm, (rate, encoding), at)
         elif self.failed:
             self.dropped += len(pcm)
+        return False
 
     def undecoded(
         self,
@@ -128,14 +184,26 @@ class Inbox:
             self.has_audio = True
             self.held[side] += cost
             self.events += 1
-            self.facts.extend((None, place, (timeline, self.paused, payload, *more), None, None, None))
+            self._flows[side].end = _NEVER
+            self.facts[self._order[side]].extend((place, (timeline, self.paused, payload, *more)))
 
-    def event(self, apply: Callable[..., object], *arguments: object) -> None:
-        """Leave something else that `apply` does to the timeline."""
-        if self.open and self.held[AGENT] < _MOST_HELD_WITH_SILENCE:
-            self.held[AGENT] += PIECE_COST
+    def event(self, side: int, apply: Callable[..., object], *arguments: object) -> None:
+        """Leave something else that `apply` does to the side, after what was handed over of it so far."""
+        if self.open and self.held[side] < _MOST_HELD_WITH_SILENCE:
+            self.held[side] += PIECE_COST
             self.events += 1
-            self.facts.extend((None, apply, arguments, None, None, None))
+            self._flows[side].end = _NEVER
+            self.facts[self._order[side]].extend((apply, arguments))
+
+    def pause(self, apply: Callable[..., object], at: int) -> None:
+        """Replace audio by silence from here on; `apply` tells the timeline when that began."""
+        self.paused, self._kept = True, False
+        self.event(USER, apply, at)
+
+    def resume(self, apply: Callable[..., object], at: int) -> None:
+        """Keep audio again."""
+        self.event(USER, apply, at)
+        self.paused, self._kept = False, self.open
 
     def close(self, *, failed: bool = False) -> None:
         """Take nothing from here on.
@@ -143,13 +211,14 @@ class Inbox:
         Args:
             failed: There is no file any more: what is still here, and what comes, is dropped.
         """
-        self.open = False
+        self.open = self._kept = False
         if failed:
             self.failed = True
-            while self.facts:
-                part = self.facts.popleft()
-                parts = part if isinstance(part, tuple) else (part,)
-                self.dropped += sum(len(each) for each in parts if isinstance(each, bytes))
+            for facts in self.facts:
+                while facts:
+                    part = facts.popleft()
+                    parts = part if isinstance(part, tuple) else (part,)
+                    self.dropped += sum(len(each) for each in parts if isinstance(each, bytes))
 
     def _as_far_as_it_may(
         self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None
@@ -161,7 +230,7 @@ class Inbox:
         room = 0 if self.paused else max(0, MOST_HELD - self.held[side] - PIECE_COST)
         if room:
             self.held[side] += room + PIECE_COST
-            self.facts.extend((side, handed, pcm[:room], *kind, at))
+            self.facts[side].extend((None, handed, pcm[:room], *kind, at))
             pcm, at = pcm[room:], None  # the rest follows it
         self.dropped += len(pcm)
         if self.held[side] < _MOST_HELD_WITH_SILENCE:
@@ -170,7 +239,7 @@ class Inbox:
     def _silence(self, side: int, handed: int, size: int, kind: tuple[int, str], at: int | None) -> None:
         self.has_audio = True
         self.held[side] += PIECE_COST
-        self.facts.extend((side, handed, size, *kind, at))
+        self.facts[side].extend((None, handed, size, *kind, at))
 
 
 def _copy(pcm: object) -> bytes:

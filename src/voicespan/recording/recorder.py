@@ -191,7 +191,7 @@ class Recorder:
     @guarded
     def mark_answer(self) -> None:
         """What is handed to the speaker from here on is another answer."""
-        self._inbox.event(self._tape.timeline.agent.mark_answer, self._clock.monotonic_ns())
+        self._inbox.event(AGENT, self._tape.timeline.agent.mark_answer, self._clock.monotonic_ns())
 
     @guarded
     def pause(self) -> None:
@@ -199,14 +199,12 @@ class Recorder:
 
         Nothing that is handed over or heard in between is kept, on either side.
         """
-        self._inbox.paused = True
-        self._inbox.event(self._tape.timeline.pause, self._clock.monotonic_ns())
+        self._inbox.pause(self._tape.timeline.pause, self._clock.monotonic_ns())
 
     @guarded
     def resume(self) -> None:
         """End a pause."""
-        self._inbox.event(self._tape.timeline.resume, self._clock.monotonic_ns())
-        self._inbox.paused = False
+        self._inbox.resume(self._tape.timeline.resume, self._clock.monotonic_ns())
 
     @guarded
     def expect_rate(self, rate: int) -> None:
@@ -246,18 +244,22 @@ class Recorder:
     ) -> None:
         """Let the writer decode the payload: it calls `place(timeline, paused, payload, *more)`.
 
-        While the recording is paused the audio must be placed as silence.
+        While the recording is paused the audio must be placed as silence. See `report_in_one_order`.
         """
         self._inbox.undecoded(side, place, self._tape.timeline, payload, more)
 
+    def report_in_one_order(self) -> None:
+        """What is reported of one side tells of the other: let the writer keep the order between them."""
+        self._inbox.keep_one_order()
+
     def break_off(self, at: int) -> None:
         """The playback had a gap before `at`: what follows continues nothing, and is no cut of an answer."""
-        self._inbox.event(self._tape.cut, self._clock.monotonic_ns(), at, None, [])
+        self._inbox.event(AGENT, self._tape.cut, self._clock.monotonic_ns(), at, None, [])
 
     def cut(self, at: int | None, played: int | None = None) -> Cut:
         """See `cut_agent`, whoever reports the agent; in nanoseconds."""
         cut = Cut(self._tape)
-        self._inbox.event(self._tape.cut, self._clock.monotonic_ns(), at, played, cut._told)  # noqa: SLF001
+        self._inbox.event(AGENT, self._tape.cut, self._clock.monotonic_ns(), at, played, cut._told)  # noqa: SLF001
         return cut
 
     def close(self) -> None:

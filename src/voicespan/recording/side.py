@@ -65,6 +65,8 @@ class Side:
         self._odd: Pcm = b""  # half a sample, whose run has gone to the file
         self._format = (0, "")  # the rate and encoding of what was handed over last
         self._flow: Run | None = None  # the newest run, while each piece continues it at its own time
+        # What goes on from the newest piece with a time: when, rate, encoding.
+        self._next = origin, 0, ""
 
     @property
     def held(self) -> int:
@@ -102,7 +104,9 @@ class Side:
         self.handed = handed
         if at is not None and abs(at - handed) > FOREIGN:
             at = None
-        # Written out: of hundreds of calls all 20 ms come by here, and nearly all go on where the last ended.
+        if at is not None:
+            self._next = at + _duration(size_of(pcm), rate, encoding), rate, encoding
+        # Written out: devices come by here every 20 ms, and nearly all goes on where the last ended.
         run = self._flow
         if run is not None and at is not None and run.rate == rate and run.encoding == encoding:
             end = run.end
@@ -115,6 +119,24 @@ class Side:
         flows = at is not None and start is not None and self._runs and not self._odd
         self._flow = self._runs[-1] if flows and self._runs[-1].end == self.end else None
         return start
+
+    def go_on(self, pieces: list[bytes], handed: int) -> None:
+        """Place what goes on, piece by piece, from the newest piece that came with its time.
+
+        Args:
+            pieces: Audio of the same kind. Each came when it was to be expected.
+            handed: When the last was handed over, or later.
+        """
+        at, rate, encoding = self._next
+        run = self._flow
+        if run is not None and self.settled <= run.end and -TOLERANCE <= at - run.end <= TOLERANCE:
+            self.handed = handed
+            run.extend(pieces)
+            self.end = run.end
+            self._flowed(run.end)
+            self._next = at + _duration(sum(map(len, pieces)), rate, encoding), rate, encoding
+        else:
+            self.place(handed, b"".join(pieces), rate, encoding, at)
 
     def peek(self, until: int) -> list[Piece]:
         """What lies before `until` and has not been taken."""
@@ -204,3 +226,8 @@ class Side:
         run = self._runs[-1]
         continues = run.end == start and run.rate == rate and run.encoding == encoding and not run.closed
         return run if continues else None
+
+
+def _duration(size: int, rate: int, encoding: str) -> int:
+    """How many nanoseconds so many bytes last."""
+    return size * NS // (rate * SAMPLE_BYTES[encoding])

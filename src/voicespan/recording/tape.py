@@ -15,21 +15,23 @@ from voicespan.recording.audible import Audible
 from voicespan.recording.channel import Channel
 from voicespan.recording.files import AudioFile
 from voicespan.recording.formats import CHANNELS, rate_at_least
-from voicespan.recording.inbox import AGENT, PARTS, USER, Inbox
+from voicespan.recording.inbox import AGENT, USER, Inbox
 from voicespan.recording.run import NS
 from voicespan.recording.samples import decode
 from voicespan.recording.side import MS
 from voicespan.recording.timeline import Timeline
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
     from pathlib import Path
+    from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray
 
     from voicespan.clock import Clock
-    from voicespan.recording.side import Piece
+    from voicespan.recording.side import Piece, Side
 
 #: What lies so far back is settled: facts about it come too late (see also `timeline.LATE`).
 SETTLE = 400 * MS
@@ -53,7 +55,7 @@ class Tape:
     Args:
         place: The path of the FLAC file, which is made with the first audio; a function is asked then.
         origin: The time of the first frame, in nanoseconds of the monotonic clock.
-        clock: Tells when audio is handed over.
+        clock: Tells when audio is handed over and read.
 
     Attributes:
         state: `waiting` for audio, `recording`, `finished`, `failed`, or `forked`: it goes on in the
@@ -69,6 +71,7 @@ class Tape:
         self._place = place
         self.path: Path | None = None if callable(place) else place
         self.origin = origin
+        self._clock = clock
         self.timeline = Timeline(origin)
         self.inbox = Inbox(clock)
         self.state = "waiting"
@@ -123,7 +126,8 @@ class Tape:
         """Be nobody's, in a forked child. The locks may be held by threads that are not there."""
         self._state, self._file = threading.Lock(), threading.Lock()
         self.inbox.close()
-        self.inbox.facts.clear()
+        for facts in self.inbox.facts:
+            facts.clear()
         self.timeline = Timeline(self.origin)
         if not self.over:
             self.state = "forked"
@@ -182,23 +186,40 @@ class Tape:
             piece = piece._replace(start=begin)
 
     def _read_inbox(self) -> None:
-        facts = self.inbox.facts
-        places = (self.timeline.user.place, self.timeline.agent.place)
         with guard():
-            take = facts.popleft
-            for _ in range(len(facts) // PARTS):
-                side, first, second, rate, encoding, at = take(), take(), take(), take(), take(), take()
-                if side is None:
-                    self._events_read += 1
-                    first(*second)
-                else:
-                    places[side](first, second, rate, encoding, at)
+            self._read(self.timeline.user, self.inbox.facts[USER])
+        with guard():
+            self._read(self.timeline.agent, self.inbox.facts[AGENT])
         self.inbox.held[USER] = self.timeline.user.held
         self.inbox.held[AGENT] = self.timeline.agent.held
 
+    def _read(self, side: Side, facts: deque[Any]) -> None:
+        """Do to `side` what was told of it, see `inbox.py`."""
+        take = facts.popleft
+        left = len(facts)
+        going_on: list[bytes] = []
+        while left:
+            part = take()
+            left -= 1
+            if type(part) is bytes:
+                going_on.append(part)
+                continue
+            if going_on:
+                side.go_on(going_on, self._clock.monotonic_ns())
+                going_on = []
+            if part is None:
+                side.place(take(), take(), take(), take(), take())
+                left -= 5
+            else:
+                self._events_read += 1
+                part(*take())
+                left -= 1
+        if going_on:
+            side.go_on(going_on, self._clock.monotonic_ns())
+
     def _lay_out(self, until: int) -> None:
         """Settle what lies before `until`, and bring it to the file's rate."""
-        if not (self.inbox.facts or self.timeline.user or self.timeline.agent):
+        if not (self.inbox.waits or self.timeline.user or self.timeline.agent):
             return
         with self._state:
             self._read_inbox()

@@ -34,6 +34,7 @@ class WireReporter:
         self.recorder = recorder
         recorder.source = self.source
         recorder.reporters[:] = [self, self]
+        recorder.report_in_one_order()
         self._answer: str | None = None
 
     def yields_to(self, other: Reporter, now: int) -> bool:  # noqa: ARG002  part of what a reporter is

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voicespan.clock import Clock
 
 #: Shorter than anybody notices, and longer than it takes another thread to wake up.
 _LEAST = 50e-6
 _MOST = 5e-3
 
 
-def give_way(worked: float = 0.0) -> None:
-    """Let a thread that waits for the interpreter have it; called between two pieces of work.
+class Spread:
+    """Spreads pieces of work evenly over a time, and lets a thread that waits for the interpreter have it in between.
 
-    A thread that works on is made to let go only every 5 ms, and so long an event loop would wait each time
-    it wakes up. Calls that leave the interpreter for some microseconds, as those of an encoder, do not help:
-    they have it back before the other thread has woken up.
+    A thread that works on is made to let go only every 5 ms, and so long an event loop would wait each time it wakes
+    up. Calls that leave the interpreter for some microseconds, as those of an encoder, do not help: they have it back
+    before the other thread has woken up. And an event loop lets go of it with each read, write and wait, thousands of
+    times a second: next to a thread that does all its work at once it waits each time, and comes to a standstill long
+    before the processor is used up. So a thread that has time takes it.
 
     Args:
-        worked: Seconds that the piece took; the rest is as long. An event loop lets go of the interpreter with each
-            read, write and wait, thousands of times a second. A thread that always has something to do takes it each
-            time, and the loop, which then waits each time, comes to a standstill long before the processor is used up.
+        pieces: How many there are.
+        seconds: For how long they are spread. Who is late rests only for as long as another thread needs to wake up.
+        clock: Tells how late it is.
     """
-    time.sleep(min(max(worked, _LEAST), _MOST))
+
+    def __init__(self, pieces: int, seconds: float, clock: Clock) -> None:
+        self._now = clock.monotonic_ns
+        self._due = float(clock.monotonic_ns())
+        self._each = seconds * 1e9 / max(pieces, 1)
+        self._left = pieces
+
+    def rest(self) -> None:
+        """Rest until the next piece is due, 5 ms at most; called after each, and returns at once after the last."""
+        self._due += self._each
+        self._left -= 1
+        if self._left <= 0:
+            return
+        time.sleep(min(max((self._due - self._now()) / 1e9, _LEAST), _MOST))

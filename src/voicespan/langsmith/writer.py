@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan import semconv
-from voicespan.courtesy import give_way
+from voicespan.courtesy import Spread
 from voicespan.guard import guard
 from voicespan.langsmith import copies, recordings, snapshots
 from voicespan.langsmith.delivery import Delivery
@@ -40,8 +40,8 @@ _CHECKPOINT_RATE = 1_000_000
 _CHECKPOINT_SHARE = 0.05
 #: Seconds after which ended spans are looked for again.
 _TEND_AT_MOST = 0.05
-#: For so many seconds of a step the application comes first.
-_UNHURRIED = 0.05
+#: What there is to write is spread over so many seconds.
+_SPREAD = 0.05
 #: Seconds that loose spans are collected, and bytes.
 _LOOSE_SECONDS = 2.0
 _LOOSE_BYTES = 4_000_000
@@ -145,7 +145,6 @@ class Writer:
 
     def step(self) -> float | None:
         """Write everything that has come; seconds until there is something to do without anything coming."""
-        step_began = self._now()
         events, flushed = self._taken()
         loose: dict[Trace | None, list[ReadableSpan]] = {}
         touched: dict[_Entry, None] = {}  # in order, each once
@@ -154,13 +153,12 @@ class Writer:
                 entry = self._note(event, loose)
                 if entry is not None:
                     touched[entry] = None
+        # Not over more: what has ended is to be on the disk a quarter of a second later.
+        spread = Spread(len(touched), _SPREAD, self._clock)
         for entry in touched:
-            began = self._now()
             with guard():
                 self._journal(entry)
-            # Not when there is much: what has ended is to be on the disk a quarter of a second later.
-            if self._now() - step_began < _UNHURRIED:
-                give_way(self._now() - began)
+            spread.rest()
         for trace, spans in loose.items():
             with guard():
                 self._write_loose(trace, spans)
@@ -258,14 +256,14 @@ class Writer:
         delays: list[float | None] = []
         # Those first whose turn it has been for longest. Most of hundreds have nothing new, many times a second.
         changed = [entry for entry in self._entries.values() if entry.has_changed]
+        spread = Spread(len(changed), _TEND_AT_MOST, self._clock)
         for entry in sorted(changed, key=lambda entry: entry.checkpoint_at):
             if self._now() - now > _TEND_AT_MOST:
                 # What has ended meanwhile is not to wait for the rest.
                 delays.append(0.0)
                 break
-            began = self._now()
             delays.append(self._tend_one(entry) if entry.ended else self._checkpoint(entry, now))
-            give_way(self._now() - began)
+            spread.rest()
         delays += [self._tend_loose(trace, entry, now) for trace, entry in list(self._loose.items())]
         delays.append(self._move_to_disk(now))
         due = [delay for delay in delays if delay is not None]

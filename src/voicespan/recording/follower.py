@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ PERIOD = 0.25
 _TURN = 5
 #: How long a call that is over waits to be encoded, in seconds.
 _PATIENCE = 60.0
+#: The share of a core that it takes to see who has ended, while nothing is encoded.
+_LOOKING = 0.01
 _NICENESS = 10
 #: The states of a recorder in which more may come.
 _OPEN = frozenset({"waiting", "recording", "paused"})
@@ -150,7 +153,7 @@ class Follower:
     def run_once(self) -> None:
         """Give every recording a turn."""
         self._finish_ended()
-        for followed in self._all():
+        for followed in self._all() if not self._rests else ():
             # A turn takes its time: who waits meanwhile?
             if not followed.ended and not self._rests and self._step(followed, followed.follow):
                 self._finish_ended()
@@ -202,12 +205,15 @@ class Follower:
     def _loop(self) -> None:
         _be_nice()
         while True:
+            began = time.thread_time()
             self.run_once()
             with self._lock:
                 if not self._followed:
                     self._thread = None
                     return
-            self._wake.wait(PERIOD)
+            # While it rests it looks who has ended, and hundreds are not to be looked at all the time.
+            looked = time.thread_time() - began if self._rests else 0.0
+            self._wake.wait(max(PERIOD, looked / _LOOKING))
 
 
 def _be_nice() -> None:

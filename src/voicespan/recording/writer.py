@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from voicespan.clock import SYSTEM
-from voicespan.courtesy import give_way
+from voicespan.courtesy import Spread
 from voicespan.guard import guard
 from voicespan.recording.forks import watch
 from voicespan.recording.run import NS
@@ -34,8 +34,8 @@ _TURNS = 125
 _MOST_PASSES = 4
 #: A thread is woken some milliseconds late now and then; so late, in seconds, it has more to do than it can.
 _BEHIND = 0.05
-#: For so long in a pass the application comes first, in nanoseconds.
-_UNHURRIED = NS // 5
+#: The turns of a pass are spread over so many seconds of it.
+_SPREAD = 0.2
 
 
 class Writer:
@@ -59,7 +59,7 @@ class Writer:
 
     @property
     def behind(self) -> float:
-        """By how many seconds the newest pass is overdue, or the last one took more than half of its time.
+        """By how many seconds the newest pass is overdue, or the last one's turns took more than half of its time.
 
         The machine has more to do than it can, or nearly.
         """
@@ -94,6 +94,8 @@ class Writer:
                     del self._tapes[tape]
                     self._tapes[tape] = None
         self._last_pass = self._clock.monotonic_ns()
+        took = 0
+        spread = Spread(len(tapes), _SPREAD, self._clock)
         for tape in tapes:
             began = self._clock.monotonic_ns()
             turned = False
@@ -105,10 +107,10 @@ class Writer:
                 tape.fail("voicespan could not lay out what was handed over")
             if tape.over:
                 self.discard(tape)
-            # Not when it takes long: what is late grows, and the garbage collector looks through all of it.
-            if self._threaded and self._clock.monotonic_ns() - self._last_pass < _UNHURRIED:
-                give_way((self._clock.monotonic_ns() - began) / NS)
-        self._took = self._clock.monotonic_ns() - self._last_pass
+            took += self._clock.monotonic_ns() - began
+            if self._threaded:
+                spread.rest()
+        self._took = took
 
     def discard(self, tape: Tape) -> None:
         """Give `tape` no more turns."""

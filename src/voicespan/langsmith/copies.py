@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import errno
 import functools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
 from voicespan import semconv
 from voicespan.content.masking import MARK, names_secret, without_secrets
@@ -23,8 +26,6 @@ from voicespan.langsmith.journal import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan
 
     from voicespan.langsmith.settings import Privacy
 
@@ -67,6 +68,8 @@ _INPUT_EVENTS = frozenset({"gen_ai.system.message", "gen_ai.user.message", "gen_
 _OUTPUT_EVENTS = frozenset(
     {"gen_ai.assistant.message", "gen_ai.tool.message", "gen_ai.choice", "gen_ai.content.completion"}
 )
+#: So many encoded resources are kept.
+_MOST_RESOURCES = 16
 #: Frames and messages that we write as metadata carry both.
 _BOTH = (semconv.RAW_EVENT,)
 
@@ -86,6 +89,7 @@ class Copy:
     #: Through a Collector: the resource says what it shall route to LangSmith.
     marked: bool = False
     sample_rate: float | None = None
+    _resources: dict[int, tuple[object, bytes]] = field(default_factory=dict, repr=False, compare=False)
 
     def of(
         self,
@@ -98,11 +102,9 @@ class Copy:
         `revise` is called with each copy before it is made private.
         """
         groups = []
-        for resource_spans in _encode(spans).resource_spans:
-            _mask(resource_spans.resource)
-            if self.marked:
-                set_attributes(resource_spans.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
-            for scope_spans in resource_spans.scope_spans:
+        for alike in _by_resource(spans):
+            resource = self._resource(alike[0].resource)
+            for scope_spans in _scopes(alike):
                 for span in scope_spans.spans:
                     _name_thread(span, thread_id)
                     if self.sample_rate is not None:
@@ -110,8 +112,42 @@ class Copy:
                     if revise is not None:
                         revise(span)
                     _make_private(span, self.privacy)
-                groups.append((_envelope(resource_spans, scope_spans), list(scope_spans.spans)))
+                groups.append((Envelope(resource, _scope(scope_spans)), list(scope_spans.spans)))
         return groups
+
+    def _resource(self, resource: Resource) -> bytes:
+        """A `ResourceSpans` without scopes, encoded."""
+        # There is one in a process, or a few, and encoding it is half of the work where a span ends at a time.
+        known = self._resources.get(id(resource))
+        if known is None:
+            if len(self._resources) >= _MOST_RESOURCES:
+                self._resources.clear()
+            # Kept as well: while it lives no other has its id.
+            known = self._resources[id(resource)] = resource, self._encoded(resource)
+        return known[1]
+
+    def _encoded(self, resource: Resource) -> bytes:
+        told = ResourceSpans(schema_url=resource.schema_url)
+        for resource_spans in _encode(
+            [ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource)]
+        ).resource_spans:
+            told.resource.CopyFrom(resource_spans.resource)
+        _mask(told.resource)
+        if self.marked:
+            set_attributes(told.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
+        return told.SerializeToString()
+
+
+class _WithoutResource:
+    """A span as the encoder sees it: of the resource that all have."""
+
+    resource = Resource({})
+
+    def __init__(self, span: ReadableSpan) -> None:
+        self._span = span
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._span, name)
 
 
 def as_root(span: Span) -> None:
@@ -210,7 +246,22 @@ def _encode(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
     return request
 
 
-def _mask(resource: Resource) -> None:
+def _by_resource(spans: Iterable[ReadableSpan]) -> Iterable[list[ReadableSpan]]:
+    groups: dict[int, list[ReadableSpan]] = {}
+    for span in spans:
+        groups.setdefault(id(span.resource), []).append(span)
+    return groups.values()
+
+
+def _scopes(spans: Iterable[ReadableSpan]) -> Iterator[ScopeSpans]:
+    """Encoded, by their instrumentation scope."""
+    # The encoder writes each span's resource as JSON to compare it, and encodes it anew each time.
+    bare = [cast("ReadableSpan", _WithoutResource(span)) for span in spans]
+    for resource_spans in _encode(bare).resource_spans:
+        yield from resource_spans.scope_spans
+
+
+def _mask(resource: EncodedResource) -> None:
     """Detectors put the whole command line there, and people what their environment has."""
     for attribute in resource.attributes:
         if attribute.value.WhichOneof("value") == "array_value":
@@ -229,12 +280,16 @@ def _masked(key: str, text: str) -> str:
 
 
 def _envelope(resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> Envelope:
-    return Envelope(
-        ResourceSpans(
-            resource=resource_spans.resource, schema_url=resource_spans.schema_url
-        ).SerializeToString(),
-        ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url).SerializeToString(),
-    )
+    return Envelope(_resource(resource_spans), _scope(scope_spans))
+
+
+def _resource(resource_spans: ResourceSpans) -> bytes:
+    own = ResourceSpans(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
+    return own.SerializeToString()
+
+
+def _scope(scope_spans: ScopeSpans) -> bytes:
+    return ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url).SerializeToString()
 
 
 def _name_thread(span: Span, thread_id: str | None) -> None:
@@ -281,6 +336,6 @@ def _any_value(value: str | bool | float) -> AnyValue:
 
 
 if TYPE_CHECKING:
-    from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource as EncodedResource
 
-    _Holder = Span | Span.Event | Resource
+    _Holder = Span | Span.Event | EncodedResource

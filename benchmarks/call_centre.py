@@ -196,9 +196,10 @@ class CallCentre:
         }
 
     async def _line(self, ends: float, share: float, shortest: float, longest: float) -> None:
-        """One call after the other, to the end. They begin one by one: so do telephones."""
-        await asyncio.sleep(share * self._beginning)
+        """One call after the other, to the end. They begin at any time: so do telephones."""
         drawn = random.Random(share)
+        # Not one each 50 ms: then dozens would always send, and be sent to, at the same moment.
+        await asyncio.sleep(drawn.random() * self._beginning)
         while (left := ends - self.loop.time()) > 1:
             self.begun += 1
             # A very short rest is not another call.

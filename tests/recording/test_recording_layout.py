@@ -217,6 +217,25 @@ def test_pieces_that_go_on_are_laid_out_as_each_would_be_alone(studio, tmp_path,
     assert recorder.dropped_bytes == alone.dropped_bytes
 
 
+def test_what_goes_on_is_ignored_once_somebody_else_reports_it(studio):
+    recorder = studio.recorder()
+    chunk = noise(RATE // 50)
+    began = studio.now
+    for count in range(50):
+        recorder.user(chunk.tobytes(), at=began + count * 0.02)
+        if count == 24:
+            recorder.reporters[inbox.USER] = recorder  # whoever it is
+        if count >= 24:
+            at = int((began + (count + 1) * 0.02) * 1e9)
+            recorder.report(inbox.USER, studio.clock.monotonic_ns(), bytes(960), (RATE, "pcm16"), at)
+        studio.wait(0.02)
+    left, _, _ = studio.listen(recorder)
+    assert np.array_equal(left[: 25 * 480], np.tile(chunk, 25))
+    assert len(left) == 51 * 480
+    assert not left[25 * 480 :].any()
+    assert recorder.dropped_bytes == 0
+
+
 def test_odd_pieces_are_put_together(studio):
     recorder = studio.recorder()
     agent = noise(at(1.0))
@@ -396,7 +415,7 @@ def test_pieces_of_one_byte_are_bounded_as_well(studio, monkeypatch):
     for _ in range(2_000):
         recorder.agent(b"\x01")
         recorder.cut_agent()
-    assert len(recorder._inbox.facts[inbox.AGENT]) // 4 < 300  # a piece is six parts, a cut two
+    assert len(recorder._inbox.sides[inbox.AGENT].facts) // 4 < 300  # a piece is six parts, a cut two
     assert recorder.dropped_bytes > 1_500
 
 

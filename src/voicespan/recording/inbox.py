@@ -43,22 +43,55 @@ _STEADY = 0.01
 _NEVER = -float("inf")
 
 
-class _Flow:
-    """What the newest piece of a side was, if it came with its time.
+class Intake:
+    """What was told of one side and has not been read, and what its newest piece was, if it came with its time.
 
     Attributes:
-        end: When it has been heard, in seconds; what nothing can follow has none.
-        rate: As it was given.
-        byte: Seconds that a byte lasts.
+        facts: In parts.
+        held: Bytes of memory that the side takes, here and in its timeline.
+        kept: Whether audio is taken, and not replaced by silence.
+        end: When the newest piece has been heard, in seconds; what nothing can follow has none.
+        rate: Of the newest piece, as it was given.
+        encoding: Of the newest piece.
+        byte: Seconds that a byte of it lasts.
     """
 
-    __slots__ = ("byte", "encoding", "end", "rate")
+    __slots__ = ("byte", "encoding", "end", "facts", "held", "kept", "rate")
 
     def __init__(self) -> None:
+        self.facts: deque[Any] = deque()
+        self.held = 0
+        self.kept = True
         self.end = _NEVER
         self.rate: int | None = None
         self.encoding = ""
         self.byte = 0.0
+
+    def take(self, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> bool:
+        """Take a piece that goes on where the newest one ended, if it does; see `Recorder.user`."""
+        # In hundreds of calls each 20 ms come by here, to what no cache has any more: all that is touched is this
+        # object, and the deque.
+        if (
+            at is not None
+            and -_STEADY < at - self.end < _STEADY
+            and rate == self.rate
+            and encoding == self.encoding
+            and self.kept
+            and type(pcm) is bytes
+        ):
+            size = len(pcm)
+            held = self.held + size + PIECE_COST
+            if size and held <= MOST_HELD:
+                self.held = held
+                self.end += size * self.byte
+                self.facts.append(pcm)
+                return True
+        return False
+
+    def follow(self, pcm: bytes, rate: int | None, encoding: str, at: float, known: int) -> None:
+        """What goes on from `pcm` may be taken; `known`: its rate, also where none was given."""
+        self.rate, self.encoding, self.byte = rate, encoding, 1 / (known * SAMPLE_BYTES[encoding])
+        self.end = at + len(pcm) * self.byte
 
 
 class Inbox:
@@ -68,43 +101,40 @@ class Inbox:
         clock: Tells when audio is handed over.
 
     Attributes:
-        facts: What was told of each side and has not been read, in parts.
+        sides: What was told of each.
         open: Whether anything is still taken.
         failed: Whether audio that comes after it was closed counts as dropped.
         paused: Whether audio is replaced by silence.
-        held: Bytes of memory that each side takes, here and in its timeline.
         has_audio: Whether any was taken yet.
         dropped: Bytes of audio that were not taken.
         events: How many facts were told that are no plain audio: cuts, marks, what is to be decoded.
     """
 
     __slots__ = (
-        "_flows", "_kept", "_monotonic_ns", "_order", "dropped", "events", "facts", "failed", "has_audio", "held", "open",
-        "paused",
+        "_monotonic_ns", "_order", "dropped", "events", "failed", "has_audio", "open", "paused", "sides",
     )  # fmt: skip
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._monotonic_ns = clock.monotonic_ns
-        self.facts: tuple[deque[Any], deque[Any]] = deque(), deque()
+        self.sides = Intake(), Intake()
         self.open = True
         self.failed = False
         self.paused = False
-        self.held = [0, 0]
         self.has_audio = False
         self.dropped = 0
         self.events = 0
-        self._order = USER, AGENT  # the deque of each side's facts that are no plain audio
-        self._flows = _Flow(), _Flow()
-        self._kept = True  # open and not paused, asked for with each 20 ms
+        self._order = self.sides  # where that goes of each side which is no plain audio
 
     def keep_one_order(self) -> None:
         """From here on, what is no plain audio is read in the order in which it was told, of either side."""
-        self._order = USER, USER
+        self._order = self.sides[USER], self.sides[USER]
+        for intake in self.sides:
+            intake.end = _NEVER
 
     @property
     def waits(self) -> bool:
         """Whether anything was told that has not been read."""
-        return bool(self.facts[USER] or self.facts[AGENT])
+        return bool(self.sides[USER].facts or self.sides[AGENT].facts)
 
     def hand_over(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
         """Leave a piece of audio as the application gives it, see `Recorder.user`.
@@ -115,27 +145,8 @@ class Inbox:
         """
         if type(pcm) is not bytes:
             pcm = _copy(pcm)
-        # Written out: in hundreds of calls each 20 ms come by here, and then it is the interpreter that takes the
-        # time, call by call.
-        flow = self._flows[side]
-        if (
-            at is not None
-            and -_STEADY < at - flow.end < _STEADY
-            and rate == flow.rate
-            and encoding == flow.encoding
-            and self._kept
-        ):
-            size = len(pcm)
-            held = self.held[side] + size + PIECE_COST
-            if size and held <= MOST_HELD:
-                self.held[side] = held
-                flow.end += size * flow.byte
-                self.facts[side].append(pcm)
+            if self.sides[side].take(pcm, rate, encoding, at):
                 return
-        self._begin(side, pcm, rate, encoding, at)
-
-    def _begin(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
-        """Leave a piece that goes on from nothing, or from what had no time."""
         handed = self._monotonic_ns()
         known = USUAL_RATE[encoding] if rate is None else rate
         if encoding not in SAMPLE_BYTES or not _LEAST_RATE <= known <= _MOST_RATE:
@@ -146,20 +157,19 @@ class Inbox:
             return
         whole = self.audio(side, handed, pcm, known, encoding, time)
         if whole and at is not None and time is not None and abs(time - handed) <= FOREIGN:
-            flow = self._flows[side]
-            flow.rate, flow.encoding, flow.byte = rate, encoding, 1 / (known * SAMPLE_BYTES[encoding])
-            flow.end = at + len(pcm) * flow.byte
+            self.sides[side].follow(pcm, rate, encoding, at, known)
 
     def audio(  # noqa: PLR0917  what `Side.place` takes, in its order
         self, side: int, handed: int, pcm: bytes, rate: int, encoding: str, at: int | None
     ) -> bool:
         """Leave a piece of audio for one of the sides, see `Side.place`; whether all of it was taken as it is."""
-        self._flows[side].end = _NEVER
-        held = self.held[side] + len(pcm) + PIECE_COST
-        if self._kept and held <= MOST_HELD:
-            self.held[side] = held
+        intake = self.sides[side]
+        intake.end = _NEVER
+        held = intake.held + len(pcm) + PIECE_COST
+        if intake.kept and held <= MOST_HELD:
+            intake.held = held
             self.has_audio = True
-            self.facts[side].extend((None, handed, pcm, rate, encoding, at))
+            intake.facts.extend((None, handed, pcm, rate, encoding, at))
             return True
         if self.open:
             self._as_far_as_it_may(side, handed, pcm, (rate, encoding), at)
@@ -177,33 +187,37 @@ class Inbox:
     ) -> None:
         """Leave audio that is to be decoded: `place(timeline, paused, payload, *more)` does it."""
         cost = len(payload) + PIECE_COST
-        if not self.open or self.held[side] + cost > MOST_HELD:
+        intake = self.sides[side]
+        if not self.open or intake.held + cost > MOST_HELD:
             if self.open or self.failed:
                 self.dropped += len(payload)
         else:
             self.has_audio = True
-            self.held[side] += cost
+            intake.held += cost
+            intake.end = _NEVER
             self.events += 1
-            self._flows[side].end = _NEVER
-            self.facts[self._order[side]].extend((place, (timeline, self.paused, payload, *more)))
+            self._order[side].facts.extend((place, (timeline, self.paused, payload, *more)))
 
     def event(self, side: int, apply: Callable[..., object], *arguments: object) -> None:
         """Leave something else that `apply` does to the side, after what was handed over of it so far."""
-        if self.open and self.held[side] < _MOST_HELD_WITH_SILENCE:
-            self.held[side] += PIECE_COST
+        intake = self.sides[side]
+        if self.open and intake.held < _MOST_HELD_WITH_SILENCE:
+            intake.held += PIECE_COST
+            intake.end = _NEVER
             self.events += 1
-            self._flows[side].end = _NEVER
-            self.facts[self._order[side]].extend((apply, arguments))
+            self._order[side].facts.extend((apply, arguments))
 
     def pause(self, apply: Callable[..., object], at: int) -> None:
         """Replace audio by silence from here on; `apply` tells the timeline when that began."""
-        self.paused, self._kept = True, False
+        self.paused = True
+        self._keep(False)
         self.event(USER, apply, at)
 
     def resume(self, apply: Callable[..., object], at: int) -> None:
         """Keep audio again."""
         self.event(USER, apply, at)
-        self.paused, self._kept = False, self.open
+        self.paused = False
+        self._keep(self.open)
 
     def close(self, *, failed: bool = False) -> None:
         """Take nothing from here on.
@@ -211,12 +225,13 @@ class Inbox:
         Args:
             failed: There is no file any more: what is still here, and what comes, is dropped.
         """
-        self.open = self._kept = False
+        self.open = False
+        self._keep(False)
         if failed:
             self.failed = True
-            for facts in self.facts:
-                while facts:
-                    part = facts.popleft()
+            for intake in self.sides:
+                while intake.facts:
+                    part = intake.facts.popleft()
                     parts = part if isinstance(part, tuple) else (part,)
                     self.dropped += sum(len(each) for each in parts if isinstance(each, bytes))
 
@@ -224,22 +239,27 @@ class Inbox:
         self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None
     ) -> None:
         """Of what comes in a pause, or is more than can be held, only the time is kept, as silence."""
-        if self.paused and self.held[side] + PIECE_COST <= MOST_HELD:
-            self._silence(side, handed, len(pcm), kind, at)
+        intake = self.sides[side]
+        if self.paused and intake.held + PIECE_COST <= MOST_HELD:
+            self._silence(intake, handed, len(pcm), kind, at)
             return
-        room = 0 if self.paused else max(0, MOST_HELD - self.held[side] - PIECE_COST)
+        room = 0 if self.paused else max(0, MOST_HELD - intake.held - PIECE_COST)
         if room:
-            self.held[side] += room + PIECE_COST
-            self.facts[side].extend((None, handed, pcm[:room], *kind, at))
+            intake.held += room + PIECE_COST
+            intake.facts.extend((None, handed, pcm[:room], *kind, at))
             pcm, at = pcm[room:], None  # the rest follows it
         self.dropped += len(pcm)
-        if self.held[side] < _MOST_HELD_WITH_SILENCE:
-            self._silence(side, handed, len(pcm), kind, at)
+        if intake.held < _MOST_HELD_WITH_SILENCE:
+            self._silence(intake, handed, len(pcm), kind, at)
 
-    def _silence(self, side: int, handed: int, size: int, kind: tuple[int, str], at: int | None) -> None:
+    def _silence(self, intake: Intake, handed: int, size: int, kind: tuple[int, str], at: int | None) -> None:
         self.has_audio = True
-        self.held[side] += PIECE_COST
-        self.facts[side].extend((None, handed, size, *kind, at))
+        intake.held += PIECE_COST
+        intake.facts.extend((None, handed, size, *kind, at))
+
+    def _keep(self, keeps: bool) -> None:
+        for intake in self.sides:
+            intake.kept = keeps
 
 
 def _copy(pcm: object) -> bytes:

@@ -121,6 +121,7 @@ class Recorder:
         self._tape = Tape(_place(folder, f"{name}.flac"), origin, clock)
         self._started_at_wall = clock.time_ns() - (now - origin)
         self._inbox = self._tape.inbox
+        self._user, self._agent = self._inbox.sides
         if self._off:
             self._inbox.close()
         else:
@@ -143,7 +144,8 @@ class Recorder:
                 after what was handed over before.
         """
         try:
-            if self.reporters[USER] is None:
+            # Where it goes on, nobody else reports it: that would have ended it.
+            if not self._user.take(pcm, rate, encoding, at) and self.reporters[USER] is None:
                 self._inbox.hand_over(USER, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out: a decorator costs a sixth of it
             report(error)
@@ -164,7 +166,7 @@ class Recorder:
                 after what was handed over before.
         """
         try:
-            if self.reporters[AGENT] is None:
+            if not self._agent.take(pcm, rate, encoding, at) and self.reporters[AGENT] is None:
                 self._inbox.hand_over(AGENT, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out, as in `user`
             report(error)

@@ -114,14 +114,6 @@ class Run:
             self.held += PIECE_COST + size
         self.end = self.start + self._bytes // self._width * NS // self.rate
 
-    def extend(self, pieces: list[bytes]) -> None:
-        """Let all of `pieces` follow."""
-        size = sum(map(len, pieces))
-        self._bytes += size
-        self._pieces.extend(pieces)
-        self.held += PIECE_COST * len(pieces) + size
-        self._find_end()
-
     def count_until(self, until: int) -> int:
         """How many of its samples are heard before `until`."""
         if until >= self.end:

@@ -126,8 +126,8 @@ class Tape:
         """Be nobody's, in a forked child. The locks may be held by threads that are not there."""
         self._state, self._file = threading.Lock(), threading.Lock()
         self.inbox.close()
-        for facts in self.inbox.facts:
-            facts.clear()
+        for intake in self.inbox.sides:
+            intake.facts.clear()
         self.timeline = Timeline(self.origin)
         if not self.over:
             self.state = "forked"
@@ -187,11 +187,11 @@ class Tape:
 
     def _read_inbox(self) -> None:
         with guard():
-            self._read(self.timeline.user, self.inbox.facts[USER])
+            self._read(self.timeline.user, self.inbox.sides[USER].facts)
         with guard():
-            self._read(self.timeline.agent, self.inbox.facts[AGENT])
-        self.inbox.held[USER] = self.timeline.user.held
-        self.inbox.held[AGENT] = self.timeline.agent.held
+            self._read(self.timeline.agent, self.inbox.sides[AGENT].facts)
+        self.inbox.sides[USER].held = self.timeline.user.held
+        self.inbox.sides[AGENT].held = self.timeline.agent.held
 
     def _read(self, side: Side, facts: deque[Any]) -> None:
         """Do to `side` what was told of it, see `inbox.py`."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 #: Shorter than anybody notices, and longer than it takes another thread to wake up.
 _LEAST = 50e-6
-_MOST = 5e-3
+_MOST = 10e-3
 
 
 class Spread:
@@ -20,24 +20,30 @@ class Spread:
     up. Calls that leave the interpreter for some microseconds, as those of an encoder, do not help: they have it back
     before the other thread has woken up. And an event loop lets go of it with each read, write and wait, thousands of
     times a second: next to a thread that does all its work at once it waits each time, and comes to a standstill long
-    before the processor is used up. So a thread that has time takes it.
+    before the processor is used up. So a thread that has time takes it, and one that has none leaves half of it.
 
     Args:
         pieces: How many there are.
-        seconds: For how long they are spread. Who is late rests only for as long as another thread needs to wake up.
+        seconds: For how long they are spread.
         clock: Tells how late it is.
+        share: How long who is late rests, as a share of the processor time that its last piece took; at least for as
+            long as another thread needs to wake up.
     """
 
-    def __init__(self, pieces: int, seconds: float, clock: Clock) -> None:
+    def __init__(self, pieces: int, seconds: float, clock: Clock, *, share: float = 0.0) -> None:
         self._now = clock.monotonic_ns
         self._due = float(clock.monotonic_ns())
         self._each = seconds * 1e9 / max(pieces, 1)
         self._left = pieces
+        self._share = share
+        self._spent = time.thread_time()
 
     def rest(self) -> None:
-        """Rest until the next piece is due, 5 ms at most; called after each, and returns at once after the last."""
+        """Rest until the next piece is due, a few milliseconds at most; called after each, at once after the last."""
         self._due += self._each
         self._left -= 1
         if self._left <= 0:
             return
-        time.sleep(min(max((self._due - self._now()) / 1e9, _LEAST), _MOST))
+        worked = time.thread_time() - self._spent
+        time.sleep(min(max((self._due - self._now()) / 1e9, worked * self._share, _LEAST), _MOST))
+        self._spent = time.thread_time()

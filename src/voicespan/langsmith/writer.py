@@ -37,7 +37,7 @@ _CHECKPOINT_EVERY = 0.1
 #: Bytes of open spans a second: a long transcript is rewritten less often.
 _CHECKPOINT_RATE = 1_000_000
 #: The share of a core that all checkpoints together may take.
-_CHECKPOINT_SHARE = 0.05
+_CHECKPOINT_SHARE = 0.02
 #: Seconds after which ended spans are looked for again.
 _TEND_AT_MOST = 0.05
 #: What there is to write is spread over so many seconds.

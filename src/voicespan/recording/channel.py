@@ -6,7 +6,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from voicespan.recording.run import NS
-from voicespan.recording.samples import AT_ONCE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +64,7 @@ class Channel:
             if len(frames) > room:
                 self._ready.appendleft((end, frames[room:]))
                 frames = frames[:room]
-            _copy(frames, column[position - start : position - start + len(frames)])
+            column[position - start : position - start + len(frames)] = frames
 
     def _begin(self, piece: Piece) -> None:
         frame = round((piece.start - self._origin) * self._rate / NS)
@@ -79,8 +78,3 @@ class Channel:
             # High quality in int16: 67 dB of signal to noise at 2,000 times real time. One stream per
             # run, for it has no delay of its own: offset 0, and the exact length after the last samples.
             self._resampler = soxr.ResampleStream(piece.rate, self._rate, 1, dtype="int16", quality="HQ")
-
-
-def _copy(frames: NDArray[np.int16], to: NDArray[np.int16]) -> None:
-    for begin in range(0, len(frames), AT_ONCE):
-        to[begin : begin + AT_ONCE] = frames[begin : begin + AT_ONCE]

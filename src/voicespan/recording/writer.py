@@ -95,7 +95,7 @@ class Writer:
                     self._tapes[tape] = None
         self._last_pass = self._clock.monotonic_ns()
         took = 0
-        spread = Spread(len(tapes), _SPREAD, self._clock)
+        spread = Spread(len(tapes), _SPREAD, self._clock, share=1.0)
         for tape in tapes:
             began = self._clock.monotonic_ns()
             turned = False

@@ -58,6 +58,7 @@ class Call:
         self._user: Callable[..., Any] = _nowhere
         self._agent: Callable[..., Any] = _nowhere
         self._first_at = 0.0
+        self._said = centre.said
 
     async def hold(self) -> None:
         """Connect, talk, hang up."""
@@ -71,17 +72,17 @@ class Call:
 
     def feed(self) -> None:
         """What the audio callbacks hand over next."""
-        said = self._centre.voices
-        self._first_at = self._first_at or self._centre.loop.time()
-        place = self.handed_over % len(said.user)
+        number = self.handed_over
+        if not number:
+            self._first_at = self._centre.loop.time()
         # When it was captured, or is heard, as the clock of a device tells: so a call whose loop was held is laid
         # out as it was heard.
-        at = self._first_at + self.handed_over / CHUNKS_A_SECOND
-        self._user(said.user[place], at=at)
-        answer = said.agent[place]
+        at = self._first_at + number / CHUNKS_A_SECOND
+        said, answer = self._said[number % len(self._said)]
+        self._user(said, at=at)
         if answer is not None:
             self._agent(answer, at=at)
-        self.handed_over += 1
+        self.handed_over = number + 1
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[Any]:
@@ -139,7 +140,8 @@ class CallCentre:
         self.way = way
         self.lean = lean
         self.client = AsyncOpenAI(api_key="k", websocket_base_url=url)
-        self.voices = voices()
+        said = voices()
+        self.said = list(zip(said.user, said.agent, strict=True))
         self.microphone = base64.b64encode(os.urandom(round(48_000 * APPEND))).decode()
         self.loop = asyncio.get_running_loop()
         self.begun = self.failed = 0

@@ -222,7 +222,7 @@ def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):
 @pytest.mark.parametrize(("recordings", "passes", "most"), [(125, 1, 125), (126, 2, 125), (1_000, 4, 250)])
 def test_of_very_many_each_has_its_turn_once_a_second(studio, monkeypatch, recordings, passes, most):
     turns = []
-    monkeypatch.setattr(Tape, "run", lambda tape, _: turns.append(tape))
+    monkeypatch.setattr(Tape, "run", lambda tape, _, **__: turns.append(tape))
     recorders = [studio.recorder(name=str(n)) for n in range(recordings)]
     for _ in range(passes):
         before = len(turns)
@@ -304,7 +304,7 @@ def test_the_turns_of_a_pass_are_spread_over_it(monkeypatch, tmp_path, fake_cloc
         fake_clock.advance(seconds)
 
     monkeypatch.setattr("time.sleep", sleep)
-    monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(turns.pop()))
+    monkeypatch.setattr(Tape, "run", lambda _self, _now, **_: fake_clock.advance(turns.pop()))
     writer = Writer(fake_clock, threaded=False)
     for number in range(100):
         writer.add(Tape(tmp_path / str(number), 0, fake_clock))
@@ -327,6 +327,27 @@ def test_who_is_late_rests_as_long_as_it_worked(monkeypatch, fake_clock):
         spent[0] += seconds
         spread.rest()
     assert slept == pytest.approx([50e-6, 0.002, 0.003, 10e-3])
+
+
+def test_who_is_very_late_rests_less(monkeypatch, tmp_path, fake_clock):
+    shares = []
+
+    class Told(Spread):
+        def __init__(self, pieces, seconds, clock, *, share):
+            shares.append(share)
+            super().__init__(pieces, seconds, clock, share=share)
+
+    monkeypatch.setattr("voicespan.recording.writer.Spread", Told)
+    took = []
+    monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(took[-1]))
+    writer = Writer(fake_clock, threaded=False)
+    for number in range(500):
+        writer.add(Tape(tmp_path / str(number), 0, fake_clock))
+    for seconds in (0.001, 0.016, 0.02, 0.03, 0.001):
+        took.append(seconds)
+        writer.run_once()
+    # Four passes of 125 turns: rounds of 0.5, 8, 10 and 15 seconds, as told with the next pass.
+    assert shares == pytest.approx([1.0, 1.0, 0.5, 0.25, 0.0])
 
 
 def test_a_rest_is_never_long(monkeypatch, fake_clock):

@@ -36,6 +36,9 @@ _MOST_PASSES = 4
 _BEHIND = 0.05
 #: The turns of a pass are spread over so many seconds of it.
 _SPREAD = 0.2
+#: A writer that is late rests as long as it works while each recording has its turn after so many seconds at most. It
+#: rests less where that takes longer, and not at all where it takes as long as the second of these: what waits grows.
+_RESTS, _RESTS_NO_MORE = 4.0, 12.0
 
 
 class Writer:
@@ -55,6 +58,7 @@ class Writer:
         self._wake = threading.Event()
         self._last_pass = 0
         self._took = 0
+        self._round = 0.0  # seconds in which the recordings of late had one turn each
         watch(self)
 
     @property
@@ -72,6 +76,11 @@ class Writer:
     def is_behind(self) -> bool:
         """Whether it is late by more than a thread is now and then."""
         return self.behind > _BEHIND
+
+    @property
+    def _share_of_rest(self) -> float:
+        # An event loop is late by what we do meanwhile, and a kill loses what waits: of two evils some of both.
+        return min(max((_RESTS_NO_MORE - self._round) / (_RESTS_NO_MORE - _RESTS), 0.0), 1.0)
 
     def add(self, tape: Tape) -> None:
         """Give `tape` turns from now on, until it is over."""
@@ -95,7 +104,7 @@ class Writer:
                     self._tapes[tape] = None
         self._last_pass = self._clock.monotonic_ns()
         took = 0
-        spread = Spread(len(tapes), _SPREAD, self._clock, share=1.0)
+        spread = Spread(len(tapes), _SPREAD, self._clock, share=self._share_of_rest)
         for tape in tapes:
             began = self._clock.monotonic_ns()
             turned = False
@@ -111,6 +120,8 @@ class Writer:
             if self._threaded:
                 spread.rest()
         self._took = took
+        passes = -(-len(self._tapes) // max(len(tapes), 1))
+        self._round = passes * (self._clock.monotonic_ns() - self._last_pass) / NS
 
     def discard(self, tape: Tape) -> None:
         """Give `tape` no more turns."""

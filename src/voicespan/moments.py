@@ -11,7 +11,7 @@ through a function.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -40,15 +40,27 @@ class Level(IntEnum):
     NEVER = 3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Moment:
     """Something that happened."""
 
     at: int
     event_type: str
 
+    # Written once: what a dataclass makes of its own is compiled for each class, when it is imported.
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and all(
+            getattr(self, each.name) == getattr(other, each.name) for each in fields(self)
+        )
 
-@dataclass(slots=True)
+    __hash__ = None  # type: ignore[assignment]  # it can be changed
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))
+        return f"{type(self).__name__}({told})"
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class SessionDescribed(Moment):
     """The server told what the session is; repeated when it changes or is reconnected."""
 
@@ -59,7 +71,7 @@ class SessionDescribed(Moment):
     audio_rate: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ResumptionOffered(Moment):
     """Who has the handle that the server issued can take up the session on another connection."""
 
@@ -67,35 +79,35 @@ class ResumptionOffered(Moment):
     fingerprint: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ConnectionOpened(Moment):
     """A connection of a conversation that has, or can have, several."""
 
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ConnectionClosed(Moment):
     """The end of such a connection."""
 
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SpeechStarted(Moment):
     """The user began to speak."""
 
     item_id: str | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SpeechStopped(Moment):
     """The user's speech ended: voice activity detection said so, or the application committed it."""
 
     item_id: str | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Placed(Moment):
     """A message took its place in the conversation; its words may come later."""
 
@@ -107,7 +119,7 @@ class Placed(Moment):
     awaits_transcript: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Written(Moment):
     """A message of text: typed by the user, written by the model, or put there by the application."""
 
@@ -119,14 +131,14 @@ class Written(Moment):
     seeded: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Withdrawn(Moment):
     """A message that had begun did not become part of the conversation."""
 
     item_id: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Transcribed(Moment):
     """One utterance in words: `input_transcription` (user) or `output_transcription` (assistant)."""
 
@@ -139,7 +151,7 @@ class Transcribed(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FunctionCalled(Moment):
     """The model asks for a function, with its full arguments (JSON text as the model wrote it)."""
 
@@ -151,7 +163,7 @@ class FunctionCalled(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FunctionAnswered(Moment):
     """An answer to a function call was sent to the model."""
 
@@ -166,14 +178,14 @@ class FunctionAnswered(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FunctionCancelled(Moment):
     """The model no longer wants the answer."""
 
     call_id: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class GenerationStarted(Moment):
     """The model began a response."""
 
@@ -181,14 +193,14 @@ class GenerationStarted(Moment):
     out_of_band: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FirstAudio(Moment):
     """The first audio of a response was received (not yet heard)."""
 
     response_id: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class GenerationEnded(Moment):
     """The model's response is over: `turn_complete`."""
 
@@ -209,14 +221,14 @@ class GenerationEnded(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class UsageReported(Moment):
     """Tokens that the server counted outside of any response."""
 
     usage: Usage
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Interrupted(Moment):
     """A sign that the user cut the agent off; several signs can tell of one barge-in."""
 
@@ -228,7 +240,7 @@ class Interrupted(Moment):
     generated_ms: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ErrorReported(Moment):
     """The server reported an error; the session goes on."""
 
@@ -236,7 +248,7 @@ class ErrorReported(Moment):
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class WireEvent(Moment):
     """A frame that keeps its own wire type as its name."""
 
@@ -246,7 +258,7 @@ class WireEvent(Moment):
     error: WireError | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class WireError:
     """An error in the provider's words."""
 
@@ -254,7 +266,7 @@ class WireError:
     message: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Usage:
     """Tokens as the server counted them; totals include every detail, None is not told."""
 

@@ -286,10 +286,16 @@ def wait_and_deliver(evidence, opaque, capfd):
     assert not evidence.processor.force_flush(300)
     evidence.look_into_spool()
     assert any(name.startswith("root.pb") for name in evidence.spooled)
-    evidence.server.up()
     quoted = f"Invalid key {opaque.words[0]} ({SHAPED['langsmith']}), X-Service-Key: {opaque.words[1]}"
+    refused = [401]
+    # Each for as long as it is looked at: a second try may follow at any time.
     for status in (401, 403):
-        evidence.server.fail(status=status, text=quoted)
+        evidence.server.fail(
+            status=status, text=quoted, times=None, match=lambda _, status=status: refused[-1] == status
+        )
+    evidence.server.up()
+    for status in (401, 403):
+        refused.append(status)
         assert not evidence.processor.force_flush(300)
         evidence.look_into_spool()
         out = io.StringIO()
@@ -297,6 +303,7 @@ def wait_and_deliver(evidence, opaque, capfd):
         evidence.said.append(out.getvalue())
     assert any("Invalid key" in said for said in evidence.said)
     evidence.server.fail(status=422, text=quoted)
+    refused.append(422)
     evidence.deliver()
     out = io.StringIO()
     commands.spool(spool_dir=evidence.spool_dir, out=out)

@@ -187,6 +187,16 @@ class TestFollowing:
         follower.run_once()
         assert result.result(timeout=0) is None
 
+    def test_says_whether_there_was_anything_to_do(self, studio, followed):
+        """For a thread that found nothing looks less often, and one that had much to do must not."""
+        recorder, follower, _ = followed
+        recorder.user(noise(8_000).tobytes(), 8_000)
+        studio.wait(2)
+        assert not follower.run_once()
+        recorder.close()
+        assert follower.run_once()
+        assert not follower.run_once()
+
     def test_can_be_called_off(self, studio, followed):
         recorder, follower, result = followed
         recorder.user(noise(10 * 8_000).tobytes(), 8_000)

@@ -41,8 +41,9 @@ PERIOD = 0.25
 _TURN = 5
 #: How long a call that is over waits to be encoded, in seconds.
 _PATIENCE = 60.0
-#: The share of a core that it takes to see who has ended, while nothing is encoded.
+#: The share of a core that it takes to see who has ended, while there is nothing to do, and the most seconds between.
 _LOOKING = 0.01
+_SELDOM = 2.0
 _NICENESS = 10
 #: The states of a recorder in which more may come.
 _OPEN = frozenset({"waiting", "recording", "paused"})
@@ -150,13 +151,15 @@ class Follower:
                 self._thread = thread
         return followed.result
 
-    def run_once(self) -> None:
-        """Give every recording a turn."""
-        self._finish_ended()
+    def run_once(self) -> bool:
+        """Give every recording a turn; whether anything was done."""
+        busy = self._finish_ended()
         for followed in self._all() if not self._rests else ():
             # A turn takes its time: who waits meanwhile?
             if not followed.ended and not self._rests and self._step(followed, followed.follow):
                 self._finish_ended()
+                busy = True
+        return busy
 
     @property
     def _rests(self) -> bool:
@@ -166,8 +169,9 @@ class Follower:
         with self._lock:
             return list(self._followed)
 
-    def _finish_ended(self) -> None:
-        """Finish the calls that are over, in the order in which they ended."""
+    def _finish_ended(self) -> bool:
+        """Finish the calls that are over, in the order in which they ended; whether there was one."""
+        finished = False
         ended = [followed for followed in self._all() if followed.ended]
         for followed in ended:
             if followed.ended_at is None:
@@ -178,6 +182,8 @@ class Follower:
                 continue
             self._step(followed, partial(followed.finish, encode=waited < _PATIENCE))
             self._forget(followed)
+            finished = True
+        return finished
 
     def _step(self, followed: _Followed, step: Callable[[], bool]) -> bool:
         """Do it; a recording that cannot be transcoded is followed no longer, and no other minds."""
@@ -206,14 +212,14 @@ class Follower:
         _be_nice()
         while True:
             began = time.thread_time()
-            self.run_once()
+            busy = self.run_once()
             with self._lock:
                 if not self._followed:
                     self._thread = None
                     return
-            # While it rests it looks who has ended, and hundreds are not to be looked at all the time.
-            looked = time.thread_time() - began if self._rests else 0.0
-            self._wake.wait(max(PERIOD, looked / _LOOKING))
+            # Hundreds are not to be looked at all the time, to see that nobody has ended.
+            looked = 0.0 if busy else time.thread_time() - began
+            self._wake.wait(min(max(PERIOD, looked / _LOOKING), _SELDOM))
 
 
 def _be_nice() -> None:

@@ -149,7 +149,8 @@ def result(conversations: int, minutes: float, found: dict[str, dict[str, Any]])
         chapter="load",
         method=f"One process holds the calls with real clients; each lasts {_longest(minutes * 60) / 4:g} to "
         f"{_longest(minutes * 60):g} seconds, and another one follows it (untraced, for two minutes at most). "
-        f"Microphones send every {APPEND:g} s, answers come every {DELTA:g} s: 500 calls with 20 ms in a frame are more than one process can hold, traced or not. For the same reason the application reads frames as they "
+        f"Microphones send every {APPEND:g} s, answers come every {DELTA:g} s: 500 calls with 20 ms in a frame are "
+        "more than one process can hold, traced or not. For the same reason the application reads frames as they "
         "come (`recv_bytes`) and sends what was made before (`send_raw`). Both sides are handed to the recorder "
         "20 ms at a time. LangSmith thinks two to five seconds about each request and reads 2 MB a second. "
         "Servers are another process on the same two cores. A frame is late by the time from its sending in "

@@ -258,7 +258,7 @@ class WireEvent(Moment):
     error: WireError | None = None
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@dataclass(slots=True)
 class WireError:
     """An error in the provider's words."""
 
@@ -266,7 +266,7 @@ class WireError:
     message: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@dataclass(slots=True)
 class Usage:
     """Tokens as the server counted them; totals include every detail, None is not told."""
 

@@ -6,7 +6,7 @@ every text that is stored passes `without_secrets`, which looks for four things:
 1. secrets that this process was given (`know`, and what a conversation keeps of its client);
 2. what has the shape of one: `sk-…`, `Bearer …`, a private key;
 3. the value under a name that says so, in JSON, in JSON inside of JSON, in a header line, in a URL;
-4. the user and password of a URL.
+4. the user and password of a URL (both in `named_secrets.py`).
 
 A few plain searches let most texts through before any pattern is tried, and every pattern takes time
 that grows no faster than the text.

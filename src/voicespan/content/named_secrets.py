@@ -1,7 +1,7 @@
 """Secrets that are told by the name under which they stand: in JSON, in a header line, in a URL.
 
-Loaded with the first text that may have one, and few have: the patterns take longer to compile than all the rest of
-voicespan does to import.
+Loaded with the first text that may have one, or with what delivers: a process that holds no conversation need not wait
+for these patterns, which take milliseconds to compile.
 """
 
 from __future__ import annotations

@@ -20,6 +20,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
 from voicespan import semconv
+
+# Not used here: else the first text that needs it would load it in the middle of a call.
+from voicespan.content import named_secrets  # noqa: F401
 from voicespan.content.masking import MARK, names_secret, without_secrets
 from voicespan.guard import guarded
 from voicespan.langsmith.journal import Envelope
@@ -103,7 +106,7 @@ class Copy:
         """
         groups = []
         for alike in _by_resource(spans):
-            resource = self._resource(alike[0].resource)
+            resource = self._resource_of(alike)
             for scope_spans in _scopes(alike):
                 for span in scope_spans.spans:
                     _name_thread(span, thread_id)
@@ -115,8 +118,9 @@ class Copy:
                 groups.append((Envelope(resource, _scope(scope_spans)), list(scope_spans.spans)))
         return groups
 
-    def _resource(self, resource: Resource) -> bytes:
-        """A `ResourceSpans` without scopes, encoded."""
+    def _resource_of(self, alike: list[ReadableSpan]) -> bytes:
+        """The resource that these spans share: a `ResourceSpans` without scopes, encoded."""
+        resource = alike[0].resource
         # There is one in a process, or a few, and encoding it is half of the work where a span ends at a time.
         known = self._resources.get(id(resource))
         if known is None:
@@ -127,15 +131,12 @@ class Copy:
         return known[1]
 
     def _encoded(self, resource: Resource) -> bytes:
-        told = ResourceSpans(schema_url=resource.schema_url)
-        for resource_spans in _encode(
-            [ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource)]
-        ).resource_spans:
-            told.resource.CopyFrom(resource_spans.resource)
+        found = _encode([ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource)]).resource_spans
+        told = found[0] if found else ResourceSpans()
         _mask(told.resource)
         if self.marked:
             set_attributes(told.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
-        return told.SerializeToString()
+        return _resource(told)
 
 
 class _WithoutResource:

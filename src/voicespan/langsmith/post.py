@@ -104,7 +104,7 @@ class Post:
             )
         except OSError as error:  # RequestException is one, and what is wrong with a file of certificates
             upload.raise_if_unreadable()
-            del self._sessions[threading.get_ident()]
+            self._sessions.pop(threading.get_ident(), None)
             own.close()
             return Answer(None, session.told(error, trusted), reached=upload.sent > 0)
         finally:

@@ -67,13 +67,12 @@ class Intake:
         self.encoding = ""
         self.byte = 0.0
 
-    def take(self, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> bool:
+    def take(self, pcm: bytes, rate: int | None, encoding: str, at: float) -> bool:
         """Take a piece that goes on where the newest one ended, if it does; see `Recorder.user`."""
         # In hundreds of calls each 20 ms come by here, to what no cache has any more: all that is touched is this
         # object, and the deque.
         if (
-            at is not None
-            and -_STEADY < at - self.end < _STEADY
+            -_STEADY < at - self.end < _STEADY
             and rate == self.rate
             and encoding == self.encoding
             and self.kept
@@ -145,7 +144,7 @@ class Inbox:
         """
         if type(pcm) is not bytes:
             pcm = _copy(pcm)
-            if self.sides[side].take(pcm, rate, encoding, at):
+            if at is not None and self.sides[side].take(pcm, rate, encoding, at):
                 return
         handed = self._monotonic_ns()
         known = USUAL_RATE[encoding] if rate is None else rate
@@ -155,14 +154,23 @@ class Inbox:
         time = int(at * NS) if at is not None and -_MOST_SECONDS < at < _MOST_SECONDS else None
         if not pcm:
             return
-        whole = self.audio(side, handed, pcm, known, encoding, time)
-        if whole and at is not None and time is not None and abs(time - handed) <= FOREIGN:
-            self.sides[side].follow(pcm, rate, encoding, at, known)
+        intake = self.sides[side]
+        held = intake.held + len(pcm) + PIECE_COST
+        if not (intake.kept and held <= MOST_HELD):
+            self.audio(side, handed, pcm, known, encoding, time)
+            return
+        # As `audio` does, written out: what comes without a time all comes by here.
+        intake.end = _NEVER
+        intake.held = held
+        self.has_audio = True
+        intake.facts.extend((None, handed, pcm, known, encoding, time))
+        if at is not None and time is not None and abs(time - handed) <= FOREIGN:
+            intake.follow(pcm, rate, encoding, at, known)
 
     def audio(  # noqa: PLR0917  what `Side.place` takes, in its order
         self, side: int, handed: int, pcm: bytes, rate: int, encoding: str, at: int | None
-    ) -> bool:
-        """Leave a piece of audio for one of the sides, see `Side.place`; whether all of it was taken as it is."""
+    ) -> None:
+        """Leave a piece of audio for one of the sides; see `Side.place`."""
         intake = self.sides[side]
         intake.end = _NEVER
         held = intake.held + len(pcm) + PIECE_COST
@@ -170,12 +178,10 @@ class Inbox:
             intake.held = held
             self.has_audio = True
             intake.facts.extend((None, handed, pcm, rate, encoding, at))
-            return True
-        if self.open:
+        elif self.open:
             self._as_far_as_it_may(side, handed, pcm, (rate, encoding), at)
         elif self.failed:
             self.dropped += len(pcm)
-        return False
 
     def undecoded(
         self,

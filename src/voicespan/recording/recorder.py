@@ -145,7 +145,7 @@ class Recorder:
         """
         try:
             # Where it goes on, nobody else reports it: that would have ended it.
-            if not self._user.take(pcm, rate, encoding, at) and self.reporters[USER] is None:
+            if (at is None or not self._user.take(pcm, rate, encoding, at)) and self.reporters[USER] is None:
                 self._inbox.hand_over(USER, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out: a decorator costs a sixth of it
             report(error)
@@ -166,7 +166,9 @@ class Recorder:
                 after what was handed over before.
         """
         try:
-            if not self._agent.take(pcm, rate, encoding, at) and self.reporters[AGENT] is None:
+            if (at is None or not self._agent.take(pcm, rate, encoding, at)) and self.reporters[
+                AGENT
+            ] is None:
                 self._inbox.hand_over(AGENT, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out, as in `user`
             report(error)

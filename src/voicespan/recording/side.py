@@ -129,16 +129,7 @@ class Side:
         """
         at, rate, encoding = self._next
         # One from here on: it is handled as often as it has pieces.
-        pcm = b"".join(pieces)
-        run = self._flow
-        if run is not None and self.settled <= run.end and -TOLERANCE <= at - run.end <= TOLERANCE:
-            self.handed = handed
-            run.append(pcm)
-            self.end = run.end
-            self._flowed(run.end)
-            self._next = at + _duration(len(pcm), rate, encoding), rate, encoding
-        else:
-            self.place(handed, pcm, rate, encoding, at)
+        self.place(handed, b"".join(pieces), rate, encoding, at)
 
     def peek(self, until: int) -> list[Piece]:
         """What lies before `until` and has not been taken."""

@@ -204,16 +204,17 @@ class Tape:
             if type(part) is bytes:
                 going_on.append(part)
                 continue
+            # All of its parts first: whatever one of these raises, the next fact begins where it should.
+            told = (take(), take(), take(), take(), take()) if part is None else take()
+            left -= 5 if part is None else 1
             if going_on:
-                side.go_on(going_on, self._clock.monotonic_ns())
-                going_on = []
+                pieces, going_on = going_on, []
+                side.go_on(pieces, self._clock.monotonic_ns())
             if part is None:
-                side.place(take(), take(), take(), take(), take())
-                left -= 5
+                side.place(*told)
             else:
                 self._events_read += 1
-                part(*take())
-                left -= 1
+                part(*told)
         if going_on:
             side.go_on(going_on, self._clock.monotonic_ns())
 

@@ -236,6 +236,22 @@ def test_what_goes_on_is_ignored_once_somebody_else_reports_it(studio):
     assert recorder.dropped_bytes == 0
 
 
+def test_a_fact_that_cannot_be_laid_out_takes_no_other_along(studio, monkeypatch):
+    recorder = studio.recorder()
+    side, began = recorder._tape.timeline.user, studio.now
+    for count in range(3):
+        recorder.user(noise(480).tobytes(), at=began + count * 0.02)
+    recorder.user(noise(4_800).tobytes(), at=began + 0.1)  # is told in full
+    with monkeypatch.context() as broken:
+        broken.setattr(guard, "reraise", False)
+        broken.setattr(side, "go_on", lambda *_: 1 / 0)
+        studio.clock.advance(0.2)
+        recorder._tape.read_inbox()
+    recorder.user(noise(4_800, 3).tobytes(), at=began + 0.3)
+    left, _, _ = studio.listen(recorder)
+    assert np.array_equal(left[-4_800:], noise(4_800, 3))
+
+
 def test_odd_pieces_are_put_together(studio):
     recorder = studio.recorder()
     agent = noise(at(1.0))

@@ -15,9 +15,9 @@ from urllib.parse import quote, urlsplit
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from voicespan.langsmith.processor import LangSmithSpanProcessor
+from voicespan.testing.exporter import UpToDateSpanExporter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ class Evidence:
         """`arguments`: more of the processor's."""
         self.server = server
         self.spool_dir = spool_dir
-        self.exporter = InMemorySpanExporter()
+        self.exporter = UpToDateSpanExporter()
         #: What commands printed, and errors said.
         self.said: list[str] = []
         #: What stood in the spool when it was looked at.

@@ -562,15 +562,16 @@ def test_the_hook_sees_no_secret(told):
     assert seen == ["My key is [secret]"]
 
 
-def test_an_interrupt_in_the_hook_reaches_the_application_and_the_text_is_not_stored(told):
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_the_hook_reaches_the_thread_it_runs_in_and_the_text_is_not_stored(told, interrupt):
     def redact(text, *, role, place):
         if text == "first":
-            raise KeyboardInterrupt
+            raise interrupt
         return text
 
     call = told(redact)
-    with pytest.raises(KeyboardInterrupt):
-        call.says("first")
+    with pytest.raises(interrupt):
+        call.says("first").conversation.catch_up()
     assert call.says("second").stored == ["second"]
 
 

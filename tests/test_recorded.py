@@ -47,6 +47,8 @@ class Told:
     def tell(self, kind, *fields, **named):
         with self.conversation.lock:
             self.conversation.record([kind(self.clock.monotonic_ns(), "wire", *fields, **named)])
+        # Before the clock moves on, of which the scribe knows nothing.
+        self.conversation.catch_up()
         return self
 
     def ask(self, item):

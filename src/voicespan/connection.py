@@ -114,7 +114,9 @@ class Connection:
         at = self._monotonic_ns()
         conversation = self.conversation
         with conversation.lock:
-            conversation.record(self.protocol.receive(frame, at), frame, self)
+            at_once = conversation.record(self.protocol.receive(frame, at), frame, self)
+        if at_once:
+            conversation.catch_up()
 
     def enter(self) -> bool:
         """The frame is handed over in another context than the one before: the conversation is current there too.
@@ -145,7 +147,9 @@ class Connection:
                 at = self._monotonic_ns()
                 conversation = self.conversation
                 with conversation.lock:
-                    conversation.record(self.protocol.send(frame, at), frame, self)
+                    at_once = conversation.record(self.protocol.send(frame, at), frame, self)
+                if at_once:
+                    conversation.catch_up()
         except Exception as error:  # noqa: BLE001  as above
             report(error)
 
@@ -153,8 +157,11 @@ class Connection:
     def tell(self, read: Callable[[int], Sequence[Moment]]) -> None:
         """Something that is no frame tells what `read` makes of it, given the time."""
         if not self.ended:
-            with self.conversation.lock:
-                self.conversation.record(read(self._monotonic_ns()))
+            conversation = self.conversation
+            with conversation.lock:
+                at_once = conversation.record(read(self._monotonic_ns()))
+            if at_once:
+                conversation.catch_up()
 
     @guarded
     def broke(self, error: BaseException, code: int | None, reason: str | None) -> None:

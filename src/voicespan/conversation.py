@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -29,12 +30,20 @@ from voicespan.fields import described, parsed
 from voicespan.guard import guarded
 from voicespan.ids import uuid7, uuid_text
 from voicespan.live_parent import LiveParent
-from voicespan.moments import ResumptionOffered, SessionDescribed
+from voicespan.moments import (
+    FirstAudio,
+    FunctionAnswered,
+    FunctionCalled,
+    FunctionCancelled,
+    ResumptionOffered,
+    SessionDescribed,
+)
 from voicespan.outcome import Outcome
 from voicespan.root_facts import RootFacts
 from voicespan.settings import Settings
 from voicespan.spans import Spans
 from voicespan.spans.writer import mark_error, value_limit
+from voicespan.untold import Untold
 from voicespan.version import __version__
 
 if TYPE_CHECKING:
@@ -60,6 +69,8 @@ _MOST_HANDLES = 64
 _LONGEST_TRACEPARENT = 256
 #: What several tags come in; anything else is one.
 _SEVERAL = (list, tuple, set, frozenset)
+#: They move what is current: the application's spans may start as soon as it has the frame.
+_AT_ONCE = frozenset({FunctionCalled, FunctionAnswered, FunctionCancelled})
 #: Of names and ids that the application gives.
 _LONGEST_NAME = 1_000
 _scope: ContextVar[Conversation | None] = ContextVar("voicespan_scope", default=None)
@@ -111,13 +122,14 @@ class Conversation:
 
     def _open(self, tracer_provider: TracerProvider | None, settings: Settings) -> None:
         self.settings = settings
+        self._untold = Untold()
         self._content = Content(settings)
         # One mapping per conversation: a wall clock that is set during a call does not bend it.
         self._started_at = self._clock.monotonic_ns()
         self._wall_offset = self._clock.time_ns() - self._started_at
         # No span begins before the root, and none ends after it.
         self._last_wall = self._first_wall = max(self._wall_offset + self._started_at, 0) // 1000 * 1000
-        self._connections = Connections(lambda moment: self.record([moment]), scoped=self.scoped)
+        self._connections = Connections(self._record_one, scoped=self.scoped)
         #: SHA-256 of the handles by which its sessions can be resumed.
         self._handles: OrderedDict[str, None] = OrderedDict()
         # Since when it waits to be resumed, and how many connections are about to do so.
@@ -282,7 +294,7 @@ class Conversation:
     def tool_call(self, call_id: str) -> Iterator[None]:
         """Spans that start inside nest under exactly this function call, however many are open."""
         span = None
-        with guard.guard():
+        with guard.guard(), self._untold.lock:
             span = self._spans.calls.span(call_id) if self.recording else None
         if span is None:
             yield
@@ -330,6 +342,8 @@ class Conversation:
 
         `kind`: the provider's own, where it has one. `resumes`: it takes up the session of an earlier connection, and the conversation was claimed for it.
         """
+        # A turn that is over was the earlier connection's model's.
+        self.catch_up()
         with self.lock:
             connection = self._connection(protocol, kind)
             if resumes:
@@ -360,7 +374,7 @@ class Conversation:
         self, error: BaseException, attributes: Mapping[str, AttributeValue], *, resumes: bool = False
     ) -> None:
         """A handshake failed. In a scope, or while there is time to resume, the application may try again."""
-        with self.lock:
+        with self._untold.lock, self.lock:
             self._claims -= resumes
             self.describe(attributes)
             self._outcome.handshake_failed(error)
@@ -389,7 +403,7 @@ class Conversation:
 
     def give_up(self) -> None:
         """Nobody has resumed it in time."""
-        with guard.guard(), self.lock:
+        with guard.guard(), self._untold.lock, self.lock:
             if self._left_at is not None and not self._claims:
                 self.end()
 
@@ -407,20 +421,46 @@ class Conversation:
 
     def record(
         self, moments: Sequence[Moment], frame: Any = None, connection: Connection | None = None
-    ) -> None:
-        """Write what happened on `connection`, told by `frame`. The lock is held."""
+    ) -> bool:
+        """Note what happened on `connection`, told by `frame`. The lock is held.
+
+        Whether `catch_up` is to be called before the application goes on, when the lock is not held any more.
+        """
         if self.ended or not moments:
-            return
-        raw = _parsed(frame) if self.settings.raw_events else None
+            return False
+        # An event that is the application's own can be another one by the time it is written.
+        at_once = isinstance(frame, dict)
         for moment in moments:
-            if type(moment) is SessionDescribed:
+            kind = type(moment)
+            if kind in _AT_ONCE:
+                at_once = True
+            elif kind is FirstAudio:
+                self._spans.heard.answer_began()
+            elif isinstance(moment, SessionDescribed):
                 self._session(moment, connection)
-            elif type(moment) is ResumptionOffered:
+            elif isinstance(moment, ResumptionOffered):
                 self._handles[moment.fingerprint] = None
                 if len(self._handles) > _MOST_HANDLES:
                     self._handles.popitem(last=False)
-            else:
-                self._spans.record(moment, raw)
+        self._untold.add(partial(self._write, moments, _parsed(frame) if self.settings.raw_events else None))
+        return at_once or self._untold.is_full
+
+    def _record_one(self, moment: Moment) -> None:
+        self.record([moment])
+
+    def _write(self, moments: Sequence[Moment], frame: Any) -> None:
+        if self.ended:
+            return
+        for moment in moments:
+            with guard.guard():
+                if isinstance(moment, SessionDescribed):
+                    self._describe_session(moment)
+                elif not isinstance(moment, ResumptionOffered):
+                    self._spans.record(moment, frame)
+
+    def catch_up(self) -> None:
+        """Write what happened until now. The lock is not held."""
+        self._untold.catch_up()
 
     def make_current(self) -> None:
         """From now on the spans of this context nest in this conversation."""
@@ -436,7 +476,7 @@ class Conversation:
 
     def disconnect(self, connection: Connection, error: BaseException | None) -> None:
         """A connection is over; without a scope the conversation ends with its last one, if no other can follow."""
-        with self.lock:
+        with self._untold.lock, self.lock:
             if connection not in self._connections.live:
                 return
             at = self._clock.monotonic_ns()
@@ -462,7 +502,7 @@ class Conversation:
 
     def end(self, error: BaseException | None = None, status: str | None = None) -> None:
         """End the root, at once, with what is known now."""
-        with self.lock:
+        with self._untold.lock, self.lock:
             if self.ended:
                 return
             if not self.recording:
@@ -479,6 +519,7 @@ class Conversation:
             with guard.guard():
                 for connection in self._connections.live:
                     self.record(connection.protocol.finish(at))
+                self.catch_up()
                 self._spans.finish(at)
                 self._root.set_attributes(self._attributes(at))
                 self._root.set_attributes(self._facts.conversation(self._spans.transcript.messages()))
@@ -498,10 +539,12 @@ class Conversation:
 
     def root_facts(self) -> dict[str, AttributeValue]:
         """The root's attributes as of now, so that it can be told even if the process dies."""
-        with self.lock:
-            if not self.recording:
-                return {}
-            told = {**self._first, **self._attributes(self._clock.monotonic_ns())}
+        with self._untold.lock:
+            self.catch_up()
+            with self.lock:
+                if not self.recording:
+                    return {}
+                told = {**self._first, **self._attributes(self._clock.monotonic_ns())}
             messages = self._spans.transcript.messages()
         # Not while the lock is held: of a long conversation this takes milliseconds, and a frame may wait.
         told.update(self._facts.conversation(messages))
@@ -509,7 +552,7 @@ class Conversation:
 
     def open_calls(self) -> dict[str, tuple[str, Span]]:
         """Name and span of each function call that waits for its answer, by call id."""
-        with self.lock:
+        with self._untold.lock:
             return self._spans.calls.open() if self.recording else {}
 
     def abandon(self) -> None:
@@ -517,6 +560,7 @@ class Conversation:
         self.ended = True
         self.recording = False
         self.lock = threading.RLock()
+        self._untold = Untold()
         self._live.release()
         if self.settings.record_source == "devices":
             self._leave_devices()
@@ -547,12 +591,15 @@ class Conversation:
     def _session(self, moment: SessionDescribed, connection: Connection | None) -> None:
         if connection is not None and moment.session_id is not None:
             connection.session_id = moment.session_id
-        self._facts.describe_session(moment)
         if moment.audio_rate is not None:
             self._agent_rate = moment.audio_rate
             self._expect_rate()
-        if moment.model is not None:
-            self.describe({semconv.REQUEST_MODEL: moment.model})
+
+    def _describe_session(self, moment: SessionDescribed) -> None:
+        with self.lock:
+            self._facts.describe_session(moment)
+            if moment.model is not None:
+                self.describe({semconv.REQUEST_MODEL: moment.model})
 
     def _attributes(self, at: int) -> dict[str, AttributeValue]:
         facts: dict[str, Any] = {

@@ -50,6 +50,12 @@ def open_conversations() -> list[Conversation]:
     return list(_open)
 
 
+def catch_up() -> None:
+    """Write what has happened in the open conversations until now."""
+    for each in open_conversations():
+        each.catch_up()
+
+
 def resumed_by(fingerprint: str) -> Conversation | None:
     """The open conversation that issued the handle with this SHA-256, claimed for the connection that has it."""
     return next((each for each in open_conversations() if each.claim(fingerprint)), None)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from live_call import Call, as_wire, content, fact, messages, seconds, speech
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
 from voicespan.gemini_live.protocol import Protocol
 from voicespan.moments import Level
 from voicespan.settings import Settings
 from voicespan.testing import FakeClock
+from voicespan.testing.exporter import UpToDateSpanExporter
 
 #: What the SDK drops, refuses or raises never comes to us as a message.
 wire_only = pytest.mark.parametrize("form", [as_wire], ids=["wire"])
@@ -773,7 +773,7 @@ MESSAGES = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4)
 @given(st.lists(st.tuples(st.booleans(), MESSAGES), max_size=6))
 def test_no_message_breaks_it(exchange):
     """What is written must also be something that an exporter can encode."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    exporter, provider = UpToDateSpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     call = Call(
         provider, exporter, FakeClock(), as_wire, settings=Settings(events=Level.ALL, resume_window=0)

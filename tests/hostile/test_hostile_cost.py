@@ -283,6 +283,7 @@ def test_what_never_repeats_is_not_kept(connect, kept, monkeypatch, protocol, na
             n = next(numbers)
             for frame in stream(n):
                 connection.received(json.dumps(frame).encode() if protocol is OpenAI else frame)
+        connection.conversation.catch_up()
 
     tracemalloc.start()
     try:

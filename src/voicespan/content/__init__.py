@@ -8,6 +8,7 @@ the middle of its JSON.
 from __future__ import annotations
 
 import json
+import threading
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -39,14 +40,15 @@ _CUT_STEPS = ((16_000, 200), (4_000, 100), (1_000, 50), (250, 20), (60, 8), (20,
 
 
 class Content:
-    """Applies one conversation's settings to what it stores. The conversation's lock is held.
+    """Applies one conversation's settings to what it stores. Several threads may use it at a time.
 
     The user's hook runs in here, so it can come back into the conversation on the same thread.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._redact = settings.redact
-        self._is_redacting = False
+        #: The threads in which the hook runs.
+        self._redacting: set[int] = set()
         #: Kinds of text of which nothing is kept; None: those of which it is not known whose they are.
         self._hidden: frozenset[str | None] = _hidden(settings)
         #: The client's own keys, in every spelling.
@@ -114,17 +116,18 @@ class Content:
         return encodable(text)
 
     def _redacted(self, redact: Redact, text: str, kind: str | None, *, role: str, place: str) -> str:
-        if self._is_redacting:
+        thread = threading.get_ident()
+        if thread in self._redacting:
             # The hook itself tells this: metadata is its own words, and it must not be asked for ever.
             return text if kind == kinds.METADATA else WITHHELD
-        self._is_redacting = True
+        self._redacting.add(thread)
         try:
             return _text(redact(text, role=role, place=place))
         except Exception as error:  # noqa: BLE001  the hook is the user's; what it could not redact is withheld
             guard.report(error, ours=False)
             return WITHHELD
         finally:
-            self._is_redacting = False
+            self._redacting.discard(thread)
 
 
 def _hidden(settings: Settings) -> frozenset[str | None]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
-from voicespan import semconv
+from voicespan import registry, semconv
 from voicespan.clock import SYSTEM
 from voicespan.content import masking
 from voicespan.guard import guarded
@@ -134,6 +134,7 @@ class LangSmithSpanProcessor(SpanProcessor):
 
         What belongs to an open conversation is on disk and goes when that has ended.
         """
+        registry.catch_up()
         engine = self._engine
         if engine is None:
             return True

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from voicespan.recording.forks import watch
+from voicespan.forks import watch
 from voicespan.recording.formats import FORMATS
 
 if TYPE_CHECKING:

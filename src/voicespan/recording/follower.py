@@ -20,8 +20,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from voicespan.clock import SYSTEM
+from voicespan.forks import watch
 from voicespan.guard import guard
-from voicespan.recording.forks import watch
 from voicespan.recording.formats import FORMATS
 from voicespan.recording.run import NS
 from voicespan.recording.transcode import Transcoding

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from voicespan.clock import SYSTEM
 from voicespan.courtesy import Spread
+from voicespan.forks import watch
 from voicespan.guard import guard
-from voicespan.recording.forks import watch
 from voicespan.recording.run import NS
 
 if TYPE_CHECKING:

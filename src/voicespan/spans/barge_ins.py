@@ -78,7 +78,6 @@ class BargeIns:
     def answer_began(self, response_id: str, at: int) -> None:
         """The first audio of a response has been received."""
         self._answers.append(_Answer(response_id, at))
-        self._heard.answer_began()
 
     def answer_ended(self, response_id: str, generated_ms: int | None) -> None:
         """All of a response has been generated."""

@@ -61,10 +61,10 @@ def gemini_live_server() -> Iterator[Callable[..., GeminiLiveServer]]:
 
 @pytest.fixture
 def span_exporter() -> InMemorySpanExporter:
-    """Holds the finished spans of `tracer_provider`."""
-    from opentelemetry.sdk.trace.export import in_memory_span_exporter  # noqa: PLC0415  loaded when asked for
+    """Holds the finished spans of `tracer_provider`: all of what has happened when it is asked for them."""
+    from voicespan.testing.exporter import UpToDateSpanExporter  # noqa: PLC0415  loaded when asked for
 
-    return in_memory_span_exporter.InMemorySpanExporter()
+    return UpToDateSpanExporter()
 
 
 @pytest.fixture

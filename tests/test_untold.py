@@ -1,0 +1,182 @@
+"""What has happened is written soon after, by one thread for all, in its order, and before anybody asks for it."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from voicespan import guard, moments, untold
+from voicespan.conversation import Conversation
+from voicespan.settings import Settings
+
+
+@pytest.fixture
+def exported(tracer_provider):
+    """Names of the spans that have ended, as they end, and the threads that ended them."""
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    class Listener(SpanProcessor):
+        def __init__(self):
+            self.names, self.threads, self.ended = [], [], threading.Condition()
+
+        def on_end(self, span):
+            with self.ended:
+                self.names.append(span.name)
+                self.threads.append(threading.current_thread().name)
+                self.ended.notify_all()
+
+        def has(self, count):
+            with self.ended:
+                return self.ended.wait_for(lambda: len(self.names) >= count, 30)
+
+    listener = Listener()
+    tracer_provider.add_span_processor(listener)
+    return listener
+
+
+@pytest.fixture
+def conversation(tracer_provider):
+    return Conversation(tracer_provider=tracer_provider, scoped=True, settings=Settings())
+
+
+@pytest.fixture
+def unattended(monkeypatch):
+    """Nobody writes unless asked to."""
+    monkeypatch.setattr(untold._scribe, "announce", lambda _untold: None)
+
+
+def told(conversation, *happened, frame=None):
+    with conversation.lock:
+        return conversation.record(list(happened), frame)
+
+
+def said(text, at=1):
+    return moments.Transcribed(at, "transcript", "user", f"item {text}", at, text)
+
+
+def error(message):
+    return moments.ErrorReported(1, "error", moments.WireError("server_error", message))
+
+
+def called(call_id="c1"):
+    return moments.FunctionCalled(1, "call", call_id, "weather", "{}")
+
+
+def test_what_happened_is_written_by_another_thread_in_its_order(conversation, exported):
+    for text in ("one", "two"):
+        told(conversation, said(text), error(text))
+    assert exported.has(4)
+    assert exported.names == ["input_transcription", "error"] * 2
+    assert set(exported.threads) == {"voicespan-scribe"}
+
+
+def test_all_is_written_before_the_root_ends(conversation, exported, unattended):
+    told(conversation, said("one"))
+    told(conversation, error("two"))
+    assert exported.names == []
+    conversation.end()
+    assert exported.names == ["input_transcription", "error", "conversation"]
+
+
+def test_whoever_asks_for_the_facts_has_all_of_them(conversation, unattended):
+    told(conversation, said("one"))
+    assert "one" in conversation.root_facts()["gen_ai.prompt"]
+
+
+def test_a_function_call_is_current_before_the_application_has_the_frame(conversation, exported, unattended):
+    told(conversation, said("one"))
+    assert told(conversation, called()) is True
+    conversation.catch_up()
+    assert list(conversation.open_calls()) == ["c1"]
+    assert exported.names == ["input_transcription"]
+    with conversation.tool_call("c1"):
+        pass
+
+
+def test_an_event_that_is_the_applications_own_is_written_before_it_has_it_back(conversation, unattended):
+    event = {"type": "session.update"}
+    assert told(conversation, moments.WireEvent(1, "session.update", moments.Level.STANDARD, event), frame=event)
+    assert not told(conversation, said("one"), frame=b"{}")
+
+
+def test_who_tells_more_than_is_written_writes_it_itself(conversation, exported, unattended):
+    full = [told(conversation, error("again")) for _ in range(untold._MOST_WAITING + 1)]
+    assert full == [False] * untold._MOST_WAITING + [True]
+
+
+def test_a_hook_that_wants_to_exit_ends_no_thread_of_ours(tracer_provider, exported, caplog):
+    def redact(text, *, role, place):
+        if text == "first":
+            raise SystemExit
+        return text
+
+    conversation = Conversation(tracer_provider=tracer_provider, scoped=True, settings=Settings(redact=redact))
+    told(conversation, said("first"))
+    told(conversation, said("second"))
+    assert exported.has(1)
+    assert exported.names == ["input_transcription"]
+    assert "SystemExit" in caplog.text
+
+
+def test_what_raises_takes_nothing_else_along(conversation, exported, monkeypatch, unattended):
+    monkeypatch.setattr(guard, "reraise", False)
+    told(conversation, said("one"), object(), error("three"))
+    conversation.end()
+    assert exported.names == ["input_transcription", "error", "conversation"]
+
+
+def test_a_processor_may_use_the_conversation_while_the_application_does(conversation, tracer_provider):
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    writing, asked = threading.Event(), threading.Event()
+
+    class Curious(SpanProcessor):
+        def on_end(self, span):
+            if span.name == "error":
+                writing.set()
+                asked.wait(30)
+                conversation.set_metadata(seen=True)
+
+    tracer_provider.add_span_processor(Curious())
+    told(conversation, error("one"))
+    assert writing.wait(30)
+    with conversation.lock:
+        asked.set()
+        at_once = conversation.record([called()])
+    assert at_once
+    done = threading.Thread(target=conversation.catch_up)
+    done.start()
+    done.join(30)
+    assert not done.is_alive()
+    assert conversation.root_facts()["langsmith.metadata.seen"] is True
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_has_a_scribe_of_its_own(tracer_provider, exported, conversation):
+    told(conversation, error("parent"))
+    assert exported.has(1)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            own = Conversation(tracer_provider=tracer_provider, scoped=True, settings=Settings())
+            told(own, said("child"))
+            status = 0 if exported.has(2) and exported.threads[-1] == "voicespan-scribe" else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_where_no_thread_can_be_started_it_is_written_at_the_end(conversation, exported, monkeypatch):
+    class NoMore(untold.threading.Thread):
+        def start(self):
+            raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    scribe = untold._Scribe()
+    monkeypatch.setattr(untold, "_scribe", scribe)
+    monkeypatch.setattr(untold.threading, "Thread", NoMore)
+    told(conversation, error("one"))
+    conversation.end()
+    assert exported.names == ["error", "conversation"]

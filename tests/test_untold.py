@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from opentelemetry import trace
 
 from voicespan import guard, moments, untold
 from voicespan.conversation import Conversation
@@ -89,10 +90,17 @@ def test_a_function_call_is_current_before_the_application_has_the_frame(convers
     told(conversation, said("one"))
     assert told(conversation, called()) is True
     conversation.catch_up()
-    assert list(conversation.open_calls()) == ["c1"]
     assert exported.names == ["input_transcription"]
+    conversation.make_current()
+    (name, span) = conversation.open_calls()["c1"]
+    assert name == "weather"
+    assert trace.get_current_span().get_span_context() == span.get_span_context()
+
+
+def test_a_function_call_that_is_not_written_yet_is_found_when_it_is_asked_for(conversation, unattended):
+    told(conversation, called())
     with conversation.tool_call("c1"):
-        pass
+        assert trace.get_current_span().get_span_context() == conversation.open_calls()["c1"][1].get_span_context()
 
 
 def test_an_event_that_is_the_applications_own_is_written_before_it_has_it_back(conversation, unattended):

@@ -295,6 +295,7 @@ class Conversation:
         """Spans that start inside nest under exactly this function call, however many are open."""
         span = None
         with guard.guard(), self._untold.lock:
+            self.catch_up()
             span = self._spans.calls.span(call_id) if self.recording else None
         if span is None:
             yield
@@ -553,6 +554,7 @@ class Conversation:
     def open_calls(self) -> dict[str, tuple[str, Span]]:
         """Name and span of each function call that waits for its answer, by call id."""
         with self._untold.lock:
+            self.catch_up()
             return self._spans.calls.open() if self.recording else {}
 
     def abandon(self) -> None:

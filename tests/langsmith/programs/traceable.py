@@ -28,11 +28,13 @@ def call(held, call_id):
     with held.lock:
         at = time.monotonic_ns()
         held.record([moments.FunctionCalled(at, "call", call_id=call_id, name=call_id, arguments="{}")])
+    held.catch_up()
 
 
 def answer(held, call_id):
     with held.lock:
         held.record([moments.FunctionAnswered(time.monotonic_ns(), "answer", call_id=call_id, output="{}")])
+    held.catch_up()
 
 
 def quick(held):

@@ -100,12 +100,17 @@ def test_a_function_call_is_current_before_the_application_has_the_frame(convers
 def test_a_function_call_that_is_not_written_yet_is_found_when_it_is_asked_for(conversation, unattended):
     told(conversation, called())
     with conversation.tool_call("c1"):
-        assert trace.get_current_span().get_span_context() == conversation.open_calls()["c1"][1].get_span_context()
+        assert (
+            trace.get_current_span().get_span_context()
+            == conversation.open_calls()["c1"][1].get_span_context()
+        )
 
 
 def test_an_event_that_is_the_applications_own_is_written_before_it_has_it_back(conversation, unattended):
     event = {"type": "session.update"}
-    assert told(conversation, moments.WireEvent(1, "session.update", moments.Level.STANDARD, event), frame=event)
+    assert told(
+        conversation, moments.WireEvent(1, "session.update", moments.Level.STANDARD, event), frame=event
+    )
     assert not told(conversation, said("one"), frame=b"{}")
 
 
@@ -120,7 +125,9 @@ def test_a_hook_that_wants_to_exit_ends_no_thread_of_ours(tracer_provider, expor
             raise SystemExit
         return text
 
-    conversation = Conversation(tracer_provider=tracer_provider, scoped=True, settings=Settings(redact=redact))
+    conversation = Conversation(
+        tracer_provider=tracer_provider, scoped=True, settings=Settings(redact=redact)
+    )
     told(conversation, said("first"))
     told(conversation, said("second"))
     assert exported.has(1)

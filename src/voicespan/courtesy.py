@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -47,3 +48,19 @@ class Spread:
         worked = time.thread_time() - self._spent
         time.sleep(min(max((self._due - self._now()) / 1e9, worked * self._share, _LEAST), _MOST))
         self._spent = time.thread_time()
+
+
+_turn = threading.Lock()
+#: Who has waited so long works beside the one that works.
+_PATIENCE = 0.05
+
+
+class turn:  # noqa: N801  reads as a statement: `with turn():`
+    """Of the threads that are ours one works at a time, so that the application's waits for one at most."""
+
+    def __enter__(self) -> None:
+        self._is_ours = _turn.acquire(timeout=_PATIENCE)
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_ours:
+            _turn.release()

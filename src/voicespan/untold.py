@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from voicespan import forks
 from voicespan.clock import SYSTEM
-from voicespan.courtesy import Spread
+from voicespan.courtesy import Spread, turn
 from voicespan.guard import guarded, report
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ class _Scribe:
     @staticmethod
     def _write_one_of(untold: Untold) -> bool:
         try:
-            return untold.write_one()
+            with turn():
+                return untold.write_one()
         except Exception:
             raise  # the guard's, in our own tests
         except BaseException as error:  # noqa: BLE001  a hook that wants to exit, in a thread that has nowhere to go

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan import semconv
-from voicespan.courtesy import Spread
+from voicespan.courtesy import Spread, turn
 from voicespan.guard import guard
 from voicespan.langsmith import copies, recordings, snapshots
 from voicespan.langsmith.delivery import Delivery
@@ -156,7 +156,7 @@ class Writer:
         # Not over more: what has ended is to be on the disk a quarter of a second later.
         spread = Spread(len(touched), _SPREAD, self._clock)
         for entry in touched:
-            with guard():
+            with guard(), turn():
                 self._journal(entry)
             spread.rest()
         for trace, spans in loose.items():
@@ -262,7 +262,8 @@ class Writer:
                 # What has ended meanwhile is not to wait for the rest.
                 delays.append(0.0)
                 break
-            delays.append(self._tend_one(entry) if entry.ended else self._checkpoint(entry, now))
+            with turn():
+                delays.append(self._tend_one(entry) if entry.ended else self._checkpoint(entry, now))
             spread.rest()
         delays += [self._tend_loose(trace, entry, now) for trace, entry in list(self._loose.items())]
         delays.append(self._move_to_disk(now))

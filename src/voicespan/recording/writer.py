@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from voicespan.clock import SYSTEM
-from voicespan.courtesy import Spread
+from voicespan.courtesy import Spread, turn
 from voicespan.forks import watch
 from voicespan.guard import guard
 from voicespan.recording.run import NS
@@ -108,7 +108,7 @@ class Writer:
         for tape in tapes:
             began = self._clock.monotonic_ns()
             turned = False
-            with guard():
+            with guard(), turn():
                 # Its own reading: the recordings before it may have taken a while.
                 tape.run(began)
                 turned = True

@@ -6,12 +6,16 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from voicespan import forks
+
 if TYPE_CHECKING:
     from voicespan.clock import Clock
 
 #: Shorter than anybody notices, and longer than it takes another thread to wake up.
 _LEAST = 50e-6
 _MOST = 10e-3
+#: How long a thread waits for its turn.
+_PATIENCE = 50e-3
 
 
 class Spread:
@@ -50,17 +54,31 @@ class Spread:
         self._spent = time.thread_time()
 
 
-_turn = threading.Lock()
-#: Who has waited so long works beside the one that works.
-_PATIENCE = 0.05
+class _Turns:
+    def __init__(self) -> None:
+        self.forget_the_parent()
+        forks.watch(self)
+
+    def forget_the_parent(self) -> None:
+        """In a forked child nobody is left to give it back."""
+        self.lock = threading.Lock()
+
+
+_turns = _Turns()
 
 
 class turn:  # noqa: N801  reads as a statement: `with turn():`
-    """Of the threads that are ours one works at a time, so that the application's waits for one at most."""
+    """Of the threads that are ours one works at a time.
+
+    When one lets go of the interpreter, any that waits may get it: an application's thread would wait behind each of
+    ours. Whoever has waited for 50 ms works all the same: what one of them does for long (a user's own hook, a slow
+    disk) is not to hold up the others.
+    """
 
     def __enter__(self) -> None:
-        self._is_ours = _turn.acquire(timeout=_PATIENCE)
+        self._lock = _turns.lock
+        self._is_ours = self._lock.acquire(timeout=_PATIENCE)
 
     def __exit__(self, *_: object) -> None:
         if self._is_ours:
-            _turn.release()
+            self._lock.release()

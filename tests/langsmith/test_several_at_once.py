@@ -141,7 +141,7 @@ def test_the_first_thread_looks_soon_at_what_another_may_have_failed_with(manual
 
 
 def test_several_that_fail_together_are_one_failure(manual, langsmith_server):
-    """Each doubles the wait otherwise: eight at once would make an outage of minutes of a moment."""
+    """Each doubles the wait otherwise: all at once would make an outage of minutes of a moment."""
     voice = manual()
     sender = voice.engine.sender
     langsmith_server.fail(status=503, times=2)

@@ -39,7 +39,7 @@ _PATIENCE = {Reaction.KEY: 60.0, Reaction.NOWHERE: 60.0}
 #: Seconds until a folder is looked at again that somebody else works on, or that another must precede.
 _BUSY = 5.0
 #: Folders that are delivered at the same time at most, each by a thread of its own.
-AT_ONCE = 8
+AT_ONCE = 16
 #: Seconds that a delivery may take before others are not kept waiting for it.
 _LONG = 0.25
 

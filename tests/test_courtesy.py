@@ -32,18 +32,25 @@ def test_one_works_at_a_time():
     assert most == 1
 
 
-def test_who_has_waited_long_enough_works_all_the_same(monkeypatch):
-    monkeypatch.setattr(courtesy, "_PATIENCE", 0.001)
-    worked = []
+def test_who_has_waited_long_enough_works_all_the_same_and_the_next_does_not_wait():
+    waited = []
+
+    def work():
+        for _ in range(20):
+            waited.append(courtesy._turns.patience)
+            with turn():
+                pass
+
     with turn():
-        thread = threading.Thread(target=lambda: worked.append(turn().__enter__()))
+        thread = threading.Thread(target=work)
         thread.start()
         thread.join(30)
-    assert worked == [None]
+    assert waited == [courtesy._PATIENCE] + [0.0] * 19
+    with turn():
+        assert courtesy._turns.patience == courtesy._PATIENCE
 
 
-def test_a_turn_ends_whatever_goes_wrong_in_it(monkeypatch):
-    monkeypatch.setattr(courtesy, "_PATIENCE", 30)
+def test_a_turn_ends_whatever_goes_wrong_in_it():
     with pytest.raises(ZeroDivisionError), turn():
         1 / 0  # noqa: B018
     with turn():

@@ -62,6 +62,7 @@ class _Turns:
     def forget_the_parent(self) -> None:
         """In a forked child nobody is left to give it back."""
         self.lock = threading.Lock()
+        self.patience = _PATIENCE
 
 
 _turns = _Turns()
@@ -71,13 +72,14 @@ class turn:  # noqa: N801  reads as a statement: `with turn():`
     """Of the threads that are ours one works at a time.
 
     When one lets go of the interpreter, any that waits may get it: an application's thread would wait behind each of
-    ours. Whoever has waited for 50 ms works all the same: what one of them does for long (a user's own hook, a slow
-    disk) is not to hold up the others.
+    ours. Whoever has waited for 50 ms works all the same, and so do all until a turn is free again: what one of them
+    does for long (a user's own hook, a slow disk) is not to hold up the others.
     """
 
     def __enter__(self) -> None:
         self._lock = _turns.lock
-        self._is_ours = self._lock.acquire(timeout=_PATIENCE)
+        self._is_ours = self._lock.acquire(timeout=_turns.patience)
+        _turns.patience = _PATIENCE if self._is_ours else 0.0
 
     def __exit__(self, *_: object) -> None:
         if self._is_ours:

@@ -9,7 +9,10 @@ import pytest
 from opentelemetry import trace
 
 from voicespan import guard, moments, untold
+from voicespan.content import Content
 from voicespan.conversation import Conversation
+from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.openai_realtime.protocol import Protocol
 from voicespan.settings import Settings
 
 
@@ -20,11 +23,12 @@ def exported(tracer_provider):
 
     class Listener(SpanProcessor):
         def __init__(self):
-            self.names, self.threads, self.ended = [], [], threading.Condition()
+            self.names, self.threads, self.spans, self.ended = [], [], [], threading.Condition()
 
         def on_end(self, span):
             with self.ended:
                 self.names.append(span.name)
+                self.spans.append(span)
                 self.threads.append(threading.current_thread().name)
                 self.ended.notify_all()
 
@@ -195,3 +199,89 @@ def test_where_no_thread_can_be_started_it_is_written_at_the_end(conversation, e
     told(conversation, error("one"))
     conversation.end()
     assert exported.names == ["error", "conversation"]
+
+
+def test_what_is_added_while_the_scribe_turns_away_is_not_forgotten():
+    class Raced(untold.Untold):
+        """Another thread adds something in the very moment in which nothing more seems to wait."""
+
+        seen = True
+
+        def __init__(self):
+            self.begun, self.late = False, [lambda: None]
+            super().__init__()
+
+        @property
+        def _announced(self):
+            return self.seen
+
+        @_announced.setter
+        def _announced(self, seen):
+            self.seen = seen
+            if self.begun and not seen and self.late:
+                self._waiting.append(self.late.pop())
+
+    raced = Raced()
+    raced.begun = True
+    assert raced.write_one() is True
+    assert raced.write_one() is False
+
+
+def test_an_answer_is_marked_before_the_application_can_play_it(conversation, unattended):
+    class Marked:
+        marks, status, cuts = 0, "off", ()
+
+        def mark_answer(self):
+            self.marks += 1
+
+    conversation._spans.heard.recorder = Marked()
+    told(conversation, moments.FirstAudio(1, "audio", "response"))
+    assert conversation._spans.heard.recorder.marks == 1
+    conversation.catch_up()
+    assert conversation._spans.heard.recorder.marks == 1
+
+
+def test_two_threads_may_redact_at_the_same_time():
+    asked, answer = threading.Event(), threading.Event()
+
+    def redact(text, *, role, place):
+        if text == "slow":
+            asked.set()
+            answer.wait(30)
+        return text.upper()
+
+    stored = []
+    content = Content(Settings(redact=redact))
+    slow = threading.Thread(
+        target=lambda: stored.append(content.text("slow", role="user", place="transcript"))
+    )
+    slow.start()
+    assert asked.wait(30)
+    assert content.text("quick", role="user", place="transcript") == "QUICK"
+    answer.set()
+    slow.join(30)
+    assert stored == ["SLOW"]
+
+
+def test_a_flush_writes_what_has_happened(conversation, tracer_provider, exported, unattended, tmp_path):
+    tracer_provider.add_span_processor(
+        LangSmithSpanProcessor(endpoint="http://127.0.0.1:9", api_key="key", spool_dir=tmp_path)
+    )
+    told(conversation, error("one"))
+    tracer_provider.force_flush()
+    assert exported.names == ["error"]
+
+
+def test_what_the_earlier_connection_told_is_written_with_its_own_model(
+    conversation, tracer_provider, exported, unattended
+):
+    conversation.connect(Protocol(), {"gen_ai.request.model": "first"})
+    told(
+        conversation,
+        moments.GenerationStarted(1, "response.created", "r1"),
+        moments.GenerationEnded(2, "response.done", "r1", "completed", None, "Hello", (), None, None, False),
+    )
+    conversation.connect(Protocol(), {"gen_ai.request.model": "second"})
+    conversation.end()
+    (turn,) = [span for span in exported.spans if span.name == "turn_complete"]
+    assert turn.attributes["gen_ai.request.model"] == "first"

@@ -59,6 +59,8 @@ def test_a_turn_ends_whatever_goes_wrong_in_it():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+# Python 3.12 warns of forks beside threads, which is just what is tried here.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_waits_for_nobody():
     with turn():
         child = os.fork()

@@ -173,6 +173,8 @@ def test_a_processor_may_use_the_conversation_while_the_application_does(convers
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+# Python 3.12 warns of forks beside threads, which is just what is tried here.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_has_a_scribe_of_its_own(tracer_provider, exported, conversation):
     told(conversation, error("parent"))
     assert exported.has(1)

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
 
-from voicespan import guard, moments, untold
+from voicespan import guard, moments, registry, untold
 from voicespan.content import Content
 from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
@@ -19,7 +20,6 @@ from voicespan.settings import Settings
 @pytest.fixture
 def exported(tracer_provider):
     """Names of the spans that have ended, as they end, and the threads that ended them."""
-    from opentelemetry.sdk.trace import SpanProcessor
 
     class Listener(SpanProcessor):
         def __init__(self):
@@ -147,8 +147,6 @@ def test_what_raises_takes_nothing_else_along(conversation, exported, monkeypatc
 
 
 def test_a_processor_may_use_the_conversation_while_the_application_does(conversation, tracer_provider):
-    from opentelemetry.sdk.trace import SpanProcessor
-
     writing, asked = threading.Event(), threading.Event()
 
     class Curious(SpanProcessor):
@@ -287,3 +285,26 @@ def test_what_the_earlier_connection_told_is_written_with_its_own_model(
     conversation.end()
     (turn,) = [span for span in exported.spans if span.name == "turn_complete"]
     assert turn.attributes["gen_ai.request.model"] == "first"
+
+
+def test_two_flushes_out_of_two_conversations_do_not_wait_for_each_other(
+    conversation, tracer_provider, monkeypatch, unattended
+):
+    monkeypatch.setattr(registry, "_PATIENCE", 0.01)
+    other = Conversation(tracer_provider=tracer_provider, scoped=True, settings=Settings())
+    both = threading.Barrier(2)
+
+    class Flushing(SpanProcessor):
+        def on_end(self, span):
+            if span.name == "error":
+                both.wait(30)
+                registry.catch_up()
+
+    tracer_provider.add_span_processor(Flushing())
+    threads = [threading.Thread(target=each.catch_up) for each in (conversation, other)]
+    for each, thread in zip((conversation, other), threads, strict=True):
+        told(each, error("one"))
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)

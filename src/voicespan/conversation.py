@@ -459,9 +459,9 @@ class Conversation:
                 elif not isinstance(moment, ResumptionOffered):
                     self._spans.record(moment, frame)
 
-    def catch_up(self) -> None:
-        """Write what happened until now. The lock is not held."""
-        self._untold.catch_up()
+    def catch_up(self, patience: float = -1) -> None:
+        """Write what happened until now. The lock is not held. `patience`: see `Untold.catch_up`."""
+        self._untold.catch_up(patience)
 
     def make_current(self) -> None:
         """From now on the spans of this context nest in this conversation."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: Of conversations that are over so many handles are remembered; a service issues one with every turn.
 _MOST_HANDLES = 1_000
 
+#: Seconds to wait for a conversation of which another thread writes something.
+_PATIENCE = 1.0
+
 _open: set[Conversation] = set()
 #: The `traceparent` of an ended conversation, by the SHA-256 of its handles.
 _ended: OrderedDict[str, str] = OrderedDict()
@@ -51,9 +54,12 @@ def open_conversations() -> list[Conversation]:
 
 
 def catch_up() -> None:
-    """Write what has happened in the open conversations until now."""
+    """Write what has happened in the open conversations until now.
+
+    A flush may be asked for by what hears of one conversation's span, and two of those must not wait for each other.
+    """
     for each in open_conversations():
-        each.catch_up()
+        each.catch_up(_PATIENCE)
 
 
 def resumed_by(fingerprint: str) -> Conversation | None:

@@ -50,11 +50,18 @@ class Untold:
             self._announced = True
             _scribe.announce(self)
 
-    def catch_up(self) -> None:
-        """Write all that waits. Not while the conversation's own lock is held."""
-        with self.lock:
+    def catch_up(self, patience: float = -1) -> None:
+        """Write all that waits. Not while the conversation's own lock is held.
+
+        `patience`: seconds to wait for another thread that writes; negative: as long as it takes.
+        """
+        if not self.lock.acquire(timeout=patience):
+            return
+        try:
             while self._waiting:
                 self._write_one()
+        finally:
+            self.lock.release()
 
     def write_one(self) -> bool:
         """Write the oldest; whether another one waits."""

@@ -50,6 +50,15 @@ def test_who_has_waited_long_enough_works_all_the_same_and_the_next_does_not_wai
         assert courtesy._turns.patience == courtesy._PATIENCE
 
 
+def test_who_is_late_waits_less_and_that_says_nothing_of_the_others():
+    with turn():
+        thread = threading.Thread(target=lambda: turn(0.0).__enter__())
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert courtesy._turns.patience == courtesy._PATIENCE
+
+
 def test_a_turn_ends_whatever_goes_wrong_in_it():
     with pytest.raises(ZeroDivisionError), turn():
         1 / 0  # noqa: B018

@@ -74,12 +74,21 @@ class turn:  # noqa: N801  reads as a statement: `with turn():`
     When one lets go of the interpreter, any that waits may get it: an application's thread would wait behind each of
     ours. Whoever has waited for 50 ms works all the same, and so do all until a turn is free again: what one of them
     does for long (a user's own hook, a slow disk) is not to hold up the others.
+
+    Args:
+        share: Of those 50 ms, for who is late.
     """
+
+    def __init__(self, share: float = 1.0) -> None:
+        self._share = share
 
     def __enter__(self) -> None:
         self._lock = _turns.lock
-        self._is_ours = self._lock.acquire(timeout=_turns.patience)
-        _turns.patience = _PATIENCE if self._is_ours else 0.0
+        self._is_ours = self._lock.acquire(timeout=_turns.patience * self._share)
+        if self._is_ours:
+            _turns.patience = _PATIENCE
+        elif self._share == 1.0:
+            _turns.patience = 0.0
 
     def __exit__(self, *_: object) -> None:
         if self._is_ours:

@@ -104,11 +104,12 @@ class Writer:
                     self._tapes[tape] = None
         self._last_pass = self._clock.monotonic_ns()
         took = 0
-        spread = Spread(len(tapes), _SPREAD, self._clock, share=self._share_of_rest)
+        share = self._share_of_rest
+        spread = Spread(len(tapes), _SPREAD, self._clock, share=share)
         for tape in tapes:
             began = self._clock.monotonic_ns()
             turned = False
-            with guard(), turn():
+            with guard(), turn(share):
                 # Its own reading: the recordings before it may have taken a while.
                 tape.run(began)
                 turned = True

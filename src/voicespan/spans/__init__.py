@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Spans:
-    """Writes the spans of one conversation. Not thread-safe: the conversation's lock is held."""
+    """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class _Answer:
 
 
 class BargeIns:
-    """Those of one conversation. Not thread-safe: the conversation's lock is held."""
+    """Those of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
 
     def __init__(self, writer: SpanWriter, transcript: Transcript, counts: Counts, heard: Heard) -> None:
         self._writer = writer

@@ -39,7 +39,7 @@ class _Call:
 
 
 class FunctionCalls:
-    """The function calls of one conversation. Not thread-safe: the conversation's lock is held."""
+    """The function calls of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
 
     def __init__(self, writer: SpanWriter, on_current: Callable[[Span | None], None]) -> None:
         """`on_current` hears which call is the one that is open: None, if there are none or several."""

@@ -63,7 +63,7 @@ class _Turn:
 
 
 class Turns:
-    """Those of one conversation. Not thread-safe: the conversation's lock is held."""
+    """Those of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
 
     def __init__(
         self,

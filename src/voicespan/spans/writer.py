@@ -32,7 +32,7 @@ _SHORT = 6_000
 
 
 class SpanWriter:
-    """Writes the spans of one conversation. Not thread-safe: the conversation's lock is held."""
+    """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 
@@ -157,16 +158,20 @@ def test_a_processor_may_use_the_conversation_while_the_application_does(convers
                 conversation.set_metadata(seen=True)
 
     tracer_provider.add_span_processor(Curious())
+    connection = conversation.connect(Protocol(), {})
     told(conversation, error("one"))
     assert writing.wait(30)
-    with conversation.lock:
-        asked.set()
-        at_once = conversation.record([called()])
-    assert at_once
-    done = threading.Thread(target=conversation.catch_up)
-    done.start()
-    done.join(30)
-    assert not done.is_alive()
+    call = {"id": "c1", "call_id": "c1", "type": "function_call", "name": "weather", "arguments": "{}"}
+    frame = json.dumps(
+        {"type": "response.output_item.done", "item": {**call, "status": "completed"}}
+    ).encode()
+    reading = threading.Thread(target=connection.received, args=[frame], daemon=True)
+    reading.start()
+    reading.join(0.2)  # it waits for what is being written
+    asked.set()
+    reading.join(30)
+    assert not reading.is_alive()
+    assert list(conversation.open_calls()) == ["c1"]
     assert conversation.root_facts()["langsmith.metadata.seen"] is True
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -169,14 +171,20 @@ def test_a_full_spool_takes_no_recording(manual, monkeypatch, langsmith_server, 
     assert (tmp_path / "large.wav").exists()
 
 
-def test_a_spool_takes_a_tenth_of_the_free_disk_at_most(tmp_path, fake_clock):
-    import shutil
-
-    spool = Spool(SpoolSettings(tmp_path, tmp_path, max_bytes=1 << 60), fake_clock)
-    free = shutil.disk_usage(tmp_path).free
-    assert spool.reserve(free // 20)
-    assert not spool.reserve(free // 5)
-    assert not spool.reserve(free // 20)
+@pytest.mark.parametrize(
+    ("max_bytes", "share"),
+    [(2 << 30, 10), ((2 << 30) + 1, 2), (1 << 60, 2)],
+    ids=["default", "raised", "huge"],
+)
+def test_a_spool_takes_a_share_of_the_free_disk_at_most(tmp_path, fake_clock, monkeypatch, max_bytes, share):
+    free = 1 << 30
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    spool = Spool(SpoolSettings(tmp_path, tmp_path, max_bytes=max_bytes), fake_clock)
+    # One part in twenty of it is kept for roots.
+    most = free // share - free // share // 20
+    assert spool.reserve(most - 1)
+    assert not spool.reserve(2)
+    assert spool.reserve(1)
 
 
 def test_what_is_only_kept_makes_room_for_what_waits(

@@ -146,8 +146,8 @@ def _fullness(place: Path, settings: SpoolSettings, folders: Sequence[Waiting]) 
         return problem(
             "spool.fullness",
             f"{told}: when it is full nothing new is recorded, and spans are dropped",
-            "send what waits (voicespan recover), free the disk, or raise VOICESPAN_SPOOL_MAX_BYTES (at most a "
-            "tenth of the free disk counts)",
+            "send what waits (voicespan recover), free the disk, or raise VOICESPAN_SPOOL_MAX_BYTES above its "
+            "default (at most half of the free disk counts then, and a tenth otherwise)",
             **facts,
         )
     return ok("spool.fullness", told, **facts)

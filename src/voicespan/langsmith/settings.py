@@ -30,11 +30,12 @@ _logger = logging.getLogger("voicespan")
 DEFAULT_API = "https://api.smith.langchain.com"
 TRACES_PATH = "/otel/v1/traces"
 COLLECTOR_VARIABLE = "VOICESPAN_ENDPOINT"
+#: How much may wait on the disk, where nobody says otherwise.
+MAX_BYTES = 2 << 30
 _NAMESPACES = ("LANGSMITH", "LANGCHAIN")
 _NO = frozenset({"0", "false", "no", "off"})
 _AGENT_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _AGENT_ENVIRONMENTS = ("local", "development", "staging", "production")
-_GIBIBYTE = 1 << 30
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -127,7 +128,7 @@ class SpoolSettings:
     folder: Path
     #: Where to go if that cannot be written.
     temporary: Path
-    max_bytes: int = 2 * _GIBIBYTE
+    max_bytes: int = MAX_BYTES
     shutdown_timeout: float = 30.0
 
     @classmethod
@@ -139,7 +140,7 @@ class SpoolSettings:
         return cls(
             folder=_resolved(Path(named) if named else _state_folder(environ)),
             temporary=_temporary_folder(),
-            max_bytes=int(_number(environ, "VOICESPAN_SPOOL_MAX_BYTES", 2 * _GIBIBYTE)),
+            max_bytes=int(_number(environ, "VOICESPAN_SPOOL_MAX_BYTES", MAX_BYTES)),
             shutdown_timeout=_number(environ, "VOICESPAN_SHUTDOWN_TIMEOUT", 30.0),
         )
 

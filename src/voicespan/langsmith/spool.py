@@ -11,8 +11,8 @@ What always holds:
 4. Journals only grow, batches are ranges of them: what was sent once is sent again byte for byte.
 5. Nothing is sent while its conversation is open; children go before their root; the root goes last, alone.
 6. Nothing is removed before the root has been acknowledged. Then, in one rename, it is gone.
-7. The spool is bounded: `max_bytes`, and at most a tenth of what the disk has free. Past that, what is only
-   kept goes, no new recording is begun or taken, and spans of the running conversations are dropped and
+7. The spool is bounded: `max_bytes`, and a share of what the disk has free (see `bound`). Past that, what is
+   only kept goes, no new recording is begun or taken, and spans of the running conversations are dropped and
    counted on their roots. A root always fits.
 8. Everything in it is this user's alone, and nothing is taken for ours by its name only (see `private`).
 """
@@ -33,6 +33,7 @@ from voicespan.langsmith import locks, private
 from voicespan.langsmith.files import Memory
 from voicespan.langsmith.folder import GONE, KEPT, MAKING, Folder, is_held
 from voicespan.langsmith.locks import FolderLock
+from voicespan.langsmith.settings import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,8 +176,12 @@ class Spool:
 
 
 def bound(max_bytes: int, used: int, free: int) -> int:
-    """How many bytes a spool may hold that holds `used` now, on a disk that has `free` left."""
-    return min(max_bytes, (free + used) // 10)
+    """How many bytes a spool may hold that holds `used` now, on a disk that has `free` left.
+
+    A tenth of what is free, since nobody may have thought of the spool; half of it, where somebody has raised the
+    bound: they have, and what they asked for counts.
+    """
+    return min(max_bytes, (free + used) // (2 if max_bytes > MAX_BYTES else 10))
 
 
 def own_place(settings: SpoolSettings) -> Path:

@@ -150,7 +150,7 @@ async def _connection(client: Any, way: str) -> AsyncIterator[None]:
 
 def long_call(minutes: int, size: Callable[[], int]) -> dict[str, Any]:
     """Hold it; by how much `size` grew after its fifth minute, until its end and until after that."""
-    from voicespan.conversation import ConversationScope
+    from voicespan.scope import ConversationScope
     from voicespan.openai_realtime.protocol import Protocol
     from voicespan.recording import writer
 

@@ -22,7 +22,8 @@ from websockets.exceptions import ConnectionClosedError
 
 import voicespan
 from voicespan import root_facts
-from voicespan.conversation import CURRENT, Conversation, current_conversation
+from voicespan.contexts import CURRENT, current_conversation
+from voicespan.conversation import Conversation
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.registry import open_conversations
 from voicespan.spans import Spans

@@ -15,7 +15,7 @@ from opentelemetry.propagate import inject
 from opentelemetry.trace import StatusCode
 
 import voicespan
-from voicespan.conversation import current_conversation
+from voicespan.contexts import current_conversation
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.registry import open_conversations
 from voicespan.testing.openai_realtime import Answer, Expect, FunctionCall, OpenAIRealtimeServer, Send

@@ -9,7 +9,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from voicespan.conversation import Conversation, conversation, current_conversation
+from voicespan.contexts import current_conversation
+from voicespan.conversation import Conversation
+from voicespan.scope import conversation
 from voicespan.version import __version__
 
 if TYPE_CHECKING:

@@ -7,11 +7,9 @@ protocol's byte search; it takes no lock.
 from __future__ import annotations
 
 import _thread
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from opentelemetry import context as otel_context
-
+from voicespan.contexts import CURRENT, get_current
 from voicespan.guard import guarded, report
 
 if TYPE_CHECKING:
@@ -27,18 +25,6 @@ if TYPE_CHECKING:
 
 #: Close codes that are a normal end (RFC 6455, section 7.4.1): done, going away, and no code given.
 _NORMAL_CLOSE = frozenset({1000, 1001, 1005})
-
-#: Where a context keeps its current conversation.
-CURRENT = otel_context.create_key("voicespan-conversation")
-
-
-def _current_context() -> Callable[[], Context]:
-    """What gives the current context. Mostly that is one variable; read directly it costs a half."""
-    variable = getattr(getattr(otel_context, "_RUNTIME_CONTEXT", None), "_current_context", None)
-    return variable.get if isinstance(variable, ContextVar) else otel_context.get_current
-
-
-get_current = _current_context()
 
 
 class WireProtocol(Protocol):

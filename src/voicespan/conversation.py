@@ -1,9 +1,7 @@
 """The conversation: one trace from its first connection to its last.
 
-It owns the root span and what the root tells; `voicespan.spans` writes the children. Two context
-variables are kept apart: the *scope* (which conversation new connections join, set by `conversation()`)
-and the *current* one (whose live parent the application's own spans nest under, set by every frame that
-is handed to the application).
+It owns the root span and what the root tells; `voicespan.spans` writes the children, and `voicespan.contexts` keeps
+which conversation the application's own spans belong to.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +20,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from voicespan import guard, registry, resumption, semconv, tracers
 from voicespan.clock import SYSTEM
-from voicespan.connection import CURRENT, Connection
+from voicespan.connection import Connection
 from voicespan.connections import Connections
 from voicespan.content import Content, cut_text
+from voicespan.contexts import CURRENT, SCOPE, Standing
 from voicespan.fields import described, parsed
 from voicespan.guard import guarded
 from voicespan.ids import uuid7, uuid_text
-from voicespan.live_parent import LiveParent
 from voicespan.moments import (
     FirstAudio,
     FunctionAnswered,
@@ -73,7 +70,6 @@ _SEVERAL = (list, tuple, set, frozenset)
 _AT_ONCE = frozenset({FunctionCalled, FunctionAnswered, FunctionCancelled})
 #: Of names and ids that the application gives.
 _LONGEST_NAME = 1_000
-_scope: ContextVar[Conversation | None] = ContextVar("voicespan_scope", default=None)
 
 
 class Conversation:
@@ -108,6 +104,7 @@ class Conversation:
         self._agent_rate: int | None = None
         self._clock = clock
         self._root: Span = trace.INVALID_SPAN
+        self._standing = Standing(self)
         # The application gets a conversation, if need be one that tells nothing.
         whole = False
         with guard.guard():
@@ -137,8 +134,6 @@ class Conversation:
         self._claims = 0
         self._model: dict[str, AttributeValue] = {}
         self._outcome = Outcome()
-        self._before: Span | None = None
-        self._before_conversation: Conversation | None = None
         self._tracer = tracers.tracer(tracer_provider)
         self._facts = RootFacts(self._content, value_limit(self._tracer))
 
@@ -148,14 +143,14 @@ class Conversation:
         self._root.end()
 
     def _begin(self, name: str, thread_id: str | None, continues: str | None) -> None:
-        context = otel_context.get_current()
-        before = trace.get_current_span(context)
+        context = opened_in = otel_context.get_current()
         links = []
         if self.settings.parent == "root":
             # A real root: LangSmith silently drops a tree whose root's parent it never sees. The
             # baggage, which lives in the same context, is kept.
-            if before.get_span_context().is_valid:
-                links.append(trace.Link(before.get_span_context(), {"voicespan.link": "opened_in"}))
+            before = trace.get_current_span(context).get_span_context()
+            if before.is_valid:
+                links.append(trace.Link(before, {"voicespan.link": "opened_in"}))
             context = trace.set_span_in_context(trace.INVALID_SPAN, context)
         if continues is not None:
             links += _link_to(continues)
@@ -175,11 +170,9 @@ class Conversation:
             self._root = self._tracer.start_span(
                 name, context=context, attributes=first, links=links, start_time=self._wall(self._started_at)
             )
-        self._live = LiveParent(self._root, before.get_span_context())
         if not (self.settings.enabled and self._root.is_recording()):
             return
-        self._before = before
-        self._before_conversation = _of(otel_context.get_current())
+        self._standing.open(self._root, opened_in)
         self._first = first
         self._spans = Spans(
             self._tracer,
@@ -189,7 +182,7 @@ class Conversation:
             common=common,
             provider=lambda: self._model,
             wall=self._wall,
-            on_current=self._live.point_to,
+            on_current=self._standing.point_to,
         )
         # From here on it can be asked for its facts. A processor knows it since its root has started.
         self.recording = True
@@ -300,7 +293,7 @@ class Conversation:
         if span is None:
             yield
             return
-        with self._within(span):
+        with self._standing.within(span):
             yield
 
     @contextlib.contextmanager
@@ -309,25 +302,14 @@ class Conversation:
         if not self.recording:
             yield self
             return
-        before = _scope.get()
+        before = SCOPE.get()
         if self.scoped:
-            _scope.set(self)
+            SCOPE.set(self)
         try:
-            with self._within(self._live):
+            with self._standing.within():
                 yield self
         finally:
-            _scope.set(before)
-
-    @contextlib.contextmanager
-    def _within(self, span: Span) -> Iterator[None]:
-        token = None
-        with guard.guard():
-            token = otel_context.attach(trace.set_span_in_context(span, self._current_context()))
-        try:
-            yield
-        finally:
-            if token is not None:
-                otel_context.detach(token)
+            SCOPE.set(before)
 
     # What connections use.
 
@@ -429,9 +411,12 @@ class Conversation:
         """
         if self.ended or not moments:
             return False
+        told = [moment for moment in moments if not self._is_offer(moment)]
+        if not told:
+            return False
         # An event that is the application's own can be another one by the time it is written.
         at_once = isinstance(frame, dict)
-        for moment in moments:
+        for moment in told:
             kind = type(moment)
             if kind in _AT_ONCE:
                 at_once = True
@@ -439,12 +424,17 @@ class Conversation:
                 self._spans.heard.answer_began()
             elif isinstance(moment, SessionDescribed):
                 self._session(moment, connection)
-            elif isinstance(moment, ResumptionOffered):
-                self._handles[moment.fingerprint] = None
-                if len(self._handles) > _MOST_HANDLES:
-                    self._handles.popitem(last=False)
-        self._untold.add(partial(self._write, moments, _parsed(frame) if self.settings.raw_events else None))
+        self._untold.add(partial(self._write, told, _parsed(frame) if self.settings.raw_events else None))
         return at_once or self._untold.is_full
+
+    def _is_offer(self, moment: Moment) -> bool:
+        """Whether it is only how to resume the session, which no span tells; that is noted."""
+        if not isinstance(moment, ResumptionOffered):
+            return False
+        self._handles[moment.fingerprint] = None
+        if len(self._handles) > _MOST_HANDLES:
+            self._handles.popitem(last=False)
+        return True
 
     def _record_one(self, moment: Moment) -> None:
         self.record([moment])
@@ -456,7 +446,7 @@ class Conversation:
             with guard.guard():
                 if isinstance(moment, SessionDescribed):
                     self._describe_session(moment)
-                elif not isinstance(moment, ResumptionOffered):
+                else:
                     self._spans.record(moment, frame)
 
     def catch_up(self, patience: float = -1) -> None:
@@ -466,9 +456,7 @@ class Conversation:
     def make_current(self) -> None:
         """From now on the spans of this context nest in this conversation."""
         if self.recording and not self.ended:
-            # No token is kept: the frame that moves a context into another conversation can come at
-            # any depth of the application's own blocks, and those restore what they replaced.
-            otel_context.attach(trace.set_span_in_context(self._live, self._current_context()))
+            self._standing.enter()
 
     def reconnected(self, connection: Connection) -> None:
         """The SDK opened a new socket behind the same connection object."""
@@ -492,7 +480,7 @@ class Conversation:
             resumable = not connection.superseded and connection.protocol.resumable(abnormal=abnormal)
             if resumable and self.settings.resume_window > 0:
                 self._left_at = at
-                self._leave_context()
+                self._standing.leave()
                 self._wait(at)
             else:
                 self.end()
@@ -531,10 +519,8 @@ class Conversation:
             registry.ended(self, self._handles, self._root)
             for connection in self._connections.live:
                 connection.leave()
-            self._leave_context()
-            # Else each ended conversation of a task would hold all those before it.
-            self._before = self._before_conversation = None
-            self._live.release()
+            self._standing.leave()
+            self._standing.release()
             self._wall(at)
         self._root.end(self._last_wall)
 
@@ -563,7 +549,7 @@ class Conversation:
         self.recording = False
         self.lock = threading.RLock()
         self._untold = Untold()
-        self._live.release()
+        self._standing.release()
         if self.settings.record_source == "devices":
             self._leave_devices()
 
@@ -574,21 +560,6 @@ class Conversation:
         wall = max((self._wall_offset + at) // 1000 * 1000, self._first_wall)
         self._last_wall = max(self._last_wall, wall)
         return wall
-
-    def _current_context(self) -> Context:
-        return otel_context.set_value(CURRENT, self)
-
-    def _leave_context(self) -> None:
-        """Where this context still stands in the conversation, make current what was so before it."""
-        before, earlier = self._before, self._before_conversation
-        context = otel_context.get_current()
-        if before is None or trace.get_current_span(context) is not self._live:
-            return
-        if earlier is not None and earlier.ended:
-            before, earlier = trace.NonRecordingSpan(before.get_span_context()), None
-        otel_context.attach(
-            trace.set_span_in_context(before, otel_context.set_value(CURRENT, earlier, context))
-        )
 
     def _session(self, moment: SessionDescribed, connection: Connection | None) -> None:
         if connection is not None and moment.session_id is not None:
@@ -613,104 +584,6 @@ class Conversation:
             facts.update(self._recorded.facts())
         spans = self._spans
         return {**spans.counts.attributes(), **self._facts.attributes(facts, spans.transcript)}
-
-
-def current_conversation(context: Context | None = None) -> Conversation | None:
-    """The conversation that spans started here and now belong to, if there is one.
-
-    Inside `conversation()` that is its conversation even before a connection is open. None outside of
-    any, after its end, and (without a scope) when the trace is not sampled.
-    """
-    found = _of(otel_context.get_current() if context is None else context)
-    if found is None and context is None:
-        found = _scope.get()
-    return None if found is None or found.ended else found
-
-
-def scope() -> Conversation | None:
-    """The conversation that a connection opened here and now joins."""
-    found = _scope.get()
-    return None if found is None or found.ended else found
-
-
-class ConversationScope:
-    """What `conversation()` returns: a context manager, sync and async."""
-
-    def __init__(self, **arguments: Any) -> None:
-        self._arguments = arguments
-        self._conversation: Conversation | None = None
-        self._outer: Conversation | None = None
-
-    def __enter__(self) -> Conversation:
-        """Open the conversation and make it the scope of new connections."""
-        opened = Conversation(scoped=True, **self._arguments)
-        self._conversation = opened
-        self._outer = _scope.get()
-        _scope.set(opened)
-        with guard.guard():
-            opened.make_current()
-        return opened
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End the conversation; the exception, if there is one, goes on."""
-        # Set, not reset by token: an async generator may be closed in another context than it began in.
-        _scope.set(self._outer)
-        if self._conversation is not None:
-            _end(self._conversation, error)
-
-    async def __aenter__(self) -> Conversation:
-        """As `__enter__`."""
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """As `__exit__`."""
-        self.__exit__(kind, error, traceback)
-
-
-def conversation(
-    name: str = "conversation",
-    *,
-    thread_id: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    tags: Sequence[str] | None = None,
-    record: bool | None = None,
-    continues: str | None = None,
-) -> ConversationScope:
-    """One conversation: every connection opened inside joins its trace.
-
-    Without it, each connection is a conversation of its own.
-
-    Args:
-        name: the root span's name. Not what the user said: a name is to filter by.
-        thread_id: groups conversations in LangSmith and is written as `gen_ai.conversation.id`; a new
-            UUIDv7 when left out.
-        metadata: at most 40 keys for the root run.
-        tags: for the root run.
-        record: False vetoes the recording of this one conversation.
-        continues: the `traceparent` of an earlier part (of another process, say), which is linked.
-
-    Example:
-        >>> import voicespan
-        >>> with voicespan.conversation(thread_id="caller-42", tags=["hotline"]) as conversation:
-        ...     conversation.set_metadata(campaign="autumn")
-    """
-    return ConversationScope(
-        name=name, thread_id=thread_id, metadata=metadata, tags=tags, record=record, continues=continues
-    )
-
-
-@guarded
-def _end(ending: Conversation, error: BaseException | None) -> None:
-    ending.end(error)
-
-
-def _of(context: Context) -> Conversation | None:
-    found = context.get(CURRENT)
-    return found if isinstance(found, Conversation) else None
 
 
 def _id(given: object) -> str | None:

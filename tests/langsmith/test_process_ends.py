@@ -281,7 +281,7 @@ def test_a_conversation_at_the_very_end_is_delivered_too(server, spool_dir, monk
     program = """
 import atexit, threading
 from opentelemetry.sdk.trace import TracerProvider
-from voicespan.conversation import conversation
+from voicespan.scope import conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan import tracers
 provider = TracerProvider()

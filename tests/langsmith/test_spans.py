@@ -369,7 +369,7 @@ def test_configure_sets_up_a_provider_that_has_none(langsmith_server, tmp_path):
     program = """
 import voicespan.langsmith as delivery
 from opentelemetry import trace
-from voicespan.conversation import conversation
+from voicespan.scope import conversation
 provider = delivery.configure(project="p")
 assert trace.get_tracer_provider() is provider
 assert delivery.configure(project="p") is provider

@@ -175,12 +175,11 @@ class LangSmithSpanProcessor(SpanProcessor):
         """
         if parent_context is None:
             return
-        from voicespan.connection import CURRENT  # noqa: PLC0415  not before there is a conversation
-        from voicespan.conversation import Conversation  # noqa: PLC0415
+        from voicespan.contexts import conversation_of  # noqa: PLC0415  not before there is a conversation
         from voicespan.live_parent import LiveParent  # noqa: PLC0415
 
-        found = parent_context.get(CURRENT)
-        if isinstance(found, Conversation) and isinstance(get_current_span(parent_context), LiveParent):
+        found = conversation_of(parent_context)
+        if found is not None and isinstance(get_current_span(parent_context), LiveParent):
             trace = self._traces.of_root(int(found.trace_id, 16), uuid.UUID(found.run_id).int)
             if trace is not None:
                 self._traces.adopt(trace, span)
@@ -242,7 +241,7 @@ def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:
 
 
 def _conversation(context: Context | None) -> Conversation | None:
-    from voicespan.conversation import current_conversation  # noqa: PLC0415  it is loaded: it started the span
+    from voicespan.contexts import current_conversation  # noqa: PLC0415  it is loaded: it started the span
 
     return current_conversation(context)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from voicespan.connection import Connection, get_current
+from voicespan.connection import Connection
+from voicespan.contexts import get_current
 from voicespan.guard import report
 
 if TYPE_CHECKING:

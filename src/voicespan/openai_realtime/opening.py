@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from voicespan import semconv
 from voicespan.content import masking
-from voicespan.conversation import Conversation, scope
+from voicespan.contexts import scope
+from voicespan.conversation import Conversation
 from voicespan.guard import guarded
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol

@@ -7,7 +7,8 @@ import os
 
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.conversation import Conversation, conversation
+from voicespan.conversation import Conversation
+from voicespan.scope import conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 
 provider = TracerProvider()

@@ -7,7 +7,7 @@ import time
 import langsmith
 
 from voicespan import moments
-from voicespan.conversation import conversation
+from voicespan.scope import conversation
 from voicespan.langsmith import configure
 
 provider = configure()

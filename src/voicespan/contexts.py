@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -121,5 +121,5 @@ def scope() -> Conversation | None:
 
 def conversation_of(context: Context) -> Conversation | None:
     """The conversation that is current in `context`, which may have ended."""
-    found: Conversation | None = context.get(CURRENT)  # type: ignore[assignment]  the key is ours alone
-    return found
+    # The key is ours alone.
+    return cast("Conversation | None", context.get(CURRENT))

@@ -8,8 +8,8 @@ import os
 from opentelemetry.sdk.trace import TracerProvider
 
 from voicespan.conversation import Conversation
-from voicespan.scope import conversation
 from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.scope import conversation
 
 provider = TracerProvider()
 provider.add_span_processor(LangSmithSpanProcessor())

@@ -7,8 +7,8 @@ import time
 import langsmith
 
 from voicespan import moments
-from voicespan.scope import conversation
 from voicespan.langsmith import configure
+from voicespan.scope import conversation
 
 provider = configure()
 

@@ -4,54 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from voicespan import forks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from voicespan.clock import Clock
+
+_Piece = TypeVar("_Piece")
 
 #: Shorter than anybody notices, and longer than it takes another thread to wake up.
 _LEAST = 50e-6
 _MOST = 10e-3
+#: As long a thread works before it rests: not noticed either, and some ten spans are written in it.
+_HOLDS = 1e-3
 #: How long a thread waits for its turn.
 _PATIENCE = 50e-3
-
-
-class Spread:
-    """Spreads pieces of work evenly over a time, and lets a thread that waits for the interpreter have it in between.
-
-    A thread that works on is made to let go only every 5 ms, and so long an event loop would wait each time it wakes
-    up. Calls that leave the interpreter for some microseconds, as those of an encoder, do not help: they have it back
-    before the other thread has woken up. And an event loop lets go of it with each read, write and wait, thousands of
-    times a second: next to a thread that does all its work at once it waits each time, and comes to a standstill long
-    before the processor is used up. So a thread that has time takes it, and one that has none leaves half of it.
-
-    Args:
-        pieces: How many there are.
-        seconds: For how long they are spread.
-        clock: Tells how late it is.
-        share: How long who is late rests, as a share of the processor time that its last piece took; at least for as
-            long as another thread needs to wake up.
-    """
-
-    def __init__(self, pieces: int, seconds: float, clock: Clock, *, share: float = 0.0) -> None:
-        self._now = clock.monotonic_ns
-        self._due = float(clock.monotonic_ns())
-        self._each = seconds * 1e9 / max(pieces, 1)
-        self._left = pieces
-        self._share = share
-        self._spent = time.thread_time()
-
-    def rest(self) -> None:
-        """Rest until the next piece is due, a few milliseconds at most; called after each, at once after the last."""
-        self._due += self._each
-        self._left -= 1
-        if self._left <= 0:
-            return
-        worked = time.thread_time() - self._spent
-        time.sleep(min(max((self._due - self._now()) / 1e9, worked * self._share, _LEAST), _MOST))
-        self._spent = time.thread_time()
 
 
 class _Turns:
@@ -93,3 +63,46 @@ class turn:  # noqa: N801  reads as a statement: `with turn():`
     def __exit__(self, *_: object) -> None:
         if self._is_ours:
             self._lock.release()
+
+
+def one_by_one(
+    pieces: Collection[_Piece],
+    work: Callable[[_Piece], object],
+    seconds: float,
+    clock: Clock,
+    *,
+    rests: float = 0.0,
+    waits: float = 1.0,
+) -> None:
+    """Work on pieces, spread evenly over a time, and let a thread that waits for the interpreter have it in between.
+
+    A thread that works on is made to let go only every 5 ms, and so long an event loop would wait each time it wakes
+    up. Calls that leave the interpreter for some microseconds, as those of an encoder, do not help: they have it back
+    before the other thread has woken up. And an event loop lets go of it with each read, write and wait, thousands of
+    times a second: next to a thread that does all its work at once it waits each time, and comes to a standstill long
+    before the processor is used up. So a thread that has time takes it, and one that has none leaves half of it. It
+    does not rest after each piece, however small: to have the interpreter again is what a small one costs most.
+
+    Args:
+        pieces: What is worked on.
+        work: Does so, in a turn of ours. What it raises ends it.
+        seconds: For how long they are spread.
+        clock: Tells how late it is.
+        rests: How long who is late rests, as a share of the processor time that was worked since the last rest; at
+            least for as long as another thread needs to wake up.
+        waits: See `turn`.
+    """
+    due = float(clock.monotonic_ns())
+    left = len(pieces)
+    each = seconds * 1e9 / max(left, 1)
+    queue = iter(pieces)
+    while left:
+        began, worked = time.thread_time(), 0.0
+        with turn(waits):
+            while left and worked < _HOLDS:
+                work(next(queue))
+                left -= 1
+                due += each
+                worked = time.thread_time() - began
+        if left:
+            time.sleep(min(max((due - clock.monotonic_ns()) / 1e9, worked * rests, _LEAST), _MOST))

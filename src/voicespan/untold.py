@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from voicespan import forks
 from voicespan.clock import SYSTEM
-from voicespan.courtesy import Spread, turn
+from voicespan.courtesy import one_by_one
 from voicespan.guard import guarded, report
 
 if TYPE_CHECKING:
@@ -126,24 +126,19 @@ class _Scribe:
             self._runs = False
 
     def _write_each(self) -> None:
-        waiting = len(self._due)
-        spread = Spread(waiting, _SECONDS, SYSTEM)
-        for _ in range(waiting):
-            untold = self._due.popleft()
-            if self._write_one_of(untold):
-                self._due.append(untold)
-            spread.rest()
+        one_by_one(range(len(self._due)), self._write_one, _SECONDS, SYSTEM)
 
-    @staticmethod
-    def _write_one_of(untold: Untold) -> bool:
+    def _write_one(self, _: int) -> None:
+        untold = self._due.popleft()
+        more = True
         try:
-            with turn():
-                return untold.write_one()
+            more = untold.write_one()
         except Exception:
             raise  # the guard's, in our own tests
         except BaseException as error:  # noqa: BLE001  a hook that wants to exit, in a thread that has nowhere to go
             report(error, ours=False)
-            return True
+        if more:
+            self._due.append(untold)
 
 
 _scribe = _Scribe()

@@ -8,14 +8,17 @@ import shutil
 import stat
 import subprocess
 import sys
+import weakref
 from types import SimpleNamespace
 
 import pytest
 
 from voicespan.langsmith import spool as spool_module
 from voicespan.langsmith.files import Files, Memory, MemoryFullError
+from voicespan.langsmith.folder import Folder
 from voicespan.langsmith.settings import SpoolSettings
 from voicespan.langsmith.spool import Spool
+from voicespan.langsmith.writer import Ended
 from voicespan.testing import LangSmithServer
 
 
@@ -281,3 +284,23 @@ def test_files_move_between_memory_and_disk(tmp_path):
     with pytest.raises(FileNotFoundError):
         files.open("nothing")
     assert files.read("nothing") is None
+
+
+def test_a_span_is_let_go_when_it_is_written(manual, monkeypatch):
+    """What hundreds of conversations hold makes the garbage collector look through the process again and again."""
+    voice = manual()
+    conversations = [voice.conversation() for _ in range(3)]
+    for conversation in conversations:
+        voice.child(conversation)
+    queued = [event.span for event in voice.engine.writer._queue if isinstance(event, Ended)]
+    written = [weakref.ref(span) for span in queued]
+    del queued
+    held = []
+
+    def append(folder, envelope, spans):
+        held.append(sum(span() is not None for span in written))
+
+    monkeypatch.setattr(Folder, "append", append)
+    voice.write()
+    # The one that is being written, and those after it.
+    assert held == [3, 2, 1]

@@ -15,7 +15,6 @@ import pytest
 import soundfile as sf
 from studio import noise
 
-from voicespan.courtesy import Spread
 from voicespan.recording import Recorder, repair
 from voicespan.recording.tape import Tape
 from voicespan.recording.writer import Writer
@@ -304,57 +303,39 @@ def test_the_turns_of_a_pass_are_spread_over_it(monkeypatch, tmp_path, fake_cloc
         fake_clock.advance(seconds)
 
     monkeypatch.setattr("time.sleep", sleep)
-    monkeypatch.setattr(Tape, "run", lambda _self, _now, **_: fake_clock.advance(turns.pop()))
+    monkeypatch.setattr("time.thread_time", lambda: fake_clock.monotonic_ns() / 1e9)
+    monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(0.0006))
     writer = Writer(fake_clock, threaded=False)
     for number in range(100):
         writer.add(Tape(tmp_path / str(number), 0, fake_clock))
     writer._threaded = True
-    turns = [0.0005] * 97 + [0.003, 0.003, 0.0005]
     writer.run_once()
-    # Each has 2 ms. Who is late makes up for it.
-    assert slept[:6] == [0.0015, 50e-6, 50e-6, 50e-6, 0.00085, 0.0015]
-    assert slept[6:] == [0.0015] * 93  # none after the last
+    # Each has 2 ms, and two go together.
+    assert slept == [0.0028] * 49  # none after the last
     assert not writer.is_behind
-
-
-def test_who_is_late_rests_as_long_as_it_worked(monkeypatch, fake_clock):
-    """Else an event loop gets no more of the interpreter than each of our threads."""
-    slept, spent = [], [0.0]
-    monkeypatch.setattr("time.sleep", slept.append)
-    monkeypatch.setattr("time.thread_time", lambda: spent[0])
-    spread = Spread(10, 0.0, fake_clock, share=1.0)
-    for seconds in (0.0, 0.002, 0.003, 3.0):
-        spent[0] += seconds
-        spread.rest()
-    assert slept == pytest.approx([50e-6, 0.002, 0.003, 10e-3])
 
 
 def test_who_is_very_late_rests_less(monkeypatch, tmp_path, fake_clock):
     shares = []
 
-    class Told(Spread):
-        def __init__(self, pieces, seconds, clock, *, share):
-            shares.append(share)
-            super().__init__(pieces, seconds, clock, share=share)
+    def told(pieces, work, seconds, clock, *, rests, waits):
+        assert (seconds, clock) == (0.2, fake_clock)
+        shares.append((rests, waits))
+        for piece in pieces:
+            work(piece)
 
-    monkeypatch.setattr("voicespan.recording.writer.Spread", Told)
+    monkeypatch.setattr("voicespan.recording.writer.one_by_one", told)
     took = []
     monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(took[-1]))
     writer = Writer(fake_clock, threaded=False)
     for number in range(500):
         writer.add(Tape(tmp_path / str(number), 0, fake_clock))
+    writer._threaded = True
     for seconds in (0.001, 0.016, 0.02, 0.03, 0.001):
         took.append(seconds)
         writer.run_once()
     # Four passes of 125 turns: rounds of 0.5, 8, 10 and 15 seconds, as told with the next pass.
-    assert shares == pytest.approx([1.0, 1.0, 0.5, 0.25, 0.0])
-
-
-def test_a_rest_is_never_long(monkeypatch, fake_clock):
-    slept = []
-    monkeypatch.setattr("time.sleep", slept.append)
-    Spread(2, 0.2, fake_clock).rest()
-    assert slept == [10e-3]
+    assert shares == [(pytest.approx(share), share) for share in (1.0, 1.0, 0.5, 0.25, 0.0)]
 
 
 def test_importing_voicespan_loads_nothing_heavy():

@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 from voicespan.langsmith import private
+from voicespan.langsmith.appended import Appended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +64,7 @@ class Files:
         self.folder = folder
         self._memory = memory
         self._kept: dict[str, bytearray] = {}
+        self._appended = Appended()
 
     @property
     def all_on_disk(self) -> bool:
@@ -87,18 +89,20 @@ class Files:
         if self.folder is None:
             self.keep(name, content)
             return
-        descriptor = private.open_file(self.folder, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        descriptor, size = self._appended.open(self.folder, name)
         try:
-            size = os.fstat(descriptor).st_size
-            try:
-                _write(descriptor, content)
-            except OSError:
-                # Half a record at the end is skipped by its checksum, but costs a search.
-                with contextlib.suppress(OSError):
-                    os.ftruncate(descriptor, size)
-                raise
-        finally:
-            os.close(descriptor)
+            _write(descriptor, content)
+        except OSError:
+            # Half a record at the end is skipped by its checksum, but costs a search.
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, size)
+            self._appended.close()
+            raise
+        self._appended.leave()
+
+    def close(self) -> None:
+        """Nothing is appended any more."""
+        self._appended.close()
 
     def keep(self, name: str, content: bytes) -> None:
         """Have the file in memory.

@@ -270,6 +270,7 @@ class Folder:
 
     def release(self) -> None:
         """Let other processes work on it."""
+        self.files.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None

@@ -10,15 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan import semconv
-from voicespan.courtesy import Spread, turn
-from voicespan.guard import guard
+from voicespan.courtesy import one_by_one
+from voicespan.guard import guard, guarded
 from voicespan.langsmith import copies, recordings, snapshots
 from voicespan.langsmith.delivery import Delivery
 from voicespan.langsmith.files import MemoryFullError
 from voicespan.langsmith.folder import Folder, Meta
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeAlias
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
@@ -145,20 +145,16 @@ class Writer:
 
     def step(self) -> float | None:
         """Write everything that has come; seconds until there is something to do without anything coming."""
-        events, flushed = self._taken()
+        flushed: list[threading.Event] = []
         loose: dict[Trace | None, list[ReadableSpan]] = {}
         touched: dict[_Entry, None] = {}  # in order, each once
-        for event in events:
+        for event in self._taken(flushed):
             with guard():
                 entry = self._note(event, loose)
                 if entry is not None:
                     touched[entry] = None
         # Not over more: what has ended is to be on the disk a quarter of a second later.
-        spread = Spread(len(touched), _SPREAD, self._clock)
-        for entry in touched:
-            with guard(), turn():
-                self._journal(entry)
-            spread.rest()
+        one_by_one(touched, self._journal, _SPREAD, self._clock)
         for trace, spans in loose.items():
             with guard():
                 self._write_loose(trace, spans)
@@ -169,16 +165,15 @@ class Writer:
             waiting.set()
         return delay
 
-    def _taken(self) -> tuple[list[Opened | Started | Ended | Loose], list[threading.Event]]:
-        events: list[Opened | Started | Ended | Loose] = []
-        flushed = []
+    def _taken(self, flushed: list[threading.Event]) -> Iterator[Opened | Started | Ended | Loose]:
+        # One at a time: a list would hold each span until the last has been written, and what is held in large
+        # numbers makes the garbage collector look through the whole process, while nothing else runs.
         for _ in range(len(self._queue)):
             event = self._queue.popleft()
             if isinstance(event, threading.Event):
                 flushed.append(event)
             else:
-                events.append(event)
-        return events, flushed
+                yield event
 
     def _note(
         self, event: Opened | Started | Ended | Loose, loose: dict[Trace | None, list[ReadableSpan]]
@@ -210,6 +205,7 @@ class Writer:
             trace.delivery.made(folder)
         return _Entry(trace, folder)
 
+    @guarded
     def _journal(self, entry: _Entry) -> None:
         """Write the spans of one conversation that have ended since the last time."""
         trace = entry.trace
@@ -256,15 +252,16 @@ class Writer:
         delays: list[float | None] = []
         # Those first whose turn it has been for longest. Most of hundreds have nothing new, many times a second.
         changed = [entry for entry in self._entries.values() if entry.has_changed]
-        spread = Spread(len(changed), _TEND_AT_MOST, self._clock)
-        for entry in sorted(changed, key=lambda entry: entry.checkpoint_at):
+
+        def tend(entry: _Entry) -> None:
             if self._now() - now > _TEND_AT_MOST:
                 # What has ended meanwhile is not to wait for the rest.
                 delays.append(0.0)
-                break
-            with turn():
+            else:
                 delays.append(self._tend_one(entry) if entry.ended else self._checkpoint(entry, now))
-            spread.rest()
+
+        changed.sort(key=lambda entry: entry.checkpoint_at)
+        one_by_one(changed, tend, _TEND_AT_MOST, self._clock)
         delays += [self._tend_loose(trace, entry, now) for trace, entry in list(self._loose.items())]
         delays.append(self._move_to_disk(now))
         due = [delay for delay in delays if delay is not None]
@@ -281,7 +278,7 @@ class Writer:
             delivery.make_whole()
         with guard():
             entry.folder.settle(delivery.close(otherwise=partial(recordings.finished, entry.folder)))
-        self._hand_over(entry.folder)
+        self._complete(entry.folder)
         del self._entries[entry.trace]
         return None
 
@@ -351,9 +348,13 @@ class Writer:
     def _tend_loose(self, trace: Trace | None, entry: _LooseEntry, now: float) -> float | None:
         if now < entry.close_at and entry.size < _LOOSE_BYTES:
             return entry.close_at - now
-        self._hand_over(entry.folder)
+        self._complete(entry.folder)
         del self._loose[trace]
         return None
+
+    def _complete(self, folder: Folder) -> None:
+        folder.files.close()
+        self._hand_over(folder)
 
     def _move_to_disk(self, now: float) -> float | None:
         """Try again now and then what the disk refused; seconds until the next time, None: it has taken all."""

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from voicespan.clock import SYSTEM
-from voicespan.courtesy import Spread, turn
+from voicespan.courtesy import one_by_one
 from voicespan.forks import watch
 from voicespan.guard import guard
 from voicespan.recording.run import NS
@@ -103,26 +103,33 @@ class Writer:
                     del self._tapes[tape]
                     self._tapes[tape] = None
         self._last_pass = self._clock.monotonic_ns()
-        took = 0
-        share = self._share_of_rest
-        spread = Spread(len(tapes), _SPREAD, self._clock, share=share)
-        for tape in tapes:
+        took: list[int] = []
+
+        def run(tape: Tape) -> None:
+            # Its own reading: the recordings before it may have taken a while.
             began = self._clock.monotonic_ns()
-            turned = False
-            with guard(), turn(share):
-                # Its own reading: the recordings before it may have taken a while.
-                tape.run(began)
-                turned = True
-            if not turned:
-                tape.fail("voicespan could not lay out what was handed over")
-            if tape.over:
-                self.discard(tape)
-            took += self._clock.monotonic_ns() - began
-            if self._threaded:
-                spread.rest()
-        self._took = took
+            self._run(tape, began)
+            took.append(self._clock.monotonic_ns() - began)
+
+        if self._threaded:
+            share = self._share_of_rest
+            one_by_one(tapes, run, _SPREAD, self._clock, rests=share, waits=share)
+        else:
+            for tape in tapes:
+                run(tape)
+        self._took = sum(took)
         passes = -(-len(self._tapes) // max(len(tapes), 1))
         self._round = passes * (self._clock.monotonic_ns() - self._last_pass) / NS
+
+    def _run(self, tape: Tape, now: int) -> None:
+        ran = False
+        with guard():
+            tape.run(now)
+            ran = True
+        if not ran:
+            tape.fail("voicespan could not lay out what was handed over")
+        if tape.over:
+            self.discard(tape)
 
     def discard(self, tape: Tape) -> None:
         """Give `tape` no more turns."""

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from voicespan import courtesy
 from voicespan.langsmith import spool as spool_module
 from voicespan.langsmith.files import Files, Memory, MemoryFullError
 from voicespan.langsmith.folder import Folder
@@ -164,6 +165,7 @@ def test_a_full_spool_takes_no_recording(manual, monkeypatch, langsmith_server, 
     small.deliveries[0].attach(b"s" * 5_000, "audio/flac", recorder=True)
     (small.deliveries[0].folder / "recording.flac").write_bytes(b"s" * 5_000)
     voice.clock.advance(1000)
+    voice.write()
     assert small.deliveries[0].wait_for_folder() is None
     assert large.deliveries[0].wait_for_folder() is None
     for conversation in (large, small):
@@ -284,6 +286,25 @@ def test_files_move_between_memory_and_disk(tmp_path):
     with pytest.raises(FileNotFoundError):
         files.open("nothing")
     assert files.read("nothing") is None
+
+
+def test_to_add_up_a_large_spool_is_spread_over_some_time(manual, monkeypatch):
+    """With hundreds of folders it is thousands of calls of the system, and the interpreter is waited for after each."""
+    voice = manual()
+    for _ in range(3):
+        voice.conversation()
+    spread = []
+
+    def told(pieces, work, seconds, clock):
+        spread.append((len(pieces), seconds))
+        assert not courtesy._turns.lock.locked()
+
+    monkeypatch.setattr(spool_module, "one_by_one", told)
+    voice.write()
+    assert spread == []
+    voice.clock.advance(10)
+    voice.write()
+    assert spread == [(3, 0.2)]
 
 
 def test_a_span_is_let_go_when_it_is_written(manual, monkeypatch):

@@ -29,6 +29,7 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from voicespan.courtesy import one_by_one
 from voicespan.langsmith import locks, private
 from voicespan.langsmith.files import Memory
 from voicespan.langsmith.folder import GONE, KEPT, MAKING, Folder, is_held
@@ -51,6 +52,8 @@ MEMORY_BYTES = 32_000_000
 _ROOT_RESERVE = 20
 #: Seconds between two looks at how full the spool is.
 _LOOK_EVERY = 10.0
+#: Seconds over which one is spread: each file of each folder is asked for its size.
+_LOOKING = 0.2
 #: A folder that was being made when its process died, in seconds.
 _ABANDONED_AFTER = 3600
 
@@ -95,14 +98,10 @@ class Spool:
     def reserve(self, size: int) -> bool:
         """Whether `size` bytes, other than a root's, may be written; they count from now on.
 
-        Looks at the disk now and then. What is only kept makes room for what is to be sent.
+        What is only kept makes room for what is to be sent.
         """
-        now = self._clock.monotonic_ns() / 1e9
-        if now >= self._look_again_at:
-            began = time.monotonic()
-            self._look()
-            # A spool with thousands of folders takes its time to add up.
-            self._look_again_at = now + max(_LOOK_EVERY, 100 * (time.monotonic() - began))
+        if not self._look_again_at:
+            self.look_now_and_then()
         allowed = self._limit - self._limit // _ROOT_RESERVE
         if self._used + size > allowed and self._keeps_something:
             self._forget_kept(allowed - size)
@@ -110,6 +109,18 @@ class Spool:
             return False
         self._used += size
         return True
+
+    def look_now_and_then(self) -> None:
+        """Add up what is on the disk, if the last time is long ago: others write there, and so do recorders.
+
+        Called by the writer, which is not in a turn of ours then.
+        """
+        now = self._clock.monotonic_ns() / 1e9
+        if now >= self._look_again_at:
+            began = time.thread_time()
+            self._look()
+            # A spool with thousands of folders takes its time to add up.
+            self._look_again_at = now + max(_LOOK_EVERY, 100 * (time.thread_time() - began))
 
     def waiting(self) -> list[Path]:
         """Every folder that waits or is worked on, in every place a process may have chosen; oldest first."""
@@ -158,7 +169,9 @@ class Spool:
         if root is None:
             self._used, self._limit = 0, self.settings.max_bytes
             return
-        self._used = sum(folder_size(path) for path in _subfolders(root))
+        sizes: list[int] = []
+        one_by_one(_subfolders(root), lambda path: sizes.append(folder_size(path)), _LOOKING, self._clock)
+        self._used = sum(sizes)
         free = shutil.disk_usage(root).free
         self._limit = bound(self.settings.max_bytes, self._used, free)
         self._keeps_something = True

@@ -145,6 +145,8 @@ class Writer:
 
     def step(self) -> float | None:
         """Write everything that has come; seconds until there is something to do without anything coming."""
+        with guard():
+            self._spool.look_now_and_then()
         flushed: list[threading.Event] = []
         loose: dict[Trace | None, list[ReadableSpan]] = {}
         touched: dict[_Entry, None] = {}  # in order, each once

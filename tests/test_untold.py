@@ -213,8 +213,8 @@ def test_what_is_added_while_the_scribe_turns_away_is_not_forgotten():
         seen = True
 
         def __init__(self):
-            self.begun, self.late = False, [lambda: None]
-            super().__init__()
+            self.begun, self.late = False, [((), None)]
+            super().__init__(lambda _told, _frame: None)
 
         @property
         def _announced(self):

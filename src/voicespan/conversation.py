@@ -11,7 +11,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -117,7 +116,7 @@ class Conversation:
 
     def _open(self, tracer_provider: TracerProvider | None, settings: Settings) -> None:
         self.settings = settings
-        self._untold = Untold()
+        self._untold = Untold(self._write)
         self._content = Content(settings)
         # One mapping per conversation: a wall clock that is set during a call does not bend it.
         self._started_at = self._clock.monotonic_ns()
@@ -422,7 +421,7 @@ class Conversation:
                 self._spans.heard.answer_began()
             elif isinstance(moment, SessionDescribed):
                 self._session(moment, connection)
-        self._untold.add(partial(self._write, told, _parsed(frame) if self.settings.raw_events else None))
+        self._untold.add(told, _parsed(frame) if self.settings.raw_events else None)
         return at_once or self._untold.is_full
 
     def _is_offer(self, moment: Moment) -> bool:
@@ -546,7 +545,7 @@ class Conversation:
         self.ended = True
         self.recording = False
         self.lock = threading.RLock()
-        self._untold = Untold()
+        self._untold = Untold(self._write)
         self._standing.release()
         if self.settings.record_source == "devices":
             self._leave_devices()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voicespan import forks
 from voicespan.clock import SYSTEM
@@ -19,7 +19,9 @@ from voicespan.courtesy import one_by_one
 from voicespan.guard import guarded, report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from voicespan.moments import Moment
 
 #: How long the thread waits for more when it has been woken up, and over how long it spreads what came: to wake a
 #: thread for each frame of hundreds of conversations costs more than to write their spans.
@@ -29,13 +31,14 @@ _MOST_WAITING = 256
 
 
 class Untold:
-    """Of one conversation."""
+    """Of one conversation; `write` takes what a frame told, and the frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[Sequence[Moment], Any], None]) -> None:
+        self._write = write
         #: Held while something is written. Whoever needs the conversation's own lock as well takes this one first:
         #: what hears of a span (a processor, a hook) may use the conversation.
         self.lock = threading.RLock()
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Sequence[Moment], Any]] = deque()
         self._announced = False
 
     @property
@@ -43,9 +46,9 @@ class Untold:
         """Whether too much waits."""
         return len(self._waiting) > _MOST_WAITING
 
-    def add(self, write: Callable[[], None]) -> None:
-        """Have `write` called soon, after what was added before it."""
-        self._waiting.append(write)
+    def add(self, told: Sequence[Moment], frame: Any) -> None:
+        """Have it written soon, after what was added before it."""
+        self._waiting.append((told, frame))
         if not self._announced:
             self._announced = True
             _scribe.announce(self)
@@ -76,7 +79,7 @@ class Untold:
 
     @guarded
     def _write_one(self) -> None:
-        self._waiting.popleft()()
+        self._write(*self._waiting.popleft())
 
 
 class _Scribe:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,11 +99,13 @@ def examine(delivered: list[dict[str, Any]]) -> dict[str, Any]:
     """What of the conversations is not as it should be."""
     facts = [each["metadata"] for each in delivered]
     recorded = [each for each in delivered if each["recording"]]
+    silent = [each["metadata"] for each in delivered if not each["recording"]]
     sample = random.Random(1).sample(recorded, min(_SAMPLE, len(recorded)))
     heard = [listen(Path(each["recording"]), int(each["metadata"]["handed_over"])) for each in sample]
     return {
         "delivered": len(delivered),
         "with_recording": len(recorded),
+        "without": dict(Counter(each.get("ls_audio_attach_status") for each in silent)),
         "as_flac": sum(each["recording"].endswith(".flac") for each in recorded),
         "dropped_bytes": sum(int(each.get("recording_dropped_bytes", 0)) for each in facts),
         "dropped_spans": sum(int(each.get("dropped_spans", 0)) for each in facts),
@@ -198,7 +201,8 @@ def _outcome(outcome: dict[str, Any]) -> Iterator[Row]:
     yield Row(
         "recordings that are whole", VOICESPAN, whole, "%", at_least=100, note=f"of {heard} that were heard"
     )
-    yield Row("delivered with recording", VOICESPAN, outcome["with_recording"], "conversations")
+    without = ", ".join(f"{count} without: {status}" for status, count in sorted(outcome["without"].items()))
+    yield Row("delivered with recording", VOICESPAN, outcome["with_recording"], "conversations", note=without)
     yield Row(
         "not delivered in the end",
         VOICESPAN,

@@ -17,10 +17,6 @@ from voicespan.langsmith import private
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: So much of the files that a process may have open are ours, at most: one part in so many.
-_SHARE = 8
-_open: set[int] = set()
-
 
 class Appended:
     """Of one folder. One thread at a time."""
@@ -44,18 +40,17 @@ class Appended:
         self.close()
         self._descriptor = private.open_file(folder, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._name = name
-        _open.add(self._descriptor)
         return self._descriptor, os.fstat(self._descriptor).st_size
 
     def leave(self) -> None:
         """It is not appended to for a while."""
-        if self._descriptor >= 0 and len(_open) > _most():
+        # The lowest number that is free is given out: so high a one means that the process has as many files open.
+        if self._descriptor >= _few():
             self.close()
 
     def close(self) -> None:
         """It is not appended to any more."""
         if self._descriptor >= 0:
-            _open.discard(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -66,12 +61,13 @@ class Appended:
 
 if sys.platform == "win32":
 
-    def _most() -> int:
+    def _few() -> int:
         return 0  # a folder in which a file is open cannot be renamed
 
 else:
     import resource
 
-    def _most() -> int:
+    def _few() -> int:
+        """Half of what the process may have open: the other half is the application's."""
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return sys.maxsize if soft == resource.RLIM_INFINITY else soft // _SHARE
+        return sys.maxsize if soft == resource.RLIM_INFINITY else soft // 2

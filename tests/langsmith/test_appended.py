@@ -130,6 +130,7 @@ def test_an_ended_conversation_has_none_open(manual, spool_dir, langsmith_server
     assert open_files(spool_dir) == 2  # the lock and the journal
     langsmith_server.down()
     voice.finish(conversation)
+    assert open_files(spool_dir) == 1
     voice.send()
     # It waits, and whoever comes first may send it.
     assert len(list(spool_dir.iterdir())) == 1

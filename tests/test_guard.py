@@ -39,10 +39,12 @@ GUARDED_INSIDE = {
     "connection.py": {"received"},
     "openai_realtime/connection.py": {"received"},
     # Nor what the application calls itself.
+    "scope.py": {"conversation", "__init__", "__enter__", "__exit__"},
     "conversation.py": {
-        "conversation", "__init__", "__enter__", "__exit__", "set_metadata", "add_tags", "recorder", "tool_call",
-        "use", "_within", "expect_recording", "attach_recording", "current_conversation",
+        "__init__", "set_metadata", "add_tags", "recorder", "tool_call", "use", "expect_recording",
+        "attach_recording",
     },
+    "contexts.py": {"current_conversation", "within"},
     "recording/recorder.py": {"user", "agent"},
     # The last resort.
     "recorded.py": {"no_recorder"},

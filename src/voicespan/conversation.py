@@ -101,7 +101,6 @@ class Conversation:
         self._agent_rate: int | None = None
         self._clock = clock
         self._root: Span = trace.INVALID_SPAN
-        self._standing = Standing(self)
         # The application gets a conversation, if need be one that tells nothing.
         whole = False
         with guard.guard():
@@ -117,6 +116,7 @@ class Conversation:
     def _open(self, tracer_provider: TracerProvider | None, settings: Settings) -> None:
         self.settings = settings
         self._untold = Untold(self._write)
+        self._standing = Standing(self)
         self._content = Content(settings)
         # One mapping per conversation: a wall clock that is set during a call does not bend it.
         self._started_at = self._clock.monotonic_ns()

@@ -105,7 +105,7 @@ def examine(delivered: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "delivered": len(delivered),
         "with_recording": len(recorded),
-        "without": dict(Counter(each.get("ls_audio_attach_status") for each in silent)),
+        "without": dict(Counter(each.get("ls_audio_attach_status", "no status") for each in silent)),
         "as_flac": sum(each["recording"].endswith(".flac") for each in recorded),
         "dropped_bytes": sum(int(each.get("recording_dropped_bytes", 0)) for each in facts),
         "dropped_spans": sum(int(each.get("dropped_spans", 0)) for each in facts),

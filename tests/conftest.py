@@ -8,7 +8,7 @@ import threading
 import pytest
 from opentelemetry import context as otel_context
 
-from voicespan import guard, registry
+from voicespan import guard, registry, untold
 
 pytest_plugins = ["voicespan.testing.fixtures"]
 
@@ -32,6 +32,15 @@ def _no_thread_is_left():
         if thread.name.startswith("voicespan") and thread not in before and thread.name != "voicespan-scribe":
             thread.join(10)
             assert not thread.is_alive(), thread.name
+
+
+@pytest.fixture
+def unattended(monkeypatch):
+    """What a frame tells is not written by another thread: only where too much waits, or somebody catches up.
+
+    To be asked for before a conversation begins: the scribe comes again to one that it knows.
+    """
+    monkeypatch.setattr(untold._scribe, "announce", lambda _untold: None)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 import voicespan
-from voicespan import untold
 from voicespan.conversation import Conversation
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
@@ -43,7 +42,7 @@ MICROPHONE = json.dumps({"type": "input_audio_buffer.append", "audio": base64.b6
 
 
 @pytest.fixture
-def connection(tracer_provider):
+def connection(tracer_provider, unattended):
     conversation = Conversation(tracer_provider=tracer_provider)
     connection = conversation.connect(Protocol(), {}, kind=RealtimeConnection)
     for frame in (AUDIO, WORDS, AUDIO):
@@ -83,10 +82,7 @@ def test_a_received_frame_that_tells_nothing_new(connection, frame, most):
     assert 20 < counted <= most
 
 
-def test_a_frame_that_becomes_a_span(connection, monkeypatch):
-    # The scribe could come first.
-    monkeypatch.setattr(untold._scribe, "announce", lambda _untold: None)
-
+def test_a_frame_that_becomes_a_span(connection):
     def read_and_write(frame):
         connection.received(frame)
         connection.conversation.catch_up()

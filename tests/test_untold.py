@@ -47,12 +47,6 @@ def conversation(tracer_provider):
     return Conversation(tracer_provider=tracer_provider, scoped=True, settings=Settings())
 
 
-@pytest.fixture
-def unattended(monkeypatch):
-    """Nobody writes unless asked to."""
-    monkeypatch.setattr(untold._scribe, "announce", lambda _untold: None)
-
-
 def told(conversation, *happened, frame=None):
     with conversation.lock:
         return conversation.record(list(happened), frame)

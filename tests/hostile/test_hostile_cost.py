@@ -28,10 +28,8 @@ from voicespan.settings import Settings
 ALL = Settings(events=Level.ALL, raw_events=True)
 
 
-@pytest.fixture(autouse=True)
-def _nobody_helps(monkeypatch):
-    """What a frame tells is written by the thread that is measured."""
-    monkeypatch.setattr(untold._scribe, "announce", lambda _untold: None)
+# What a frame tells is written by the thread that is measured.
+pytestmark = pytest.mark.usefixtures("unattended")
 
 
 @pytest.fixture

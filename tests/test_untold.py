@@ -141,14 +141,34 @@ def test_what_raises_takes_nothing_else_along(conversation, exported, monkeypatc
     assert exported.names == ["input_transcription", "error", "conversation"]
 
 
+class Contended:
+    """A lock that tells when somebody has to wait for it."""
+
+    def __init__(self, lock):
+        self._lock = lock
+        self.awaited = threading.Event()
+
+    def acquire(self, timeout=-1):
+        if self._lock.acquire(blocking=False):
+            return True
+        self.awaited.set()
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self, *_):
+        self._lock.release()
+
+    __enter__, __exit__ = acquire, release
+
+
 def test_a_processor_may_use_the_conversation_while_the_application_does(conversation, tracer_provider):
-    writing, asked = threading.Event(), threading.Event()
+    writing = threading.Event()
+    lock = conversation._untold.lock = Contended(conversation._untold.lock)
 
     class Curious(SpanProcessor):
         def on_end(self, span):
             if span.name == "error":
                 writing.set()
-                asked.wait(30)
+                assert lock.awaited.wait(30)
                 conversation.set_metadata(seen=True)
 
     tracer_provider.add_span_processor(Curious())
@@ -161,8 +181,6 @@ def test_a_processor_may_use_the_conversation_while_the_application_does(convers
     ).encode()
     reading = threading.Thread(target=connection.received, args=[frame], daemon=True)
     reading.start()
-    reading.join(0.2)  # it waits for what is being written
-    asked.set()
     reading.join(30)
     assert not reading.is_alive()
     assert list(conversation.open_calls()) == ["c1"]

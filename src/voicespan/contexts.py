@@ -113,7 +113,7 @@ def current_conversation(context: Context | None = None) -> Conversation | None:
     return None if found is None or found.ended else found
 
 
-def scope() -> Conversation | None:
+def conversation_in_scope() -> Conversation | None:
     """The conversation that a connection opened here and now joins."""
     found = SCOPE.get()
     return None if found is None or found.ended else found

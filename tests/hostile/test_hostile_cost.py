@@ -17,7 +17,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from witness import Kept, look_at
 
-from voicespan import settings, untold
+from voicespan import settings
 from voicespan.conversation import Conversation
 from voicespan.gemini_live import functions, turns
 from voicespan.gemini_live.protocol import Protocol as Gemini

@@ -777,7 +777,29 @@ def test_audio_is_counted_wherever_its_payload_stands(call):
         {"type": "response.output_audio.delta", **ids, "delta": audio(100)}, separators=(",", ":")
     ).encode()
     payload_first = json.dumps({"delta": audio(100), "type": "response.output_audio.delta", **ids}).encode()
-    for frame in (spaced, packed, payload_first):
+    for frame in (spaced, spaced, packed, packed, payload_first, payload_first):
+        call.connection.received(frame)
+    call.done("r1").end()
+    assert fact(call.named("turn_complete"), "generated_ms") == 700
+
+
+def test_audio_is_counted_whatever_the_sizes_of_its_frames(call):
+    call.session(transcription=False).answer("r1", "a1", audio_ms=100)
+    for ms in (100, 100, 40, 40, 200, 100, 100, 300):
+        call.server("response.output_audio.delta", response_id="r1", item_id="a1", delta=audio(ms))
+    call.done("r1").end()
+    assert fact(call.named("turn_complete"), "generated_ms") == 1080
+
+
+def test_a_frame_as_large_as_the_audio_with_the_ids_in_its_place_is_not_audio(call):
+    call.session(transcription=False).answer("r1", "a1", audio_ms=200)
+    frames = [
+        b'{"type": "response.output_%s.delta", "event_id": "event_%s", "response_id": "r1", "item_id": "a1", "delta": "%s"}'
+        % (kind, number, audio(100).encode())
+        for kind, number in ((b"audio", b"9"), (b"text", b"10"))
+    ]
+    assert len(frames[0]) == len(frames[1])
+    for frame in (frames[0], frames[0], frames[1]):
         call.connection.received(frame)
     call.done("r1").end()
     assert fact(call.named("turn_complete"), "generated_ms") == 400

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from voicespan import semconv
 from voicespan.content import masking
-from voicespan.contexts import scope
+from voicespan.contexts import conversation_in_scope
 from voicespan.conversation import Conversation
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol
@@ -41,7 +41,7 @@ class Opening:
         self._attributes = describe(live, arguments.get("model"))
         self._setup = setup(arguments)
         fingerprint = frames.fingerprint(_handle(self._setup))
-        scoped = scope()
+        scoped = conversation_in_scope()
         resumed = resumed_by(fingerprint) if scoped is None and fingerprint is not None else None
         self._resumes = resumed is not None
         earlier = None if fingerprint is None else ended_with(fingerprint)

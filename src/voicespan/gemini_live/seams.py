@@ -166,8 +166,11 @@ def _is_the_close(error: BaseException | None, lost: BaseException | None) -> bo
 
 
 @guarded
-def _lost(connection: Connection, error: BaseException) -> None:
+def _lost(session: Any, error: BaseException) -> None:
     """Reading failed. A close means something, and an error that the server sent; all else is the application's."""
+    connection = traced(session)
+    if connection is None:
+        return
     closed = _closed_by(error)
     if closed is not None:
         frame = getattr(closed, "rcvd", None) or getattr(closed, "sent", None)
@@ -192,19 +195,17 @@ def _closed_by(error: BaseException | None) -> BaseException | None:
 def _receiving(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
     async def _receive(self: Any) -> Any:
-        # The attribute itself: `getattr` with a default takes three times as long.
-        try:
-            connection = self._voicespan
-        except AttributeError:
-            connection = None
-        if connection is None:
-            return await original(self)
         try:
             message = await original(self)
         except BaseException as error:
-            _lost(connection, error)
+            _lost(self, error)
             raise
-        connection.received(message)
+        # The attribute itself: `getattr` with a default takes three times as long.
+        try:
+            received = self._voicespan.received
+        except AttributeError:
+            return message
+        received(message)
         return message
 
     return _receive

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from voicespan.connection import Connection
 from voicespan.contexts import get_current
 from voicespan.guard import report
+from voicespan.openai_realtime.frames import QUOTE
 
 if TYPE_CHECKING:
     from voicespan.clock import Clock
@@ -23,7 +24,7 @@ class RealtimeConnection(Connection):
         self._glance = cast("Protocol", protocol).glance
 
     def received(self, frame: Any) -> None:
-        """See `Connection.received`. `Speech.goes_on_in` is written out: two calls are a fifth of what it costs."""
+        """See `Connection.received`. Most audio frames are known without a call: two are a fifth of what it costs."""
         try:
             if get_current() is not self.context and not self.enter():
                 return
@@ -32,12 +33,12 @@ class RealtimeConnection(Connection):
             if (
                 speech is not None
                 and type(frame) is bytes
-                and frame[speech.head_at] == speech.head
+                and len(frame) == speech.size
                 and frame[speech.ids_at] == speech.ids
-                and ((size := len(frame)) == speech.size or frame[speech.tail_at] == speech.tail)
+                and frame[speech.type_ends] == QUOTE
             ):
-                speech.characters += size - speech.around
-            elif not self._glance.looked_through(frame):
+                speech.alike += 1
+            elif not self._glance.tells_nothing(frame):
                 self.read(frame)
         except Exception as error:  # noqa: BLE001  the guard written out, as in the base
             report(error)

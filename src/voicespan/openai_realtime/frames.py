@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: Where the type and the ids of an audio frame stand: before its payload.
 _HEAD = 512
 _NOWHERE = slice(0, 0)
+QUOTE = ord('"')
 #: Of texts that are arriving the last so many fragments are kept, minutes of speech, if they are of usual length.
 _MOST_FRAGMENTS = 1_000
 _LONGEST_FRAGMENT = 2_000
@@ -30,45 +31,57 @@ class Speech:
     """The audio of one response, as far as it has arrived."""
 
     __slots__ = (
+        "_around",
+        "_counted",
+        "_head",
+        "_head_at",
         "_mark",
-        "around",
-        "characters",
-        "head",
-        "head_at",
+        "_tail",
+        "_tail_at",
+        "alike",
         "ids",
         "ids_at",
         "size",
-        "tail",
-        "tail_at",
+        "type_ends",
     )
 
     def __init__(self) -> None:
-        #: Characters of base64.
-        self.characters = 0
         # What is the same in all its frames, and where: what precedes the payload up to the end of the
         # type, from the id of the item (or of the response) on, and what follows it. Slices, because
         # comparing one costs half of what `startswith` does.
-        self.head = self.ids = self.tail = b"?"
-        self.head_at = self.ids_at = self.tail_at = _NOWHERE
-        #: How many bytes are not payload.
-        self.around = 0
-        #: Of the frame that was looked through. Most are of one size, and of those the tail is not compared.
-        self.size = 0
+        self._head = self.ids = self._tail = b"?"
+        self._head_at = self.ids_at = self._tail_at = _NOWHERE
+        #: Of the frame that was looked through. Most are of one size: then it is enough that the ids stand where
+        #: they stood, and a type that is as long before them.
+        self.size = self.type_ends = 0
+        #: So many frames of that size have come since.
+        self.alike = 0
+        # How many bytes are not payload.
+        self._around = 0
+        self._counted = 0
         self._mark = b""
+
+    @property
+    def characters(self) -> int:
+        """Characters of base64."""
+        return self._counted + self.alike * (self.size - self._around)
+
+    def count(self, characters: int) -> None:
+        """Count what was found by other means."""
+        self._counted += characters
 
     def arrives_under(self, marked_by: str) -> None:
         """From now on its frames carry this id, of an item or of the response itself."""
-        self._mark, self.head = b'"%s"' % marked_by.encode(), b"?"
+        self._mark, self.ids = b'"%s"' % marked_by.encode(), b"?"
 
     def goes_on_in(self, frame: bytes) -> bool:
         """Count the payload, if it stands where it stood in the frame that was looked through."""
-        size = len(frame)
         if (
-            frame[self.head_at] == self.head
+            frame[self._head_at] == self._head
             and frame[self.ids_at] == self.ids
-            and (size == self.size or frame[self.tail_at] == self.tail)
+            and frame[self._tail_at] == self._tail
         ):
-            self.characters += size - self.around
+            self._counted += len(frame) - self._around
             return True
         return False
 
@@ -83,13 +96,13 @@ class Speech:
         end = frame.find(b'"', start)
         if start == 0 or end < 0 or len(frame) - end > _HEAD or frame[key + 7 : start - 1].strip() != b":":
             return False
-        self.characters += end - start
-        self.head_at = slice(0, kind + 12)
+        self._counted, self.alike = self.characters + end - start, 0
+        self._head_at, self.type_ends = slice(0, kind + 12), kind + 11
         # Where the id follows the payload it is in the tail.
         self.ids_at = slice(min(mark, start - 1), start)
-        self.tail_at = slice(end - len(frame), None)
-        self.head, self.ids, self.tail = frame[self.head_at], frame[self.ids_at], frame[self.tail_at]
-        self.around = start + len(frame) - end
+        self._tail_at = slice(end - len(frame), None)
+        self._head, self.ids, self._tail = frame[self._head_at], frame[self.ids_at], frame[self._tail_at]
+        self._around = start + len(frame) - end
         self.size = len(frame)
         return True
 
@@ -123,17 +136,10 @@ class Glance:
 
     def tells_nothing(self, frame: Any) -> bool:
         """Whether a frame tells nothing new; audio of an answer is counted."""
-        speech = self.speech
-        if speech is not None and type(frame) is bytes and speech.goes_on_in(frame):
-            return True
-        return self.looked_through(frame)
-
-    def looked_through(self, frame: Any) -> bool:
-        """The same of a frame in which the audio does not stand where it stood last."""
         if type(frame) is not bytes:
             return False
         speech = self.speech
-        if speech is not None and speech.find(frame):
+        if speech is not None and (speech.goes_on_in(frame) or speech.find(frame)):
             return True
         # Only where the type is the first key is it certainly the frame's own.
         if frame.startswith(b'{"type":"'):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from voicespan import semconv
 from voicespan.content import masking
-from voicespan.contexts import scope
+from voicespan.contexts import conversation_in_scope
 from voicespan.conversation import Conversation
 from voicespan.guard import guarded
 from voicespan.openai_realtime.connection import RealtimeConnection
@@ -31,7 +31,9 @@ class Opening:
     def __init__(self, manager: Any, tracer_provider: TracerProvider | None, clock: Clock) -> None:
         self._manager = manager
         self._attributes = describe(manager)
-        self._conversation = scope() or Conversation(tracer_provider=tracer_provider, clock=clock)
+        self._conversation = conversation_in_scope() or Conversation(
+            tracer_provider=tracer_provider, clock=clock
+        )
 
     @guarded
     def succeeded(self) -> Connection | None:

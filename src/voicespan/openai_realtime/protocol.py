@@ -359,7 +359,7 @@ class Protocol:
         response = self._response(response_id)
         response.had_speech = True
         delta = event.get("delta")
-        response.audio.characters += len(delta) if isinstance(delta, str) else 0
+        response.audio.count(len(delta) if isinstance(delta, str) else 0)
         response.audio.arrives_under(item_id or response_id)
         self.glance.speech = response.audio
         if not response.heard_first_audio:

@@ -84,10 +84,11 @@ def _sending_methods(connection: type[Any]) -> tuple[str, ...]:
 class _Traced:
     """What a connection of the SDK is to us."""
 
-    __slots__ = ("connection", "error", "in_block", "managers_queue", "queued")
+    __slots__ = ("connection", "error", "in_block", "managers_queue", "queued", "received")
 
     def __init__(self, connection: Connection, managers_queue: list[Any], *, in_block: bool) -> None:
         self.connection = connection
+        self.received = connection.received
         #: Frames that were given to the manager, as one list with it: some versions let it go on queueing.
         self.managers_queue = managers_queue
         self.in_block = in_block
@@ -168,9 +169,10 @@ def _async_opening(
 
 
 @guarded
-def _lost(sdk_connection: Any, found: _Traced, error: BaseException) -> None:
+def _lost(sdk_connection: Any, error: BaseException) -> None:
     """Reading failed. Only a closed socket means something; a cancelled or timed-out read is the application's."""
-    if not any(kind.__name__ == "ConnectionClosed" for kind in type(error).__mro__):
+    found = getattr(sdk_connection, _TRACED, None)
+    if found is None or not any(kind.__name__ == "ConnectionClosed" for kind in type(error).__mro__):
         return
     frame = getattr(error, "rcvd", None) or getattr(error, "sent", None)
     code, reason = getattr(frame, "code", None), getattr(frame, "reason", None)
@@ -185,19 +187,17 @@ def _lost(sdk_connection: Any, found: _Traced, error: BaseException) -> None:
 def _receiving(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def recv_bytes(self: Any) -> Any:
-        # The attribute itself: `getattr` with a default takes three times as long.
-        try:
-            found = self._voicespan
-        except AttributeError:
-            found = None
-        if found is None:
-            return original(self)
         try:
             frame = original(self)
         except BaseException as error:
-            _lost(self, found, error)
+            _lost(self, error)
             raise
-        found.connection.received(frame)
+        # The attribute itself: `getattr` with a default takes three times as long.
+        try:
+            received = self._voicespan.received
+        except AttributeError:
+            return frame
+        received(frame)
         return frame
 
     return recv_bytes
@@ -206,19 +206,17 @@ def _receiving(original: Callable[..., Any]) -> Callable[..., Any]:
 def _async_receiving(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(original)
     async def recv_bytes(self: Any) -> Any:
-        # The attribute itself: `getattr` with a default takes three times as long.
-        try:
-            found = self._voicespan
-        except AttributeError:
-            found = None
-        if found is None:
-            return await original(self)
         try:
             frame = await original(self)
         except BaseException as error:
-            _lost(self, found, error)
+            _lost(self, error)
             raise
-        found.connection.received(frame)
+        # The attribute itself: `getattr` with a default takes three times as long.
+        try:
+            received = self._voicespan.received
+        except AttributeError:
+            return frame
+        received(frame)
         return frame
 
     return recv_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -60,6 +61,27 @@ def sent(tracer_provider, span_exporter):
 def test_ten_times_the_turns_are_ten_times_the_bytes(sent):
     few, many = sent(20), sent(200)
     assert 9 * few < many < 11 * few
+
+
+def test_how_much_a_turn_adds_to_what_the_garbage_collector_looks_at(
+    tracer_provider, span_exporter, unattended
+):
+    """It holds all threads meanwhile, which hundreds of long calls notice: a response and two messages are enough."""
+    conversation = Conversation(tracer_provider=tracer_provider)
+    connection = conversation.connect(Protocol(), {})
+
+    def after(turns):
+        for number in turns:
+            for frame in turn(number):
+                connection.received(json.dumps(frame).encode())
+        conversation.catch_up()
+        span_exporter.clear()
+        gc.collect()
+        return len(gc.get_objects())
+
+    few, many = after(range(20)), after(range(20, 40))
+    conversation.end()
+    assert 20 < many - few <= 3.5 * 20
 
 
 def test_what_the_import_brings_along():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from voicespan.contexts import CURRENT, SCOPE, Standing
 from voicespan.fields import described, parsed
 from voicespan.guard import guarded
 from voicespan.ids import uuid7, uuid_text
+from voicespan.memory import remember
 from voicespan.moments import (
     FirstAudio,
     FunctionAnswered,
@@ -125,7 +125,7 @@ class Conversation:
         self._last_wall = self._first_wall = max(self._wall_offset + self._started_at, 0) // 1000 * 1000
         self._connections = Connections(self._record_one, scoped=self.scoped)
         #: SHA-256 of the handles by which its sessions can be resumed.
-        self._handles: OrderedDict[str, None] = OrderedDict()
+        self._handles: dict[str, None] = {}
         # Since when it waits to be resumed, and how many connections are about to do so.
         self._left_at: int | None = None
         self._claims = 0
@@ -428,9 +428,7 @@ class Conversation:
         """Whether it is only how to resume the session, which no span tells; that is noted."""
         if not isinstance(moment, ResumptionOffered):
             return False
-        self._handles[moment.fingerprint] = None
-        if len(self._handles) > _MOST_HANDLES:
-            self._handles.popitem(last=False)
+        remember(self._handles, moment.fingerprint, None, _MOST_HANDLES)
         return True
 
     def _record_one(self, moment: Moment) -> None:

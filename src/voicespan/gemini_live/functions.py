@@ -6,12 +6,12 @@ name, in the order in which they were asked for: there is nothing else to go by.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from voicespan import moments
 from voicespan.fields import json_text
 from voicespan.gemini_live import fields, frames
+from voicespan.memory import MOST, remember
 from voicespan.moments import LocalId
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from voicespan.gemini_live.turns import Turn
     from voicespan.moments import Moment
 
-#: Of open calls this many are remembered: far more than there ever are.
-_MOST_REMEMBERED = 256
 #: Of one call's streamed arguments: how many, and characters of each.
 _MOST_ARGUMENTS = 256
 _LONGEST_ARGUMENT = 250_000
@@ -33,8 +31,8 @@ class Functions:
     """The calls of one connection that wait for their answers."""
 
     def __init__(self) -> None:
-        self._names: OrderedDict[str, str] = OrderedDict()
-        self._partial: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._names: dict[str, str] = {}
+        self._partial: dict[str, dict[str, Any]] = {}
 
     def called(
         self, turn: Turn, calls: list[dict[str, Any]], at: int, event_type: str = "tool_call"
@@ -48,8 +46,8 @@ class Functions:
             if arguments is None:
                 continue
             call_id = call_id or LocalId.new(name)
-            _remember(self._names, call_id, name)
-            if len(turn.call_ids) < _MOST_REMEMBERED:
+            remember(self._names, call_id, name)
+            if len(turn.call_ids) < MOST:
                 turn.call_ids.append(call_id)
             yield moments.FunctionCalled(
                 at, event_type, call_id, name, json_text(arguments), item_id, turn.id
@@ -57,7 +55,7 @@ class Functions:
 
     def cancelled(self, call_ids: list[str], at: int) -> Iterator[Moment]:
         """The model no longer wants these answers."""
-        for call_id in call_ids[:_MOST_REMEMBERED]:
+        for call_id in call_ids[:MOST]:
             self._names.pop(call_id, None)
             yield moments.FunctionCancelled(at, "tool_call_cancellation", call_id)
 
@@ -101,12 +99,6 @@ class Functions:
             elif path in known or len(known) < _MOST_ARGUMENTS:
                 known[path] = value
         if more:
-            _remember(self._partial, key, known)
+            remember(self._partial, key, known)
             return None
         return {**self._partial.pop(key, {}), **fields.members(call.get("args"))}
-
-
-def _remember(memory: OrderedDict[str, Any], key: str, value: Any) -> None:
-    memory[key] = value
-    if len(memory) > _MOST_REMEMBERED:
-        memory.popitem(last=False)

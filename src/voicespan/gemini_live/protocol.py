@@ -16,7 +16,6 @@ first sign and ends with `turnComplete`; fragments of a transcript belong togeth
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -25,6 +24,7 @@ from voicespan.gemini_live import exchange, fields, frames
 from voicespan.gemini_live import usage as tokens
 from voicespan.gemini_live.exchange import Exchange
 from voicespan.gemini_live.functions import Functions
+from voicespan.memory import remember
 from voicespan.moments import Level, LocalId, Moment, WireError, WireEvent
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
     _Reader: TypeAlias = Callable[["Protocol", Any, int, dict[str, Any]], Iterable[Moment]]
 
-#: Of resumption updates this many are remembered.
-_MOST_REMEMBERED = 256
-#: And of one message's unknown fields so many are told.
+#: Of one message's unknown fields so many are told.
 _MOST_UNKNOWN = 64
 #: The objects whose fields are told apart, in the server's and the client's messages.
 _OPENED = ("serverContent", "realtimeInput")
@@ -66,7 +64,7 @@ class Protocol:
         self.going_away = False
         self._exchange = Exchange()
         self._functions = Functions()
-        self._updates: OrderedDict[tuple[str | None, bool], None] = OrderedDict()
+        self._updates: dict[tuple[str | None, bool], None] = {}
 
     def count_speech(self, frame: Any) -> bool:
         """Count a message that carries only more audio of the turn that is in progress."""
@@ -199,9 +197,7 @@ class Protocol:
         if self.fingerprint is not None:
             yield moments.ResumptionOffered(at, "session_resumption_update", self.fingerprint)
         if (fingerprint, resumable) not in self._updates:
-            self._updates[fingerprint, resumable] = None
-            if len(self._updates) > _MOST_REMEMBERED:
-                self._updates.popitem(last=False)
+            remember(self._updates, (fingerprint, resumable), None)
             payload = {"sessionResumptionUpdate": _without_handle(update)}
             yield WireEvent(at, "session_resumption_update", Level.ESSENTIAL, payload)
 

@@ -66,10 +66,6 @@ class Speech:
         """Characters of base64."""
         return self._counted + self.alike * (self.size - self._around)
 
-    def count(self, characters: int) -> None:
-        """Count what was found by other means."""
-        self._counted += characters
-
     def arrives_under(self, marked_by: str) -> None:
         """From now on its frames carry this id, of an item or of the response itself."""
         self._mark, self.ids = b'"%s"' % marked_by.encode(), b"?"

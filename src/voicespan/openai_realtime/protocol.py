@@ -15,11 +15,11 @@ response instead of inside, a status detail that is a string); the readers below
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from voicespan import moments
+from voicespan.memory import remember
 from voicespan.moments import Level, Moment, WireEvent
 from voicespan.openai_realtime import fields, unfinished
 from voicespan.openai_realtime.frames import Glance, Speech, is_microphone, parsed
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     _Reader: TypeAlias = Callable[["Protocol", dict[str, Any], int], Iterator[Moment]]
 
-#: Of items, responses and calls this many are remembered: far more than are ever open.
-_MOST_REMEMBERED = 256
 #: Of one response so many items (and calls), and so many characters of what was said in them.
 _MOST_TEXTS = 64
 _LONGEST_TEXT = 1_000_000
@@ -46,10 +44,23 @@ class _Response:
     in_progress: bool = False
     had_speech: bool = False
     heard_first_audio: bool = False
-    audio: Speech = field(default_factory=Speech)
+    #: While it arrives.
+    audio: Speech | None = None
     #: What was said or written, by item, in order.
     texts: dict[str, str] = field(default_factory=dict)
-    call_ids: list[str] = field(default_factory=list)
+    call_ids: tuple[str, ...] = ()
+    #: Characters of base64 of the audio that has arrived, when that is over.
+    counted: int = 0
+
+    @property
+    def characters(self) -> int:
+        """Characters of base64 of its audio, so far."""
+        return self.counted + (0 if self.audio is None else self.audio.characters)
+
+    def is_over(self) -> None:
+        """What it keeps is kept for as long as it can be asked for: minutes, of each answer."""
+        self.in_progress = False
+        self.counted, self.audio = self.characters, None
 
     @property
     def text(self) -> str | None:
@@ -76,15 +87,15 @@ class Protocol:
         self.count_microphone = is_microphone
         self._transcribes = False
         self._bytes_per_ms = 48.0
-        self._responses: OrderedDict[str, _Response] = OrderedDict()
-        self._response_of: OrderedDict[str, str] = OrderedDict()
-        self._fragments: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._typed: OrderedDict[str, None] = OrderedDict()
+        self._responses: dict[str, _Response] = {}
+        self._response_of: dict[str, str] = {}
+        self._fragments: dict[tuple[str, int], int] = {}
+        self._typed: dict[str, None] = {}
         #: By the hash of what was told: a text can be long, and only a new one is told again.
-        self._told: OrderedDict[tuple[str, int], int | None] = OrderedDict()
-        self._names: OrderedDict[str, str] = OrderedDict()
-        self._called: OrderedDict[str, None] = OrderedDict()
-        self._answered: OrderedDict[str, None] = OrderedDict()
+        self._told: dict[tuple[str, int], int | None] = {}
+        self._names: dict[str, str] = {}
+        self._called: dict[str, None] = {}
+        self._answered: dict[str, None] = {}
         self._sent = SentMessages()
         self._speaking: str | None = None
 
@@ -210,7 +221,7 @@ class Protocol:
         known = None if text is None else hash(text)
         if self._told.get((item_id, index), _NOTHING) == known:
             return
-        _remember(self._told, (item_id, index), known)
+        remember(self._told, (item_id, index), known)
         usage = fields.members(event.get("usage"))
         yield moments.Transcribed(
             at,
@@ -249,7 +260,7 @@ class Protocol:
             # An MCP item is complete only in this frame, and no other event carries its result.
             item_id = fields.name(item.get("id")) or ""
             if item_id not in self._typed:
-                _remember(self._typed, item_id, None)
+                remember(self._typed, item_id, None)
                 yield WireEvent(at, event["type"], Level.STANDARD, event, error=fields.error_in(kind, item))
 
     def _message(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
@@ -262,7 +273,7 @@ class Protocol:
         elif role == "assistant" and item.get("status") == "in_progress":
             yield moments.Placed(at, event["type"], item_id, "assistant", after)
         elif item_id not in self._typed and not (role == "assistant" and not self._sent.shown(item)):
-            _remember(self._typed, item_id, None)
+            remember(self._typed, item_id, None)
             if role != "assistant":
                 self._sent.shown(item)
             yield moments.Written(
@@ -274,7 +285,7 @@ class Protocol:
     def _call_item(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
         call_id, name = fields.name(item.get("call_id")), fields.name(item.get("name"))
         if call_id is not None and name is not None:
-            _remember(self._names, call_id, name)
+            remember(self._names, call_id, name)
         if item.get("status") in ("completed", None) and not event["type"].endswith(".added"):
             yield from self._call(event, item, at)
 
@@ -286,12 +297,12 @@ class Protocol:
         if name is None:
             # Early versions leave the name out of the arguments' frame; the item follows with it.
             return
-        _remember(self._called, call_id, None)
+        remember(self._called, call_id, None)
         item_id = fields.name(item.get("item_id")) or fields.name(item.get("id"))
         response_id = fields.name(event.get("response_id")) or self._response_of.get(item_id or "")
         response = self._responses.get(response_id or "")
         if response is not None and len(response.call_ids) < _MOST_TEXTS:
-            response.call_ids.append(call_id)
+            response.call_ids += (call_id,)
         yield moments.FunctionCalled(
             at,
             event["type"],
@@ -306,7 +317,7 @@ class Protocol:
         call_id = fields.name(item.get("call_id"))
         if call_id is None or call_id in self._answered:
             return
-        _remember(self._answered, call_id, None)
+        remember(self._answered, call_id, None)
         yield moments.FunctionAnswered(
             at,
             event["type"],
@@ -323,7 +334,7 @@ class Protocol:
         # every service shows the items that it takes.
         for sent in self._sent.taken():
             role = fields.role(fields.name(sent.item.get("role")))
-            _remember(self._typed, sent.item_id, None)
+            remember(self._typed, sent.item_id, None)
             yield moments.Written(
                 sent.at,
                 "conversation.item.create",
@@ -334,7 +345,7 @@ class Protocol:
             )
         response = fields.members(event.get("response"))
         response_id = fields.name(response.get("id")) or ""
-        _remember(self._responses, response_id, _Response(in_progress=True))
+        remember(self._responses, response_id, _Response(in_progress=True))
         yield moments.GenerationStarted(
             at,
             event["type"],
@@ -349,7 +360,7 @@ class Protocol:
         item = fields.members(event.get("item"))
         item_id, response_id = fields.name(item.get("id")), fields.name(event.get("response_id"))
         if item_id is not None and response_id is not None:
-            _remember(self._response_of, item_id, response_id)
+            remember(self._response_of, item_id, response_id)
         yield from self._item(event, at)
 
     def _speech_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
@@ -359,7 +370,9 @@ class Protocol:
         response = self._response(response_id)
         response.had_speech = True
         delta = event.get("delta")
-        response.audio.count(len(delta) if isinstance(delta, str) else 0)
+        response.counted += len(delta) if isinstance(delta, str) else 0
+        if response.audio is None:
+            response.audio = Speech()
         response.audio.arrives_under(item_id or response_id)
         self.glance.speech = response.audio
         if not response.heard_first_audio:
@@ -381,7 +394,7 @@ class Protocol:
         if (item_id, index) in self._told:
             return
         text = fields.text(event.get("transcript")) or ""
-        _remember(self._told, (item_id, index), hash(text))
+        remember(self._told, (item_id, index), hash(text))
         response_id = self._response_id(event, item_id)
         response = self._response(response_id)
         response.had_speech = True
@@ -410,10 +423,10 @@ class Protocol:
         told = fields.members(event.get("response"))
         response_id = fields.name(told.get("id")) or ""
         response = self._response(response_id)
-        response.in_progress = False
         self.glance.transcript_is_over(response_id)
         if self.glance.speech is response.audio:
             self.glance.speech = None
+        response.is_over()
         items = [fields.members(item) for item in fields.elements(told.get("output"))]
         for item in items:
             yield from self._output_of(event, item, response_id, response, at)
@@ -481,7 +494,7 @@ class Protocol:
                 yield from self._words_so_far(role, item_id, text, at)
         for response_id, response in self._responses.items():
             if response.in_progress:
-                response.in_progress = False
+                response.is_over()
                 yield moments.GenerationEnded(
                     at,
                     unfinished.EVENT_TYPE,
@@ -489,7 +502,7 @@ class Protocol:
                     "incomplete",
                     None,
                     response.text,
-                    tuple(response.call_ids),
+                    response.call_ids,
                     None,
                     self._generated_ms(response),
                     response.had_speech,
@@ -570,8 +583,8 @@ class Protocol:
             return
         if kind == "function_call" and (call_id := fields.name(item.get("call_id"))) is not None:
             # A call of an earlier session, put back into the history: nobody makes it now.
-            _remember(self._called, call_id, None)
-            _remember(self._answered, call_id, None)
+            remember(self._called, call_id, None)
+            remember(self._answered, call_id, None)
         elif kind == "message":
             self._sent.add(event, item, at)
 
@@ -586,7 +599,7 @@ class Protocol:
             fields.integer(event.get("content_index")) or 0,
         )
         if (item_id, index) not in self._fragments:
-            _remember(self._fragments, (item_id, index), at)
+            remember(self._fragments, (item_id, index), at)
         if index == 0 and item_id:
             self.glance.transcript_begins(item_id)
 
@@ -594,17 +607,17 @@ class Protocol:
         response = self._responses.get(response_id)
         if response is None:
             response = _Response()
-            _remember(self._responses, response_id, response)
+            remember(self._responses, response_id, response)
         return response
 
     def _generated_ms(self, response: _Response | None) -> int | None:
-        characters = 0 if response is None else response.audio.characters
+        characters = 0 if response is None else response.characters
         return round(characters * 3 / 4 / self._bytes_per_ms) if characters else None
 
     def _response_id(self, event: dict[str, Any], item_id: str) -> str:
         response_id = fields.name(event.get("response_id")) or self._response_of.get(item_id, "")
         if item_id and response_id and item_id not in self._response_of:
-            _remember(self._response_of, item_id, response_id)
+            remember(self._response_of, item_id, response_id)
         return response_id
 
     # The tables.
@@ -687,9 +700,3 @@ def _quiet(events: Level) -> frozenset[bytes]:
 def _unreadable(frame: Any, at: int, *, from_client: bool) -> Moment:
     size = len(frame) if isinstance(frame, (bytes, str)) else 0
     return WireEvent(at, "unreadable_frame", Level.STANDARD, {"bytes": size}, from_client)
-
-
-def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    memory[key] = value
-    if len(memory) > _MOST_REMEMBERED:
-        memory.popitem(last=False)

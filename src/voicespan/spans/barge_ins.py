@@ -7,11 +7,12 @@ span waits for how much was heard, and is written at the latest when the next ge
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voicespan import moments
+from voicespan.memory import remember
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from voicespan.spans.usage import Counts
     from voicespan.spans.writer import SpanWriter
 
-#: How many barge-ins, and which item was spoken in which response, is remembered.
-_MOST_REMEMBERED = 256
 #: How many may wait for how much was heard.
 _MOST_WAITING = 8
 #: And so many answers and beginnings of the user's speech, for a cut that is looked at half a second later.
@@ -63,10 +62,10 @@ class BargeIns:
         self._transcript = transcript
         self._counts = counts
         self._heard = heard
-        self._known: OrderedDict[str, BargeIn] = OrderedDict()
+        self._known: dict[str, BargeIn] = {}
         self._waiting: list[BargeIn] = []
         self._answers: deque[_Answer] = deque(maxlen=_MOST_RECENT)
-        self._spoken: OrderedDict[str, str] = OrderedDict()
+        self._spoken: dict[str, str] = {}
         self._speech_starts: deque[int] = deque(maxlen=_MOST_RECENT)
 
     # What happened around them.
@@ -90,9 +89,7 @@ class BargeIns:
 
     def spoken_in(self, response_id: str, item_id: str) -> None:
         """Which item of the transcript a response speaks."""
-        self._spoken[response_id] = item_id
-        if len(self._spoken) > _MOST_REMEMBERED:
-            self._spoken.popitem(last=False)
+        remember(self._spoken, response_id, item_id)
 
     # The barge-ins themselves.
 
@@ -108,10 +105,9 @@ class BargeIns:
             self._counts.interruptions += 1
             spoke_at = self._spoke_before(moment.at) if moment.cause in _PLAYBACK_STOPPED else None
             barge_in_ms = None if spoke_at is None else round((moment.at - spoke_at) / 1e6, 3)
-            cut = self._known[key] = BargeIn(moment, moment.heard_ms, moment.generated_ms, barge_in_ms)
+            cut = BargeIn(moment, moment.heard_ms, moment.generated_ms, barge_in_ms)
+            remember(self._known, key, cut)
             self._waiting.append(cut)
-            if len(self._known) > _MOST_REMEMBERED:
-                self._known.popitem(last=False)
         else:
             cut.heard_ms = moment.heard_ms if cut.heard_ms is None else cut.heard_ms
             cut.generated_ms = moment.generated_ms if moment.generated_ms is not None else cut.generated_ms

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voicespan import moments, semconv
 from voicespan.content import cut_text
+from voicespan.memory import MOST, remember
 from voicespan.moments import LocalId, WireError
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from voicespan.moments import FunctionCalled
     from voicespan.spans.writer import SpanWriter
 
-#: How many may be open, and how many are remembered after their end.
-_MOST_REMEMBERED = 256
 #: Of arguments in messages, which stand in several spans; the call's own has them whole.
 _LONGEST_ARGUMENTS = 64_000
 _NEVER_ANSWERED = WireError("never_answered", "the conversation ended before this call was answered")
@@ -46,7 +44,7 @@ class FunctionCalls:
         self._writer = writer
         self._on_current = on_current
         self._open: dict[str, _Call] = {}
-        self._past: OrderedDict[str, _Call] = OrderedDict()
+        self._past: dict[str, _Call] = {}
 
     def begin(self, moment: FunctionCalled, arguments: str) -> dict[str, Any]:
         """The model asked for a call. Returns the call as the OpenAI chat API writes it, which LangSmith renders."""
@@ -78,7 +76,7 @@ class FunctionCalls:
         )
         self._end(moment.call_id, moment.at, error=_REPEATED)
         self._open[moment.call_id] = _Call(span, moment.name, message)
-        if len(self._open) > _MOST_REMEMBERED:
+        if len(self._open) > MOST:
             self._end(next(iter(self._open)), moment.at, error=_NEVER_ANSWERED)
         self._tell_current()
         return message
@@ -134,9 +132,7 @@ class FunctionCalls:
         call = self._open.pop(call_id, None)
         if call is None:
             return
-        self._past[call_id] = call
-        if len(self._past) > _MOST_REMEMBERED:
-            self._past.popitem(last=False)
+        remember(self._past, call_id, call)
         if call.span is not None:
             self._writer.end(call.span, at, error=error, completion=completion)
         self._tell_current()

@@ -7,11 +7,11 @@ told afterwards.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voicespan import moments, semconv
+from voicespan.memory import remember
 from voicespan.moments import LocalId
 from voicespan.spans.usage import usage_attributes
 
@@ -80,7 +80,7 @@ class Turns:
         self._heard = heard
         self._provider = provider
         self._inputs: list[Entry] = []
-        self._generations: OrderedDict[str, _Generation] = OrderedDict()
+        self._generations: dict[str, _Generation] = {}
         self._waiting: list[_Turn] = []
         self._asked_at: int | None = None
 
@@ -117,9 +117,7 @@ class Turns:
         inputs: list[Entry] = []
         if not moment.out_of_band:
             inputs, self._inputs = _newest(self._inputs), []
-        self._generations[moment.response_id] = _Generation(moment.at, inputs)
-        if len(self._generations) > _MOST_GENERATIONS:
-            self._generations.popitem(last=False)
+        remember(self._generations, moment.response_id, _Generation(moment.at, inputs), _MOST_GENERATIONS)
 
     def speak(self, response_id: str, at: int) -> None:
         """The first audio of an answer has been received."""

@@ -1,0 +1,22 @@
+"""Of what is told apart by a key, the newest: a peer decides how many keys there are."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+#: Of items, responses and calls of one conversation: far more than are ever open.
+MOST = 256
+
+
+def remember(memory: dict[_K, _V], key: _K, value: _V, most: int = MOST) -> None:
+    """Keep `value`, and forget the oldest if there are more than `most`.
+
+    In a plain dict: unlike an `OrderedDict`, the garbage collector leaves it alone while it is empty or holds nothing
+    but texts and numbers, and a conversation has a dozen of these.
+    """
+    memory[key] = value
+    if len(memory) > most:
+        del memory[next(iter(memory))]

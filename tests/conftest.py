@@ -8,7 +8,7 @@ import threading
 import pytest
 from opentelemetry import context as otel_context
 
-from voicespan import guard, registry, untold
+from voicespan import guard, registry, tracers, untold
 
 pytest_plugins = ["voicespan.testing.fixtures"]
 
@@ -47,7 +47,9 @@ def unattended(monkeypatch):
 def _fresh_context():
     """A conversation leaves no token behind, so each test starts from an empty context itself."""
     token = otel_context.attach(otel_context.Context())
+    named = tracers.named_provider()
     yield
+    tracers.name_provider(named)
     otel_context.detach(token)
     # What a test leaves open is not the next one's.
     registry._forget_open()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
 import sys
 import threading
 import uuid
+import weakref
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,6 +27,8 @@ from voicespan import root_facts
 from voicespan.contexts import CURRENT, current_conversation
 from voicespan.conversation import Conversation
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.openai_realtime.connection import RealtimeConnection
+from voicespan.openai_realtime.protocol import Protocol
 from voicespan.registry import open_conversations
 from voicespan.spans import Spans
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
@@ -347,6 +351,43 @@ def test_a_connection_that_is_dropped_ends_its_conversation(instrumented, tracer
         gc.collect()
         assert ended.wait(5)
         socket.close()
+
+
+@pytest.fixture
+def _nothing_is_collected():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_nothing_is_collected")
+@pytest.mark.parametrize("scoped", [False, True])
+def test_what_is_over_is_freed_without_a_garbage_collection(instrumented, scoped):
+    """However long the application keeps the connection, which refers to itself."""
+
+    def call():
+        with voicespan.conversation() if scoped else contextlib.nullcontext(), connecting as connection:
+            connection.recv()
+            connection.session.update(session={"type": "realtime"})
+            return connection, weakref.ref(current_conversation())
+
+    with OpenAIRealtimeServer([Send(CREATED)]) as server:
+        connecting = client(server).realtime.connect(model="m")
+        connection, conversation = call()
+    assert connection is not None
+    assert conversation() is None
+
+
+@pytest.mark.usefixtures("_nothing_is_collected")
+def test_one_that_is_over_before_its_connection_is_freed_as_well(tracer_provider):
+    conversation = Conversation(tracer_provider=tracer_provider, scoped=True)
+    connection = conversation.connect(Protocol(), {}, kind=RealtimeConnection)
+    connection.received(json.dumps(CREATED).encode())
+    conversation.end()
+    freed = weakref.ref(conversation)
+    del conversation, connection
+    assert freed() is None
 
 
 def test_uninstrument_ends_what_is_open_as_untraced(instrumented, tracer_provider, roots):

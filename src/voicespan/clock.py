@@ -23,3 +23,19 @@ class Clock(Protocol):
 
 
 SYSTEM = cast("Clock", time)
+
+
+class WallClock:
+    """Monotonic nanoseconds on the wall clock, mapped once: a clock that is set during a call does not bend it."""
+
+    def __init__(self, clock: Clock, now: int) -> None:
+        """`now`: the first of what is to be mapped; nothing is earlier than that."""
+        self._offset = clock.time_ns() - now
+        self._first = self.last = max(self._offset + now, 0) // 1000 * 1000
+
+    def __call__(self, at: int) -> int:
+        """Nanoseconds since the Unix epoch; the latest of them stays in `last`."""
+        # Whole microseconds, since LangSmith's run order has no more and every rounding should agree.
+        wall = max((self._offset + at) // 1000 * 1000, self._first)
+        self.last = max(self.last, wall)
+        return wall

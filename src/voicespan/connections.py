@@ -12,8 +12,6 @@ from voicespan.content import cut_text
 from voicespan.moments import ConnectionClosed, ConnectionOpened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from voicespan.connection import Connection
     from voicespan.moments import Moment
 
@@ -21,11 +19,10 @@ if TYPE_CHECKING:
 class Connections:
     """Not thread-safe: the conversation's lock is held."""
 
-    def __init__(self, tell: Callable[[Moment], None], *, scoped: bool) -> None:
-        """`tell` writes a moment; `scoped`: whether a single connection is worth telling of."""
+    def __init__(self, *, scoped: bool) -> None:
+        """`scoped`: whether a single connection is worth telling of."""
         self.live: list[Connection] = []
         self.reconnects = 0
-        self._tell = tell
         self._kept: list[Moment] | None = None if scoped else []
         self._past = 0
         self._frames = [0, 0, 0]
@@ -34,20 +31,20 @@ class Connections:
         self._none_since: int | None = None
         self._close: dict[str, Any] = {}
 
-    def opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> None:
-        """A connection is open."""
+    def opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Moment]:
+        """A connection is open. As all of these: what that tells."""
         self.live.append(connection)
-        self._opened(connection, at, facts)
+        return self._opened(connection, at, facts)
 
-    def reopened(self, connection: Connection, at: int) -> None:
+    def reopened(self, connection: Connection, at: int) -> list[Moment]:
         """The SDK has opened a new socket behind the same connection."""
         self.reconnects += 1
-        self._closed(connection, at if connection.lost_at is None else connection.lost_at)
+        closed = self._closed(connection, at if connection.lost_at is None else connection.lost_at)
         if len(self.live) == 1:
             self._none_since = connection.lost_at
-        self._opened(connection, at, {})
+        return closed + self._opened(connection, at, {})
 
-    def closed(self, connection: Connection, at: int) -> None:
+    def closed(self, connection: Connection, at: int) -> list[Moment]:
         """A connection is over."""
         self.live.remove(connection)
         self._past += 1
@@ -56,9 +53,16 @@ class Connections:
         ):
             self._frames[index] += frames
         self._close = _close_facts(connection)
-        self._closed(connection, at)
         if not self.live:
             self._none_since = at
+        return self._closed(connection, at)
+
+    def leave(self) -> None:
+        """The conversation is over, whatever still comes on them."""
+        for connection in self.live:
+            connection.leave()
+        self.live.clear()
+        self._numbers.clear()
 
     def facts(self) -> dict[str, Any]:
         """For the root."""
@@ -73,16 +77,16 @@ class Connections:
             **self._close,
         }
 
-    def _opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> None:
+    def _opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Moment]:
         self._sockets += 1
         self._numbers[connection] = (self._sockets, at)
         gap = None if self._none_since is None else round((at - self._none_since) / 1e6, 3)
         self._none_since = None
-        self._note(
+        return self._note(
             ConnectionOpened(at, "connection_opened", {"connection": self._sockets, "gap_ms": gap, **facts})
         )
 
-    def _closed(self, connection: Connection, at: int) -> None:
+    def _closed(self, connection: Connection, at: int) -> list[Moment]:
         number, opened_at = self._numbers.pop(connection, (self._sockets, at))
         facts = {
             "connection": number,
@@ -91,15 +95,14 @@ class Connections:
             "duration_s": round((at - opened_at) / 1e9, 6),
             **_close_facts(connection),
         }
-        self._note(ConnectionClosed(at, "connection_closed", facts))
+        return self._note(ConnectionClosed(at, "connection_closed", facts))
 
-    def _note(self, moment: Moment) -> None:
+    def _note(self, moment: Moment) -> list[Moment]:
         if self._kept is not None and self._sockets <= 1:
             self._kept.append(moment)
-            return
+            return []
         kept, self._kept = self._kept, None
-        for each in (*(kept or ()), moment):
-            self._tell(each)
+        return [*(kept or ()), moment]
 
 
 def _close_facts(connection: Connection) -> dict[str, Any]:

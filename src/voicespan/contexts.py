@@ -43,8 +43,7 @@ get_current = _current_context()
 class Standing:
     """How the application's contexts stand in one conversation."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def __init__(self) -> None:
         self._live = LiveParent(trace.INVALID_SPAN)
         self._before: Span | None = None
         self._conversation_before: Conversation | None = None
@@ -59,21 +58,21 @@ class Standing:
         """From now on `span` is current in the conversation; None: its root."""
         self._live.point_to(span)
 
-    def enter(self) -> None:
-        """Bring the current context into the conversation.
+    def enter(self, conversation: Conversation) -> None:
+        """Bring the current context into the conversation, which is this one.
 
         No token is kept: the frame that moves a context into another conversation can come at any depth of the
         application's own blocks, and those restore what they replaced.
         """
-        otel_context.attach(trace.set_span_in_context(self._live, self._context()))
+        otel_context.attach(trace.set_span_in_context(self._live, _context_of(conversation)))
 
     @contextlib.contextmanager
-    def within(self, span: Span | None = None) -> Iterator[None]:
+    def within(self, conversation: Conversation, span: Span | None = None) -> Iterator[None]:
         """Have `span` current inside the block; None: what is current in the conversation."""
         token = None
         with guard():
             current = self._live if span is None else span
-            token = otel_context.attach(trace.set_span_in_context(current, self._context()))
+            token = otel_context.attach(trace.set_span_in_context(current, _context_of(conversation)))
         try:
             yield
         finally:
@@ -97,8 +96,9 @@ class Standing:
         self._before = self._conversation_before = None
         self._live.release()
 
-    def _context(self) -> Context:
-        return otel_context.set_value(CURRENT, self._conversation)
+
+def _context_of(conversation: Conversation) -> Context:
+    return otel_context.set_value(CURRENT, conversation)
 
 
 def current_conversation(context: Context | None = None) -> Conversation | None:

@@ -17,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from voicespan import guard, registry, resumption, semconv, tracers
-from voicespan.clock import SYSTEM
+from voicespan.clock import SYSTEM, WallClock
 from voicespan.connection import Connection
 from voicespan.connections import Connections
 from voicespan.content import Content, cut_text
@@ -116,14 +116,12 @@ class Conversation:
     def _open(self, tracer_provider: TracerProvider | None, settings: Settings) -> None:
         self.settings = settings
         self._untold = Untold(self._write)
-        self._standing = Standing(self)
+        self._standing = Standing()
         self._content = Content(settings)
-        # One mapping per conversation: a wall clock that is set during a call does not bend it.
         self._started_at = self._clock.monotonic_ns()
-        self._wall_offset = self._clock.time_ns() - self._started_at
         # No span begins before the root, and none ends after it.
-        self._last_wall = self._first_wall = max(self._wall_offset + self._started_at, 0) // 1000 * 1000
-        self._connections = Connections(self._record_one, scoped=self.scoped)
+        self._wall = WallClock(self._clock, self._started_at)
+        self._connections = Connections(scoped=self.scoped)
         #: SHA-256 of the handles by which its sessions can be resumed.
         self._handles: dict[str, None] = {}
         # Since when it waits to be resumed, and how many connections are about to do so.
@@ -177,7 +175,7 @@ class Conversation:
             self._content,
             self.settings,
             common=common,
-            provider=lambda: self._model,
+            provider=self._model,
             wall=self._wall,
             on_current=self._standing.point_to,
         )
@@ -290,7 +288,7 @@ class Conversation:
         if span is None:
             yield
             return
-        with self._standing.within(span):
+        with self._standing.within(self, span):
             yield
 
     @contextlib.contextmanager
@@ -303,7 +301,7 @@ class Conversation:
         if self.scoped:
             SCOPE.set(self)
         try:
-            with self._standing.within():
+            with self._standing.within(self):
                 yield self
         finally:
             SCOPE.set(before)
@@ -339,7 +337,7 @@ class Conversation:
                 "model": attributes.get(semconv.REQUEST_MODEL),
                 "resumes": resumes or None,
             }
-            self._connections.opened(connection, self._clock.monotonic_ns(), facts)
+            self.record(self._connections.opened(connection, self._clock.monotonic_ns(), facts))
         self.make_current()
         return connection
 
@@ -431,9 +429,6 @@ class Conversation:
         remember(self._handles, moment.fingerprint, None, _MOST_HANDLES)
         return True
 
-    def _record_one(self, moment: Moment) -> None:
-        self.record([moment])
-
     def _write(self, moments: Sequence[Moment], frame: Any) -> None:
         if self.ended:
             return
@@ -451,12 +446,12 @@ class Conversation:
     def make_current(self) -> None:
         """From now on the spans of this context nest in this conversation."""
         if self.recording and not self.ended:
-            self._standing.enter()
+            self._standing.enter(self)
 
     def reconnected(self, connection: Connection) -> None:
         """The SDK opened a new socket behind the same connection object."""
         with self.lock:
-            self._connections.reopened(connection, self._clock.monotonic_ns())
+            self.record(self._connections.reopened(connection, self._clock.monotonic_ns()))
 
     def disconnect(self, connection: Connection, error: BaseException | None) -> None:
         """A connection is over; without a scope the conversation ends with its last one, if no other can follow."""
@@ -464,7 +459,7 @@ class Conversation:
             if connection not in self._connections.live:
                 return
             at = self._clock.monotonic_ns()
-            self._connections.closed(connection, at)
+            self.record(self._connections.closed(connection, at))
             if error is not None:
                 self._outcome.left_by(error)
             if connection.closed_abnormally:
@@ -512,12 +507,12 @@ class Conversation:
             self.ended = True
             self._end_recording()
             registry.ended(self, self._handles, self._root)
-            for connection in self._connections.live:
-                connection.leave()
+            self._connections.leave()
             self._standing.leave()
             self._standing.release()
+            self._untold.close()
             self._wall(at)
-        self._root.end(self._last_wall)
+        self._root.end(self._wall.last)
 
     def root_facts(self) -> dict[str, AttributeValue]:
         """The root's attributes as of now, so that it can be told even if the process dies."""
@@ -549,12 +544,6 @@ class Conversation:
             self._leave_devices()
 
     # The root.
-
-    def _wall(self, at: int) -> int:
-        # Whole microseconds, since LangSmith's run order has no more and every rounding should agree.
-        wall = max((self._wall_offset + at) // 1000 * 1000, self._first_wall)
-        self._last_wall = max(self._last_wall, wall)
-        return wall
 
     def _session(self, moment: SessionDescribed, connection: Connection | None) -> None:
         if connection is not None and moment.session_id is not None:

@@ -82,14 +82,13 @@ class Recorded:
     def __init__(self, deliveries: Sequence[Delivery], settings: Settings, clock: Clock) -> None:
         """Begin it. The deliveries hold their root until it is there, or it is known that there is none."""
         self._deliveries = tuple(deliveries)
-        self._form = settings.recording_format
         # The folder is made in the background while the conversation opens, and needed half a second later.
         self.recorder = ConversationRecorder(self._deliveries[0].wait_for_folder, clock=clock)
         for delivery in self._deliveries:
             delivery.recorded_by(self.recorder.finish)
             delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
-        self._encoded = _shared_follower().follow(self.recorder, self._form)
-        self._encoded.add_done_callback(self._attach)
+        # Not kept: it refers to this.
+        _shared_follower().follow(self.recorder, settings.recording_format).add_done_callback(self._attach)
 
     def close(self) -> None:
         """The conversation is over. The rest is done in the background."""

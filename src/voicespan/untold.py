@@ -77,9 +77,17 @@ class Untold:
             self._announced = bool(self._waiting)
         return self._announced
 
+    def close(self) -> None:
+        """The conversation is over: what it refers to must not refer to it, or it waits for a garbage collection."""
+        self._write = _nobody
+
     @guarded
     def _write_one(self) -> None:
         self._write(*self._waiting.popleft())
+
+
+def _nobody(_moments: Sequence[Moment], _frame: Any) -> None:
+    """Take what comes too late."""
 
 
 class _Scribe:

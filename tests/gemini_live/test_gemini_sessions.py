@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import warnings
+import weakref
 from importlib import metadata
 
 import pytest
@@ -382,6 +383,27 @@ async def test_a_session_that_is_dropped_ends_its_conversation(
     await session._ws.wait_closed()
     assert await asyncio.to_thread(ended.told.wait, 10)
     assert fact(trace.root, "status") == "completed"
+
+
+async def test_what_is_over_is_freed_without_a_garbage_collection(instrumentor, gemini_live_server):
+    """However long the application keeps the session and its manager."""
+
+    async def call():
+        async with manager as session:
+            await say(session)
+            await turn(session)
+            return session, weakref.ref(current_conversation())
+
+    server = gemini_live_server([*OPENING, Expect("client_content"), Send(COMPLETE)])
+    manager = connect(server)
+    gc.collect()
+    gc.disable()
+    try:
+        session, conversation = await asyncio.create_task(call())
+        assert session is not None
+        assert conversation() is None
+    finally:
+        gc.enable()
 
 
 async def test_what_is_open_when_tracing_ends_is_untraced(instrumentor, trace, gemini_live_server):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 from opentelemetry import trace
@@ -162,6 +164,17 @@ def test_the_applications_spans_that_end_after_the_root_follow_it(manual, langsm
     voice.conversation()
     too_late.end()
     assert voice.processor._traces.of(too_late) is None
+
+
+def test_little_is_kept_for_the_hour_that_late_spans_have(manual):
+    voice = manual()
+    conversation = voice.conversation()
+    kept = [weakref.ref(each) for each in (conversation, conversation.deliveries[0])]
+    voice.finish(conversation)
+    del conversation
+    gc.collect()
+    assert [each() for each in kept] == [None, None]
+    assert len(voice.processor._traces._ended) == 1
 
 
 def test_late_spans_wait_for_their_root(manual, langsmith_server):

@@ -70,6 +70,7 @@ def _managers(begin: opening.Begin) -> type[contextlib._AsyncGeneratorContextMan
 
         _connection: Connection | None = None
         _session: Any = None
+        _finalizer: weakref.finalize[..., Any] | None = None
 
         async def __aenter__(self) -> Any:
             opened = begin(self.args[0] if self.args else None, self.kwds)
@@ -99,7 +100,7 @@ def _managers(begin: opening.Begin) -> type[contextlib._AsyncGeneratorContextMan
             try:
                 return await super().__aexit__(kind, error, traceback)
             finally:
-                _closed(self._session, self._connection, error)
+                _closed(self, self._session, self._connection, error)
 
     return TracedConnect
 
@@ -126,7 +127,8 @@ def _opened(manager: Any, session: Any, opened: opening.Opening) -> None:
     setattr(session, _TRACED, connection)
     manager._session, manager._connection = session, connection  # noqa: SLF001  ours, in the class above
     # A session that is dropped inside its block must not leave its conversation open for good.
-    weakref.finalize(manager, abandon, connection).atexit = False
+    manager._finalizer = weakref.finalize(manager, abandon, connection)  # noqa: SLF001
+    manager._finalizer.atexit = False  # noqa: SLF001
 
 
 @guarded
@@ -138,8 +140,12 @@ def _before_close(session: Any, connection: Connection) -> None:
 
 
 @guarded
-def _closed(session: Any, connection: Connection, error: BaseException | None) -> None:
+def _closed(manager: Any, session: Any, connection: Connection, error: BaseException | None) -> None:
     connection.closed(_close_code(session), None if _is_the_close(error, connection.lost) else error)
+    # However long the application keeps them: they need not keep the conversation as well.
+    manager._finalizer.detach()  # noqa: SLF001
+    manager._session = manager._connection = None  # noqa: SLF001
+    session.__dict__.pop(_TRACED, None)
 
 
 def _close_code(session: Any) -> int | None:

@@ -84,7 +84,10 @@ class Trace:
         self.root: Span | None = root
         self.conversation = conversation
         self.thread_id = thread_id
+        #: None again when all of it is complete.
         self.delivery: Delivery | None = None
+        #: Of its folder in the spool.
+        self.folder_name: str | None = None
         #: Spans that were not kept; told on the root.
         self.dropped = 0
         #: Monotonic seconds; None: the root is open.

@@ -203,6 +203,7 @@ class Writer:
             thread_id=trace.thread_id,
         )
         folder = self._spool.create(meta, snapshots.opened(trace, self._copy))
+        trace.folder_name = folder.name
         if trace.delivery is not None:
             trace.delivery.made(folder)
         return _Entry(trace, folder)
@@ -282,6 +283,7 @@ class Writer:
             entry.folder.settle(delivery.close(otherwise=partial(recordings.finished, entry.folder)))
         self._complete(entry.folder)
         del self._entries[entry.trace]
+        entry.trace.delivery = None
         return None
 
     def _checkpoint(self, entry: _Entry, now: float) -> float | None:
@@ -344,8 +346,7 @@ class Writer:
         now = self._clock.time_ns()
         if trace is None:
             return Meta(self._destination, now)
-        root = None if trace.delivery is None else trace.delivery.folder_name
-        return Meta(self._destination, now, trace_id=f"{trace.trace_id:032x}", after=root)
+        return Meta(self._destination, now, trace_id=f"{trace.trace_id:032x}", after=trace.folder_name)
 
     def _tend_loose(self, trace: Trace | None, entry: _LooseEntry, now: float) -> float | None:
         if now < entry.close_at and entry.size < _LOOSE_BYTES:

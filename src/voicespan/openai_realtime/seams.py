@@ -84,7 +84,7 @@ def _sending_methods(connection: type[Any]) -> tuple[str, ...]:
 class _Traced:
     """What a connection of the SDK is to us."""
 
-    __slots__ = ("connection", "error", "in_block", "managers_queue", "queued", "received")
+    __slots__ = ("connection", "error", "finalizer", "in_block", "managers_queue", "queued", "received")
 
     def __init__(self, connection: Connection, managers_queue: list[Any], *, in_block: bool) -> None:
         self.connection = connection
@@ -93,6 +93,7 @@ class _Traced:
         self.managers_queue = managers_queue
         self.in_block = in_block
         self.error: BaseException | None = None
+        self.finalizer: weakref.finalize[..., Any] | None = None
         #: Frames that wait for the SDK's reconnect.
         self.queued: list[Any] = []
 
@@ -114,7 +115,8 @@ def _opened(manager: Any, sdk_connection: Any, opened: opening.Opening, *, in_bl
     found = _Traced(connection, manager.__dict__.setdefault(_QUEUED, []), in_block=in_block)
     setattr(sdk_connection, _TRACED, found)
     # A connection that is dropped without being closed must not leave its conversation open for good.
-    weakref.finalize(sdk_connection, abandon, connection).atexit = False
+    found.finalizer = weakref.finalize(sdk_connection, abandon, connection)
+    found.finalizer.atexit = False
     _flushed(found)
     if opening.queue_of(manager) is not getattr(sdk_connection, "_send_queue", None):
         # Early versions give the connection a queue of its own where the manager's is empty.
@@ -181,7 +183,7 @@ def _lost(sdk_connection: Any, error: BaseException) -> None:
     )
     if not found.in_block and getattr(sdk_connection, "_on_reconnecting", None) is None:
         # Nobody has to close what was opened by `enter()` and is gone already.
-        _ended(found, found.connection.close_code)
+        _ended(sdk_connection, found, found.connection.close_code)
 
 
 def _receiving(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -288,7 +290,7 @@ def _queueing(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @guarded
-def _reconnected(found: _Traced, *, success: bool) -> None:
+def _reconnected(sdk_connection: Any, found: _Traced, *, success: bool) -> None:
     queued, found.queued = found.queued, []
     if success:
         found.connection.resumed()
@@ -298,7 +300,7 @@ def _reconnected(found: _Traced, *, success: bool) -> None:
     else:
         found.connection.frames_unsent += len(queued)
         if not found.in_block:
-            _ended(found, found.connection.close_code)
+            _ended(sdk_connection, found, found.connection.close_code)
 
 
 def _reconnecting(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -307,7 +309,7 @@ def _reconnecting(original: Callable[..., Any]) -> Callable[..., Any]:
         success = original(self, *args, **kwargs)
         found = getattr(self, _TRACED, None)
         if found is not None:
-            _reconnected(found, success=bool(success))
+            _reconnected(self, found, success=bool(success))
         return success
 
     return _reconnect
@@ -319,7 +321,7 @@ def _async_reconnecting(original: Callable[..., Awaitable[Any]]) -> Callable[...
         success = await original(self, *args, **kwargs)
         found = getattr(self, _TRACED, None)
         if found is not None:
-            _reconnected(found, success=bool(success))
+            _reconnected(self, found, success=bool(success))
         return success
 
     return _reconnect
@@ -328,8 +330,12 @@ def _async_reconnecting(original: Callable[..., Awaitable[Any]]) -> Callable[...
 # Closing.
 
 
-def _ended(found: _Traced, code: int | None) -> None:
+def _ended(sdk_connection: Any, found: _Traced, code: int | None) -> None:
     found.connection.closed(code, found.error)
+    # The SDK's connection refers to itself, and so stays until a garbage collection, with all that it refers to.
+    if found.finalizer is not None:
+        found.finalizer.detach()
+    sdk_connection.__dict__.pop(_TRACED, None)
 
 
 @guarded
@@ -377,7 +383,7 @@ def _before_close(sdk_connection: Any, found: _Traced) -> None:
 
 @guarded
 def _after_close(sdk_connection: Any, found: _Traced) -> None:
-    _ended(found, _close_code(sdk_connection))
+    _ended(sdk_connection, found, _close_code(sdk_connection))
 
 
 def _closing(original: Callable[..., Any]) -> Callable[..., Any]:

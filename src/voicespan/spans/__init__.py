@@ -41,7 +41,7 @@ class Spans:
         config: settings.Settings,
         *,
         common: Mapping[str, AttributeValue],
-        provider: Callable[[], Mapping[str, AttributeValue]],
+        provider: Mapping[str, AttributeValue],
         wall: Callable[[int], int],
         on_current: Callable[[Span | None], None],
     ) -> None:
@@ -73,6 +73,7 @@ class Spans:
         self._barge_ins.hear(at)
         self.calls.finish(at)
         self._settle(everything=True)
+        self._writer.close()
 
     def _settle(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
         """Write what waited and is complete now, or will not become more complete."""

@@ -16,7 +16,7 @@ from voicespan.moments import LocalId
 from voicespan.spans.usage import usage_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Container, Mapping
 
     from opentelemetry.util.types import AttributeValue
 
@@ -71,7 +71,7 @@ class Turns:
         content: Content,
         barge_ins: BargeIns,
         heard: Heard,
-        provider: Callable[[], Mapping[str, AttributeValue]],
+        provider: Mapping[str, AttributeValue],
     ) -> None:
         """`provider` gives the model's facts, as they are when a turn is written."""
         self._writer = writer
@@ -178,7 +178,7 @@ class Turns:
             completion={"messages": [self._message(turn)]},
             facts=self._facts(turn, cut),
             error=self._content.error(ended.error),
-            attributes={**self._provider(), **_attributes(ended)},
+            attributes={**self._provider, **_attributes(ended)},
         )
 
     def _message(self, turn: _Turn) -> dict[str, Any]:

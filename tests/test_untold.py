@@ -160,6 +160,24 @@ class Contended:
     __enter__, __exit__ = acquire, release
 
 
+@pytest.mark.parametrize("heard_of", ["error", "interrupted"])
+def test_a_processor_may_end_the_conversation(conversation, tracer_provider, exported, heard_of):
+    """Also while it is being ended: a barge-in waits for how much was heard until then."""
+
+    class Impatient(SpanProcessor):
+        def on_end(self, span):
+            if span.name == heard_of:
+                conversation.end()
+
+    tracer_provider.add_span_processor(Impatient())
+    told(conversation, moments.Interrupted(1, "response.done", "r1", "i1", "response.done"))
+    told(conversation, error("one"), said("two"))
+    conversation.end()
+    assert conversation.ended
+    assert exported.names.count("conversation") == 1
+    assert exported.names.count(heard_of) == 1
+
+
 def test_a_processor_may_use_the_conversation_while_the_application_does(conversation, tracer_provider):
     writing = threading.Event()
     lock = conversation._untold.lock = Contended(conversation._untold.lock)

@@ -90,7 +90,7 @@ class Conversation:
         self.lock = threading.RLock()
         #: The application's, or a new UUIDv7: what LangSmith groups conversations by.
         self.thread_id = ""
-        self.ended = False
+        self.ended = self._ending = False
         self.recording = False
         self.scoped = scoped
         self.record_audio = record
@@ -184,6 +184,10 @@ class Conversation:
         registry.opened(self)
         if self.settings.record_source == "devices":
             self._record_devices()
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.recording and not self.ended
 
     # What the application uses.
 
@@ -284,7 +288,7 @@ class Conversation:
         span = None
         with guard.guard(), self._untold.lock:
             self.catch_up()
-            span = self._spans.calls.span(call_id) if self.recording else None
+            span = self._spans.calls.span(call_id) if self._goes_on else None
         if span is None:
             yield
             return
@@ -430,9 +434,10 @@ class Conversation:
         return True
 
     def _write(self, moments: Sequence[Moment], frame: Any) -> None:
-        if self.ended:
-            return
         for moment in moments:
+            # What hears of a span may end the conversation.
+            if self.ended:
+                return
             with guard.guard():
                 if isinstance(moment, SessionDescribed):
                     self._describe_session(moment)
@@ -482,7 +487,7 @@ class Conversation:
     def end(self, error: BaseException | None = None, status: str | None = None) -> None:
         """End the root, at once, with what is known now."""
         with self._untold.lock, self.lock:
-            if self.ended:
+            if self.ended or self._ending:
                 return
             if not self.recording:
                 self.ended = True
@@ -495,6 +500,7 @@ class Conversation:
             if error is not None:
                 self._outcome.left_by(error)
             self._outcome.is_told(status)
+            self._ending = True
             with guard.guard():
                 for connection in self._connections.live:
                     self.record(connection.protocol.finish(at))
@@ -511,15 +517,18 @@ class Conversation:
             self._standing.leave()
             self._standing.release()
             self._untold.close()
+            # What was started in one of its contexts can keep it for long: not all that was said as well.
+            del self._spans
+            self._recorded = None
             self._wall(at)
         self._root.end(self._wall.last)
 
     def root_facts(self) -> dict[str, AttributeValue]:
-        """The root's attributes as of now, so that it can be told even if the process dies."""
+        """The root's attributes as of now, so that it can be told even if the process dies; none after its end."""
         with self._untold.lock:
             self.catch_up()
             with self.lock:
-                if not self.recording:
+                if not self._goes_on:
                     return {}
                 told = {**self._first, **self._attributes(self._clock.monotonic_ns())}
             messages = self._spans.transcript.messages()
@@ -531,7 +540,7 @@ class Conversation:
         """Name and span of each function call that waits for its answer, by call id."""
         with self._untold.lock:
             self.catch_up()
-            return self._spans.calls.open() if self.recording else {}
+            return self._spans.calls.open() if self._goes_on else {}
 
     def abandon(self) -> None:
         """Forget this conversation without telling anything: another process owns it (after a fork)."""

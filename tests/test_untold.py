@@ -161,7 +161,7 @@ class Contended:
 
 
 @pytest.mark.parametrize("heard_of", ["error", "interrupted"])
-def test_a_processor_may_end_the_conversation(conversation, tracer_provider, exported, heard_of):
+def test_a_processor_may_end_the_conversation(conversation, tracer_provider, exported, unattended, heard_of):
     """Also while it is being ended: a barge-in waits for how much was heard until then."""
 
     class Impatient(SpanProcessor):
@@ -172,6 +172,7 @@ def test_a_processor_may_end_the_conversation(conversation, tracer_provider, exp
     tracer_provider.add_span_processor(Impatient())
     told(conversation, moments.Interrupted(1, "response.done", "r1", "i1", "response.done"))
     told(conversation, error("one"), said("two"))
+    conversation.catch_up()
     conversation.end()
     assert conversation.ended
     assert exported.names.count("conversation") == 1

@@ -72,6 +72,11 @@ async def interleaved(blocks: Mapping[str, Block], *, frames: int, rounds: int, 
     return Paired(found)
 
 
+def together(found: list[Paired]) -> Paired:
+    """The rounds of several processes."""
+    return Paired({way: [round_ for each in found for round_ in each.rounds[way]] for way in found[0].rounds})
+
+
 def rows(
     label: str,
     found: Paired,

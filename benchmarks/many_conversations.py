@@ -172,8 +172,8 @@ def _rows(found: dict[str, dict[str, Any]]) -> Iterator[Row]:
     for way in (UNTRACED, VOICESPAN):
         seen = found[way]
         goal = _LOOP_P99 if way == VOICESPAN else None
-        for share, late in seen["loop_ms"].items():
-            yield Row(f"event loop: {share}", way, late, "ms", at_most=goal if share == "p99" else None)
+        for quantile, late in seen["loop_ms"].items():
+            yield Row(f"event loop: {quantile}", way, late, "ms", at_most=goal if quantile == "p99" else None)
         yield Row("event loop, all hang up: p99", way, seen["loop_at_the_end_ms"]["p99"], "ms")
         yield Row(
             "calls that could not connect in time",
@@ -182,8 +182,8 @@ def _rows(found: dict[str, dict[str, Any]]) -> Iterator[Row]:
             "calls",
             note=f"of {seen['calls']}",
         )
-        for share, late in seen["frames_late_ms"].items():
-            yield Row(f"frames late: {share}", way, late, "ms")
+        for quantile, late in seen["frames_late_ms"].items():
+            yield Row(f"frames late: {quantile}", way, late, "ms")
         for thread, share in sorted(seen["share_of_a_core"].items()):
             yield Row(f"processor: {thread}", way, share * 100, "% of a core")
     memory = [each["resident_mb"] for each in found[VOICESPAN]["samples"]]

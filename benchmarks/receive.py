@@ -49,8 +49,8 @@ something that has all frames already takes the place of its socket, and in the 
 they come through a loopback socket from a server in another process. All sessions are open at once, and
 blocks of 256 frames are read in turn, each way beside the untraced one. A round is the median of 16 paired
 differences (8 over the socket, whose own figures move by more than what is added, so that no ratio is formed of them); shown
-are the median of the rounds and their quartiles. The rounds of what is installed together are made in five processes, one
-after the other: where things lie in a process's memory changes what a way adds by half a microsecond, for as long as it
+are the median of the rounds and their quartiles. But for the socket's, the rounds of what is installed together are made
+in five processes, one after the other: where things lie in a process's memory changes what a way adds by half a microsecond, for as long as it
 runs.""",
     OTHER: """\
 Whole sessions of 40 turns without their audio, each new, in turn in each way, and each delivered to a LangSmith

@@ -517,7 +517,8 @@ class Conversation:
             self._standing.leave()
             self._standing.release()
             self._untold.close()
-            # What was started in one of its contexts can keep it for long: not all that was said as well.
+            # What was started in one of its contexts can keep it for long: not all that was said as well. And they
+            # refer to it, by the context in which they begin spans.
             del self._spans
             self._recorded = None
             self._wall(at)

@@ -73,7 +73,6 @@ class Spans:
         self._barge_ins.hear(at)
         self.calls.finish(at)
         self._settle(everything=True)
-        self._writer.close()
 
     def _settle(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
         """Write what waited and is complete now, or will not become more complete."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from voicespan import semconv, settings
@@ -15,6 +14,7 @@ from voicespan.moments import LocalId, WireError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from opentelemetry.context import Context
     from opentelemetry.trace import Span, Tracer
     from opentelemetry.util.types import AttributeValue
 
@@ -142,10 +142,6 @@ class SpanWriter:
             attributes=whole,
             start_time=self._wall(at),
         )
-
-    def close(self) -> None:
-        """Nothing is written any more. The context refers to the conversation, which refers to this."""
-        self._context = Context()
 
     def end(self, span: Span, at: int, *, error: WireError | None = None, completion: Any = None) -> None:
         """End a span that was begun, with what has come of it."""

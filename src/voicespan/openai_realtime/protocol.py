@@ -49,7 +49,7 @@ class _Response:
     #: What was said or written, by item, in order.
     texts: dict[str, str] = field(default_factory=dict)
     call_ids: tuple[str, ...] = ()
-    #: Characters of base64 of the audio that has arrived, when that is over.
+    #: Characters of base64 that `audio` does not count: of its first frame, and all of it when that is over.
     counted: int = 0
 
     @property

@@ -136,6 +136,10 @@ class _Calls:
                 yield
 
 
+def _nobody(_: Path | None) -> None:
+    """Wait for what is encoded."""
+
+
 def _background(seconds: float, rounds: int) -> Iterator[Row]:
     for count in (1, 50):
         writing, encoding = [], []
@@ -144,7 +148,7 @@ def _background(seconds: float, rounds: int) -> Iterator[Row]:
                 calls = _Calls(Path(folder), count)
                 follower = Follower(calls.writer, threaded=False)
                 for recorder in calls.recorders[:5]:
-                    follower.follow(recorder, "ogg")
+                    follower.follow(recorder, "ogg", _nobody)
                 written = encoded = 0.0
                 for _ in calls.pass_by(seconds):
                     written += _thread_time(calls.writer.run_once)
@@ -165,7 +169,7 @@ def _close(minutes: float, rounds: int) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             calls = _Calls(Path(folder), 1)
             follower = Follower(calls.writer, threaded=False)
-            follower.follow(calls.recorders[0], "ogg")
+            follower.follow(calls.recorders[0], "ogg", _nobody)
             for _ in calls.pass_by(minutes * 60):
                 calls.writer.run_once()
                 follower.run_once()

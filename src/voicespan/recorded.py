@@ -17,7 +17,6 @@ from voicespan.recording.recorder import Cut, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
     from pathlib import Path
     from typing import Protocol
 
@@ -87,8 +86,7 @@ class Recorded:
         for delivery in self._deliveries:
             delivery.recorded_by(self.recorder.finish)
             delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
-        # Not kept: it refers to this.
-        _shared_follower().follow(self.recorder, settings.recording_format).add_done_callback(self._attach)
+        _shared_follower().follow(self.recorder, settings.recording_format, self._attach)
 
     def close(self) -> None:
         """The conversation is over. The rest is done in the background."""
@@ -116,19 +114,13 @@ class Recorded:
         return self.recorder.started_at_wall_ns / 1e9
 
     @guarded
-    def _attach(self, encoded: Future[Path | None]) -> None:
-        path = encoded.result() if encoded.exception() is None else self._unencoded()
+    def _attach(self, path: Path | None) -> None:
         mime_type = None if path is None else MIME_TYPES.get(path.suffix.removeprefix("."))
         for delivery in self._deliveries:
             if path is None or mime_type is None:
                 delivery.give_up("none" if self.recorder.error is None else "failed")
             else:
                 delivery.attach(path, mime_type, self._started_at, recorder=True)
-
-    def _unencoded(self) -> Path | None:
-        """What could not be encoded (no space, no codec) goes as it is."""
-        path = self.recorder.path
-        return path if path is not None and path.exists() else None
 
 
 def is_recorded(trace_id: int, settings: Settings) -> bool:

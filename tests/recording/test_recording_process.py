@@ -96,7 +96,8 @@ from voicespan.recording.follower import Follower
 studio = Studio(Path(sys.argv[1]))
 recorder = studio.recorder()
 follower = Follower(studio.writer, threaded=False)
-result = follower.follow(recorder, "ogg")
+became = []
+follower.follow(recorder, "ogg", became.append)
 said = noise(24_000 * 8)
 studio.speak(recorder.user, said[:24_000 * 6], piece=0.1)
 follower.run_once()
@@ -122,7 +123,7 @@ studio.speak(recorder.user, said[24_000 * 6:], piece=0.1)
 print(status, recorder.status)
 recorder.close()
 follower.run_once()
-print(recorder.finish(), result.result(timeout=0))
+print(recorder.finish(), *became)
 """
 
 

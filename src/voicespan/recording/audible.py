@@ -6,11 +6,11 @@ A device plays a stream that never ends, mostly zeros, and an answer's audio beg
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from voicespan.recording.run import NS
 from voicespan.recording.samples import AT_ONCE
+from voicespan.recording.stretches import Stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +36,13 @@ class Audible:
     """The last few minutes' times of audible audio, in order."""
 
     def __init__(self) -> None:
-        self._times: deque[tuple[int, int]] = deque(maxlen=_KEPT)
+        self._times = Stretches(_KEPT)
         self._apart = False  # what is heard next belongs to nothing before
 
     def copy(self) -> Audible:
         """Another one that can be added to."""
         other = Audible()
-        other._times.extend(self._times)
+        other._times = self._times.copy()
         other._apart = self._apart
         return other
 
@@ -62,10 +62,7 @@ class Audible:
 
     def cut(self, place: int) -> None:
         """Forget what would have been heard after `place`."""
-        while self._times and self._times[-1][0] >= place:
-            self._times.pop()
-        if self._times and self._times[-1][1] > place:
-            self._times[-1] = (self._times[-1][0], place)
+        self._times.cut(place)
 
     def first(self, after: int, *, afresh: bool = True) -> int | None:
         """The first time from `after` on at which something could be heard.
@@ -89,9 +86,10 @@ class Audible:
         return None
 
     def _add(self, start: int, end: int) -> None:
-        if self._times and not self._apart and start - self._times[-1][1] <= _MERGE:
-            start = self._times.pop()[0]
-        self._times.append((start, end))
+        if self._times and not self._apart and start - self._times.end <= _MERGE:
+            self._times.go_on(end)
+        else:
+            self._times.add(start, end)
         self._apart = False
 
 

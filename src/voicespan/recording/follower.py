@@ -11,11 +11,11 @@ than there are cores for. Then this is what gives way, and nothing else:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
-from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -50,59 +50,59 @@ _OPEN = frozenset({"waiting", "recording", "paused"})
 
 
 class _Followed:
-    """A recording, and what it becomes."""
+    """A recording, and who is told what it has become."""
 
-    def __init__(self, recorder: Recorder, form: str) -> None:
+    def __init__(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
         self.recorder = recorder
-        self.result: Future[Path | None] = Future()
         #: Since when it waits to be finished, in nanoseconds of the monotonic clock.
         self.ended_at: int | None = None
         self._form = form
+        self._done = done
+        self._encodes = True
         self.transcoding = None if recorder.path is None else Transcoding(recorder.path, form)
         if form not in FORMATS:
             raise ValueError(f"no recording is written as {form}: {', '.join(FORMATS)} are known")
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more comes, or nobody wants it."""
-        return self.recorder.status not in _OPEN or self.result.cancelled()
+        """Whether nothing more comes."""
+        return self.recorder.status not in _OPEN
 
     def follow(self) -> bool:
         """Encode a few seconds; False: there are not so many that have not been."""
         path = self.recorder.path
         done = 0 if self.transcoding is None else self.transcoding.done
-        enough = self.recorder.frames_on_disk - done >= _TURN * self.recorder.rate > 0
+        enough = self._encodes and self.recorder.frames_on_disk - done >= _TURN * self.recorder.rate > 0
         if path is not None and enough:
             self._transcoding(path).advance(done + _TURN * self.recorder.rate)
         return enough
 
     def finish(self, *, encode: bool) -> bool:
         """Encode what is left, or hand on what was recorded as it is."""
-        if self.result.cancelled():
-            self._abandon()
-            return True
         path = self.recorder.finish()
-        if path is not None and encode:
+        if path is not None and encode and self._encodes:
             path = self._transcoding(path).finish()
         else:
-            self._abandon()
-        if self.result.set_running_or_notify_cancel():
-            self.result.set_result(path)
+            self.leave_as_it_is()
+        self._done(path)
         return True
 
-    def fail(self, error: Exception) -> None:
-        self._abandon()
-        if self.result.set_running_or_notify_cancel():
-            self.result.set_exception(error)
+    def leave_as_it_is(self) -> None:
+        """It cannot be encoded (no space, no codec), or there is no time to."""
+        self._encodes = False
+        if self.transcoding is not None:
+            self.transcoding.abandon()
+
+    def hand_on(self) -> bool:
+        """Something went wrong with its end as well: hand on what there is."""
+        path = self.recorder.path
+        self._done(path if path is not None and path.exists() else None)
+        return True
 
     def _transcoding(self, path: Path) -> Transcoding:
         if self.transcoding is None:
             self.transcoding = Transcoding(path, self._form)
         return self.transcoding
-
-    def _abandon(self) -> None:
-        if self.transcoding is not None:
-            self.transcoding.abandon()
 
 
 class Follower:
@@ -124,7 +124,7 @@ class Follower:
         self._wake = threading.Event()
         watch(self)
 
-    def follow(self, recorder: Recorder, form: str) -> Future[Path | None]:
+    def follow(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
         """Transcode what `recorder` records.
 
         The recorder is finished when it has been closed.
@@ -132,16 +132,13 @@ class Follower:
         Args:
             recorder: One that has just begun.
             form: See `transcode`.
-
-        Returns:
-            The transcoded file, once the recorder is closed; the FLAC itself where there was no time to
-            transcode it; None when nothing was recorded. Cancelling it removes what was encoded, and leaves
-            the FLAC. An exception as of `transcode`: the FLAC is still there.
+            done: Called once the recorder is closed, with the transcoded file; with the FLAC itself where there was
+                no time to transcode it, or it cannot be; with None when nothing was recorded.
 
         Raises:
             ValueError: There is no such format.
         """
-        followed = _Followed(recorder, form)
+        followed = _Followed(recorder, form, done)
         with self._lock:
             self._followed.append(followed)
             self._wake.clear()
@@ -149,7 +146,6 @@ class Follower:
                 thread = threading.Thread(target=self._loop, name="voicespan-transcoding", daemon=True)
                 thread.start()
                 self._thread = thread
-        return followed.result
 
     def run_once(self) -> bool:
         """Give every recording a turn; whether anything was done."""
@@ -180,21 +176,22 @@ class Follower:
             waited = (self._clock.monotonic_ns() - (followed.ended_at or 0)) / NS
             if waited < _PATIENCE and self._rests:
                 continue
-            self._step(followed, partial(followed.finish, encode=waited < _PATIENCE))
+            self._finish(followed, encode=waited < _PATIENCE)
             self._forget(followed)
             finished = True
         return finished
 
+    def _finish(self, followed: _Followed, *, encode: bool) -> None:
+        # Whatever goes wrong, who waits for it is told.
+        steps = partial(followed.finish, encode=encode), partial(followed.finish, encode=False), followed.hand_on
+        any(self._step(followed, step) for step in steps)
+
     def _step(self, followed: _Followed, step: Callable[[], bool]) -> bool:
-        """Do it; a recording that cannot be transcoded is followed no longer, and no other minds."""
-        error: Exception = RuntimeError("voicespan could not transcode the recording")
+        """Do it; a recording that cannot be encoded goes as it is when it is whole, and no other minds."""
+        with guard(), contextlib.suppress(OSError, RuntimeError, ValueError, ImportError):
+            return step()
         with guard():
-            try:
-                return step()
-            except (OSError, RuntimeError, ValueError, ImportError) as known:
-                error = known
-        self._forget(followed)
-        followed.fail(error)
+            followed.leave_as_it_is()
         return False
 
     def _forget(self, followed: _Followed) -> None:

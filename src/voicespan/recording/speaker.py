@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from voicespan.recording.side import BREAK, MS, Side
+from voicespan.recording.stretches import Stretches
 
 if TYPE_CHECKING:
     from voicespan.recording.run import Pcm
@@ -30,7 +31,7 @@ class Speaker(Side):
 
     def __init__(self, origin: int) -> None:
         super().__init__(origin)
-        self._stretches: deque[list[int]] = deque(maxlen=_STRETCHES)  # [start, end] of what is played
+        self._stretches = Stretches(_STRETCHES)  # of what is played
         self._answers: deque[tuple[int, int]] = deque(maxlen=_ANSWERS)  # when marked, where it begins
         self._marked: int | None = None  # an answer of which nothing was handed over yet
         self._answer = origin  # where the newest answer begins
@@ -90,10 +91,10 @@ class Speaker(Side):
         start = super()._place(handed, pcm, rate, encoding, at)
         if start is None or self.end is None:
             return None
-        if self._stretches and self._stretches[-1][1] == start:
-            self._stretches[-1][1] = self.end
+        if self._stretches and self._stretches.end == start:
+            self._stretches.go_on(self.end)
         else:
-            self._stretches.append([start, self.end])
+            self._stretches.add(start, self.end)
         if self._marked is not None:
             self._answers.append((self._marked, start))
             self._answer, self._marked = start, None
@@ -103,7 +104,7 @@ class Speaker(Side):
         return start
 
     def _flowed(self, end: int) -> None:
-        self._stretches[-1][1] = end
+        self._stretches.go_on(end)
 
     def _first(self, handed: int, at: int | None) -> int:
         if not self._afresh or self.end is None:
@@ -127,10 +128,7 @@ class Speaker(Side):
             self.end = place
         self._odd, self._format, self._flow = b"", (0, ""), None  # what follows completes no sample of before
         self._afresh = True
-        while self._stretches and self._stretches[-1][0] >= place:
-            self._stretches.pop()
-        if self._stretches:
-            self._stretches[-1][1] = min(self._stretches[-1][1], place)
+        self._stretches.cut(place)
         while self._runs and self._runs[-1].samples == 0:
             self._runs.pop()
         return removed

@@ -25,7 +25,7 @@ class Connections:
         self.reconnects = 0
         self._kept: list[Moment] | None = None if scoped else []
         self._past = 0
-        self._frames = [0, 0, 0]
+        self._frames = (0, 0, 0)  # received, sent and unsent, on those that are over
         self._sockets = 0
         self._numbers: dict[Connection, tuple[int, int]] = {}
         self._none_since: int | None = None
@@ -48,10 +48,12 @@ class Connections:
         """A connection is over."""
         self.live.remove(connection)
         self._past += 1
-        for index, frames in enumerate(
-            (connection.frames_received, connection.frames_sent, connection.frames_unsent)
-        ):
-            self._frames[index] += frames
+        received, sent, unsent = self._frames
+        self._frames = (
+            received + connection.frames_received,
+            sent + connection.frames_sent,
+            unsent + connection.frames_unsent,
+        )
         self._close = _close_facts(connection)
         if not self.live:
             self._none_since = at

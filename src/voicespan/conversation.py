@@ -177,7 +177,7 @@ class Conversation:
             common=common,
             provider=self._model,
             wall=self._wall,
-            on_current=self._standing.point_to,
+            standing=self._standing,
         )
         # From here on it can be asked for its facts. A processor knows it since its root has started.
         self.recording = True

@@ -16,7 +16,7 @@ from voicespan.recording.follower import Follower
 from voicespan.recording.recorder import Cut, Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
     from typing import Protocol
 
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
         def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
             """Hold the root for a recording, at most `timeout` seconds after its end."""
 
-        def recorded_by(self, make_whole: Callable[[], object]) -> None:
-            """Learn how what is recorded, and not written yet, is written where nothing is waited for any more."""
+        def recorded_by(self, recorder: Recorder) -> None:
+            """Learn whom to ask for what is recorded and not written yet, where nothing is waited for any more."""
 
 
 MIME_TYPES = {"ogg": "audio/ogg", "flac": "audio/flac", "wav": "audio/wav", "mp3": "audio/mpeg"}
@@ -84,7 +84,7 @@ class Recorded:
         # The folder is made in the background while the conversation opens, and needed half a second later.
         self.recorder = ConversationRecorder(self._deliveries[0].wait_for_folder, clock=clock)
         for delivery in self._deliveries:
-            delivery.recorded_by(self.recorder.finish)
+            delivery.recorded_by(self.recorder)
             delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
         _shared_follower().follow(self.recorder, settings.recording_format, self._attach)
 

@@ -43,8 +43,8 @@ class RootFacts:
         self._content = content
         self._value_limit = value_limit
         self._metadata: dict[str, AttributeValue] = {}
-        self._tags: list[str] = []
-        self._session_ids: list[str] = []
+        self._tags: tuple[str, ...] = ()
+        self._session_ids: tuple[str, ...] = ()
         self._session: dict[str, AttributeValue] = {}
 
     def set_metadata(self, facts: Mapping[Any, Any]) -> None:
@@ -72,13 +72,13 @@ class RootFacts:
         # LangSmith takes one comma-separated string.
         name = cut_text(text.replace(",", " "), _LONGEST_TAG)
         if name and name not in self._tags:
-            self._tags.append(name)
+            self._tags += (name,)
 
     def describe_session(self, moment: SessionDescribed) -> None:
         """What the service says of a session; the newest word on each fact counts."""
         known = self._session_ids
         if moment.session_id is not None and moment.session_id not in known and len(known) < _MOST_SESSIONS:
-            known.append(moment.session_id)
+            self._session_ids += (moment.session_id,)
         self._session.update(self._content.names(moment.facts, self._value_limit))
 
     def attributes(self, facts: Mapping[str, Any], transcript: Transcript) -> dict[str, AttributeValue]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from voicespan.moments import Level
@@ -82,7 +82,7 @@ class Settings:
     capture_content: bool = True
     #: Which of `TEXT_KINDS` and `AUDIO` are not.
     hide: frozenset[str] = frozenset()
-    redact: Redact | None = None
+    redact: Redact | None = field(default=None, compare=False)  # it may have any notion of being equal
     enabled: bool = True
     #: Seconds that a conversation waits for its resumption.
     resume_window: float = 30.0
@@ -94,8 +94,9 @@ class Settings:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Read the variables."""
+        global _latest  # noqa: PLW0603  one for all conversations that have the same
         capture_content, hide = _kept(environ)
-        return cls(
+        found = cls(
             events=_LEVELS[_choice(environ, "VOICESPAN_EVENTS", _LEVELS, "standard")],
             raw_events=_flag(environ, "VOICESPAN_RAW_EVENTS", default=False),
             parent="child"
@@ -111,6 +112,9 @@ class Settings:
             record_source=_SOURCES[_choice(environ, "VOICESPAN_RECORD_SOURCE", _SOURCES, "app")],
             recording_format=_choice(environ, "VOICESPAN_RECORDING_FORMAT", _FORMATS, "ogg"),
         )
+        if found != _latest or found.redact is not _latest.redact:
+            _latest = found
+        return _latest
 
     @property
     def keeps_audio(self) -> bool:
@@ -121,6 +125,7 @@ class Settings:
 #: Seconds past which a number is a mistake.
 _FOREVER = 1e9
 
+_latest = Settings()
 _warned: set[str] = set()
 _redact: Redact | None = None
 _record: float | bool | None = None

@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
@@ -699,19 +700,19 @@ def test_a_link_of_the_applications_own_is_followed(conversation, voice, langsmi
     assert langsmith_server.roots[0].attachments["conversation"].content == b"sound"
 
 
-def test_a_path_is_opened_once(conversation, voice, langsmith_server, tmp_path, secret):
+def test_a_path_is_opened_once(conversation, voice, langsmith_server, tmp_path, secret, monkeypatch):
     """What is looked at is what is sent, whatever the name means a moment later."""
     path = tmp_path / "call.ogg"
     path.write_bytes(b"sound")
-    delivery = conversation.deliveries[0]
-    reserve = delivery._reserve
+    engine = conversation.deliveries[0]._engine
+    reserve = engine.reserve
 
     def swap(size):
         path.unlink(missing_ok=True)
         path.symlink_to(secret)
         return reserve(size)
 
-    delivery._reserve = swap
+    monkeypatch.setattr(engine, "reserve", swap)
     conversation.attach_recording(path, "audio/ogg")
     voice.finish(conversation)
     voice.send()
@@ -771,10 +772,11 @@ def test_what_has_no_room_in_memory_is_not_even_read(tmp_path):
 
 def test_a_recording_that_comes_late_counts_in_the_bound_too(fake_clock):
     came = []
-    delivery = Delivery(
-        fake_clock, wake=lambda: None, late=lambda *late: came.append(late), reserve=lambda _: False
+    engine = SimpleNamespace(
+        settle=lambda: None, late=lambda *late: came.append(late), reserve=lambda _: False
     )
-    delivery._made.set()
+    delivery = Delivery(fake_clock, engine)
+    delivery._making.release()
     delivery.attach(b"sound", "audio/ogg")
     assert came == []
     assert delivery.close() == Settled("spool_full")

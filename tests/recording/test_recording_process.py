@@ -308,7 +308,7 @@ def test_the_turns_of_a_pass_are_spread_over_it(monkeypatch, tmp_path, fake_cloc
     monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(0.0006))
     writer = Writer(fake_clock, threaded=False)
     for number in range(100):
-        writer.add(Tape(tmp_path / str(number), 0, fake_clock))
+        writer.add(Tape(tmp_path, str(number), 0, fake_clock))
     writer._threaded = True
     writer.run_once()
     # Each has 2 ms, and two go together.
@@ -330,7 +330,7 @@ def test_who_is_very_late_rests_less(monkeypatch, tmp_path, fake_clock):
     monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(took[-1]))
     writer = Writer(fake_clock, threaded=False)
     for number in range(500):
-        writer.add(Tape(tmp_path / str(number), 0, fake_clock))
+        writer.add(Tape(tmp_path, str(number), 0, fake_clock))
     writer._threaded = True
     for seconds in (0.001, 0.016, 0.02, 0.03, 0.001):
         took.append(seconds)

@@ -7,6 +7,7 @@ the middle of its JSON.
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from itertools import islice
@@ -50,7 +51,7 @@ class Content:
         #: The threads in which the hook runs.
         self._redacting: set[int] = set()
         #: Kinds of text of which nothing is kept; None: those of which it is not known whose they are.
-        self._hidden: frozenset[str | None] = _hidden(settings)
+        self._hidden = _hidden(settings.capture_content, settings.hide)
         #: The client's own keys, in every spelling.
         self._secrets: tuple[str, ...] = ()
 
@@ -130,10 +131,11 @@ class Content:
             self._redacting.discard(thread)
 
 
-def _hidden(settings: Settings) -> frozenset[str | None]:
-    if not settings.capture_content:
+@functools.cache
+def _hidden(capture_content: bool, hide: frozenset[str]) -> frozenset[str | None]:
+    if not capture_content:
         return frozenset({*TEXT_KINDS, kinds.PROGRAM, None})
-    hidden: frozenset[str | None] = settings.hide & TEXT_KINDS
+    hidden: frozenset[str | None] = hide & TEXT_KINDS
     return hidden | {None} if hidden else hidden
 
 

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voicespan.clock import Clock
+    from voicespan.langsmith.engine import Engine
     from voicespan.langsmith.folder import Folder
     from voicespan.langsmith.settings import Destination
+    from voicespan.recording.recorder import Recorder
 
 #: Seconds that `attach` waits for the folder, which is made in the background when the conversation opens.
 _FOLDER_WAIT = 5.0
@@ -100,30 +102,25 @@ class Delivery:
     def __init__(
         self,
         clock: Clock,
+        engine: Engine,
         *,
-        wake: Callable[[], None],
-        late: Callable[[Delivery, BinaryIO, Settled], None],
-        reserve: Callable[[int], bool] = lambda _: True,
         hidden: bool = False,
     ) -> None:
-        """`wake` hears that the folder may be complete; `late` takes a recording that came after that.
-
-        `reserve` tells whether so many bytes may be written; `hidden`: no recording may leave the process.
-        """
+        """`engine` completes the folder; `hidden`: no recording may leave the process."""
         self._clock = clock
-        self._wake = wake
-        self._late = late
-        self._reserve = reserve
+        self._engine = engine
         self._hidden = hidden
         self._lock = threading.Lock()
-        self._made = threading.Event()
+        # Free once the folder is there. An Event is six objects, of each call.
+        self._making = threading.Lock()
+        self._making.acquire()
         self._folder: Folder | None = None
         self._ended = False
         #: It is closed, with a recording.
         self._complete = False
         self._client = _Promise()
         self._recorder = _Promise()
-        self._make_whole: Callable[[], object] | None = None
+        self._recording: Recorder | None = None
         #: How many recordings are being copied right now.
         self._taking = 0
         #: When our recorder's file begins, seconds since the epoch; None: it does not record.
@@ -141,15 +138,15 @@ class Delivery:
 
     def wait_for_folder(self) -> Path | None:
         """The same, once it is made, and as long as the spool is not full. Not for an event loop."""
-        self._made.wait(_FOLDER_WAIT)
-        if self.folder is not None and not self._reserve(0):
+        self._wait()
+        if self.folder is not None and not self._engine.reserve(0):
             self._settle("spool_full", recorder=True)
             return None
         return self.folder
 
-    def recorded_by(self, make_whole: Callable[[], object]) -> None:
-        """Our recorder records; `make_whole` writes what it has been handed and has not written."""
-        self._make_whole = make_whole
+    def recorded_by(self, recorder: Recorder) -> None:
+        """Our recorder records: what it has been handed and has not written is asked for at the end."""
+        self._recording = recorder
 
     def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
         """Hold the root for a recording, at most `timeout` seconds after the conversation has ended.
@@ -161,7 +158,7 @@ class Delivery:
         with self._lock:
             self.recording_started_at = started_at if recorder else self.recording_started_at
             self._promise(recorder=recorder).expect(timeout, self._now())
-        self._wake()
+        self._engine.settle()
 
     def attach(
         self,
@@ -202,7 +199,7 @@ class Delivery:
         """The folder is there."""
         self._folder = folder
         self.folder_name = folder.name
-        self._made.set()
+        self._making.release()
 
     def ended(self) -> None:
         """The conversation is over; from now on what is expected has its time."""
@@ -234,9 +231,9 @@ class Delivery:
         The thread that writes recordings may be seconds behind in a process that is about to end: then what is
         still in memory is written here, or nobody ever hears it.
         """
-        make_whole = self._make_whole
-        if make_whole is not None and self._recorder.outcome is None and not self._client.attached:
-            make_whole()
+        recording = self._recording
+        if recording is not None and self._recorder.outcome is None and not self._client.attached:
+            recording.finish()
 
     def close(self, *, otherwise: Callable[[], Settled | None] = lambda: None) -> Settled:
         """What became of the recording. What comes later is late.
@@ -245,7 +242,7 @@ class Delivery:
         """
         with self._lock:
             folder, self._folder = self._folder, None
-            self._make_whole = None  # a trace is remembered for an hour; its recorder need not be
+            self._recording = None
             settled = self._client.told() or self._recorder.told() or Settled("none")
             if self._recorder.attached and not self._client.attached:
                 settled = self._recorder.told() or settled
@@ -264,7 +261,7 @@ class Delivery:
         recorder: bool,
     ) -> None:
         mime_type = _checked(mime_type)
-        self._made.wait(_FOLDER_WAIT)
+        self._wait()
         with self._lock:
             folder = self._folder
             if folder is None and recorder and (self._client.attached or self._complete):
@@ -275,11 +272,11 @@ class Delivery:
         name = inside or _name(mime_type, recorder=recorder)
         attached = Settled("attached", name, mime_type, started_at)
         try:
-            if inside is None and not self._reserve(file.seek(0, io.SEEK_END)):
+            if inside is None and not self._engine.reserve(file.seek(0, io.SEEK_END)):
                 self._settle("spool_full", recorder=recorder)
                 return
             if folder is None:
-                self._late(self, file, attached)
+                self._engine.late(self, file, attached)
             elif inside is None:
                 folder.files.copy_in(name, file)
         finally:
@@ -290,14 +287,18 @@ class Delivery:
                 self._promise(recorder=recorder).outcome = attached
             if recorder:
                 _remove_unencoded(folder, name)
-        self._wake()
+        self._engine.settle()
 
     def _settle(self, status: str, *, recorder: bool) -> None:
         with self._lock:
             promise = self._promise(recorder=recorder)
             if promise.outcome is None or (status != "none" and not promise.attached):
                 promise.outcome = Settled(status)
-        self._wake()
+        self._engine.settle()
+
+    def _wait(self) -> None:
+        if self._making.acquire(timeout=_FOLDER_WAIT):
+            self._making.release()
 
     def _promise(self, *, recorder: bool) -> _Promise:
         return self._recorder if recorder else self._client

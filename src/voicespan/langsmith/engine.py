@@ -104,6 +104,10 @@ class Engine:
         """Something changed about a recording."""
         self._writing.wake(urgent=True)
 
+    def reserve(self, size: int) -> bool:
+        """Whether so many bytes of a recording may be written."""
+        return self.spool.reserve(size)
+
     def late(self, delivery: Delivery, file: BinaryIO, settled: Settled) -> None:
         """A recording came when its conversation was complete: it still joins a root that waits.
 

@@ -148,7 +148,7 @@ class Folder:
         self.name = name
         self._lock = lock
         self._segment = self._next_segment()
-        self._envelope: Envelope | None = None
+        self._envelope = b""  # that the last spans came under
 
     @classmethod
     def create(
@@ -214,16 +214,17 @@ class Folder:
             MemoryFullError: neither disk nor memory has room.
         """
         content = b"".join(journal.record(Kind.SPAN, span) for span in spans)
-        head = journal.record(Kind.ENVELOPE, envelope.payload())
+        payload = envelope.payload()
+        head = journal.record(Kind.ENVELOPE, payload)
         try:
-            self.files.append(self._segment, (b"" if envelope == self._envelope else head) + content)
+            self.files.append(self._segment, (b"" if payload == self._envelope else head) + content)
         except MemoryFullError:
             raise
         except OSError:
             segment = self._next_segment()
             self.files.keep(segment, head + content)
             self._segment = segment
-        self._envelope = envelope
+        self._envelope = payload
 
     def checkpoint(self, opened: bytes) -> None:
         """Have the spans that are open on disk as they are now."""

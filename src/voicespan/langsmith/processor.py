@@ -153,13 +153,7 @@ class LangSmithSpanProcessor(SpanProcessor):
         thread_id = (root.attributes or {}).get(semconv.THREAD_ID)
         trace = Trace(root, conversation, None if thread_id is None else str(thread_id))
         engine = self._running()
-        trace.delivery = Delivery(
-            self._clock,
-            wake=engine.settle,
-            late=engine.late,
-            reserve=engine.spool.reserve,
-            hidden=self._privacy.hide_recording,
-        )
+        trace.delivery = Delivery(self._clock, engine, hidden=self._privacy.hide_recording)
         trace.delivery.destination = self.destination
         self._traces.add(trace, self._now())
         engine.opened(trace)

@@ -94,7 +94,7 @@ class Trace:
         self.ended_at: float | None = None
         self._counting = threading.Lock()
         self._kept = 0
-        self._parents: set[int] = set()
+        self._parents: dict[int, None] = {}
         #: Those that have started and not ended. An application that forgets one must be able to.
         self._open: dict[int, weakref.ref[Span]] = {}
         #: Which spans of a trace are the conversation's: None, all of them, or these and what is below them.
@@ -171,7 +171,7 @@ class Trace:
                 return False
             self._kept += 1
         if span.parent is not None:
-            self._parents.add(span.parent.span_id)
+            self._parents[span.parent.span_id] = None
         return True
 
     def drop(self, spans: int = 1) -> None:

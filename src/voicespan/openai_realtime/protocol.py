@@ -15,6 +15,7 @@ response instead of inside, a status detail that is a string); the readers below
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -691,6 +692,7 @@ def _unknown(kind: str, *, from_client: bool) -> Level:
     return Level.ALL if from_client else Level.STANDARD
 
 
+@functools.cache
 def _quiet(events: Level) -> frozenset[bytes]:
     return frozenset(
         kind.encode() for kind, (level, reader) in _SERVER.items() if reader is None and level > events

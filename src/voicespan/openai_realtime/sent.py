@@ -31,30 +31,29 @@ class SentMessages:
     """Those of one connection, in the order in which they were sent."""
 
     def __init__(self) -> None:
-        self._waiting: list[Sent] = []
+        self._waiting: tuple[Sent, ...] = ()
 
     def add(self, event: dict[str, Any], item: dict[str, Any], at: int) -> None:
         """The application sent `item` in `event`."""
         if len(self._waiting) < _MOST:
             item_id = fields.name(item.get("id")) or LocalId.new("sent")
-            self._waiting.append(
-                Sent(at, fields.name(event.get("event_id")), item, item_id, fields.item_text(item))
-            )
+            sent = Sent(at, fields.name(event.get("event_id")), item, item_id, fields.item_text(item))
+            self._waiting += (sent,)
 
     def shown(self, item: dict[str, Any]) -> bool:
         """Whether the application sent this message, which the server shows now."""
         item_id, text, role = item.get("id"), fields.item_text(item), item.get("role")
         for sent in self._waiting:
             if sent.item_id == item_id or (sent.item.get("role") == role and sent.text == text):
-                self._waiting.remove(sent)
+                self._waiting = tuple(other for other in self._waiting if other is not sent)
                 return True
         return False
 
     def refused(self, event_id: str) -> None:
         """The server did not take the event with this id."""
-        self._waiting = [sent for sent in self._waiting if sent.event_id != event_id]
+        self._waiting = tuple(sent for sent in self._waiting if sent.event_id != event_id)
 
-    def taken(self) -> list[Sent]:
+    def taken(self) -> tuple[Sent, ...]:
         """All that are neither shown nor refused: a response begins, and they are part of its input."""
-        taken, self._waiting = self._waiting, []
+        taken, self._waiting = self._waiting, ()
         return taken

@@ -183,7 +183,11 @@ class Follower:
 
     def _finish(self, followed: _Followed, *, encode: bool) -> None:
         # Whatever goes wrong, who waits for it is told.
-        steps = partial(followed.finish, encode=encode), partial(followed.finish, encode=False), followed.hand_on
+        steps = (
+            partial(followed.finish, encode=encode),
+            partial(followed.finish, encode=False),
+            followed.hand_on,
+        )
         any(self._step(followed, step) for step in steps)
 
     def _step(self, followed: _Followed, step: Callable[[], bool]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from voicespan.clock import Clock
+    from voicespan.recording.inbox import Inbox
     from voicespan.recording.writer import Writer
 
     class Reporter(Protocol):
@@ -118,17 +118,22 @@ class Recorder:
         self._clock = clock
         self._writer = writer or SHARED
         self._off = folder is None
-        self._tape = Tape(_place(folder, f"{name}.flac"), origin, clock)
+        self._tape = Tape(folder if callable(folder) else Path(folder or ""), f"{name}.flac", origin, clock)
         self._started_at_wall = clock.time_ns() - (now - origin)
         self._inbox = self._tape.inbox
         self._user, self._agent = self._inbox.sides
         if self._off:
             self._inbox.close()
         else:
-            # A recorder that is dropped without a word is finished by the writer all the same.
-            weakref.finalize(self, self._inbox.close).atexit = False
             with guard():  # without a thread, `finish` writes it all
                 self._writer.add(self._tape)
+
+    def __del__(self) -> None:
+        # One that is dropped without a word is finished by the writer all the same.
+        with guard():
+            inbox: Inbox | None = getattr(self, "_inbox", None)
+            if inbox is not None:
+                inbox.close()
 
     def user(
         self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
@@ -389,19 +394,6 @@ class Recorder:
     def started_at_wall_ns(self) -> int:
         """The same on the wall clock as it stood then, in nanoseconds since the Unix epoch."""
         return self._started_at_wall
-
-
-def _place(
-    folder: str | Path | Callable[[], Path | None] | None, name: str
-) -> Path | Callable[[], Path | None]:
-    if not callable(folder):
-        return Path(folder or "") / name
-
-    def place() -> Path | None:
-        found = folder()
-        return None if found is None else found / name
-
-    return place
 
 
 def _nanoseconds(at: float | None) -> int | None:

@@ -8,7 +8,6 @@ of the first was not heard.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from voicespan.recording.side import BREAK, MS, Side
@@ -32,7 +31,7 @@ class Speaker(Side):
     def __init__(self, origin: int) -> None:
         super().__init__(origin)
         self._stretches = Stretches(_STRETCHES)  # of what is played
-        self._answers: deque[tuple[int, int]] = deque(maxlen=_ANSWERS)  # when marked, where it begins
+        self._answers: tuple[tuple[int, int], ...] = ()  # when marked, where it begins
         self._marked: int | None = None  # an answer of which nothing was handed over yet
         self._answer = origin  # where the newest answer begins
         self._afresh = True  # what comes next begins a new answer, if the application marks none
@@ -96,7 +95,7 @@ class Speaker(Side):
         else:
             self._stretches.add(start, self.end)
         if self._marked is not None:
-            self._answers.append((self._marked, start))
+            self._answers = (*self._answers, (self._marked, start))[-_ANSWERS:]
             self._answer, self._marked = start, None
         elif not self._answers and (self._afresh or before is None or start - before >= BREAK):
             self._answer = start

@@ -53,7 +53,8 @@ class Tape:
     """One recording, from the writer's side.
 
     Args:
-        place: The path of the FLAC file, which is made with the first audio; a function is asked then.
+        folder: Where the FLAC file is made, with the first audio; a function is asked then.
+        name: Of the file.
         origin: The time of the first frame, in nanoseconds of the monotonic clock.
         clock: Tells when audio is handed over and read.
 
@@ -67,9 +68,12 @@ class Tape:
         frames: How many were written.
     """
 
-    def __init__(self, place: Path | Callable[[], Path | None], origin: int, clock: Clock = SYSTEM) -> None:
-        self._place = place
-        self.path: Path | None = None if callable(place) else place
+    def __init__(
+        self, folder: Path | Callable[[], Path | None], name: str, origin: int, clock: Clock = SYSTEM
+    ) -> None:
+        self._folder: Callable[[], Path | None] | None = folder if callable(folder) else None
+        self._name = name
+        self.path: Path | None = None if callable(folder) else folder / name
         self.origin = origin
         self._clock = clock
         self.timeline = Timeline(origin)
@@ -242,8 +246,9 @@ class Tape:
 
     def _start(self, fastest: int) -> tuple[Channel, Channel]:
         rate = rate_at_least(max(fastest, self.least_rate))
-        if callable(self._place):
-            self.path = self._place()
+        ask, self._folder = self._folder, None
+        if ask is not None and (folder := ask()) is not None:
+            self.path = folder / self._name
         if self.path is None:
             raise OSError("there is no folder to record into")
         self._out = AudioFile(self.path, "flac", rate, CHANNELS)

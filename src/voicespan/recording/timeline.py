@@ -50,7 +50,7 @@ class Timeline:
     def __init__(self, origin: int) -> None:
         self.user = Microphone(origin)
         self.agent = Speaker(origin)
-        self._pauses: list[tuple[int, int]] = []
+        self._pauses: tuple[tuple[int, int], ...] = ()
 
     @property
     def end(self) -> int | None:
@@ -60,12 +60,12 @@ class Timeline:
     def pause(self, at: int) -> None:
         """Keep nothing from `at` on. Again without a `resume` between, nothing changes."""
         if not self._pauses or self._pauses[-1][1] != FOREVER:
-            self._pauses.append((at, FOREVER))
+            self._pauses += ((at, FOREVER),)
 
     def resume(self, at: int) -> None:
         """Keep what is handed over and heard from `at` on."""
         if self._pauses and self._pauses[-1][1] == FOREVER:
-            self._pauses[-1] = (self._pauses[-1][0], at)
+            self._pauses = (*self._pauses[:-1], (self._pauses[-1][0], at))
             self.user.resumed = at
 
     def settles(self, until: int) -> int:
@@ -79,7 +79,7 @@ class Timeline:
     def take(self, until: int) -> tuple[list[Piece], list[Piece]]:
         """What the user and the agent said before `until`; it is settled by that."""
         taken = self._without_pauses(self.user.take(until)), self._without_pauses(self.agent.take(until))
-        self._pauses = [pause for pause in self._pauses if pause[1] > until]
+        self._pauses = tuple(pause for pause in self._pauses if pause[1] > until)
         return taken
 
     def peek_agent(self, until: int) -> list[Piece]:

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Tracer
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content import Content
+    from voicespan.contexts import Standing
 
 
 class Spans:
@@ -43,12 +44,12 @@ class Spans:
         common: Mapping[str, AttributeValue],
         provider: Mapping[str, AttributeValue],
         wall: Callable[[int], int],
-        on_current: Callable[[Span | None], None],
+        standing: Standing,
     ) -> None:
         """`context`: the root is current in it.
 
         `common` stands on every span, `provider` gives the model's facts for llm spans, `wall` maps
-        monotonic nanoseconds to the wall clock, `on_current` hears which function call is current.
+        monotonic nanoseconds to the wall clock, `standing` points to the function call that is current.
         """
         self._content = content
         self._events = config.events
@@ -56,7 +57,7 @@ class Spans:
         self.counts = Counts()
         self.heard = Heard()
         self._writer = SpanWriter(tracer, context, content, config, self.counts, common=common, wall=wall)
-        self.calls = FunctionCalls(self._writer, on_current)
+        self.calls = FunctionCalls(self._writer, standing)
         self._barge_ins = BargeIns(self._writer, self.transcript, self.counts, self.heard)
         self._turns = Turns(self._writer, content, self._barge_ins, self.heard, provider)
 

@@ -7,7 +7,6 @@ span waits for how much was heard, and is written at the latest when the next ge
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,19 +63,19 @@ class BargeIns:
         self._heard = heard
         self._known: dict[str, BargeIn] = {}
         self._waiting: list[BargeIn] = []
-        self._answers: deque[_Answer] = deque(maxlen=_MOST_RECENT)
+        self._answers: tuple[_Answer, ...] = ()
         self._spoken: dict[str, str] = {}
-        self._speech_starts: deque[int] = deque(maxlen=_MOST_RECENT)
+        self._speech_starts: tuple[int, ...] = ()
 
     # What happened around them.
 
     def user_spoke(self, at: int) -> None:
         """The user began to speak."""
-        self._speech_starts.append(at)
+        self._speech_starts = (*self._speech_starts, at)[-_MOST_RECENT:]
 
     def answer_began(self, response_id: str, at: int) -> None:
         """The first audio of a response has been received."""
-        self._answers.append(_Answer(response_id, at))
+        self._answers = (*self._answers, _Answer(response_id, at))[-_MOST_RECENT:]
 
     def answer_ended(self, response_id: str, generated_ms: int | None) -> None:
         """All of a response has been generated."""

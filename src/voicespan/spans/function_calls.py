@@ -12,11 +12,12 @@ from voicespan.memory import MOST, remember
 from voicespan.moments import LocalId, WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from opentelemetry.trace import Span
     from opentelemetry.util.types import AttributeValue
 
+    from voicespan.contexts import Standing
     from voicespan.moments import FunctionCalled
     from voicespan.spans.writer import SpanWriter
 
@@ -39,10 +40,10 @@ class _Call:
 class FunctionCalls:
     """The function calls of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
 
-    def __init__(self, writer: SpanWriter, on_current: Callable[[Span | None], None]) -> None:
-        """`on_current` hears which call is the one that is open: None, if there are none or several."""
+    def __init__(self, writer: SpanWriter, standing: Standing) -> None:
+        """`standing` points to the call that is open: to none, if there are none or several."""
         self._writer = writer
-        self._on_current = on_current
+        self._standing = standing
         self._open: dict[str, _Call] = {}
         self._past: dict[str, _Call] = {}
 
@@ -139,7 +140,7 @@ class FunctionCalls:
 
     def _tell_current(self) -> None:
         only = next(iter(self._open.values())).span if len(self._open) == 1 else None
-        self._on_current(only)
+        self._standing.point_to(only)
 
 
 def _json_or_text(text: str) -> Any:

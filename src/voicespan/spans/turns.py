@@ -81,7 +81,7 @@ class Turns:
         self._provider = provider
         self._inputs: list[Entry] = []
         self._generations: dict[str, _Generation] = {}
-        self._waiting: list[_Turn] = []
+        self._waiting: tuple[_Turn, ...] = ()
         self._asked_at: int | None = None
 
     @property
@@ -129,7 +129,7 @@ class Turns:
     def end(self, moment: moments.GenerationEnded, calls: list[dict[str, Any]]) -> None:
         """The model is done; `calls`: the functions that it asked for, as messages."""
         generation = self._generations.pop(moment.response_id, None) or _Generation(moment.at, [])
-        self._waiting.append(_Turn(generation, moment, calls))
+        self._waiting += (_Turn(generation, moment, calls),)
 
     def settle(self, *, final: bool = False, everything: bool = False) -> None:
         """Write those that are complete; `final`: what was heard is told by now, or when a late recorder comes to it."""
@@ -142,7 +142,7 @@ class Turns:
                 self._write(turn)
             else:
                 still.append(turn)
-        self._waiting = still
+        self._waiting = tuple(still)
 
     def _is_complete(self, turn: _Turn, *, final: bool) -> bool:
         if any(entry.awaits_transcript for entry in turn.generation.inputs):

@@ -98,7 +98,7 @@ def die(how):
 
 def _folder(conversation):
     delivery = conversation.deliveries[0]
-    delivery._made.wait(10)
+    delivery._wait()
     return str(delivery.folder)
 
 

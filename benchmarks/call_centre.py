@@ -173,6 +173,9 @@ class CallCentre:
         helpers = [asyncio.create_task(self._callbacks())]
         self.begun += 1
         await Call(self, 1.0).hold()  # with the first one much is imported
+        # As whoever holds hundreds of calls does: what is there to stay is looked through no more.
+        gc.collect()
+        gc.freeze()
         self._beginning = min(conversations / _BEGIN_A_SECOND, longest)
         ends = self.loop.time() + seconds
         helpers += [asyncio.create_task(each) for each in (probe(self._delayed), self._watch())]
@@ -322,7 +325,6 @@ def main() -> None:
         centre = CallCentre(asked.way, asked.url, watched, lean=asked.lean)
         return await centre.hold(asked.conversations, asked.seconds, asked.shortest, asked.longest)
 
-    gc.freeze()
     found = asyncio.run(hold())
     begun = time.monotonic()
     shut_down()

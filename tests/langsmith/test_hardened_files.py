@@ -700,8 +700,9 @@ def test_a_link_of_the_applications_own_is_followed(conversation, voice, langsmi
     assert langsmith_server.roots[0].attachments["conversation"].content == b"sound"
 
 
-def test_a_path_is_opened_once(conversation, voice, langsmith_server, tmp_path, secret, monkeypatch):
+def test_a_path_is_opened_once(voice, langsmith_server, tmp_path, secret, monkeypatch):
     """What is looked at is what is sent, whatever the name means a moment later."""
+    conversation = voice.conversation()
     path = tmp_path / "call.ogg"
     path.write_bytes(b"sound")
     engine = conversation.deliveries[0]._engine

@@ -11,13 +11,14 @@ import pytest
 import soundfile as sf
 from studio import noise
 
-from voicespan.recording import follower, transcode
+from voicespan.recording import follower as follower_module
+from voicespan.recording import transcode
 from voicespan.recording.follower import Follower
 from voicespan.recording.formats import FORMATS, rate_at_least
 from voicespan.recording.recorder import Recorder
 from voicespan.recording.writer import Writer
 
-FOLLOWED = follower._Followed
+FOLLOWED = follower_module._Followed
 
 
 def tone(seconds: float, rate: int) -> np.ndarray:
@@ -183,6 +184,26 @@ class TestFollowing:
         assert list(studio.folder.iterdir()) == [recorder.path]
         other.close()
 
+    def test_of_very_many_that_are_over_those_that_have_waited_longest_go_as_they_are(
+        self, studio, followed, monkeypatch
+    ):
+        _, follower, became = followed
+        monkeypatch.setattr(follower_module, "_MOST_WAITING", 2)
+        recorders = [studio.recorder(name=f"call {number}") for number in range(4)]
+        for recorder in recorders:
+            follower.follow(recorder, "wav", became.append)
+            recorder.user(noise(8_000).tobytes(), 8_000)
+        studio.wait(2)
+        with monkeypatch.context() as busy:
+            busy.setattr(follower_module.Follower, "_rests", True)
+            for recorder in recorders:
+                recorder.close()
+                studio.wait(1)
+                follower.run_once()
+        assert became == [recorder.path for recorder in recorders[:2]]
+        follower.run_once()
+        assert [path.suffix for path in became[2:]] == [".wav", ".wav"]
+
     def test_is_none_without_audio(self, studio, followed):
         recorder, follower, became = followed
         follower.run_once()
@@ -235,15 +256,15 @@ class TestFollowing:
 
     def test_has_a_thread_of_low_priority_while_there_is_something_to_do(self, tmp_path, monkeypatch):
         priorities = []
-        finish = follower._Followed.finish
+        finish = follower_module._Followed.finish
 
         def spy(self, *, encode):
             if sys.platform == "linux":
                 priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
             return finish(self, encode=encode)
 
-        monkeypatch.setattr(follower._Followed, "finish", spy)
-        monkeypatch.setattr(follower, "PERIOD", 0.01)
+        monkeypatch.setattr(follower_module._Followed, "finish", spy)
+        monkeypatch.setattr(follower_module, "PERIOD", 0.01)
         writer = Writer()
         recorder = Recorder(tmp_path, writer=writer)
         thread = Follower(writer)
@@ -253,7 +274,7 @@ class TestFollowing:
         recorder.close()
         assert 24_000 <= sf.info(became.get(timeout=20)).frames < 26_400  # it began after the recorder
         if sys.platform == "linux":
-            assert set(priorities) == {os.getpriority(os.PRIO_PROCESS, 0) + follower._NICENESS}
+            assert set(priorities) == {os.getpriority(os.PRIO_PROCESS, 0) + follower_module._NICENESS}
         deadline = time.monotonic() + 10
         while (thread._thread or writer._thread) and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -40,6 +40,10 @@ _LONGEST_TEXT = 500_000
 _CUT_STEPS = ((16_000, 200), (4_000, 100), (1_000, 50), (250, 20), (60, 8), (20, 3))
 
 
+#: Threads, where there is no hook.
+_NOBODY: set[int] = set()
+
+
 class Content:
     """Applies one conversation's settings to what it stores. Several threads may use it at a time.
 
@@ -49,7 +53,7 @@ class Content:
     def __init__(self, settings: Settings) -> None:
         self._redact = settings.redact
         #: The threads in which the hook runs.
-        self._redacting: set[int] = set()
+        self._redacting = _NOBODY if settings.redact is None else set()
         #: Kinds of text of which nothing is kept; None: those of which it is not known whose they are.
         self._hidden = _hidden(settings.capture_content, settings.hide)
         #: The client's own keys, in every spelling.

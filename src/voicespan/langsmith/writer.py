@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -87,7 +87,8 @@ class _Entry:
     dirty: bool = False
     ended: bool = False
     recording_started_at: float | None = None
-    spans: list[ReadableSpan] = field(default_factory=list)
+    #: That have ended and are not written.
+    spans: list[ReadableSpan] | None = None
 
     @property
     def has_changed(self) -> bool:
@@ -189,6 +190,7 @@ class Writer:
             loose.setdefault(event.trace, []).append(event.span)
             return None
         elif isinstance(event, Ended) and entry is not None:
+            entry.spans = entry.spans or []
             entry.spans.append(event.span)
         if entry is not None:
             entry.dirty = True
@@ -212,7 +214,7 @@ class Writer:
     def _journal(self, entry: _Entry) -> None:
         """Write the spans of one conversation that have ended since the last time."""
         trace = entry.trace
-        spans, entry.spans = entry.spans, []
+        spans, entry.spans = entry.spans or (), None
         children = [span for span in spans if _id(span) != trace.root_span_id]
         for envelope, encoded in (
             self._copy.of(children, trace.thread_id, snapshots.placed(trace)) if children else ()

@@ -90,10 +90,10 @@ class Protocol:
         self._bytes_per_ms = 48.0
         self._responses: dict[str, _Response] = {}
         self._response_of: dict[str, str] = {}
-        self._fragments: dict[tuple[str, int], int] = {}
+        self._fragments: dict[str, int] = {}
         self._typed: dict[str, None] = {}
         #: By the hash of what was told: a text can be long, and only a new one is told again.
-        self._told: dict[tuple[str, int], int | None] = {}
+        self._told: dict[str, int | None] = {}
         self._names: dict[str, str] = {}
         self._called: dict[str, None] = {}
         self._answered: dict[str, None] = {}
@@ -197,7 +197,7 @@ class Protocol:
             self._speaking = None
 
     def _user_speech(self, event: dict[str, Any], at: int, item_id: str) -> Moment:
-        awaited = self._transcribes and (item_id, 0) not in self._told
+        awaited = self._transcribes and _part(item_id, 0) not in self._told
         return moments.Placed(
             at,
             event["type"],
@@ -220,16 +220,17 @@ class Protocol:
         failed = event["type"].endswith(".failed")
         text = None if failed else fields.text(event.get("transcript")) or ""
         known = None if text is None else hash(text)
-        if self._told.get((item_id, index), _NOTHING) == known:
+        part = _part(item_id, index)
+        if self._told.get(part, _NOTHING) == known:
             return
-        remember(self._told, (item_id, index), known)
+        remember(self._told, part, known)
         usage = fields.members(event.get("usage"))
         yield moments.Transcribed(
             at,
             event["type"],
             "user",
             item_id,
-            self._fragments.pop((item_id, index), at),
+            self._fragments.pop(part, at),
             text,
             error=fields.wire_error(event.get("error"), "transcription_failed") if failed else None,
             facts={
@@ -392,10 +393,11 @@ class Protocol:
             fields.integer(event.get("content_index")) or 0,
         )
         self.glance.transcript_is_over(item_id)
-        if (item_id, index) in self._told:
+        part = _part(item_id, index)
+        if part in self._told:
             return
         text = fields.text(event.get("transcript")) or ""
-        remember(self._told, (item_id, index), hash(text))
+        remember(self._told, part, hash(text))
         response_id = self._response_id(event, item_id)
         response = self._response(response_id)
         response.had_speech = True
@@ -405,7 +407,7 @@ class Protocol:
             event["type"],
             "assistant",
             item_id,
-            self._fragments.pop((item_id, index), at),
+            self._fragments.pop(part, at),
             text,
             response_id,
             facts={"content_index": index, "output_index": fields.integer(event.get("output_index"))},
@@ -478,7 +480,7 @@ class Protocol:
             for index, part in enumerate(fields.elements(item.get("content"))):
                 transcript = fields.text(fields.members(part).get("transcript"))
                 text = fields.text(fields.members(part).get("text"))
-                if transcript and (item_id, index) not in self._told:
+                if transcript and _part(item_id, index) not in self._told:
                     whole = {"item_id": item_id, "content_index": index, "transcript": transcript}
                     yield from self._transcript(
                         {**whole, "type": event["type"], "response_id": response_id}, at
@@ -491,7 +493,7 @@ class Protocol:
 
     def _cut_off(self, at: int) -> Iterator[Moment]:
         for (role, item_id), text in unfinished.texts(self.glance.take_words()).items():
-            if (item_id, 0) not in self._told:
+            if _part(item_id, 0) not in self._told:
                 yield from self._words_so_far(role, item_id, text, at)
         for response_id, response in self._responses.items():
             if response.in_progress:
@@ -517,7 +519,7 @@ class Protocol:
                 # They came after the end of their answer, which had told what was said.
                 return
             response.says(item_id, text)
-        started_at = self._fragments.pop((item_id, 0), at)
+        started_at = self._fragments.pop(_part(item_id, 0), at)
         yield moments.Transcribed(at, unfinished.EVENT_TYPE, role, item_id, started_at, text, response_id)
 
     # Barge-ins.
@@ -599,8 +601,9 @@ class Protocol:
             fields.name(event.get("item_id")) or "",
             fields.integer(event.get("content_index")) or 0,
         )
-        if (item_id, index) not in self._fragments:
-            remember(self._fragments, (item_id, index), at)
+        part = _part(item_id, index)
+        if part not in self._fragments:
+            remember(self._fragments, part, at)
         if index == 0 and item_id:
             self.glance.transcript_begins(item_id)
 
@@ -690,6 +693,11 @@ def _unknown(kind: str, *, from_client: bool) -> Level:
     if kind.endswith(".delta"):
         return Level.NEVER
     return Level.ALL if from_client else Level.STANDARD
+
+
+def _part(item_id: str, index: int) -> str:
+    """What a part of an item is remembered by. A tuple of each would be one object more to look through."""
+    return f"{index} {item_id}"
 
 
 @functools.cache

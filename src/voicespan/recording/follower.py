@@ -6,7 +6,8 @@ than there are cores for. Then this is what gives way, and nothing else:
 
 1. It rests while the writer is behind.
 2. A call that is over goes before all that are not: somebody waits for it.
-3. One that has waited for a minute is not encoded. Its FLAC is handed on, three times as large, and not late.
+3. One that has waited for a minute is not encoded. Its FLAC is handed on, three times as large, and not late. Nor
+   are those that have waited for longest where very many wait: their minute would pass, and each of them takes memory.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ PERIOD = 0.25
 _TURN = 5
 #: How long a call that is over waits to be encoded, in seconds.
 _PATIENCE = 60.0
+#: So many wait at most: about as many as are followed while they go on.
+_MOST_WAITING = 64
 #: The share of a core that it takes to see who has ended, while there is nothing to do, and the most seconds between.
 _LOOKING = 0.01
 _SELDOM = 2.0
@@ -168,18 +171,24 @@ class Follower:
     def _finish_ended(self) -> bool:
         """Finish the calls that are over, in the order in which they ended; whether there was one."""
         finished = False
+        while ended := self._ended():
+            first = ended[0]
+            waited = (self._clock.monotonic_ns() - (first.ended_at or 0)) / NS
+            encode = waited < _PATIENCE and len(ended) <= _MOST_WAITING
+            if encode and self._rests:
+                break
+            self._finish(first, encode=encode)
+            self._forget(first)
+            finished = True
+        return finished
+
+    def _ended(self) -> list[_Followed]:
+        """Those that are over, the first first."""
         ended = [followed for followed in self._all() if followed.ended]
         for followed in ended:
             if followed.ended_at is None:
                 followed.ended_at = self._clock.monotonic_ns()
-        for followed in sorted(ended, key=lambda followed: followed.ended_at or 0):
-            waited = (self._clock.monotonic_ns() - (followed.ended_at or 0)) / NS
-            if waited < _PATIENCE and self._rests:
-                continue
-            self._finish(followed, encode=waited < _PATIENCE)
-            self._forget(followed)
-            finished = True
-        return finished
+        return sorted(ended, key=lambda followed: followed.ended_at or 0)
 
     def _finish(self, followed: _Followed, *, encode: bool) -> None:
         # Whatever goes wrong, who waits for it is told.

@@ -292,6 +292,7 @@ class Tape:
             while self.frames < ends:
                 self._write(self.origin + (ends + 1) * NS // self.rate)
             self._out.close()
+        self._out = self._channels = None
         self.state = "finished"
 
     def _fail(self, error: str) -> None:

@@ -58,10 +58,9 @@ class Transcoding:
         if form not in FORMATS:
             raise ValueError(f"no recording is written as {form}: {', '.join(FORMATS)} are known")
         self.done = 0
-        self._source = Path(source)
+        self._source = source if isinstance(source, Path) else Path(source)
         self._form = form
-        self._target = self._source.with_suffix(FORMATS[form].suffix) if target is None else Path(target)
-        self._part = self._target.with_name(self._target.name + ".part")
+        self._named = None if target is None else Path(target)
         self._out: AudioFile | None = None
         self._resampler: soxr.ResampleStream | None = None
 
@@ -96,6 +95,15 @@ class Transcoding:
         out, self._out = self._out, None
         if out is not None:
             out.remove()
+
+    @property
+    def _target(self) -> Path:
+        return self._source.with_suffix(FORMATS[self._form].suffix) if self._named is None else self._named
+
+    @property
+    def _part(self) -> Path:
+        """What it is written as, until it is finished."""
+        return self._target.with_name(self._target.name + ".part")
 
     @property
     def _is_done_already(self) -> bool:

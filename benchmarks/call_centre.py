@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _SHARDS = 4
 #: How many calls begin a second, before there are as many as asked for.
 _BEGIN_A_SECOND = 20
+#: Milliseconds: a frame that is later is counted. What a microphone has in a frame, and what a listener notices.
+_LATE = (20, 150)
 #: A figure of each is kept for so many seconds.
 _EVERY = 15.0
 
@@ -228,6 +230,7 @@ class CallCentre:
         return {
             "frames": self._frames[0].count,
             "frames_late_ms": self._frames[0].milliseconds(),
+            "frames_later_than_ms": {ms: self._frames[0].later_than(ms / 1000) for ms in _LATE},
             "loop_ms": self._loop_delays[0].milliseconds(),
             "share_of_a_core": {name: round(spent / passed, 3) for name, spent in used.items()},
         }

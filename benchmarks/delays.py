@@ -38,6 +38,11 @@ class Delays:
                 return min(_LEAST * _STEP**step, self.most)
         return self.most
 
+    def later_than(self, seconds: float) -> int:
+        """How many were longer than that, to 2 %."""
+        step = int(math.log(seconds / _LEAST, _STEP)) + 1
+        return sum(self._counts[step + 1 :])
+
     def milliseconds(self) -> dict[str, float]:
         """What a report tells of them."""
         told = {name: self.quantile(share) for name, share in _TOLD.items()}

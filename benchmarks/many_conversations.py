@@ -2,8 +2,8 @@
 
     python -m benchmarks.many_conversations [--conversations 500] [--minutes 10]
 
-First the same calls untraced, for at most two minutes, then traced and recorded for the whole time. Then it
-is looked at what came of them: every trace delivered, every recording whole, nothing counted as dropped. On
+First the same calls untraced, then traced and recorded, each for the whole time. Then it is looked at what
+came of them: every trace delivered, every recording whole, nothing counted as dropped. On
 two cores: one process holds the calls, another one is the servers.
 """
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 #: How many recordings are listened to.
 _SAMPLE = 40
-_UNTRACED_SECONDS = 120.0
 #: The lag of the event loop that is allowed, in milliseconds.
 _LOOP_P99 = 20.0
 
@@ -126,8 +125,7 @@ def load(
     try:
         with CallServers(folder / "delivered", slow=slow) as servers:
             for way in ways:
-                held = min(seconds, _UNTRACED_SECONDS) if way == UNTRACED else seconds
-                found[way] = run(way, servers, spool, conversations, held, longest=_longest(seconds))
+                found[way] = run(way, servers, spool, conversations, seconds, longest=_longest(seconds))
             before = len(servers.conversations())
             took = deliver_the_rest(servers, spool)
             outcome = examine(servers.conversations())
@@ -151,7 +149,7 @@ def result(conversations: int, minutes: float, found: dict[str, dict[str, Any]])
         title=f"{conversations} recorded conversations at once, for {minutes:g} minutes, LangSmith slow",
         chapter="load",
         method=f"One process holds the calls with real clients; each lasts {_longest(minutes * 60) / 4:g} to "
-        f"{_longest(minutes * 60):g} seconds, and another one follows it (untraced, for two minutes at most). "
+        f"{_longest(minutes * 60):g} seconds, and another one follows it. "
         f"Microphones send every {APPEND:g} s, answers come every {DELTA:g} s: 500 calls with 20 ms in a frame are "
         "more than one process can hold, traced or not. For the same reason the application reads frames as they "
         "come (`recv_bytes`) and sends what was made before (`send_raw`). Both sides are handed to the recorder "
@@ -184,6 +182,14 @@ def _rows(found: dict[str, dict[str, Any]]) -> Iterator[Row]:
         )
         for quantile, late in seen["frames_late_ms"].items():
             yield Row(f"frames late: {quantile}", way, late, "ms")
+        for late, frames in seen["frames_later_than_ms"].items():
+            yield Row(
+                f"frames late by more than {late} ms",
+                way,
+                100 * frames / max(seen["frames"], 1),
+                "%",
+                note=f"{frames} of {seen['frames']}",
+            )
         for thread, share in sorted(seen["share_of_a_core"].items()):
             yield Row(f"processor: {thread}", way, share * 100, "% of a core")
     memory = [each["resident_mb"] for each in found[VOICESPAN]["samples"]]

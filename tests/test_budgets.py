@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -83,6 +85,59 @@ def test_how_much_a_turn_adds_to_what_the_garbage_collector_looks_at(
     conversation.end()
     # Something else in the process may keep an object or two meanwhile.
     assert 20 < many - few <= 4.4 * 20
+
+
+CALLS = """
+import gc, json, sys, time
+from test_budgets import turn
+import voicespan
+from voicespan.conversation import Conversation
+from voicespan.openai_realtime.connection import RealtimeConnection
+from voicespan.openai_realtime.protocol import Protocol
+
+provider = voicespan.configure()
+
+def begun():
+    conversation = Conversation(tracer_provider=provider)
+    connection = conversation.connect(Protocol(), {}, kind=RealtimeConnection)
+    for frame in turn(0):
+        connection.received(json.dumps(frame).encode())
+    conversation.recorder.user(bytes(48_000))
+    conversation.recorder.agent(bytes(48_000))
+    return conversation, connection
+
+def objects():
+    while any(conversation.recorder.status != "recording" for conversation, _ in calls):
+        time.sleep(0.01)
+    assert provider.force_flush()
+    gc.collect()
+    return len(gc.get_objects())
+
+calls = [begun()]
+before = objects()
+calls += [begun() for _ in range(20)]
+print((objects() - before) / 20)
+"""
+
+
+def test_how_much_a_recorded_call_adds_to_what_the_garbage_collector_looks_at(tmp_path):
+    """With five hundred of them that decides how long it holds all threads, and how often."""
+    environment = {
+        "LANGSMITH_API_KEY": "lsv2_pt_test",
+        "LANGSMITH_ENDPOINT": "http://127.0.0.1:9",
+        "LANGSMITH_TRACING": "true",
+        "VOICESPAN_SPOOL_DIR": str(tmp_path),
+        "VOICESPAN_SHUTDOWN_TIMEOUT": "0",
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    counted = subprocess.run(
+        [sys.executable, "-c", CALLS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | environment,
+    )
+    assert 50 < float(counted.stdout) <= 120
 
 
 def test_what_the_import_brings_along():

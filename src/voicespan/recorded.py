@@ -80,7 +80,7 @@ class Recorded:
 
     def __init__(self, deliveries: Sequence[Delivery], settings: Settings, clock: Clock) -> None:
         """Begin it. The deliveries hold their root until it is there, or it is known that there is none."""
-        self._deliveries = tuple(deliveries)
+        self._deliveries = deliveries
         # The folder is made in the background while the conversation opens, and needed half a second later.
         self.recorder = ConversationRecorder(self._deliveries[0].wait_for_folder, clock=clock)
         for delivery in self._deliveries:

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from voicespan.langsmith import commands
+from voicespan.recording.recorder import Recorder
 from voicespan.testing import LangSmithServer
 
 
@@ -286,6 +287,22 @@ def test_a_recording_that_is_not_encoded_in_time_goes_as_flac(voice, conversatio
     voice.send()
     assert status(langsmith_server) == "attached"
     assert langsmith_server.roots[0].attachments["conversation"].mime_type == "audio/flac"
+
+
+@pytest.mark.parametrize(("has_audio", "told"), [(False, "none"), (True, "timeout")])
+def test_a_recorder_that_was_given_nothing_is_not_late(
+    voice, conversation, langsmith_server, has_audio, told
+):
+    recorder = Recorder(None)
+    recorder._inbox.has_audio = has_audio
+    delivery = conversation.deliveries[0]
+    delivery.recorded_by(recorder)
+    delivery.expect(60, recorder=True)
+    voice.finish(conversation)
+    voice.engine.writer.hurry(0)
+    voice.write()
+    voice.send()
+    assert status(langsmith_server) == told
 
 
 def test_what_is_encoded_after_the_flac_has_gone_is_not_missed(

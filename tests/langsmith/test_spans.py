@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import weakref
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry import trace
@@ -18,6 +19,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from voicespan.langsmith import LangSmithSpanProcessor, traces
 from voicespan.langsmith.configuration import add_once, configure
 from voicespan.testing import LangSmithServer
+
+OTHER = trace.SpanContext(trace_id=7, span_id=8, is_remote=False)
 
 
 def named(server):
@@ -175,6 +178,56 @@ def test_little_is_kept_for_the_hour_that_late_spans_have(manual):
     gc.collect()
     assert [each() for each in kept] == [None, None]
     assert len(voice.processor._traces._ended) == 1
+
+
+def test_of_what_is_complete_the_garbage_collector_has_nothing_to_look_through(manual):
+    voice = manual()
+    for _ in range(3):
+        voice.finish(voice.conversation())
+        voice.send()
+    voice.conversation()
+    gc.collect()  # what holds numbers and texts alone is found out then
+    traces = voice.processor._traces
+    assert len(traces._past) == 3
+    assert not any(map(gc.is_tracked, (*traces._past.values(), *traces._ended)))
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["of all of it", "of what is kept"])
+def test_spans_that_start_after_the_root_has_ended_follow_it(manual, langsmith_server, others):
+    voice = manual()
+    conversation = voice.conversation(thread_id="caller-8")
+    ended = trace.set_span_in_context(trace.NonRecordingSpan(conversation._root.get_span_context()))
+    voice.finish(conversation)
+    voice.send()
+    for _ in range(others):
+        voice.conversation()
+    assert len(voice.processor._traces._past) == others
+    for name in ("late", "later"):
+        voice.provider.get_tracer("the-app").start_span(name, context=ended).end()
+    voice.write()
+    voice.clock.advance(3)
+    voice.write()
+    voice.send()
+    late = langsmith_server.roots[0].children
+    assert [(run.name, run.thread_id) for run in late] == [("late", "caller-8"), ("later", "caller-8")]
+    # Both came into one folder, and so by one request after that of the conversation's.
+    assert len(langsmith_server.requests) == 2
+
+
+def test_what_is_kept_of_a_trace_is_enough_to_place_what_comes_late(manual):
+    voice = manual()
+    conversation = voice.conversation()
+    whole = voice.processor._traces.of(conversation._root)
+    call = voice.tracer.start_span("function_call: f", context=trace.set_span_in_context(conversation._root))
+    assert whole.packed() is None  # it goes on
+    call.end()
+    voice.finish(conversation)
+    again = traces.Trace.unpacked(whole.trace_id, whole.packed())
+    late = SimpleNamespace(get_span_context=lambda: OTHER, start_time=call.start_time, parent=None)
+    again.adopt(late)
+    assert again.parents == {OTHER.span_id: call.get_span_context().span_id}
+    kept = {"trace_id", "root_span_id", "started_at", "thread_id", "folder_name", "ended_at"}
+    assert {name: vars(again)[name] for name in kept} == {name: vars(whole)[name] for name in kept}
 
 
 def test_late_spans_wait_for_their_root(manual, langsmith_server):

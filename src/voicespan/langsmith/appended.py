@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from voicespan import forks
 from voicespan.langsmith import private
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Appended:
@@ -26,7 +22,7 @@ class Appended:
         self._descriptor = -1
         forks.watch(self)
 
-    def open(self, folder: Path, name: str) -> tuple[int, int]:
+    def open(self, folder: str, name: str) -> tuple[int, int]:
         """A descriptor of `name` in `folder`, made if need be, and its size. `leave` comes after it.
 
         Raises:

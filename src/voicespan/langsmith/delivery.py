@@ -242,7 +242,10 @@ class Delivery:
         """
         with self._lock:
             folder, self._folder = self._folder, None
-            self._recording = None
+            recording, self._recording = self._recording, None
+            if recording is not None and not recording.has_audio and self._recorder.outcome is None:
+                # It was opened and is given nothing: no recording is late.
+                self._recorder.outcome = Settled("none")
             settled = self._client.told() or self._recorder.told() or Settled("none")
             if self._recorder.attached and not self._client.attached:
                 settled = self._recorder.told() or settled

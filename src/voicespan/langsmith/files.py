@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from voicespan.langsmith import private
@@ -21,7 +22,6 @@ from voicespan.langsmith.appended import Appended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 #: What is read at once has at most so many bytes: the root with a transcript of hours has a few million.
 _MOST = 1 << 28
@@ -61,20 +61,31 @@ class Files:
 
     def __init__(self, folder: Path | None, memory: Memory) -> None:
         """`folder` None: there is no disk, everything stays in memory."""
-        self.folder = folder
+        # As a text: a path is two objects, of each call and of each that waits to be sent.
+        self._folder = None if folder is None else str(folder)
         self._memory = memory
         self._kept: dict[str, bytearray] = {}
         self._appended = Appended()
 
     @property
+    def folder(self) -> Path | None:
+        """None: there is no disk."""
+        return None if self._folder is None else Path(self._folder)
+
+    @folder.setter
+    def folder(self, folder: Path) -> None:
+        """It has been renamed."""
+        self._folder = str(folder)
+
+    @property
     def all_on_disk(self) -> bool:
         """Whether another process would find everything."""
-        return self.folder is not None and not self._kept
+        return self._folder is not None and not self._kept
 
     @property
     def refused(self) -> bool:
         """Whether there is a disk that did not take everything."""
-        return self.folder is not None and bool(self._kept)
+        return self._folder is not None and bool(self._kept)
 
     def append(self, name: str, content: bytes) -> None:
         """Append all of `content` or nothing.
@@ -86,10 +97,10 @@ class Files:
             self._memory.take(len(content))
             self._kept[name] += content
             return
-        if self.folder is None:
+        if self._folder is None:
             self.keep(name, content)
             return
-        descriptor, size = self._appended.open(self.folder, name)
+        descriptor, size = self._appended.open(self._folder, name)
         try:
             _write(descriptor, content)
         except OSError:
@@ -120,9 +131,9 @@ class Files:
             MemoryFullError: the disk refused and memory has no room.
         """
         try:
-            if self.folder is None:
+            if self._folder is None:
                 raise FileNotFoundError
-            _replace(self.folder, name, lambda descriptor: _write(descriptor, content))
+            _replace(self._folder, name, lambda descriptor: _write(descriptor, content))
         except OSError:
             self.keep(name, content)
         else:
@@ -130,11 +141,11 @@ class Files:
 
     def move_to_disk(self) -> bool:
         """Try to write what stands in memory; whether all is on disk now."""
-        if self.folder is None:
+        if self._folder is None:
             return False
         for name, content in list(self._kept.items()):
             try:
-                _replace(self.folder, name, lambda descriptor, content=content: _write(descriptor, content))  # type: ignore[misc]
+                _replace(self._folder, name, lambda descriptor, content=content: _write(descriptor, content))  # type: ignore[misc]
             except OSError:
                 return False
             self._drop(name)
@@ -148,7 +159,7 @@ class Files:
         """
         size = source.seek(0, io.SEEK_END)
         source.seek(0)
-        if self.folder is None:
+        if self._folder is None:
             # Before it is read: what has no room is not to be in memory even for a moment.
             self._memory.take(size)
             try:
@@ -164,7 +175,7 @@ class Files:
             for piece in _pieces(source, size):
                 _write(descriptor, piece)
 
-        _replace(self.folder, name, copy)
+        _replace(self._folder, name, copy)
 
     def open(self, name: str) -> BinaryIO:
         """Open for reading.
@@ -175,9 +186,9 @@ class Files:
         """
         if name in self._kept:
             return io.BytesIO(self._kept[name])
-        if self.folder is None:
+        if self._folder is None:
             raise FileNotFoundError(name)
-        return os.fdopen(private.open_file(self.folder, name, os.O_RDONLY), "rb")
+        return os.fdopen(private.open_file(self._folder, name, os.O_RDONLY), "rb")
 
     def read(self, name: str, most: int = _MOST) -> bytes | None:
         """The whole content, or None: there is no such file.
@@ -188,7 +199,7 @@ class Files:
         if name in self._kept:
             return bytes(self._kept[name])
         try:
-            return None if self.folder is None else private.read(self.folder, name, most)
+            return None if self._folder is None else private.read(self._folder, name, most)
         except FileNotFoundError:
             return None
 
@@ -206,32 +217,32 @@ class Files:
     def names(self) -> list[str]:
         """All files, sorted."""
         on_disk: set[str] = set()
-        if self.folder is not None:
+        if self._folder is not None:
             with contextlib.suppress(FileNotFoundError):
-                on_disk.update(os.listdir(self.folder))  # noqa: PTH208  names, not paths
+                on_disk.update(os.listdir(self._folder))  # noqa: PTH208  names, not paths
         return sorted(on_disk | set(self._kept))
 
     def remove(self, name: str) -> None:
         """Remove the file if it is there."""
         self._drop(name)
-        if self.folder is not None:
-            with contextlib.suppress(FileNotFoundError), private.opened(self.folder) as inside:
+        if self._folder is not None:
+            with contextlib.suppress(FileNotFoundError), private.opened(self._folder) as inside:
                 os.unlink(name, dir_fd=inside)
 
     def remove_all(self) -> None:
         """Remove the folder and everything in it."""
         for name in list(self._kept):
             self._drop(name)
-        if self.folder is not None:
+        if self._folder is not None:
             # Removes links, not what they lead to.
-            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _status(self, name: str) -> os.stat_result | None:
         """Of a regular file on disk."""
-        if self.folder is None or not private.is_plain(name):
+        if self._folder is None or not private.is_plain(name):
             return None
         try:
-            status = (self.folder / name).lstat()
+            status = Path(self._folder, name).lstat()
         except OSError:
             return None
         return status if stat.S_ISREG(status.st_mode) else None
@@ -242,7 +253,7 @@ class Files:
             self._memory.take(-len(kept))
 
 
-def _replace(folder: Path, name: str, write: Callable[[int], None]) -> None:
+def _replace(folder: str, name: str, write: Callable[[int], None]) -> None:
     if not private.is_plain(name):
         raise OSError(errno.EINVAL, "not the name of a file in a folder")
     new = f".{name}.new"

@@ -32,7 +32,7 @@ _MODE = 0o600
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator[int]:
+def opened(folder: str | Path) -> Iterator[int]:
     """A descriptor of `folder`, to open what is in it.
 
     Raises:
@@ -47,7 +47,7 @@ def opened(folder: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def open_file(folder: Path, name: str, flags: int) -> int:
+def open_file(folder: str | Path, name: str, flags: int) -> int:
     """A descriptor of the regular file `name` in `folder`; `flags` as for `os.open`.
 
     Raises:
@@ -71,7 +71,7 @@ def open_inside(folder: int, name: str, flags: int) -> int:
     return descriptor
 
 
-def read(folder: Path, name: str, most: int) -> bytes:
+def read(folder: str | Path, name: str, most: int) -> bytes:
     """All of a file that has at most `most` bytes.
 
     Raises:

@@ -151,7 +151,7 @@ class LangSmithSpanProcessor(SpanProcessor):
         if conversation is not None and any(self._is_same(other) for other in conversation.deliveries):
             return
         thread_id = (root.attributes or {}).get(semconv.THREAD_ID)
-        trace = Trace(root, conversation, None if thread_id is None else str(thread_id))
+        trace = Trace.opened(root, conversation, None if thread_id is None else str(thread_id))
         engine = self._running()
         trace.delivery = Delivery(self._clock, engine, hidden=self._privacy.hide_recording)
         trace.delivery.destination = self.destination

@@ -11,11 +11,18 @@ from voicespan import moments, semconv
 from voicespan.settings import SPAN_BUDGET, SPAN_LIMIT
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from opentelemetry.sdk.trace import ReadableSpan, Span
     from opentelemetry.trace import SpanContext
 
     from voicespan.conversation import Conversation
     from voicespan.langsmith.delivery import Delivery
+
+    #: Of a conversation that is complete: the root's span id, its start, its end, the thread, the folder, the calls.
+    _Past: TypeAlias = tuple[
+        int, int, float, str | None, str | None, tuple[tuple[int, tuple[int, int | None]], ...]
+    ]
 
 #: The application's spans that end after the root are taken for another hour.
 LATE_SECONDS = 3600.0
@@ -76,13 +83,13 @@ def is_langsmiths(span: ReadableSpan) -> bool:
 class Trace:
     """One conversation's spans, from its root's start until an hour after its end."""
 
-    def __init__(self, root: Span, conversation: Conversation | None, thread_id: str | None) -> None:
-        context = _context(root)
-        self.trace_id = context.trace_id
-        self.root_span_id = context.span_id
-        self.started_at = root.start_time or 0
-        self.root: Span | None = root
-        self.conversation = conversation
+    def __init__(self, trace_id: int, root_span_id: int, started_at: int, thread_id: str | None) -> None:
+        """`started_at`: wall clock, nanoseconds. See also `opened`."""
+        self.trace_id = trace_id
+        self.root_span_id = root_span_id
+        self.started_at = started_at
+        self.root: Span | None = None
+        self.conversation: Conversation | None = None
         self.thread_id = thread_id
         #: None again when all of it is complete.
         self.delivery: Delivery | None = None
@@ -99,13 +106,21 @@ class Trace:
         self._open: dict[int, weakref.ref[Span]] = {}
         #: Which spans of a trace are the conversation's: None, all of them, or these and what is below them.
         #: With VOICESPAN_PARENT=child the trace also holds what is above the root and beside it.
-        self._members: dict[int, set[int] | None] = {
-            self.trace_id: None if root.parent is None else {self.root_span_id}
-        }
+        self._members: dict[int, set[int] | None] = {trace_id: None}
         #: Start and end of each function call, wall clock, by the id of its span.
         self._calls: dict[int, tuple[int, int | None]] = {}
         #: Where the copies of spans stand that were started late (see `adopt`), by their ids.
         self.parents: dict[int, int] = {}
+
+    @classmethod
+    def opened(cls, root: Span, conversation: Conversation | None, thread_id: str | None) -> Trace:
+        """That of a conversation whose root has started."""
+        context = _context(root)
+        trace = cls(context.trace_id, context.span_id, root.start_time or 0, thread_id)
+        trace.root, trace.conversation = root, conversation
+        if root.parent is not None:
+            trace._members[trace.trace_id] = {trace.root_span_id}
+        return trace
 
     def started(self, span: Span, context: SpanContext) -> None:
         """A span that is the conversation's has started."""
@@ -189,6 +204,26 @@ class Trace:
         self.ended_at = now
         self.root = self.conversation = None
 
+    def packed(self) -> _Past | None:
+        """What late spans need of it, once it is complete; None: it is not, or has more than fits in there."""
+        if (
+            self.ended_at is None
+            or self.delivery is not None
+            or self._open
+            or self._members != {self.trace_id: None}
+        ):
+            return None
+        calls = tuple(self._calls.items())
+        return self.root_span_id, self.started_at, self.ended_at, self.thread_id, self.folder_name, calls
+
+    @classmethod
+    def unpacked(cls, trace_id: int, past: _Past) -> Trace:
+        """As it was."""
+        root_span_id, started_at, ended_at, thread_id, folder_name, calls = past
+        trace = cls(trace_id, root_span_id, started_at, thread_id)
+        trace.ended_at, trace.folder_name, trace._calls = ended_at, folder_name, dict(calls)
+        return trace
+
 
 class Traces:
     """Every conversation that spans may still come for. Safe from any thread."""
@@ -196,13 +231,15 @@ class Traces:
     def __init__(self) -> None:
         self._traces: dict[int, list[Trace]] = {}
         self._ended: deque[Trace] = deque()
+        #: Those that are complete, by their trace ids, in the order in which they came here. Of a process that holds
+        #: hundreds of calls an hour's are thousands, and the garbage collector leaves numbers and texts alone.
+        self._past: dict[int, _Past] = {}
         self._lock = threading.Lock()
 
     def add(self, trace: Trace, now: float) -> None:
         """A root has started."""
         with self._lock:
-            while self._ended and now - (self._ended[0].ended_at or now) > LATE_SECONDS:
-                self._forget(self._ended.popleft())
+            self._tidy_up(now)
             self._traces.setdefault(trace.trace_id, []).append(trace)
 
     def of(self, span: ReadableSpan) -> Trace | None:
@@ -215,6 +252,8 @@ class Traces:
                 trace.has(span, context) and (is_child(span) or not is_root(span))
             ):
                 return trace
+        if context.trace_id in self._past and not (is_root(span) and not is_child(span)):
+            return self._recalled(context.trace_id)
         return None
 
     def started(self, span: Span) -> Trace | None:
@@ -231,7 +270,8 @@ class Traces:
         for trace in self._traces.get(trace_id, ()):
             if trace.root_span_id == root_span_id:
                 return trace
-        return None
+        past = self._past.get(trace_id)
+        return None if past is None or past[0] != root_span_id else self._recalled(trace_id)
 
     def adopt(self, trace: Trace, span: Span) -> None:
         """Take a span into a conversation whatever trace it is in: see `Trace.adopt`."""
@@ -251,6 +291,30 @@ class Traces:
         """In a forked child: they are the parent's."""
         self.__init__()  # type: ignore[misc]
 
+    def _tidy_up(self, now: float) -> None:
+        # Two for each that comes: it gets less.
+        for _ in range(min(len(self._ended), 2)):
+            trace = self._ended.popleft()
+            packed = trace.packed() if len(self._traces.get(trace.trace_id, ())) == 1 else None
+            if packed is not None:
+                self._past[trace.trace_id] = packed
+            if packed is not None or _is_past(trace.ended_at, now):
+                self._forget(trace)
+            else:
+                self._ended.append(trace)
+        while self._past and _is_past(next(iter(self._past.values()))[2], now):
+            del self._past[next(iter(self._past))]
+
+    def _recalled(self, trace_id: int) -> Trace | None:
+        with self._lock:
+            past = self._past.pop(trace_id, None)
+            if past is not None:
+                trace = Trace.unpacked(trace_id, past)
+                self._traces.setdefault(trace_id, []).append(trace)
+                self._ended.append(trace)
+            # Another thread may have been quicker.
+            return next(iter(self._traces.get(trace_id, ())), None)
+
     def _forget(self, gone: Trace) -> None:
         for trace_id in gone.trace_ids:
             left = [trace for trace in self._traces.get(trace_id, ()) if trace is not gone]
@@ -258,6 +322,11 @@ class Traces:
                 self._traces[trace_id] = left
             else:
                 self._traces.pop(trace_id, None)
+
+
+def _is_past(ended_at: float | None, now: float) -> bool:
+    """Whether spans that come now come too late."""
+    return ended_at is not None and now - ended_at > LATE_SECONDS
 
 
 def _context(span: ReadableSpan) -> SpanContext:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicespan.forks import watch
 from voicespan.recording.formats import FORMATS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -35,7 +34,7 @@ class AudioFile:
     def __init__(self, path: Path, form: str, rate: int, channels: int) -> None:
         import soundfile as sf  # noqa: PLC0415  loads libsndfile: not before there is audio
 
-        self._path = path
+        self._path = str(path)
         binary: int = getattr(os, "O_BINARY", 0)  # Windows
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | binary, 0o600)
         self._descriptor: int | None = descriptor
@@ -88,7 +87,7 @@ class AudioFile:
         """Let go of the file, and delete it."""
         self.abandon()
         with contextlib.suppress(OSError):
-            self._path.unlink()
+            Path(self._path).unlink()
 
     def forget_the_parent(self) -> None:
         """Never touch the file again, in a forked child: it is the parent's, and so is its offset."""

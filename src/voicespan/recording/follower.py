@@ -73,10 +73,9 @@ class _Followed:
 
     def follow(self) -> bool:
         """Encode a few seconds; False: there are not so many that have not been."""
-        path = self.recorder.path
         done = 0 if self.transcoding is None else self.transcoding.done
         enough = self._encodes and self.recorder.frames_on_disk - done >= _TURN * self.recorder.rate > 0
-        if path is not None and enough:
+        if enough and (path := self.recorder.path) is not None:
             self._transcoding(path).advance(done + _TURN * self.recorder.rate)
         return enough
 

@@ -7,6 +7,7 @@ time of some arithmetic, `_file` guards the file and is held while it is written
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicespan.clock import SYSTEM
@@ -24,7 +25,6 @@ from voicespan.recording.timeline import Timeline
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
-    from pathlib import Path
     from typing import Any
 
     import numpy as np
@@ -64,7 +64,6 @@ class Tape:
         error: Why it failed.
         rate: Of the file, in Hz; 0 while there is none. It is the faster side's when the first block is
             written, or `least_rate`, whichever is more: a side that turns out faster later is resampled.
-        path: Of the file; None while it is not known.
         frames: How many were written.
     """
 
@@ -73,7 +72,8 @@ class Tape:
     ) -> None:
         self._folder: Callable[[], Path | None] | None = folder if callable(folder) else None
         self._name = name
-        self.path: Path | None = None if callable(folder) else folder / name
+        # As a text: a path is two objects, of each call.
+        self._path = None if callable(folder) else str(folder / name)
         self.origin = origin
         self._clock = clock
         self.timeline = Timeline(origin)
@@ -90,6 +90,11 @@ class Tape:
         self._out: AudioFile | None = None
         self._state = threading.Lock()
         self._file = threading.Lock()
+
+    @property
+    def path(self) -> Path | None:
+        """Of the file; None while it is not known."""
+        return None if self._path is None else Path(self._path)
 
     @property
     def over(self) -> bool:
@@ -248,7 +253,7 @@ class Tape:
         rate = rate_at_least(max(fastest, self.least_rate))
         ask, self._folder = self._folder, None
         if ask is not None and (folder := ask()) is not None:
-            self.path = folder / self._name
+            self._path = str(folder / self._name)
         if self.path is None:
             raise OSError("there is no folder to record into")
         self._out = AudioFile(self.path, "flac", rate, CHANNELS)

@@ -58,9 +58,9 @@ class Transcoding:
         if form not in FORMATS:
             raise ValueError(f"no recording is written as {form}: {', '.join(FORMATS)} are known")
         self.done = 0
-        self._source = source if isinstance(source, Path) else Path(source)
+        # As texts, like those of `AudioFile` and `Tape`.
+        self._from, self._to = str(source), None if target is None else str(target)
         self._form = form
-        self._named = None if target is None else Path(target)
         self._out: AudioFile | None = None
         self._resampler: soxr.ResampleStream | None = None
 
@@ -97,8 +97,12 @@ class Transcoding:
             out.remove()
 
     @property
+    def _source(self) -> Path:
+        return Path(self._from)
+
+    @property
     def _target(self) -> Path:
-        return self._source.with_suffix(FORMATS[self._form].suffix) if self._named is None else self._named
+        return self._source.with_suffix(FORMATS[self._form].suffix) if self._to is None else Path(self._to)
 
     @property
     def _part(self) -> Path:

@@ -62,7 +62,7 @@ class BargeIns:
         self._counts = counts
         self._heard = heard
         self._known: dict[str, BargeIn] = {}
-        self._waiting: list[BargeIn] = []
+        self._waiting: tuple[BargeIn, ...] = ()
         self._answers: tuple[_Answer, ...] = ()
         self._spoken: dict[str, str] = {}
         self._speech_starts: tuple[int, ...] = ()
@@ -106,7 +106,7 @@ class BargeIns:
             barge_in_ms = None if spoke_at is None else round((moment.at - spoke_at) / 1e6, 3)
             cut = BargeIn(moment, moment.heard_ms, moment.generated_ms, barge_in_ms)
             remember(self._known, key, cut)
-            self._waiting.append(cut)
+            self._waiting += (cut,)
         else:
             cut.heard_ms = moment.heard_ms if cut.heard_ms is None else cut.heard_ms
             cut.generated_ms = moment.generated_ms if moment.generated_ms is not None else cut.generated_ms
@@ -150,10 +150,11 @@ class BargeIns:
         `generating`: the responses that are not over, so that how much was generated is not known.
         """
         surplus = len(self._waiting) - _MOST_WAITING
-        for position, cut in enumerate(list(self._waiting)):
+        for position, cut in enumerate(self._waiting):
             told = cut.heard_ms is not None and cut.moment.response_id not in generating
-            if final or told or position < surplus:
-                self._waiting.remove(cut)
+            # Whoever hears of one that is written may have had the others written.
+            if (final or told or position < surplus) and cut in self._waiting:
+                self._waiting = tuple(other for other in self._waiting if other is not cut)
                 self._listen_to(cut)
                 self._write(cut)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import json
 import logging
@@ -23,7 +24,7 @@ from opentelemetry.trace import StatusCode
 from websockets.exceptions import ConnectionClosedError
 
 import voicespan
-from voicespan import root_facts
+from voicespan import root_facts, tracers
 from voicespan.contexts import CURRENT, current_conversation
 from voicespan.conversation import Conversation
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
@@ -390,6 +391,21 @@ def test_one_that_is_over_before_its_connection_is_freed_as_well(tracer_provider
     assert freed() is None
 
 
+@pytest.mark.usefixtures("_nothing_is_collected")
+@pytest.mark.parametrize("traced", [False, True])
+def test_what_was_started_in_a_conversation_does_not_keep_it(tracer_provider, traced):
+    """Every task and timer has a copy of the context, and the SDKs' own refer to themselves."""
+    if traced:
+        tracers.name_provider(tracer_provider)
+    with voicespan.conversation() as conversation, conversation.use():
+        started_in_it = contextvars.copy_context()
+    assert conversation.recording is traced
+    freed = weakref.ref(conversation)
+    del conversation
+    assert started_in_it.run(current_conversation) is None
+    assert freed() is None
+
+
 def test_uninstrument_ends_what_is_open_as_untraced(instrumented, tracer_provider, roots):
     with OpenAIRealtimeServer([Send(CREATED)]) as server, client(server).realtime.connect(model="m") as c:
         c.recv()
@@ -534,7 +550,7 @@ def test_a_conversation_that_is_being_opened_can_be_asked_for_its_facts(tracer_p
 
     class Watched(Spans):
         def __init__(self, tracer, context, *args, **kwargs):
-            opening = otel_context.get_value(CURRENT, context)
+            opening = otel_context.get_value(CURRENT, context).conversation
             asked.append((opening.root_facts(), opening.open_calls()))
             super().__init__(tracer, context, *args, **kwargs)
 

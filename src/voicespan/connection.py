@@ -110,7 +110,7 @@ class Connection:
         Whether it is still open: once it has ended no context is its last one, so the frame comes by here.
         """
         if not self.ended:
-            if get_current().get(CURRENT) is not self.conversation:
+            if get_current().get(CURRENT) is not self.conversation.standing:
                 self.conversation.make_current()
             self.context = get_current()
         # Asked again: another thread may have closed it meanwhile.

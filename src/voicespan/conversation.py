@@ -21,7 +21,7 @@ from voicespan.clock import SYSTEM, WallClock
 from voicespan.connection import Connection
 from voicespan.connections import Connections
 from voicespan.content import Content, cut_text
-from voicespan.contexts import CURRENT, SCOPE, Standing
+from voicespan.contexts import CURRENT, NOBODYS, SCOPE, Standing
 from voicespan.fields import described, parsed
 from voicespan.guard import guarded
 from voicespan.ids import uuid7, uuid_text
@@ -101,6 +101,7 @@ class Conversation:
         self._agent_rate: int | None = None
         self._clock = clock
         self._root: Span = trace.INVALID_SPAN
+        self.standing = NOBODYS
         # The application gets a conversation, if need be one that tells nothing.
         whole = False
         with guard.guard():
@@ -116,7 +117,7 @@ class Conversation:
     def _open(self, tracer_provider: TracerProvider | None, settings: Settings) -> None:
         self.settings = settings
         self._untold = Untold(self._write)
-        self._standing = Standing()
+        self.standing = Standing(self)
         self._content = Content(settings)
         self._started_at = self._clock.monotonic_ns()
         # No span begins before the root, and none ends after it.
@@ -149,7 +150,7 @@ class Conversation:
             context = trace.set_span_in_context(trace.INVALID_SPAN, context)
         if continues is not None:
             links += _link_to(continues)
-        context = otel_context.set_value(CURRENT, self, context)
+        context = otel_context.set_value(CURRENT, self.standing, context)
         common: dict[str, AttributeValue] = {semconv.THREAD_ID: self.thread_id}
         first: dict[str, AttributeValue] = {
             **common,
@@ -167,7 +168,7 @@ class Conversation:
             )
         if not (self.settings.enabled and self._root.is_recording()):
             return
-        self._standing.open(self._root, opened_in)
+        self.standing.open(self._root, opened_in)
         self._first = first
         self._spans = Spans(
             self._tracer,
@@ -177,7 +178,7 @@ class Conversation:
             common=common,
             provider=self._model,
             wall=self._wall,
-            standing=self._standing,
+            standing=self.standing,
         )
         # From here on it can be asked for its facts. A processor knows it since its root has started.
         self.recording = True
@@ -292,7 +293,7 @@ class Conversation:
         if span is None:
             yield
             return
-        with self._standing.within(self, span):
+        with self.standing.within(span):
             yield
 
     @contextlib.contextmanager
@@ -303,9 +304,9 @@ class Conversation:
             return
         before = SCOPE.get()
         if self.scoped:
-            SCOPE.set(self)
+            SCOPE.set(self.standing)
         try:
-            with self._standing.within(self):
+            with self.standing.within():
                 yield self
         finally:
             SCOPE.set(before)
@@ -451,7 +452,7 @@ class Conversation:
     def make_current(self) -> None:
         """From now on the spans of this context nest in this conversation."""
         if self.recording and not self.ended:
-            self._standing.enter(self)
+            self.standing.enter()
 
     def reconnected(self, connection: Connection) -> None:
         """The SDK opened a new socket behind the same connection object."""
@@ -475,7 +476,7 @@ class Conversation:
             resumable = not connection.superseded and connection.protocol.resumable(abnormal=abnormal)
             if resumable and self.settings.resume_window > 0:
                 self._left_at = at
-                self._standing.leave()
+                self.standing.leave()
                 self._wait(at)
             else:
                 self.end()
@@ -491,6 +492,8 @@ class Conversation:
                 return
             if not self.recording:
                 self.ended = True
+                self.standing.release()
+                self._untold.close()
                 return
             at = self._clock.monotonic_ns()
             if self._left_at is not None:
@@ -514,8 +517,8 @@ class Conversation:
             self._end_recording()
             registry.ended(self, self._handles, self._root)
             self._connections.leave()
-            self._standing.leave()
-            self._standing.release()
+            self.standing.leave()
+            self.standing.release()
             self._untold.close()
             # What was started in one of its contexts can keep it for long: not all that was said as well. And they
             # refer to it, by the context in which they begin spans.
@@ -549,7 +552,7 @@ class Conversation:
         self.recording = False
         self.lock = threading.RLock()
         self._untold = Untold(self._write)
-        self._standing.release()
+        self.standing.release()
         if self.settings.record_source == "devices":
             self._leave_devices()
 

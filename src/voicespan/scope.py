@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from voicespan.contexts import Standing
+
 
 class ConversationScope:
     """What `conversation()` returns: a context manager, sync and async."""
@@ -19,14 +21,14 @@ class ConversationScope:
     def __init__(self, **arguments: Any) -> None:
         self._arguments = arguments
         self._conversation: Conversation | None = None
-        self._outer: Conversation | None = None
+        self._outer: Standing | None = None
 
     def __enter__(self) -> Conversation:
         """Open the conversation and make it the scope of new connections."""
         opened = Conversation(scoped=True, **self._arguments)
         self._conversation = opened
         self._outer = SCOPE.get()
-        SCOPE.set(opened)
+        SCOPE.set(opened.standing)
         with guard():
             opened.make_current()
         return opened

@@ -65,7 +65,7 @@ class Files:
         self._folder = None if folder is None else str(folder)
         self._memory = memory
         self._kept: dict[str, bytearray] = {}
-        self._appended = Appended()
+        self._appended: Appended | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -100,20 +100,23 @@ class Files:
         if self._folder is None:
             self.keep(name, content)
             return
-        descriptor, size = self._appended.open(self._folder, name)
+        appended = self._appended = self._appended or Appended()
+        descriptor, size = appended.open(self._folder, name)
         try:
             _write(descriptor, content)
         except OSError:
             # Half a record at the end is skipped by its checksum, but costs a search.
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, size)
-            self._appended.close()
+            appended.close()
             raise
-        self._appended.leave()
+        appended.leave()
 
     def close(self) -> None:
-        """Nothing is appended any more."""
-        self._appended.close()
+        """Nothing is appended for a while."""
+        if self._appended is not None:
+            self._appended.close()
+            self._appended = None
 
     def keep(self, name: str, content: bytes) -> None:
         """Have the file in memory.

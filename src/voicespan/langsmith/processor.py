@@ -169,12 +169,12 @@ class LangSmithSpanProcessor(SpanProcessor):
         """
         if parent_context is None:
             return
-        from voicespan.contexts import conversation_of  # noqa: PLC0415  not before there is a conversation
+        from voicespan.contexts import standing_of  # noqa: PLC0415  not before there is a conversation
         from voicespan.live_parent import LiveParent  # noqa: PLC0415
 
-        found = conversation_of(parent_context)
+        found = standing_of(parent_context)
         if found is not None and isinstance(get_current_span(parent_context), LiveParent):
-            trace = self._traces.of_root(int(found.trace_id, 16), uuid.UUID(found.run_id).int)
+            trace = self._traces.of_root(found.root.trace_id, found.root.span_id)
             if trace is not None:
                 self._traces.adopt(trace, span)
 

@@ -8,6 +8,7 @@ import random
 import threading
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicespan.guard import guarded
@@ -19,7 +20,6 @@ from voicespan.langsmith.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from voicespan.clock import Clock
     from voicespan.langsmith.courier import Courier
@@ -49,8 +49,8 @@ class Parcel:
     """A folder that is to be delivered."""
 
     name: str
-    #: None: it is in memory only.
-    path: Path | None
+    #: None: it is in memory only. A text, since a path is two objects, and hundreds of these may wait.
+    path: str | None
     #: Its conversation ended in this process, which waits for it when it exits.
     mine: bool
     back_off: BackOff
@@ -114,7 +114,14 @@ class Sender:
 
     def offer(self, folder: Folder) -> None:
         """A conversation of this process is complete; its folder is locked by this process."""
-        parcel = Parcel(folder.name, folder.files.folder, mine=True, back_off=self._back_off(), folder=folder)
+        path = folder.files.folder
+        parcel = Parcel(
+            folder.name,
+            None if path is None else str(path),
+            mine=True,
+            back_off=self._back_off(),
+            folder=folder,
+        )
         with self._lock:
             self._parcels[folder.name] = parcel
             if self._delivering:
@@ -154,7 +161,7 @@ class Sender:
                 self._strangers.add(path.name)
                 continue
             with self._lock:
-                self._parcels[path.name] = Parcel(path.name, path, mine=False, back_off=self._back_off())
+                self._parcels[path.name] = Parcel(path.name, str(path), mine=False, back_off=self._back_off())
 
     def hurry(self) -> None:
         """Somebody waits: try at once."""
@@ -299,12 +306,13 @@ class Sender:
 
     def _claim(self, parcel: Parcel) -> Folder | None:
         assert parcel.path is not None  # noqa: S101  what is in memory is held all the time
-        folder = Folder.claim(parcel.path, self._spool.memory)
+        path = Path(parcel.path)
+        folder = Folder.claim(path, self._spool.memory)
         if folder is None:
             parcel.back_off.succeeded()
             parcel.not_before = self._now() + _BUSY
             # Delivered or worked on by another process; a living one's is met again by the next sweep.
-            if not parcel.mine or not parcel.path.exists():
+            if not parcel.mine or not path.exists():
                 self._forget(parcel)
         return folder
 

@@ -236,7 +236,7 @@ def _notes(found: dict[str, dict[str, Any]]) -> list[str]:
         f"{outcome['rest_took_seconds']} s for the rest."
     )
     collector = (
-        "What makes some frames late all the same, once a minute or so, is Python's garbage collector: see "
+        "What makes some frames late all the same, traced or not, is mostly Python's garbage collector: see "
         "[Under load](reliability.md#under-load)."
     )
     return [encoding, disk, delivery, collector]

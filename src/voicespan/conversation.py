@@ -520,8 +520,7 @@ class Conversation:
             self.standing.leave()
             self.standing.release()
             self._untold.close()
-            # What was started in one of its contexts can keep it for long: not all that was said as well. And they
-            # refer to it, by the context in which they begin spans.
+            # Who keeps it, now that it is over, does not keep all that was said as well.
             del self._spans
             self._recorded = None
             self._wall(at)

@@ -226,7 +226,8 @@ def test_what_is_kept_of_a_trace_is_enough_to_place_what_comes_late(manual):
     late = SimpleNamespace(get_span_context=lambda: OTHER, start_time=call.start_time, parent=None)
     again.adopt(late)
     assert again.parents == {OTHER.span_id: call.get_span_context().span_id}
-    kept = {"trace_id", "root_span_id", "started_at", "thread_id", "folder_name", "ended_at"}
+    kept = {"trace_id", "root_span_id", "started_at", "thread_id", "folder_name", "ended_at", "_kept"}
+    assert whole._kept == 1
     assert {name: vars(again)[name] for name in kept} == {name: vars(whole)[name] for name in kept}
 
 

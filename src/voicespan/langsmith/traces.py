@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from voicespan.conversation import Conversation
     from voicespan.langsmith.delivery import Delivery
 
-    #: Of a conversation that is complete: the root's span id, its start, its end, the thread, the folder, the calls.
+    #: Of a conversation that is complete: the root's span id, its start, its end, the thread, the folder, how many spans
+    #: were kept, the calls.
     _Past: TypeAlias = tuple[
-        int, int, float, str | None, str | None, tuple[tuple[int, tuple[int, int | None]], ...]
+        int, int, float, str | None, str | None, int, tuple[tuple[int, tuple[int, int | None]], ...]
     ]
 
 #: The application's spans that end after the root are taken for another hour.
@@ -213,15 +214,23 @@ class Trace:
             or self._members != {self.trace_id: None}
         ):
             return None
-        calls = tuple(self._calls.items())
-        return self.root_span_id, self.started_at, self.ended_at, self.thread_id, self.folder_name, calls
+        return (
+            self.root_span_id,
+            self.started_at,
+            self.ended_at,
+            self.thread_id,
+            self.folder_name,
+            self._kept,
+            tuple(self._calls.items()),
+        )
 
     @classmethod
     def unpacked(cls, trace_id: int, past: _Past) -> Trace:
         """As it was."""
-        root_span_id, started_at, ended_at, thread_id, folder_name, calls = past
+        root_span_id, started_at, ended_at, thread_id, folder_name, kept, calls = past
         trace = cls(trace_id, root_span_id, started_at, thread_id)
-        trace.ended_at, trace.folder_name, trace._calls = ended_at, folder_name, dict(calls)
+        trace.ended_at, trace.folder_name = ended_at, folder_name
+        trace._kept, trace._calls = kept, dict(calls)
         return trace
 
 

@@ -112,9 +112,11 @@ class Settings:
             record_source=_SOURCES[_choice(environ, "VOICESPAN_RECORD_SOURCE", _SOURCES, "app")],
             recording_format=_choice(environ, "VOICESPAN_RECORDING_FORMAT", _FORMATS, "ogg"),
         )
-        if found != _latest or found.redact is not _latest.redact:
-            _latest = found
-        return _latest
+        latest = _latest  # once: another thread may put another there, which is not what was found here
+        if found == latest and found.redact is latest.redact:
+            return latest
+        _latest = found
+        return found
 
     @property
     def keeps_audio(self) -> bool:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.many_conversations [--conversations 500] [--minutes 10]
 
-First the same calls untraced, then traced and recorded, each for the whole time. Then it is looked at what
-came of them: every trace delivered, every recording whole, nothing counted as dropped. On
-two cores: one process holds the calls, another one is the servers.
+First the same calls untraced, then traced and recorded, each for the whole time. Then it is looked at what came of
+them: every trace delivered, every recording whole, nothing counted as dropped. On two cores: one process holds the
+calls, another one is the servers.
 """
 
 from __future__ import annotations
@@ -182,9 +182,9 @@ def _rows(found: dict[str, dict[str, Any]]) -> Iterator[Row]:
         )
         for quantile, late in seen["frames_late_ms"].items():
             yield Row(f"frames late: {quantile}", way, late, "ms")
-        for late, frames in seen["frames_later_than_ms"].items():
+        for least, frames in seen["frames_later_than_ms"].items():
             yield Row(
-                f"frames late by more than {late} ms",
+                f"frames late by more than {least} ms",
                 way,
                 100 * frames / max(seen["frames"], 1),
                 "%",

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 from queue import Queue
 
 import numpy as np
@@ -249,6 +250,16 @@ class TestFollowing:
         assert became == [recorder.path]
         heard = sf.read(recorder.path, dtype="int16")[0][:, 0]
         assert np.array_equal(heard[heard != 0], said[said != 0])
+
+    def test_who_waits_is_told_even_where_the_end_goes_wrong(self, studio, followed, monkeypatch):
+        recorder, follower, became = followed
+        recorder.user(noise(8_000).tobytes(), 8_000)
+        studio.wait(2)
+        recorder.close()
+        monkeypatch.setattr(recorder, "finish", lambda: Path("nowhere").read_bytes())
+        follower.run_once()
+        assert became == [recorder.path]
+        assert follower._followed == []
 
     def test_refuses_what_it_does_not_know(self, studio):
         with pytest.raises(ValueError, match="aiff"):

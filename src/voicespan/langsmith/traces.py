@@ -253,7 +253,7 @@ class Traces:
 
     def of(self, span: ReadableSpan) -> Trace | None:
         """The conversation of a span that has started before."""
-        # Every span of the application comes by here: one look-up, no lock.
+        # Every span of the application comes by here: two look-ups, no lock.
         context = _context(span)
         for trace in self._traces.get(context.trace_id, ()):
             # Asked first what a child of ours has: that something is missing is told by an exception.
@@ -261,7 +261,7 @@ class Traces:
                 trace.has(span, context) and (is_child(span) or not is_root(span))
             ):
                 return trace
-        if context.trace_id in self._past and not (is_root(span) and not is_child(span)):
+        if context.trace_id in self._past and (is_child(span) or not is_root(span)):
             return self._recalled(context.trace_id)
         return None
 

@@ -8,7 +8,8 @@ import threading
 import pytest
 from opentelemetry import context as otel_context
 
-from voicespan import guard, registry, tracers, untold
+from voicespan import registry, tracers, untold
+from voicespan.runtime import guard
 
 pytest_plugins = ["voicespan.testing.fixtures"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
-from voicespan import guard
+from voicespan.runtime import guard
 
 
 def run_page(page: Path) -> int:

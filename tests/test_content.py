@@ -20,12 +20,13 @@ from google.genai import types
 from openai import OpenAI
 
 import voicespan
-from voicespan import moments, settings
+from voicespan import moments
 from voicespan.content import Content, masking
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.moments import Level
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-from voicespan.settings import TEXT_KINDS, Settings
+from voicespan.runtime import settings
+from voicespan.runtime.settings import TEXT_KINDS, Settings
 from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
 from voicespan.testing.openai_realtime import Close, Expect, Send
 

@@ -18,7 +18,7 @@ from voicespan.recorded import ConversationRecorder, is_recorded
 from voicespan.recording.devices import taps
 from voicespan.recording.inbox import AGENT
 from voicespan.recording.writer import Writer
-from voicespan.settings import Settings
+from voicespan.runtime.settings import Settings
 
 META = "langsmith.metadata."
 RATE = 24_000

@@ -24,7 +24,7 @@ from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith import commands
 from voicespan.langsmith.settings import DeliverySettingsError
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-from voicespan.settings import Settings
+from voicespan.runtime.settings import Settings
 from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
 from voicespan.testing.openai_realtime import Close, Expect, Refuse, Send
 

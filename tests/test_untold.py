@@ -10,12 +10,13 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
-from voicespan import guard, moments, registry, untold
+from voicespan import moments, registry, untold
 from voicespan.content import Content
 from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime.protocol import Protocol
-from voicespan.settings import Settings
+from voicespan.runtime import guard
+from voicespan.runtime.settings import Settings
 
 
 @pytest.fixture

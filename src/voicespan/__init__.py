@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from voicespan.contexts import current_conversation
 from voicespan.conversation import Conversation
+from voicespan.runtime.version import __version__
 from voicespan.scope import conversation
-from voicespan.version import __version__
 
 if TYPE_CHECKING:
     from voicespan.langsmith import LangSmithSpanProcessor, configure

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 from opentelemetry import trace
 
 from voicespan import tracers
-from voicespan.guard import guarded
-from voicespan.settings import Settings
+from voicespan.runtime.guard import guarded
+from voicespan.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from voicespan.version import __version__
+from voicespan.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

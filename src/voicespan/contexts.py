@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from voicespan.guard import guard
 from voicespan.live_parent import LiveParent
+from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,16 +16,12 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from voicespan import guard, registry, resumption, semconv, tracers
-from voicespan.clock import SYSTEM, WallClock
+from voicespan import registry, resumption, semconv, tracers
 from voicespan.connection import Connection
 from voicespan.connections import Connections
 from voicespan.content import Content, cut_text
 from voicespan.contexts import CURRENT, NOBODYS, SCOPE, Standing
 from voicespan.fields import described, parsed
-from voicespan.guard import guarded
-from voicespan.ids import uuid7, uuid_text
-from voicespan.memory import remember
 from voicespan.moments import (
     FirstAudio,
     FunctionAnswered,
@@ -36,11 +32,16 @@ from voicespan.moments import (
 )
 from voicespan.outcome import Outcome
 from voicespan.root_facts import RootFacts
-from voicespan.settings import Settings
+from voicespan.runtime import guard
+from voicespan.runtime.clock import SYSTEM, WallClock
+from voicespan.runtime.guard import guarded
+from voicespan.runtime.ids import uuid7, uuid_text
+from voicespan.runtime.memory import remember
+from voicespan.runtime.settings import Settings
+from voicespan.runtime.version import __version__
 from voicespan.spans import Spans
 from voicespan.spans.writer import mark_error, value_limit
 from voicespan.untold import Untold
-from voicespan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,11 +50,11 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.clock import Clock
     from voicespan.connection import WireProtocol
     from voicespan.moments import Moment
     from voicespan.recorded import Delivery, Recorded
     from voicespan.recording import Recorder
+    from voicespan.runtime.clock import Clock
 
 
 _logger = logging.getLogger("voicespan")

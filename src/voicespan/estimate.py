@@ -9,13 +9,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from voicespan.connection import Connection
-from voicespan.guard import guarded
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
-    from voicespan.clock import Clock
     from voicespan.connection import WireProtocol
     from voicespan.conversation import Conversation
     from voicespan.recording.recorder import Recorder
+    from voicespan.runtime.clock import Clock
 
 _logger = logging.getLogger("voicespan")
 _said: set[str] = set()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from voicespan import guard
+from voicespan.runtime import guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

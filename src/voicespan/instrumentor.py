@@ -11,8 +11,8 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from wrapt import register_post_import_hook
 
 from voicespan import tracers
-from voicespan.clock import SYSTEM
-from voicespan.guard import guarded
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
 
-    from voicespan.clock import Clock
+    from voicespan.runtime.clock import Clock
 
 _ABSENT = object()
 #: How many wrappers one over another are looked through.

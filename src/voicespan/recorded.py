@@ -11,18 +11,18 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from voicespan.guard import guarded
 from voicespan.recording.follower import Follower
 from voicespan.recording.recorder import Cut, Recorder
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from typing import Protocol
 
-    from voicespan.clock import Clock
     from voicespan.recording.writer import Writer
-    from voicespan.settings import Settings
+    from voicespan.runtime.clock import Clock
+    from voicespan.runtime.settings import Settings
 
     class Delivery(Protocol):
         """What a destination that takes recordings registers with the conversation."""

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from voicespan import resumption
-from voicespan.guard import guarded
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from voicespan.clock import Clock
+    from voicespan.runtime.clock import Clock
 
     class Waiting(Protocol):
         """What can wait."""

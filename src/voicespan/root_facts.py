@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan import semconv
 from voicespan.content import cut_text, encode, metadata, size_of
 from voicespan.fields import described
-from voicespan.settings import ROOT_TRANSCRIPT_BYTES
+from voicespan.runtime.settings import ROOT_TRANSCRIPT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.contexts import SCOPE
 from voicespan.conversation import Conversation
-from voicespan.guard import guard, guarded
+from voicespan.runtime.guard import guard, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 
 from voicespan import semconv
-from voicespan.guard import guarded
-from voicespan.version import __version__
+from voicespan.runtime.guard import guarded
+from voicespan.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,10 +13,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from voicespan import forks
-from voicespan.clock import SYSTEM
-from voicespan.courtesy import one_by_one
-from voicespan.guard import guarded, report
+from voicespan.runtime import forks
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.courtesy import one_by_one
+from voicespan.runtime.guard import guarded, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from voicespan import guard
 from voicespan.recording import Recorder
 from voicespan.recording.devices import PyAudioInstrumentor, SoundDeviceInstrumentor, routes
+from voicespan.runtime import guard
 
 RATE = 24_000
 SECONDS = 1.5

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from voicespan import settings
 from voicespan.doctor import report
 from voicespan.doctor.findings import Surroundings
+from voicespan.runtime import settings
 from voicespan.testing import LangSmithServer
 
 _OURS = ("LANGSMITH_", "LANGCHAIN_", "VOICESPAN_", "HOSTED_LANGSERVE", "OTEL_")

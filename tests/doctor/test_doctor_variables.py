@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from voicespan import environment_variables
 from voicespan.doctor import variables
 from voicespan.doctor.findings import Mark
+from voicespan.runtime import environment_variables
 
 #: Another value than the default of each, and how it is shown.
 VALUES = {

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from voicespan import tested
 from voicespan.doctor import libraries, versions
 from voicespan.doctor.findings import Mark
+from voicespan.runtime import tested
 
 ROOT = Path(__file__).parent.parent.parent
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

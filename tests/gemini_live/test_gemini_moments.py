@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode
 
 from voicespan.gemini_live.protocol import Protocol
 from voicespan.moments import Level
-from voicespan.settings import Settings
+from voicespan.runtime.settings import Settings
 from voicespan.testing import FakeClock
 from voicespan.testing.exporter import UpToDateSpanExporter
 

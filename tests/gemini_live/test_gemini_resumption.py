@@ -137,7 +137,7 @@ async def test_a_window_passes_by_itself(instrumentor, trace, gemini_live_server
     monkeypatch.setenv("VOICESPAN_RESUME_WINDOW", "0.05")
     from voicespan.gemini_live import GeminiLiveInstrumentor
 
-    GeminiLiveInstrumentor().clock = voicespan.clock.SYSTEM
+    GeminiLiveInstrumentor().clock = voicespan.runtime.clock.SYSTEM
     server = gemini_live_server(script(offer("handle-1"), Drop()))
     async with resuming(server) as session:
         await handle_of(session)

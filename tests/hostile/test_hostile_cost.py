@@ -17,13 +17,13 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from witness import Kept, look_at
 
-from voicespan import settings
 from voicespan.conversation import Conversation
 from voicespan.gemini_live import functions, turns
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.moments import Level
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
-from voicespan.settings import Settings
+from voicespan.runtime import settings
+from voicespan.runtime.settings import Settings
 
 ALL = Settings(events=Level.ALL, raw_events=True)
 

@@ -21,7 +21,7 @@ from voicespan.langsmith.copies import Copy
 from voicespan.langsmith.settings import Privacy
 from voicespan.moments import Level
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
-from voicespan.settings import Settings
+from voicespan.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,8 +18,8 @@ from openai import AsyncOpenAI
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from wire import CREATED, begun, connect, done, fact, frame, said, spoken
 
-from voicespan import settings
 from voicespan.gemini_live import GeminiLiveInstrumentor
+from voicespan.runtime import settings
 from voicespan.testing.openai_realtime import Close, Expect, OpenAIRealtimeServer, Send
 
 

@@ -117,7 +117,7 @@ class ManualAgent(Agent):
 
 @pytest.fixture
 def manual(monkeypatch, langsmith_server, fake_clock):
-    from voicespan.langsmith.worker import Worker
+    from voicespan.runtime.worker import Worker
 
     monkeypatch.setattr(Worker, "wake", lambda self, *, urgent=False: None)
 

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from voicespan import courtesy
 from voicespan.langsmith import spool as spool_module
 from voicespan.langsmith.files import Files, Memory, MemoryFullError
 from voicespan.langsmith.folder import Folder
 from voicespan.langsmith.settings import SpoolSettings
 from voicespan.langsmith.spool import Spool
 from voicespan.langsmith.writer import Ended
+from voicespan.runtime import courtesy
 from voicespan.testing import LangSmithServer
 
 

@@ -18,7 +18,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from voicespan import guard
 from voicespan.langsmith import commands, files, journal, private
 from voicespan.langsmith import spool as spool_module
 from voicespan.langsmith.delivery import Delivery
@@ -29,6 +28,7 @@ from voicespan.langsmith.progress import Progress
 from voicespan.langsmith.settings import SpoolSettings
 from voicespan.langsmith.spool import Spool
 from voicespan.recording.files import AudioFile
+from voicespan.runtime import guard
 
 SECRET = b"root:x:0:0:the secret of this test"
 STRANGER = 65_534

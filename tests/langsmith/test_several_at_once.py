@@ -8,7 +8,7 @@ import pytest
 
 from voicespan.langsmith import commands
 from voicespan.langsmith.sender import AT_ONCE
-from voicespan.langsmith.worker import Worker
+from voicespan.runtime.worker import Worker
 
 _wake = Worker.wake
 

@@ -370,7 +370,7 @@ def test_what_langsmiths_variables_hide_is_not_even_written(  # noqa: PLR0917  f
 
 
 def test_a_span_that_cannot_be_encoded_takes_no_other_along(manual, langsmith_server, monkeypatch):
-    from voicespan import guard
+    from voicespan.runtime import guard
 
     voice = manual()
     conversation = voice.conversation()

@@ -22,12 +22,12 @@ import requests
 import trustme
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
-from voicespan.clock import SYSTEM
 from voicespan.langsmith import commands
 from voicespan.langsmith.post import Post
 from voicespan.langsmith.printable import printable
 from voicespan.langsmith.protobuf import Message
 from voicespan.langsmith.settings import DeliverySettingsError, resolve
+from voicespan.runtime.clock import SYSTEM
 from voicespan.testing import LangSmithServer
 
 #: What the network of a machine is set up with.

@@ -11,8 +11,8 @@ import soundfile as sf
 import soxr
 from studio import noise
 
-from voicespan import guard
 from voicespan.recording import Recorder, inbox
+from voicespan.runtime import guard
 
 RATE = 24_000
 

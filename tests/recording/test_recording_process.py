@@ -269,7 +269,7 @@ def test_one_thread_writes_for_all_while_there_is_something_to_write(tmp_path):
 
 
 def test_one_that_cannot_be_laid_out_does_not_stop_the_others(studio, monkeypatch):
-    from voicespan import guard
+    from voicespan.runtime import guard
 
     monkeypatch.setattr(guard, "reraise", False)
     broken, sound = studio.recorder(name="broken"), studio.recorder(name="sound")

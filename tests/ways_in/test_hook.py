@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from voicespan import auto, environment_variables
+from voicespan import auto
+from voicespan.runtime import environment_variables
 
 #: Says, as the application's first words, what this process is like.
 INSPECT = """

@@ -13,18 +13,18 @@ import threading
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from voicespan import guard
 from voicespan.content import kinds
 from voicespan.content.frame_copy import DEEPEST, FrameCopy, plain, plain_key
 from voicespan.content.masking import spellings, without_secrets
 from voicespan.fields import encodable
 from voicespan.moments import WireError
-from voicespan.settings import NO_LIMIT, TEXT_KINDS
+from voicespan.runtime import guard
+from voicespan.runtime.settings import NO_LIMIT, TEXT_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from voicespan.settings import Redact, Settings
+    from voicespan.runtime.settings import Redact, Settings
 
 #: What stands where the redaction failed. Where nothing is to be kept, nothing stands.
 WITHHELD = "[withheld]"

@@ -9,7 +9,7 @@ _NS = 1_000_000_000
 
 
 class CallClock:
-    """A `voicespan.clock.Clock` on which `speed` seconds pass in one.
+    """A `voicespan.runtime.clock.Clock` on which `speed` seconds pass in one.
 
     Everything of the call goes by it, what is traced too. So a trace has the same times at any speed, apart
     from what the machine itself takes.

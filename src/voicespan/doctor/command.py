@@ -22,7 +22,7 @@ from voicespan.doctor import (
 from voicespan.doctor.discretion import Discretion
 from voicespan.doctor.findings import Mark, Surroundings, listening, problem
 from voicespan.doctor.report import Section
-from voicespan.guard import guard
+from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
     import argparse

@@ -17,10 +17,10 @@ from voicespan.langsmith.settings import DEFAULT_API, DeliverySettingsError, res
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from voicespan.clock import Clock
     from voicespan.doctor.findings import Finding, Surroundings
     from voicespan.doctor.reach import Reply
     from voicespan.langsmith.settings import Destination
+    from voicespan.runtime.clock import Clock
 
 #: LangSmith finds traces by their time. Seconds by which a clock may be wrong.
 _CLOCK_OFF = 300.0

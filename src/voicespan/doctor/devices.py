@@ -11,9 +11,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from voicespan import tested
 from voicespan.doctor.findings import note, ok, warning
 from voicespan.doctor.versions import installed, judged
+from voicespan.runtime import tested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,16 +9,16 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from voicespan.clock import SYSTEM
 from voicespan.langsmith.settings import SpoolSettings, resolve
-from voicespan.settings import Settings
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import TypeAlias
 
-    from voicespan.clock import Clock
     from voicespan.langsmith.settings import Destination
+    from voicespan.runtime.clock import Clock
 
     Fact: TypeAlias = str | int | float | bool | None
 

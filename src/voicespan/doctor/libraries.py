@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from voicespan import tested
 from voicespan.doctor.findings import BROKEN, note, ok, problem
 from voicespan.doctor.versions import installed, judged, loaded
 from voicespan.gemini_live import seams as gemini_live
 from voicespan.openai_realtime import seams as openai_realtime
+from voicespan.runtime import tested
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voicespan.doctor.findings import note, ok, problem, warning
-from voicespan.settings import CHILD_SPAN_BYTES, ROOT_TRANSCRIPT_BYTES
+from voicespan.runtime.settings import CHILD_SPAN_BYTES, ROOT_TRANSCRIPT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from voicespan.doctor.discretion import public_url, without
 from voicespan.doctor.findings import BROKEN
-from voicespan.version import __version__
+from voicespan.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
 from voicespan.doctor.findings import Mark
-from voicespan.version import __version__
+from voicespan.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

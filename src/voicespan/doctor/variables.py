@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from voicespan import environment_variables
 from voicespan.doctor.discretion import public_url
 from voicespan.doctor.findings import note, ok, problem, warning
 from voicespan.langsmith.settings import (
@@ -18,13 +17,14 @@ from voicespan.langsmith.settings import (
     sampling_rate,
     tracing_is_off,
 )
+from voicespan.runtime import environment_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from voicespan.doctor.findings import Finding, Surroundings
     from voicespan.langsmith.settings import SpoolSettings
-    from voicespan.settings import Settings
+    from voicespan.runtime.settings import Settings
 
 _PREFIX = "VOICESPAN_"
 _YES = frozenset({"1", "true", "yes", "on"})

@@ -10,16 +10,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan import tested
 from voicespan.doctor.findings import BROKEN, note, ok, problem, warning
-from voicespan.version import __version__
+from voicespan.runtime import tested
+from voicespan.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
     from voicespan.doctor.findings import Finding, Surroundings
-    from voicespan.tested import Tested
+    from voicespan.runtime.tested import Tested
 
 _SUPPORTED = ("linux", "darwin")
 #: What has to be loaded to see whether it is whole: the modules, and what does not happen without them.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from voicespan import moments
 from voicespan.fields import json_text
 from voicespan.gemini_live import fields, frames
-from voicespan.memory import MOST, remember
 from voicespan.moments import LocalId
+from voicespan.runtime.memory import MOST, remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

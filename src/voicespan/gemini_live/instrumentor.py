@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.gemini_live import opening, seams
-from voicespan.guard import guarded
 from voicespan.instrumentor import SeamInstrumentor
 from voicespan.registry import end_open_conversations
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,16 +12,16 @@ from voicespan.contexts import conversation_in_scope
 from voicespan.conversation import Conversation
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol
-from voicespan.guard import guarded
 from voicespan.moments import ErrorReported, WireError
 from voicespan.registry import ended_with, resumed_by
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.clock import Clock
     from voicespan.connection import Connection
+    from voicespan.runtime.clock import Clock
 
 #: What the SDK takes beside the generation's own settings, which the wire has one level deeper.
 _GENERATION = frozenset({

@@ -24,8 +24,8 @@ from voicespan.gemini_live import exchange, fields, frames
 from voicespan.gemini_live import usage as tokens
 from voicespan.gemini_live.exchange import Exchange
 from voicespan.gemini_live.functions import Functions
-from voicespan.memory import remember
 from voicespan.moments import Level, LocalId, Moment, WireError, WireEvent
+from voicespan.runtime.memory import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.connection import abandon
 from voicespan.gemini_live import opening
-from voicespan.guard import guarded
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     import types

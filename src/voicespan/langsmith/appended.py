@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from voicespan import forks
 from voicespan.langsmith import private
+from voicespan.runtime import forks
 
 
 class Appended:

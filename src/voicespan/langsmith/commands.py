@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from voicespan.clock import SYSTEM
 from voicespan.langsmith import private, settings
 from voicespan.langsmith.courier import Courier
 from voicespan.langsmith.folder import KEPT, PROGRESS, SETTLED, Settled, is_held, read_meta
@@ -17,15 +16,16 @@ from voicespan.langsmith.printable import printable
 from voicespan.langsmith.progress import Progress
 from voicespan.langsmith.sender import Sender
 from voicespan.langsmith.spool import Spool, folder_size
+from voicespan.runtime.clock import SYSTEM
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from voicespan.clock import Clock
     from voicespan.langsmith.folder import Meta
     from voicespan.langsmith.settings import Destination
+    from voicespan.runtime.clock import Clock
 
 #: Bytes of a file that tells how far a folder is; that of a conversation of hours has some thousands.
 _MOST_FACTS = 1 << 24

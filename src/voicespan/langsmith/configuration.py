@@ -11,10 +11,10 @@ from voicespan import tracers
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith.processor import LangSmithSpanProcessor, processors_of
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-from voicespan.settings import set_recording, set_redaction
+from voicespan.runtime.settings import set_recording, set_redaction
 
 if TYPE_CHECKING:
-    from voicespan.settings import Redact
+    from voicespan.runtime.settings import Redact
 
 
 def configure(

@@ -24,8 +24,8 @@ from voicespan import semconv
 # Not used here: else the first text that needs it would load it in the middle of a call.
 from voicespan.content import named_secrets  # noqa: F401
 from voicespan.content.masking import MARK, names_secret, without_secrets
-from voicespan.guard import guarded
 from voicespan.langsmith.journal import Envelope
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

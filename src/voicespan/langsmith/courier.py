@@ -13,10 +13,10 @@ from voicespan.langsmith.reactions import Answer, Reaction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voicespan.clock import Clock
     from voicespan.langsmith.folder import Folder
     from voicespan.langsmith.protobuf import Message
     from voicespan.langsmith.settings import Destination, Privacy
+    from voicespan.runtime.clock import Clock
 
 _logger = logging.getLogger("voicespan")
 

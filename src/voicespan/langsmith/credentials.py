@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from voicespan.guard import guarded
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from pathlib import Path

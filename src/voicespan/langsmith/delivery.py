@@ -19,11 +19,11 @@ from voicespan.langsmith.spool import say_once
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voicespan.clock import Clock
     from voicespan.langsmith.engine import Engine
     from voicespan.langsmith.folder import Folder
     from voicespan.langsmith.settings import Destination
     from voicespan.recording.recorder import Recorder
+    from voicespan.runtime.clock import Clock
 
 #: Seconds that `attach` waits for the folder, which is made in the background when the conversation opens.
 _FOLDER_WAIT = 5.0

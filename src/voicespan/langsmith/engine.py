@@ -16,8 +16,8 @@ from voicespan.langsmith.post import Post
 from voicespan.langsmith.progress import Progress
 from voicespan.langsmith.sender import Sender
 from voicespan.langsmith.spool import Spool
-from voicespan.langsmith.worker import Worker
 from voicespan.langsmith.writer import Ended, Loose, Opened, Started, Writer
+from voicespan.runtime.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from voicespan.clock import Clock
     from voicespan.langsmith.delivery import Delivery
     from voicespan.langsmith.folder import Settled
     from voicespan.langsmith.settings import Destination, Privacy, SpoolSettings
     from voicespan.langsmith.traces import Trace
+    from voicespan.runtime.clock import Clock
 
 _logger = logging.getLogger("voicespan")
 

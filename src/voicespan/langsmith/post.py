@@ -15,14 +15,14 @@ from voicespan.content.masking import spellings, without_secrets
 from voicespan.langsmith import session
 from voicespan.langsmith.printable import printable
 from voicespan.langsmith.reactions import Answer, retry_after
-from voicespan.version import __version__
+from voicespan.runtime.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from voicespan.clock import Clock
     from voicespan.langsmith.protobuf import Message
     from voicespan.langsmith.settings import Destination
+    from voicespan.runtime.clock import Clock
 
 _PROTOBUF = "application/x-protobuf"
 _CONNECT_SECONDS = 10.0

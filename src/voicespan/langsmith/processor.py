@@ -12,9 +12,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
 from voicespan import registry, semconv
-from voicespan.clock import SYSTEM
 from voicespan.content import masking
-from voicespan.guard import guarded
 from voicespan.langsmith import settings
 from voicespan.langsmith.delivery import Delivery
 from voicespan.langsmith.traces import (
@@ -26,6 +24,8 @@ from voicespan.langsmith.traces import (
     is_langsmiths,
     is_root,
 )
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 
-    from voicespan.clock import Clock
     from voicespan.conversation import Conversation
     from voicespan.langsmith.engine import Engine
     from voicespan.langsmith.settings import Destination
+    from voicespan.runtime.clock import Clock
 
 
 class LangSmithSpanProcessor(SpanProcessor):

@@ -10,10 +10,10 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from voicespan.guard import guarded
 from voicespan.langsmith import private
 from voicespan.langsmith.delivery import ATTACHMENT, SUFFIXES
 from voicespan.langsmith.folder import Settled
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

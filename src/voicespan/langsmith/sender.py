@@ -11,21 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.guard import guarded
 from voicespan.langsmith import locks, recovery
 from voicespan.langsmith.folder import Folder, read_meta
 from voicespan.langsmith.reactions import BackOff, Reaction
 from voicespan.langsmith.spool import say_once
-from voicespan.langsmith.worker import Worker
+from voicespan.runtime.guard import guarded
+from voicespan.runtime.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voicespan.clock import Clock
     from voicespan.langsmith.courier import Courier
     from voicespan.langsmith.reactions import Answer
     from voicespan.langsmith.settings import Destination, Privacy
     from voicespan.langsmith.spool import Spool
+    from voicespan.runtime.clock import Clock
 
 _logger = logging.getLogger("voicespan")
 

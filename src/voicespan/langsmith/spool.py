@@ -29,20 +29,20 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from voicespan.courtesy import one_by_one
 from voicespan.langsmith import locks, private
 from voicespan.langsmith.files import Memory
 from voicespan.langsmith.folder import GONE, KEPT, MAKING, Folder, is_held
 from voicespan.langsmith.locks import FolderLock
 from voicespan.langsmith.settings import MAX_BYTES
+from voicespan.runtime.courtesy import one_by_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from voicespan.clock import Clock
     from voicespan.langsmith.folder import Meta
     from voicespan.langsmith.settings import SpoolSettings
+    from voicespan.runtime.clock import Clock
 
 _logger = logging.getLogger("voicespan")
 

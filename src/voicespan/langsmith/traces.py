@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from voicespan import moments, semconv
-from voicespan.settings import SPAN_BUDGET, SPAN_LIMIT
+from voicespan.runtime.settings import SPAN_BUDGET, SPAN_LIMIT
 
 if TYPE_CHECKING:
     from typing import TypeAlias

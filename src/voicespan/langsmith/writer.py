@@ -10,12 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan import semconv
-from voicespan.courtesy import one_by_one
-from voicespan.guard import guard, guarded
 from voicespan.langsmith import copies, recordings, snapshots
 from voicespan.langsmith.delivery import Delivery
 from voicespan.langsmith.files import MemoryFullError
 from voicespan.langsmith.folder import Folder, Meta
+from voicespan.runtime.courtesy import one_by_one
+from voicespan.runtime.guard import guard, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from voicespan.clock import Clock
     from voicespan.langsmith.copies import Copy
     from voicespan.langsmith.journal import Envelope
     from voicespan.langsmith.spool import Spool
     from voicespan.langsmith.traces import Trace
+    from voicespan.runtime.clock import Clock
 
 #: Spans that wait in memory for the writer. More means that the disk has stood still for minutes.
 MOST_QUEUED = 20_000

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from voicespan.connection import Connection
 from voicespan.contexts import get_current
-from voicespan.guard import report
 from voicespan.openai_realtime.frames import QUOTE
+from voicespan.runtime.guard import report
 
 if TYPE_CHECKING:
-    from voicespan.clock import Clock
     from voicespan.connection import WireProtocol
     from voicespan.conversation import Conversation
     from voicespan.openai_realtime.protocol import Protocol
+    from voicespan.runtime.clock import Clock
 
 
 class RealtimeConnection(Connection):

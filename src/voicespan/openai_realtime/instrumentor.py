@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.guard import guarded
 from voicespan.instrumentor import SeamInstrumentor
 from voicespan.openai_realtime import opening, seams
 from voicespan.registry import end_open_conversations
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

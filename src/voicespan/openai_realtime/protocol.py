@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from voicespan import moments
-from voicespan.memory import remember
 from voicespan.moments import Level, Moment, WireEvent
 from voicespan.openai_realtime import fields, unfinished
 from voicespan.openai_realtime.frames import Glance, Speech, is_microphone, parsed
 from voicespan.openai_realtime.sent import SentMessages
+from voicespan.runtime.memory import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

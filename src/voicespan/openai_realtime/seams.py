@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.connection import abandon
 from voicespan.fields import json_text
-from voicespan.guard import guarded
 from voicespan.openai_realtime import opening
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     import types

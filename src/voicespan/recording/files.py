@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.forks import watch
 from voicespan.recording.formats import FORMATS
+from voicespan.runtime.forks import watch
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,21 +20,21 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from voicespan.clock import SYSTEM
-from voicespan.forks import watch
-from voicespan.guard import guard
 from voicespan.recording.formats import FORMATS
 from voicespan.recording.run import NS
 from voicespan.recording.transcode import Transcoding
 from voicespan.recording.writer import SHARED
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.forks import watch
+from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from voicespan.clock import Clock
     from voicespan.recording.recorder import Recorder
     from voicespan.recording.writer import Writer
+    from voicespan.runtime.clock import Clock
 
 #: Seconds between two looks at the recordings.
 PERIOD = 0.25

@@ -15,15 +15,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from voicespan.clock import SYSTEM
 from voicespan.recording.formats import SAMPLE_BYTES, USUAL_RATE
 from voicespan.recording.run import NS, PIECE_COST
 from voicespan.recording.side import FOREIGN
+from voicespan.runtime.clock import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voicespan.clock import Clock
+    from voicespan.runtime.clock import Clock
 
 #: The most memory that each side may hold, in bytes: an answer of eleven minutes at 24 kHz that was
 #: handed over at once. What is more takes its place as silence.

@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voicespan.clock import SYSTEM
-from voicespan.guard import guard, guarded, report
 from voicespan.recording.formats import CHANNELS
 from voicespan.recording.inbox import AGENT, USER
 from voicespan.recording.repair import repair
 from voicespan.recording.run import NS
 from voicespan.recording.tape import Tape
 from voicespan.recording.writer import SHARED
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.guard import guard, guarded, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from voicespan.clock import Clock
     from voicespan.recording.inbox import Inbox
     from voicespan.recording.writer import Writer
+    from voicespan.runtime.clock import Clock
 
     class Reporter(Protocol):
         """What reports a side of the recording in the application's place: a device, or the wire."""

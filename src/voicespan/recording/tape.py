@@ -10,8 +10,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.clock import SYSTEM
-from voicespan.guard import guard
 from voicespan.recording.audible import Audible
 from voicespan.recording.channel import Channel
 from voicespan.recording.files import AudioFile
@@ -21,6 +19,8 @@ from voicespan.recording.run import NS
 from voicespan.recording.samples import decode
 from voicespan.recording.side import MS
 from voicespan.recording.timeline import Timeline
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
     from collections import deque
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from voicespan.clock import Clock
     from voicespan.recording.side import Piece, Side
+    from voicespan.runtime.clock import Clock
 
 #: What lies so far back is settled: facts about it come too late (see also `timeline.LATE`).
 SETTLE = 400 * MS

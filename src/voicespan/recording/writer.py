@@ -17,15 +17,15 @@ import threading
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from voicespan.clock import SYSTEM
-from voicespan.courtesy import one_by_one
-from voicespan.forks import watch
-from voicespan.guard import guard
 from voicespan.recording.run import NS
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.courtesy import one_by_one
+from voicespan.runtime.forks import watch
+from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
-    from voicespan.clock import Clock
     from voicespan.recording.tape import Tape
+    from voicespan.runtime.clock import Clock
 
 #: Seconds between two passes.
 PERIOD = 0.25

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voicespan import moments
-from voicespan.memory import remember
+from voicespan.runtime.memory import remember
 
 if TYPE_CHECKING:
     from collections.abc import Container

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan import moments, semconv
 from voicespan.content import cut_text
-from voicespan.memory import MOST, remember
 from voicespan.moments import LocalId, WireError
+from voicespan.runtime.memory import MOST, remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from voicespan.content import cut_text, encode
-from voicespan.settings import NO_LIMIT
+from voicespan.runtime.settings import NO_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voicespan import moments, semconv
-from voicespan.memory import remember
 from voicespan.moments import LocalId
+from voicespan.runtime.memory import remember
 from voicespan.spans.usage import usage_attributes
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from voicespan import semconv, settings
+from voicespan import semconv
 from voicespan.content import encode
 from voicespan.moments import LocalId, WireError
+from voicespan.runtime import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,7 +13,7 @@ _DEFAULT_MONOTONIC_NS = 1_000 * _NS
 
 
 class FakeClock:
-    """A `voicespan.clock.Clock` moved by hand; may be read and moved from any thread.
+    """A `voicespan.runtime.clock.Clock` moved by hand; may be read and moved from any thread.
 
     Args:
         time_ns: What the wall clock shows at first, in nanoseconds since the Unix epoch.

@@ -10,11 +10,11 @@ import inspect
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
-from voicespan.guard import guarded
 from voicespan.recording.devices import taps
 from voicespan.recording.devices.clocks import time_of_block
 from voicespan.recording.devices.taps import Taps
 from voicespan.recording.inbox import AGENT, USER
+from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from voicespan.clock import SYSTEM
+from voicespan.runtime.clock import SYSTEM
 from voicespan.testing.langsmith.attachments import Attachments
 from voicespan.testing.langsmith.connections import Listener
 from voicespan.testing.langsmith.endpoints import Endpoints
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from voicespan.clock import Clock
+    from voicespan.runtime.clock import Clock
     from voicespan.testing.langsmith.body import Body
     from voicespan.testing.langsmith.connections import Answer
     from voicespan.testing.langsmith.failures import Stage

@@ -25,7 +25,7 @@ from voicespan.testing.langsmith.runs import Attachment, Dropped, Run
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from voicespan.clock import Clock
+    from voicespan.runtime.clock import Clock
     from voicespan.testing.langsmith.multipart import Kind
 
     #: What is taken once: a run's creation or its update.

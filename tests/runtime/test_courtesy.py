@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from voicespan import courtesy
-from voicespan.courtesy import one_by_one, turn
+from voicespan.runtime import courtesy
+from voicespan.runtime.courtesy import one_by_one, turn
 
 
 def test_one_works_at_a_time():

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voicespan.clock import Clock
+    from voicespan.runtime.clock import Clock
 
 
 def uuid7(clock: Clock) -> str:

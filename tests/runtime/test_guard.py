@@ -19,11 +19,11 @@ from openai import OpenAI
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan import guard
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.recording import writer
+from voicespan.runtime import guard
 from voicespan.testing import gemini_live, openai_realtime
 
 PACKAGE = Path(voicespan.__file__).parent

@@ -6,12 +6,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from voicespan import forks
+from voicespan.runtime import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from voicespan.clock import Clock
+    from voicespan.runtime.clock import Clock
 
 _Piece = TypeVar("_Piece")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voicespan.memory import MOST, remember
+from voicespan.runtime.memory import MOST, remember
 
 
 def test_the_newest_are_remembered():

@@ -8,7 +8,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
-from voicespan.guard import guard
+from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable

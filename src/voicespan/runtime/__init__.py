@@ -1,0 +1,1 @@
+"""What every room stands on: living in somebody else's process. Imports nothing else of ours."""

@@ -20,11 +20,11 @@ from google.genai import types
 from openai import OpenAI
 
 import voicespan
-from voicespan import moments
 from voicespan.content import Content, masking
 from voicespan.gemini_live import GeminiLiveInstrumentor
-from voicespan.moments import Level
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.protocol import moments
+from voicespan.protocol.moments import Level
 from voicespan.runtime import settings
 from voicespan.runtime.settings import TEXT_KINDS, Settings
 from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer

@@ -138,7 +138,7 @@ def test_run_and_trace_ids_are_those_of_the_root(tracer_provider, span_exporter)
 
 
 def test_a_long_transcript_loses_from_its_middle_and_says_so(tracer_provider, span_exporter):
-    from voicespan import moments
+    from voicespan.protocol import moments
 
     conversation = Conversation(tracer_provider=tracer_provider)
     for number in range(700):

@@ -10,10 +10,11 @@ import soundfile as sf
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan import moments, tracers
+from voicespan import tracers
 from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime.protocol import Protocol
+from voicespan.protocol import moments
 from voicespan.recorded import ConversationRecorder, is_recorded
 from voicespan.recording.devices import taps
 from voicespan.recording.inbox import AGENT

@@ -9,9 +9,9 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
-from voicespan import moments
 from voicespan.conversation import Conversation
-from voicespan.moments import Level
+from voicespan.protocol import moments
+from voicespan.protocol.moments import Level
 from voicespan.runtime import settings
 
 META = "langsmith.metadata."

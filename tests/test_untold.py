@@ -10,11 +10,12 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
-from voicespan import moments, registry, untold
+from voicespan import registry, untold
 from voicespan.content import Content
 from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime.protocol import Protocol
+from voicespan.protocol import moments
 from voicespan.runtime import guard
 from voicespan.runtime.settings import Settings
 

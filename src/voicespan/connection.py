@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from voicespan.conversation import Conversation
-    from voicespan.moments import Moment
+    from voicespan.protocol.moments import Moment
     from voicespan.recording.recorder import Recorder
     from voicespan.recording.wire import WireReporter
     from voicespan.runtime.clock import Clock

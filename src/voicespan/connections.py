@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.content import cut_text
-from voicespan.moments import ConnectionClosed, ConnectionOpened
+from voicespan.protocol.moments import ConnectionClosed, ConnectionOpened
 
 if TYPE_CHECKING:
     from voicespan.connection import Connection
-    from voicespan.moments import Moment
+    from voicespan.protocol.moments import Moment
 
 
 class Connections:

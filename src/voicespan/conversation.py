@@ -21,8 +21,9 @@ from voicespan.connection import Connection
 from voicespan.connections import Connections
 from voicespan.content import Content, cut_text
 from voicespan.contexts import CURRENT, NOBODYS, SCOPE, Standing
-from voicespan.fields import described, parsed
-from voicespan.moments import (
+from voicespan.outcome import Outcome
+from voicespan.protocol.fields import described, parsed
+from voicespan.protocol.moments import (
     FirstAudio,
     FunctionAnswered,
     FunctionCalled,
@@ -30,7 +31,6 @@ from voicespan.moments import (
     ResumptionOffered,
     SessionDescribed,
 )
-from voicespan.outcome import Outcome
 from voicespan.root_facts import RootFacts
 from voicespan.runtime import guard
 from voicespan.runtime.clock import SYSTEM, WallClock
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.connection import WireProtocol
-    from voicespan.moments import Moment
+    from voicespan.protocol.moments import Moment
     from voicespan.recorded import Delivery, Recorded
     from voicespan.recording import Recorder
     from voicespan.runtime.clock import Clock

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from voicespan.content import cut_text
-from voicespan.fields import described
-from voicespan.moments import WireError
+from voicespan.protocol.fields import described
+from voicespan.protocol.moments import WireError
 
 #: What ends a block without being an error of the conversation.
 _NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan import semconv
 from voicespan.content import cut_text, encode, metadata, size_of
-from voicespan.fields import described
+from voicespan.protocol.fields import described
 from voicespan.runtime.settings import ROOT_TRANSCRIPT_BYTES
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content import Content
-    from voicespan.moments import SessionDescribed
+    from voicespan.protocol.moments import SessionDescribed
     from voicespan.spans.transcript import Transcript
 
 _logger = logging.getLogger("voicespan")

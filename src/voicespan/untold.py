@@ -21,7 +21,7 @@ from voicespan.runtime.guard import guarded, report
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from voicespan.moments import Moment
+    from voicespan.protocol.moments import Moment
 
 #: How long the thread waits for more when it has been woken up, and over how long it spreads what came: to wake a
 #: thread for each frame of hundreds of conversations costs more than to write their spans.

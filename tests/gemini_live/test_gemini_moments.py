@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
 from voicespan.gemini_live.protocol import Protocol
-from voicespan.moments import Level
+from voicespan.protocol.moments import Level
 from voicespan.runtime.settings import Settings
 from voicespan.testing import FakeClock
 from voicespan.testing.exporter import UpToDateSpanExporter

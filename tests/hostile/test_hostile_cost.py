@@ -20,8 +20,8 @@ from witness import Kept, look_at
 from voicespan.conversation import Conversation
 from voicespan.gemini_live import functions, turns
 from voicespan.gemini_live.protocol import Protocol as Gemini
-from voicespan.moments import Level
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
+from voicespan.protocol.moments import Level
 from voicespan.runtime import settings
 from voicespan.runtime.settings import Settings
 

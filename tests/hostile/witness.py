@@ -19,8 +19,8 @@ from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.langsmith import snapshots
 from voicespan.langsmith.copies import Copy
 from voicespan.langsmith.settings import Privacy
-from voicespan.moments import Level
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
+from voicespan.protocol.moments import Level
 from voicespan.runtime.settings import Settings
 
 if TYPE_CHECKING:

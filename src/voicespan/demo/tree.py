@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from voicespan import moments
 from voicespan.demo.page import wrapped
+from voicespan.protocol import moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

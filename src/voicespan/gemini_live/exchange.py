@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan import moments
 from voicespan.gemini_live import fields, frames
 from voicespan.gemini_live.turns import MOST_UTTERANCES, Turn, Utterance, bytes_per_ms
-from voicespan.moments import LocalId, WireError
+from voicespan.protocol import moments
+from voicespan.protocol.moments import LocalId, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from voicespan.moments import Moment
+    from voicespan.protocol.moments import Moment
 
 #: Reasons of a turn's end that are none of its failures.
 _NO_FAILURE = frozenset({None, "TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT"})

@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Any
 
-from voicespan.fields import elements, integer, members, name, objects, text, texts
+from voicespan.protocol.fields import elements, integer, members, name, objects, text, texts
 
 __all__ = ["elements", "integer", "members", "mime_type", "name", "objects", "snake", "text", "texts"]
 

@@ -12,8 +12,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from voicespan import fields
-from voicespan.fields import encodable, text
+from voicespan.protocol import fields
+from voicespan.protocol.fields import encodable, text
 
 _DEEPEST = 24
 _LONGEST_NAME = 512

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan import moments
-from voicespan.fields import json_text
 from voicespan.gemini_live import fields, frames
-from voicespan.moments import LocalId
+from voicespan.protocol import moments
+from voicespan.protocol.fields import json_text
+from voicespan.protocol.moments import LocalId
 from voicespan.runtime.memory import MOST, remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from voicespan.gemini_live.turns import Turn
-    from voicespan.moments import Moment
+    from voicespan.protocol.moments import Moment
 
 #: Of one call's streamed arguments: how many, and characters of each.
 _MOST_ARGUMENTS = 256

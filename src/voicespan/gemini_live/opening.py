@@ -12,7 +12,7 @@ from voicespan.contexts import conversation_in_scope
 from voicespan.conversation import Conversation
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol
-from voicespan.moments import ErrorReported, WireError
+from voicespan.protocol.moments import ErrorReported, WireError
 from voicespan.registry import ended_with, resumed_by
 from voicespan.runtime.guard import guarded
 

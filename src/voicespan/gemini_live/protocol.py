@@ -19,12 +19,12 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from voicespan import moments
 from voicespan.gemini_live import exchange, fields, frames
 from voicespan.gemini_live import usage as tokens
 from voicespan.gemini_live.exchange import Exchange
 from voicespan.gemini_live.functions import Functions
-from voicespan.moments import Level, LocalId, Moment, WireError, WireEvent
+from voicespan.protocol import moments
+from voicespan.protocol.moments import Level, LocalId, Moment, WireError, WireEvent
 from voicespan.runtime.memory import remember
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan.gemini_live import fields
 
 if TYPE_CHECKING:
-    from voicespan.moments import LocalId, Usage
+    from voicespan.protocol.moments import LocalId, Usage
 
 #: Of one text this many characters are kept.
 _LONGEST_TEXT = 1_000_000

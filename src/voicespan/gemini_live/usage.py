@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from voicespan.gemini_live import fields
-from voicespan.moments import Usage
+from voicespan.protocol.moments import Usage
 
 #: Far more than are ever told, so that no number leaves what an attribute can hold.
 _MOST_TOKENS = 1 << 53

@@ -7,7 +7,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-from voicespan import moments, semconv
+from voicespan import semconv
+from voicespan.protocol import moments
 from voicespan.runtime.settings import SPAN_BUDGET, SPAN_LIMIT
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from voicespan import moments
-from voicespan.fields import elements, integer, json_text, members, name, number, text
-from voicespan.moments import WireError
+from voicespan.protocol import moments
+from voicespan.protocol.fields import elements, integer, json_text, members, name, number, text
+from voicespan.protocol.moments import WireError
 
 __all__ = [
     "arguments", "bytes_per_ms", "elements", "error_in", "format_name", "integer", "is_typed", "item_text", "members",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from voicespan import fields
+from voicespan.protocol import fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

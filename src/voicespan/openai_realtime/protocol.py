@@ -19,11 +19,11 @@ import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from voicespan import moments
-from voicespan.moments import Level, Moment, WireEvent
 from voicespan.openai_realtime import fields, unfinished
 from voicespan.openai_realtime.frames import Glance, Speech, is_microphone, parsed
 from voicespan.openai_realtime.sent import SentMessages
+from voicespan.protocol import moments
+from voicespan.protocol.moments import Level, Moment, WireEvent
 from voicespan.runtime.memory import remember
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from voicespan.connection import abandon
-from voicespan.fields import json_text
 from voicespan.openai_realtime import opening
+from voicespan.protocol.fields import json_text
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from voicespan.moments import LocalId
 from voicespan.openai_realtime import fields
+from voicespan.protocol.moments import LocalId
 
 #: So many wait: far more than an application sends between two responses.
 _MOST = 256

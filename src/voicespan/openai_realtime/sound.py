@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from voicespan.fields import json_text, name
 from voicespan.openai_realtime.frames import parsed
+from voicespan.protocol.fields import json_text, name
 from voicespan.recording.inbox import AGENT, USER
 from voicespan.recording.wire import WireReporter, decoded
 

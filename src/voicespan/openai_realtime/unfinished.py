@@ -13,7 +13,7 @@ from voicespan.openai_realtime import fields
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from voicespan.moments import Role
+    from voicespan.protocol.moments import Role
 
 #: No frame told it.
 EVENT_TYPE = "connection_closed"

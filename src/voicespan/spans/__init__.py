@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from voicespan import moments
-from voicespan.moments import Level
+from voicespan.protocol import moments
+from voicespan.protocol.moments import Level
 from voicespan.runtime import settings
 from voicespan.spans.barge_ins import BargeIns
 from voicespan.spans.function_calls import FunctionCalls

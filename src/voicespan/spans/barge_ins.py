@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voicespan import moments
+from voicespan.protocol import moments
 from voicespan.runtime.memory import remember
 
 if TYPE_CHECKING:

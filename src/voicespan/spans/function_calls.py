@@ -6,9 +6,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voicespan import moments, semconv
+from voicespan import semconv
 from voicespan.content import cut_text
-from voicespan.moments import LocalId, WireError
+from voicespan.protocol import moments
+from voicespan.protocol.moments import LocalId, WireError
 from voicespan.runtime.memory import MOST, remember
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.contexts import Standing
-    from voicespan.moments import FunctionCalled
+    from voicespan.protocol.moments import FunctionCalled
     from voicespan.spans.writer import SpanWriter
 
 #: Of arguments in messages, which stand in several spans; the call's own has them whole.

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voicespan import moments, semconv
-from voicespan.moments import LocalId
+from voicespan import semconv
+from voicespan.protocol import moments
+from voicespan.protocol.moments import LocalId
 from voicespan.runtime.memory import remember
 from voicespan.spans.usage import usage_attributes
 

@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from voicespan import semconv
 from voicespan.content import encode
-from voicespan.moments import LocalId, WireError
+from voicespan.protocol.moments import LocalId, WireError
 from voicespan.runtime import settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content import Content
-    from voicespan.moments import Moment
+    from voicespan.protocol.moments import Moment
     from voicespan.spans.usage import Counts
 
 #: The SDK drops the oldest attributes past its limit (128), and those are the ones that name the span.

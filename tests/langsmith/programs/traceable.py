@@ -6,8 +6,8 @@ import time
 
 import langsmith
 
-from voicespan import moments
 from voicespan.langsmith import configure
+from voicespan.protocol import moments
 from voicespan.scope import conversation
 
 provider = configure()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voicespan.moments import ErrorReported, SpeechStarted, SpeechStopped, WireError
+from voicespan.protocol.moments import ErrorReported, SpeechStarted, SpeechStopped, WireError
 
 
 def test_moments_are_equal_where_all_they_tell_is():

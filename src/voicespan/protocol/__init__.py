@@ -1,0 +1,1 @@
+"""What a provider and the trace agree on: no I/O, no clock, no OpenTelemetry."""

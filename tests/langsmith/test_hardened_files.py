@@ -27,7 +27,7 @@ from voicespan.langsmith.locks import FolderLock
 from voicespan.langsmith.progress import Progress
 from voicespan.langsmith.settings import SpoolSettings
 from voicespan.langsmith.spool import Spool
-from voicespan.recording.files import AudioFile
+from voicespan.recording.codec.files import AudioFile
 from voicespan.runtime import guard
 
 SECRET = b"root:x:0:0:the secret of this test"

@@ -10,11 +10,11 @@ import pytest
 from studio import Studio, noise
 
 from voicespan.recording import Recorder
+from voicespan.recording.codec.formats import DEVICE_SAMPLES, SAMPLE_BYTES, SILENCE
+from voicespan.recording.codec.samples import decode
 from voicespan.recording.devices import routes, taps
 from voicespan.recording.devices.clocks import PlayClock, handing_of_read, time_of_block
-from voicespan.recording.formats import DEVICE_SAMPLES, SAMPLE_BYTES, SILENCE
 from voicespan.recording.inbox import AGENT, USER
-from voicespan.recording.samples import decode
 
 MS = 1_000_000
 RATE = 24_000

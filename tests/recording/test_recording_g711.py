@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from voicespan.recording.formats import SILENCE
-from voicespan.recording.g711 import decode
+from voicespan.recording.codec.formats import SILENCE
+from voicespan.recording.codec.g711 import decode
 
 
 @pytest.mark.parametrize(("encoding", "subtype"), [("g711_ulaw", "ULAW"), ("g711_alaw", "ALAW")])

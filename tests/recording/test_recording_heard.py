@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from studio import noise
 
-from voicespan.recording import audible
-from voicespan.recording.audible import Audible
-from voicespan.recording.samples import AT_ONCE
+from voicespan.recording.codec.samples import AT_ONCE
+from voicespan.recording.timeline import audible
+from voicespan.recording.timeline.audible import Audible
 
 RATE = 24_000
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voicespan.recording.microphone import Microphone
-from voicespan.recording.side import MS, TOLERANCE
-from voicespan.recording.speaker import Speaker
-from voicespan.recording.timeline import Timeline
+from voicespan.recording.timeline.microphone import Microphone
+from voicespan.recording.timeline.side import MS, TOLERANCE
+from voicespan.recording.timeline.speaker import Speaker
+from voicespan.recording.timeline.timeline import Timeline
 
 RATE = 8_000
 SAMPLE = 125_000  # nanoseconds

@@ -13,9 +13,9 @@ import soundfile as sf
 from studio import noise
 
 from voicespan.recording import follower as follower_module
-from voicespan.recording import transcode
+from voicespan.recording.codec import transcode
+from voicespan.recording.codec.formats import FORMATS, rate_at_least
 from voicespan.recording.follower import Follower
-from voicespan.recording.formats import FORMATS, rate_at_least
 from voicespan.recording.recorder import Recorder
 from voicespan.recording.writer import Writer
 

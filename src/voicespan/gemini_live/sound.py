@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from voicespan.recording.recorder import Recorder
-    from voicespan.recording.timeline import Timeline
+    from voicespan.recording.timeline.timeline import Timeline
     from voicespan.recording.wire import Kind
 
 #: What the models speak, in Hz.

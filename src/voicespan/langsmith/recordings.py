@@ -103,7 +103,7 @@ def _repair(flac: Path) -> int:
 
 @guarded
 def _transcode(source: Path, form: str) -> Path | None:
-    from voicespan.recording.transcode import transcode  # noqa: PLC0415  loads libsndfile
+    from voicespan.recording.codec.transcode import transcode  # noqa: PLC0415  loads libsndfile
 
     # What cannot be encoded (a codec that is not there, no space) goes as it is.
     with contextlib.suppress(OSError, RuntimeError, ValueError, ImportError):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voicespan.recording.recorder import Recorder
-    from voicespan.recording.timeline import Timeline
+    from voicespan.recording.timeline.timeline import Timeline
     from voicespan.recording.wire import Kind
 
 #: Where a frame's type stands.

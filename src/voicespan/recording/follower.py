@@ -20,9 +20,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from voicespan.recording.formats import FORMATS
-from voicespan.recording.run import NS
-from voicespan.recording.transcode import Transcoding
+from voicespan.recording.codec.formats import FORMATS
+from voicespan.recording.codec.transcode import Transcoding
+from voicespan.recording.timeline.run import NS
 from voicespan.recording.writer import SHARED
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.forks import watch

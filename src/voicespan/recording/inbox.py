@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from voicespan.recording.formats import SAMPLE_BYTES, USUAL_RATE
-from voicespan.recording.run import NS, PIECE_COST
-from voicespan.recording.side import FOREIGN
+from voicespan.recording.codec.formats import SAMPLE_BYTES, USUAL_RATE
+from voicespan.recording.timeline.run import NS, PIECE_COST
+from voicespan.recording.timeline.side import FOREIGN
 from voicespan.runtime.clock import SYSTEM
 
 if TYPE_CHECKING:

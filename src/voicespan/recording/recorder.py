@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voicespan.recording.formats import CHANNELS
+from voicespan.recording.codec.formats import CHANNELS
 from voicespan.recording.inbox import AGENT, USER
 from voicespan.recording.repair import repair
-from voicespan.recording.run import NS
 from voicespan.recording.tape import Tape
+from voicespan.recording.timeline.run import NS
 from voicespan.recording.writer import SHARED
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guard, guarded, report

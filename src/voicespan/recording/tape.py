@@ -10,15 +10,15 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.recording.audible import Audible
-from voicespan.recording.channel import Channel
-from voicespan.recording.files import AudioFile
-from voicespan.recording.formats import CHANNELS, rate_at_least
+from voicespan.recording.codec.channel import Channel
+from voicespan.recording.codec.files import AudioFile
+from voicespan.recording.codec.formats import CHANNELS, rate_at_least
+from voicespan.recording.codec.samples import decode
 from voicespan.recording.inbox import AGENT, USER, Inbox
-from voicespan.recording.run import NS
-from voicespan.recording.samples import decode
-from voicespan.recording.side import MS
-from voicespan.recording.timeline import Timeline
+from voicespan.recording.timeline.audible import Audible
+from voicespan.recording.timeline.run import NS
+from voicespan.recording.timeline.side import MS
+from voicespan.recording.timeline.timeline import Timeline
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guard
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from voicespan.recording.side import Piece, Side
+    from voicespan.recording.timeline.side import Piece, Side
     from voicespan.runtime.clock import Clock
 
 #: What lies so far back is settled: facts about it come too late (see also `timeline.LATE`).

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from voicespan.recording.recorder import Recorder, Reporter
-    from voicespan.recording.timeline import Timeline
+    from voicespan.recording.timeline.timeline import Timeline
 
 #: The rate of audio, in Hz, and its encoding.
 Kind: TypeAlias = "tuple[int, str]"

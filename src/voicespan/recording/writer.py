@@ -17,7 +17,7 @@ import threading
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from voicespan.recording.run import NS
+from voicespan.recording.timeline.run import NS
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.courtesy import one_by_one
 from voicespan.runtime.forks import watch

@@ -11,11 +11,11 @@ import logging
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
+from voicespan.recording.codec.formats import DEVICE_SAMPLES, MOST_CHANNELS, SAMPLE_BYTES, SILENCE
 from voicespan.recording.devices import routes
 from voicespan.recording.devices.clocks import PlayClock, handing_of_read
-from voicespan.recording.formats import DEVICE_SAMPLES, MOST_CHANNELS, SAMPLE_BYTES, SILENCE
 from voicespan.recording.inbox import AGENT
-from voicespan.recording.run import NS
+from voicespan.recording.timeline.run import NS
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.settings import Settings
 

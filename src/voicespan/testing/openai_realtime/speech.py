@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from voicespan.recording.g711 import decode
+from voicespan.recording.codec.g711 import decode
 
 if TYPE_CHECKING:
     from voicespan.testing.openai_realtime.session import Format, TurnDetection

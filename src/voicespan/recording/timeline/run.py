@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from voicespan.recording.formats import SAMPLE_BYTES, SILENCE
+from voicespan.recording.codec.formats import SAMPLE_BYTES, SILENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voicespan.recording.formats import SAMPLE_BYTES, SILENCE
-from voicespan.recording.microphone import Microphone
-from voicespan.recording.run import NS
-from voicespan.recording.side import MS
-from voicespan.recording.speaker import Speaker
+from voicespan.recording.codec.formats import SAMPLE_BYTES, SILENCE
+from voicespan.recording.timeline.microphone import Microphone
+from voicespan.recording.timeline.run import NS
+from voicespan.recording.timeline.side import MS
+from voicespan.recording.timeline.speaker import Speaker
 
 if TYPE_CHECKING:
-    from voicespan.recording.side import Piece
+    from voicespan.recording.timeline.side import Piece
 
 #: Later than every time that can come.
 FOREVER = 1 << 62

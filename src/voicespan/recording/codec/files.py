@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.recording.formats import FORMATS
+from voicespan.recording.codec.formats import FORMATS
 from voicespan.runtime.forks import watch
 
 if TYPE_CHECKING:

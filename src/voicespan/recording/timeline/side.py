@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from voicespan.recording.formats import SAMPLE_BYTES
-from voicespan.recording.run import NS, Pcm, Run, size_of, without_head
+from voicespan.recording.codec.formats import SAMPLE_BYTES
+from voicespan.recording.timeline.run import NS, Pcm, Run, size_of, without_head
 
 MS = 1_000_000
 

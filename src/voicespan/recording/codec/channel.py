@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from voicespan.recording.run import NS
+from voicespan.recording.timeline.run import NS
 
 if TYPE_CHECKING:
     import numpy as np
     import soxr
     from numpy.typing import NDArray
 
-    from voicespan.recording.side import Piece
+    from voicespan.recording.timeline.side import Piece
 
 
 class Channel:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voicespan.recording.formats import SAMPLE_BYTES
-from voicespan.recording.run import NS, Run, size_of, without_head
-from voicespan.recording.side import MS, TOLERANCE, Side
+from voicespan.recording.codec.formats import SAMPLE_BYTES
+from voicespan.recording.timeline.run import NS, Run, size_of, without_head
+from voicespan.recording.timeline.side import MS, TOLERANCE, Side
 
 if TYPE_CHECKING:
-    from voicespan.recording.run import Pcm
+    from voicespan.recording.timeline.run import Pcm
 
 #: The longest gap that can be a stall: what lies further back has been written.
 STALL = 400 * MS

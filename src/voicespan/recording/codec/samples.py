@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voicespan.recording import g711
+from voicespan.recording.codec import g711
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.recording.files import AudioFile
-from voicespan.recording.formats import FORMATS, rate_at_least
+from voicespan.recording.codec.files import AudioFile
+from voicespan.recording.codec.formats import FORMATS, rate_at_least
 
 if TYPE_CHECKING:
     import numpy as np

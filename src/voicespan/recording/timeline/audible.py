@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voicespan.recording.run import NS
-from voicespan.recording.samples import AT_ONCE
-from voicespan.recording.stretches import Stretches
+from voicespan.recording.codec.samples import AT_ONCE
+from voicespan.recording.timeline.run import NS
+from voicespan.recording.timeline.stretches import Stretches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

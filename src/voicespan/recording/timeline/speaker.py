@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voicespan.recording.side import BREAK, MS, Side
-from voicespan.recording.stretches import Stretches
+from voicespan.recording.timeline.side import BREAK, MS, Side
+from voicespan.recording.timeline.stretches import Stretches
 
 if TYPE_CHECKING:
-    from voicespan.recording.run import Pcm
+    from voicespan.recording.timeline.run import Pcm
 
 #: An overlap up to this is a clock that runs fast; above, the first was replaced.
 REPLACED = 200 * MS

@@ -1,0 +1,1 @@
+"""Audio as bytes and files: the libraries stand here and nowhere else."""

@@ -1,0 +1,1 @@
+"""Where each piece of audio belongs: arithmetic, no libraries, no files."""

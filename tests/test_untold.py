@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
 from voicespan import registry, untold
-from voicespan.content import Content
+from voicespan.content.policy import Content
 from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime.protocol import Protocol

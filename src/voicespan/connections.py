@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.content import cut_text
+from voicespan.content.policy import cut_text
 from voicespan.protocol.moments import ConnectionClosed, ConnectionOpened
 
 if TYPE_CHECKING:

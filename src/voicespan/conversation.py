@@ -19,7 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from voicespan import registry, resumption, semconv, tracers
 from voicespan.connection import Connection
 from voicespan.connections import Connections
-from voicespan.content import Content, cut_text
+from voicespan.content.policy import Content, cut_text
 from voicespan.contexts import CURRENT, NOBODYS, SCOPE, Standing
 from voicespan.outcome import Outcome
 from voicespan.protocol.fields import described, parsed

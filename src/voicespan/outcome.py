@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voicespan.content import cut_text
+from voicespan.content.policy import cut_text
 from voicespan.protocol.fields import described
 from voicespan.protocol.moments import WireError
 

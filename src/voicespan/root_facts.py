@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from voicespan import semconv
-from voicespan.content import cut_text, encode, metadata, size_of
+from voicespan.content.policy import cut_text, encode, metadata, size_of
 from voicespan.protocol.fields import described
 from voicespan.runtime.settings import ROOT_TRANSCRIPT_BYTES
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.content import Content
+    from voicespan.content.policy import Content
     from voicespan.protocol.moments import SessionDescribed
     from voicespan.spans.transcript import Transcript
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.content import Content
+    from voicespan.content.policy import Content
     from voicespan.contexts import Standing
 
 

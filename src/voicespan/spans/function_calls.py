@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voicespan import semconv
-from voicespan.content import cut_text
+from voicespan.content.policy import cut_text
 from voicespan.protocol import moments
 from voicespan.protocol.moments import LocalId, WireError
 from voicespan.runtime.memory import MOST, remember

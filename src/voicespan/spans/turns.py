@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.content import Content
+    from voicespan.content.policy import Content
     from voicespan.spans.barge_ins import BargeIn, BargeIns
     from voicespan.spans.heard import Heard
     from voicespan.spans.transcript import Entry

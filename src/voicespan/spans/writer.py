@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from voicespan import semconv
-from voicespan.content import encode
+from voicespan.content.policy import encode
 from voicespan.protocol.moments import LocalId, WireError
 from voicespan.runtime import settings
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.content import Content
+    from voicespan.content.policy import Content
     from voicespan.protocol.moments import Moment
     from voicespan.spans.usage import Counts
 

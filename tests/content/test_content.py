@@ -20,7 +20,7 @@ from google.genai import types
 from openai import OpenAI
 
 import voicespan
-from voicespan.content import Content, masking
+from voicespan.content.policy import Content, masking
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.protocol import moments

@@ -95,7 +95,7 @@ async def _connected(way: str, url: str, clock: FakeClock) -> AsyncIterator[tupl
     client = AsyncOpenAI(api_key="k", websocket_base_url=url)
     connecting = client.realtime.connect(model="gpt-realtime")
     if way == VOICESPAN:
-        from voicespan.scope import ConversationScope
+        from voicespan.tracing.scope import ConversationScope
 
         async with ConversationScope(clock=clock) as conversation, connecting as connection:
             yield connection, conversation.recorder.user, conversation.recorder.agent

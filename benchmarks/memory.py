@@ -152,7 +152,7 @@ def long_call(minutes: int, size: Callable[[], int]) -> dict[str, Any]:
     """Hold it; by how much `size` grew after its fifth minute, until its end and until after that."""
     from voicespan.openai_realtime.protocol import Protocol
     from voicespan.recording import writer
-    from voicespan.scope import ConversationScope
+    from voicespan.tracing.scope import ConversationScope
 
     clock = FakeClock(time_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
     # The one writer of the process goes by the call's time, and is not left behind by it.

@@ -8,8 +8,8 @@ import threading
 import pytest
 from opentelemetry import context as otel_context
 
-from voicespan import registry, tracers, untold
 from voicespan.runtime import guard
+from voicespan.tracing import registry, tracers, untold
 
 pytest_plugins = ["voicespan.testing.fixtures"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-from voicespan.conversation import Conversation
 from voicespan.openai_realtime.protocol import Protocol
+from voicespan.tracing.conversation import Conversation
 
 #: Milliseconds each, and most processes need none of them.
 HEAVY = ("asyncio", "google.genai", "langsmith", "numpy", "openai", "opentelemetry.sdk", "pydantic", "requests", "soundfile", "soxr", "websockets")  # fmt: skip
@@ -91,7 +91,7 @@ CALLS = """
 import gc, json, sys, time
 from test_budgets import turn
 import voicespan
-from voicespan.conversation import Conversation
+from voicespan.tracing.conversation import Conversation
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 

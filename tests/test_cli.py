@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
 from voicespan import cli
-from voicespan.conversation import Conversation
+from voicespan.tracing.conversation import Conversation
 
 
 def python(code, *arguments):

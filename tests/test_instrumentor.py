@@ -9,10 +9,10 @@ from openai import OpenAI
 from openai.resources.realtime.realtime import RealtimeConnection
 
 import voicespan
-from voicespan import tracers
 from voicespan.langsmith import configuration
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer, Send
+from voicespan.tracing import tracers
 
 CREATED = {"type": "session.created", "event_id": "e", "session": {"id": "sess_1"}}
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from voicespan.contexts import current_conversation
-from voicespan.conversation import Conversation
 from voicespan.runtime.version import __version__
-from voicespan.scope import conversation
+from voicespan.tracing.contexts import current_conversation
+from voicespan.tracing.conversation import Conversation
+from voicespan.tracing.scope import conversation
 
 if TYPE_CHECKING:
     from voicespan.langsmith import LangSmithSpanProcessor, configure

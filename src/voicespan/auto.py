@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, cast
 
 from opentelemetry import trace
 
-from voicespan import tracers
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.settings import Settings
+from voicespan.tracing import tracers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from wrapt import register_post_import_hook
 
-from voicespan import tracers
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guarded
+from voicespan.tracing import tracers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -17,9 +17,9 @@ import pytest
 from binary import CONFIGURATIONS
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.testing import LangSmithServer
+from voicespan.tracing.conversation import Conversation
 
 LOOPBACK = "127.0.0.1"
 

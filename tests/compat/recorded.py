@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from voicespan import semconv
+from voicespan.tracing import semconv
 
 
 class Trace:

@@ -18,8 +18,8 @@ PYTHON_TESTS = (
     "tests/openai_realtime",
     "tests/gemini_live",
     "tests/recording",
-    "tests/test_conversation.py",
-    "tests/test_live_parent.py",
+    "tests/tracing/test_conversation.py",
+    "tests/tracing/test_live_parent.py",
 )
 
 

@@ -20,7 +20,8 @@ from google.genai import types
 from openai import OpenAI
 
 import voicespan
-from voicespan.content.policy import Content, masking
+from voicespan.content import masking
+from voicespan.content.policy import Content
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.protocol import moments
@@ -316,7 +317,7 @@ def evidence(tmp_path):
 
 def have(evidence, conversation, *arguments):
     # The global provider is not ours: `voicespan.conversation` takes the one that is named.
-    from voicespan import tracers
+    from voicespan.tracing import tracers
 
     before = tracers.named_provider()
     tracers.name_provider(evidence.provider)
@@ -438,7 +439,9 @@ def test_what_is_hidden_can_be_read_from_the_settings():
 def test_a_hidden_recording_is_said_once(evidence, monkeypatch, caplog):
     import importlib
 
-    monkeypatch.setattr(importlib.import_module("voicespan.conversation"), "_warned_of_hidden_audio", False)
+    monkeypatch.setattr(
+        importlib.import_module("voicespan.tracing.conversation"), "_warned_of_hidden_audio", False
+    )
     monkeypatch.setenv("VOICESPAN_HIDE", "audio")
     with caplog.at_level(logging.WARNING, "voicespan"):
         for _ in range(2):
@@ -506,7 +509,7 @@ class Told:
     """A conversation's spans, for a hook that is told of a few moments."""
 
     def __init__(self, provider, exporter, **settings) -> None:
-        from voicespan.conversation import Conversation
+        from voicespan.tracing.conversation import Conversation
 
         self.exporter = exporter
         self.conversation = Conversation(tracer_provider=provider, settings=Settings(**settings))

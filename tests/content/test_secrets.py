@@ -19,7 +19,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan.content.policy import Content, masking
+from voicespan.content import masking
+from voicespan.content.policy import Content
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith import commands
 from voicespan.langsmith.settings import DeliverySettingsError

@@ -15,12 +15,12 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from voicespan import cli
-from voicespan.conversation import Conversation
 from voicespan.doctor import command
 from voicespan.doctor import report as reports
 from voicespan.doctor.findings import Surroundings, ok, problem
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.runtime import guard
+from voicespan.tracing.conversation import Conversation
 
 ROOT = Path(__file__).parent.parent.parent
 KEY = "lsv2_pt_0123456789abcdef0123456789abcdef_canary1234"

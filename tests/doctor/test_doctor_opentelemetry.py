@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.conversation import Conversation
 from voicespan.doctor import opentelemetry
 from voicespan.doctor.findings import Mark
 from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.tracing.conversation import Conversation
 
 LENGTH, SPANS_LENGTH = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"
 COUNT, EVENTS = "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT"

@@ -7,12 +7,12 @@ import os
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.conversation import Conversation
 from voicespan.doctor import spool
 from voicespan.doctor.findings import Mark
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.langsmith.spool import MEMORY_BYTES
 from voicespan.testing import FakeClock
+from voicespan.tracing.conversation import Conversation
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import threading
 import pytest
 from live_call import Call, as_sdk, as_wire
 
-from voicespan.registry import end_open_conversations
+from voicespan.tracing.registry import end_open_conversations
 
 
 @pytest.fixture(params=[as_wire, as_sdk], ids=["wire", "sdk"])

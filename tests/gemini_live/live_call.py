@@ -12,9 +12,9 @@ from typing import Any
 
 from google.genai import types
 
-from voicespan import semconv
-from voicespan.conversation import Conversation
 from voicespan.gemini_live.protocol import Protocol
+from voicespan.tracing import semconv
+from voicespan.tracing.conversation import Conversation
 
 
 def as_wire(message: dict[str, Any]) -> Any:

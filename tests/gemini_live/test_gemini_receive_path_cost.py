@@ -6,11 +6,11 @@ import tracemalloc
 
 import pytest
 from google.genai import types
+from instruction_count import instructions
 from live_call import as_sdk, speech
-from test_receive_path_cost import instructions
 
-from voicespan.conversation import Conversation
 from voicespan.gemini_live.protocol import Protocol
+from voicespan.tracing.conversation import Conversation
 
 AUDIO = as_sdk({"serverContent": {"modelTurn": {"parts": [speech(200)]}}})
 WORDS = as_sdk({"serverContent": {"outputTranscription": {"text": " and so on"}}})

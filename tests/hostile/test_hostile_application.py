@@ -20,9 +20,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from witness import Kept, Loud, look_at
 
 import voicespan
-from voicespan import semconv, tracers
-from voicespan.conversation import Conversation
 from voicespan.openai_realtime.protocol import Protocol
+from voicespan.tracing import semconv, tracers
+from voicespan.tracing.conversation import Conversation
 
 
 class Hostile:

@@ -17,13 +17,13 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from witness import Kept, look_at
 
-from voicespan.conversation import Conversation
 from voicespan.gemini_live import functions, turns
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.protocol.moments import Level
 from voicespan.runtime import settings
 from voicespan.runtime.settings import Settings
+from voicespan.tracing.conversation import Conversation
 
 ALL = Settings(events=Level.ALL, raw_events=True)
 

@@ -11,11 +11,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from witness import Kept, look_at
 
 from voicespan import LangSmithSpanProcessor
-from voicespan.conversation import Conversation
 from voicespan.langsmith.settings import DeliverySettingsError
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.runtime import settings
 from voicespan.testing.langsmith import LangSmithServer
+from voicespan.tracing.conversation import Conversation
 
 _DECLARED = import_module("voicespan.runtime.environment_variables")
 #: All that are ours, and those of others that decide what is stored.

@@ -9,15 +9,15 @@ from hostile_sessions import OPENAI
 from opentelemetry.sdk.trace import TracerProvider
 from witness import Kept, LeapingClock, look_at
 
-from voicespan import semconv
-from voicespan.conversation import Conversation
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.gemini_live.turns import bytes_per_ms
 from voicespan.openai_realtime.frames import Speech
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.openai_realtime.seams import _QUEUED, _queued
-from voicespan.spans.transcript import Transcript
+from voicespan.tracing import semconv
+from voicespan.tracing.conversation import Conversation
+from voicespan.tracing.spans.transcript import Transcript
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-from voicespan import semconv
-from voicespan.conversation import Conversation
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.langsmith import snapshots
 from voicespan.langsmith.copies import Copy
@@ -22,6 +20,8 @@ from voicespan.langsmith.settings import Privacy
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.protocol.moments import Level
 from voicespan.runtime.settings import Settings
+from voicespan.tracing import semconv
+from voicespan.tracing.conversation import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

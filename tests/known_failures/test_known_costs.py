@@ -15,10 +15,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from wire import CREATED, begun, connect_async, done, said, spoken, transcribed
 
 import voicespan
-from voicespan import tracers
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer, Send
+from voicespan.tracing import tracers
 
 TURN = [
     *spoken("u1"),

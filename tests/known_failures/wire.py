@@ -8,7 +8,7 @@ from typing import Any
 
 from openai import AsyncOpenAI, OpenAI
 
-from voicespan import semconv
+from voicespan.tracing import semconv
 
 CREATED = {
     "type": "session.created",

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.conversation import Conversation
 from voicespan.langsmith.processor import LangSmithSpanProcessor
-from voicespan.registry import open_conversations
+from voicespan.tracing.conversation import Conversation
+from voicespan.tracing.registry import open_conversations
 
 _OURS = ("LANGSMITH_", "LANGCHAIN_", "VOICESPAN_", "HOSTED_LANGSERVE")
 

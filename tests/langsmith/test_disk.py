@@ -219,7 +219,7 @@ def test_what_is_only_kept_makes_room_for_what_waits(
 FULL = """
 import json, resource, signal, sys
 from opentelemetry.sdk.trace import TracerProvider
-from voicespan.conversation import Conversation
+from voicespan.tracing.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 provider = TracerProvider()
 processor = LangSmithSpanProcessor()

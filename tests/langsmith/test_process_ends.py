@@ -281,7 +281,7 @@ def test_a_conversation_at_the_very_end_is_delivered_too(server, spool_dir, monk
     program = """
 import atexit, threading
 from opentelemetry.sdk.trace import TracerProvider
-from voicespan.scope import conversation
+from voicespan.tracing.scope import conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan import tracers
 provider = TracerProvider()
@@ -338,7 +338,7 @@ import voicespan
 from opentelemetry.sdk.trace import TracerProvider
 provider = TracerProvider(shutdown_on_exit=False)
 provider.add_span_processor(voicespan.LangSmithSpanProcessor(api_key="k", endpoint="http://127.0.0.1:9"))
-from voicespan.conversation import Conversation
+from voicespan.tracing.conversation import Conversation
 before = set(sys.modules)
 conversation = Conversation(tracer_provider=provider)
 conversation.recorder

@@ -401,7 +401,7 @@ def test_what_a_dead_process_left_of_its_recording(voice, conversation, langsmit
 LARGE = """
 import os, resource, sys, threading
 from opentelemetry.sdk.trace import TracerProvider
-from voicespan.conversation import Conversation
+from voicespan.tracing.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 provider = TracerProvider()
 provider.add_span_processor(LangSmithSpanProcessor())
@@ -438,7 +438,7 @@ def test_a_recording_of_200_mb_takes_8_mb_of_memory(tmp_path, monkeypatch):
 def test_an_exit_waits_for_the_recording_only_a_part_of_its_time(monkeypatch):
     program = """
 from opentelemetry.sdk.trace import TracerProvider
-from voicespan.conversation import Conversation
+from voicespan.tracing.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 provider = TracerProvider()
 provider.add_span_processor(LangSmithSpanProcessor())

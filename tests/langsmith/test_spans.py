@@ -436,7 +436,7 @@ def test_configure_sets_up_a_provider_that_has_none(langsmith_server, tmp_path):
     program = """
 import voicespan.langsmith as delivery
 from opentelemetry import trace
-from voicespan.scope import conversation
+from voicespan.tracing.scope import conversation
 provider = delivery.configure(project="p")
 assert trace.get_tracer_provider() is provider
 assert delivery.configure(project="p") is provider
@@ -452,7 +452,7 @@ with conversation():
 
 def test_configure_uses_the_provider_that_it_is_given(langsmith_server):
     mine = TracerProvider(shutdown_on_exit=False)
-    from voicespan import tracers
+    from voicespan.tracing import tracers
 
     try:
         configured = configure(

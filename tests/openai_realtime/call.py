@@ -9,10 +9,10 @@ import base64
 import json
 from typing import Any
 
-from voicespan import semconv
-from voicespan.conversation import Conversation
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
+from voicespan.tracing import semconv
+from voicespan.tracing.conversation import Conversation
 
 
 class Call:

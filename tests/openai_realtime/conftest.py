@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from call import Call
 
-from voicespan.registry import end_open_conversations
+from voicespan.tracing.registry import end_open_conversations
 
 
 @pytest.fixture

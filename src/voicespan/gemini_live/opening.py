@@ -6,22 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from voicespan import semconv
 from voicespan.content import masking
-from voicespan.contexts import conversation_in_scope
-from voicespan.conversation import Conversation
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol
 from voicespan.protocol.moments import ErrorReported, WireError
-from voicespan.registry import ended_with, resumed_by
 from voicespan.runtime.guard import guarded
+from voicespan.tracing import semconv
+from voicespan.tracing.contexts import conversation_in_scope
+from voicespan.tracing.conversation import Conversation
+from voicespan.tracing.registry import ended_with, resumed_by
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.connection import Connection
     from voicespan.runtime.clock import Clock
+    from voicespan.tracing.connection import Connection
 
 #: What the SDK takes beside the generation's own settings, which the wire has one level deeper.
 _GENERATION = frozenset({

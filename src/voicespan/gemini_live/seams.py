@@ -26,15 +26,15 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from voicespan.connection import abandon
 from voicespan.gemini_live import opening
 from voicespan.runtime.guard import guarded
+from voicespan.tracing.connection import abandon
 
 if TYPE_CHECKING:
     import types
     from collections.abc import Awaitable, Callable, Iterator
 
-    from voicespan.connection import Connection
+    from voicespan.tracing.connection import Connection
 
 #: The module that holds the classes.
 MODULES = ("google.genai.live",)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from voicespan import semconv
 from voicespan.langsmith import copies
 from voicespan.langsmith.folder import ROOT
 from voicespan.langsmith.journal import Envelope, Kind
 from voicespan.langsmith.progress import Batch, Encoding
 from voicespan.langsmith.protobuf import LARGEST_MESSAGE, Base64, Message, field
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

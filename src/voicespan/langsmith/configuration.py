@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan import tracers
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith.processor import LangSmithSpanProcessor, processors_of
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime.settings import set_recording, set_redaction
+from voicespan.tracing import tracers
 
 if TYPE_CHECKING:
     from voicespan.runtime.settings import Redact

@@ -19,13 +19,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
-from voicespan import semconv
-
 # Not used here: else the first text that needs it would load it in the middle of a call.
 from voicespan.content import named_secrets  # noqa: F401
 from voicespan.content.masking import MARK, names_secret, without_secrets
 from voicespan.langsmith.journal import Envelope
 from voicespan.runtime.guard import guarded
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
-from voicespan import registry, semconv
 from voicespan.content import masking
 from voicespan.langsmith import settings
 from voicespan.langsmith.delivery import Delivery
@@ -26,6 +25,7 @@ from voicespan.langsmith.traces import (
 )
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guarded
+from voicespan.tracing import registry, semconv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 
-    from voicespan.conversation import Conversation
     from voicespan.langsmith.engine import Engine
     from voicespan.langsmith.settings import Destination
     from voicespan.runtime.clock import Clock
+    from voicespan.tracing.conversation import Conversation
 
 
 class LangSmithSpanProcessor(SpanProcessor):
@@ -169,8 +169,8 @@ class LangSmithSpanProcessor(SpanProcessor):
         """
         if parent_context is None:
             return
-        from voicespan.contexts import standing_of  # noqa: PLC0415  not before there is a conversation
-        from voicespan.live_parent import LiveParent  # noqa: PLC0415
+        from voicespan.tracing.contexts import standing_of  # noqa: PLC0415  not before there is a conversation
+        from voicespan.tracing.live_parent import LiveParent  # noqa: PLC0415
 
         found = standing_of(parent_context)
         if found is not None and isinstance(get_current_span(parent_context), LiveParent):
@@ -221,8 +221,8 @@ class LangSmithSpanProcessor(SpanProcessor):
 
 
 def _load() -> None:
-    from voicespan import recorded  # noqa: F401, PLC0415  as it is asked for on an event loop
     from voicespan.langsmith import engine  # noqa: F401, PLC0415  the same
+    from voicespan.tracing import recorded  # noqa: F401, PLC0415  as it is asked for on an event loop
 
 
 def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:
@@ -235,7 +235,7 @@ def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:
 
 
 def _conversation(context: Context | None) -> Conversation | None:
-    from voicespan.contexts import current_conversation  # noqa: PLC0415  it is loaded: it started the span
+    from voicespan.tracing.contexts import current_conversation  # noqa: PLC0415  it is loaded: it started the span
 
     return current_conversation(context)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from voicespan import semconv
 from voicespan.langsmith import copies, recordings
 from voicespan.langsmith.folder import OPEN, ROOT, Settled
 from voicespan.langsmith.journal import Envelope, Kind
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from voicespan.langsmith.folder import Folder

@@ -7,9 +7,9 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-from voicespan import semconv
 from voicespan.protocol import moments
 from voicespan.runtime.settings import SPAN_BUDGET, SPAN_LIMIT
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
     from opentelemetry.trace import SpanContext
 
-    from voicespan.conversation import Conversation
     from voicespan.langsmith.delivery import Delivery
+    from voicespan.tracing.conversation import Conversation
 
     #: Of a conversation that is complete: the root's span id, its start, its end, the thread, the folder, how many spans
     #: were kept, the calls.

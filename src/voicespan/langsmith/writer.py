@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from voicespan import semconv
 from voicespan.langsmith import copies, recordings, snapshots
 from voicespan.langsmith.delivery import Delivery
 from voicespan.langsmith.files import MemoryFullError
 from voicespan.langsmith.folder import Folder, Meta
 from voicespan.runtime.courtesy import one_by_one
 from voicespan.runtime.guard import guard, guarded
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from voicespan.connection import Connection
-from voicespan.contexts import get_current
 from voicespan.openai_realtime.frames import QUOTE
 from voicespan.runtime.guard import report
+from voicespan.tracing.connection import Connection
+from voicespan.tracing.contexts import get_current
 
 if TYPE_CHECKING:
-    from voicespan.connection import WireProtocol
-    from voicespan.conversation import Conversation
     from voicespan.openai_realtime.protocol import Protocol
     from voicespan.runtime.clock import Clock
+    from voicespan.tracing.connection import WireProtocol
+    from voicespan.tracing.conversation import Conversation
 
 
 class RealtimeConnection(Connection):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.instrumentor import SeamInstrumentor
 from voicespan.openai_realtime import opening, seams
-from voicespan.registry import end_open_conversations
 from voicespan.runtime.guard import guarded
+from voicespan.tracing.registry import end_open_conversations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

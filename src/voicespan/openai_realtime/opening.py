@@ -6,20 +6,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from voicespan import semconv
 from voicespan.content import masking
-from voicespan.contexts import conversation_in_scope
-from voicespan.conversation import Conversation
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.runtime.guard import guarded
+from voicespan.tracing import semconv
+from voicespan.tracing.contexts import conversation_in_scope
+from voicespan.tracing.conversation import Conversation
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.connection import Connection
     from voicespan.runtime.clock import Clock
+    from voicespan.tracing.connection import Connection
 
 #: Hosts whose provider has a name of its own in the GenAI conventions.
 _PROVIDERS = ((".azure.com", "azure.ai.openai"), (".azure.us", "azure.ai.openai"), ("api.x.ai", "x_ai"))

@@ -22,16 +22,16 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from voicespan.connection import abandon
 from voicespan.openai_realtime import opening
 from voicespan.protocol.fields import json_text
 from voicespan.runtime.guard import guarded
+from voicespan.tracing.connection import abandon
 
 if TYPE_CHECKING:
     import types
     from collections.abc import Awaitable, Callable, Iterator
 
-    from voicespan.connection import Connection
+    from voicespan.tracing.connection import Connection
 
     #: Whether frames are traced at all, asked by each opening.
     Active = Callable[[], bool]

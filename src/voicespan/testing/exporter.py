@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from voicespan import registry
+from voicespan.tracing import registry
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

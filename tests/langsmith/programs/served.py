@@ -7,9 +7,9 @@ import os
 
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
-from voicespan.scope import conversation
+from voicespan.tracing.conversation import Conversation
+from voicespan.tracing.scope import conversation
 
 provider = TracerProvider()
 provider.add_span_processor(LangSmithSpanProcessor())
@@ -45,7 +45,7 @@ async def asgi(scope, receive, send):
 
 
 def traced_asgi():
-    from voicespan import tracers
+    from voicespan.tracing import tracers
 
     tracers.name_provider(provider)
     return asgi

@@ -13,8 +13,8 @@ import uuid
 
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.tracing.conversation import Conversation
 
 provider = TracerProvider()
 provider.add_span_processor(LangSmithSpanProcessor())

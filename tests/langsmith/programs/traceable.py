@@ -8,7 +8,7 @@ import langsmith
 
 from voicespan.langsmith import configure
 from voicespan.protocol import moments
-from voicespan.scope import conversation
+from voicespan.tracing.scope import conversation
 
 provider = configure()
 

@@ -1,7 +1,7 @@
 """Moments become spans: one child of the root for each meaningful event, none that did not happen.
 
 Three spans wait before they are written, because what they tell arrives later than their end: function
-calls (`voicespan.spans.function_calls`), turns (`voicespan.spans.turns`) and barge-ins (`voicespan.spans.barge_ins`).
+calls (`voicespan.tracing.spans.function_calls`), turns (`voicespan.tracing.spans.turns`) and barge-ins (`voicespan.tracing.spans.barge_ins`).
 Whatever waits is written with the times at which it happened, at the latest when the conversation ends.
 """
 
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from voicespan.protocol import moments
 from voicespan.protocol.moments import Level
 from voicespan.runtime import settings
-from voicespan.spans.barge_ins import BargeIns
-from voicespan.spans.function_calls import FunctionCalls
-from voicespan.spans.heard import Heard
-from voicespan.spans.transcript import Transcript
-from voicespan.spans.turns import Turns
-from voicespan.spans.usage import Counts
-from voicespan.spans.writer import SpanWriter
+from voicespan.tracing.spans.barge_ins import BargeIns
+from voicespan.tracing.spans.function_calls import FunctionCalls
+from voicespan.tracing.spans.heard import Heard
+from voicespan.tracing.spans.transcript import Transcript
+from voicespan.tracing.spans.turns import Turns
+from voicespan.tracing.spans.usage import Counts
+from voicespan.tracing.spans.writer import SpanWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content.policy import Content
-    from voicespan.contexts import Standing
+    from voicespan.tracing.contexts import Standing
 
 
 class Spans:
-    """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
+    """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.tracing.untold` is held."""
 
     def __init__(
         self,

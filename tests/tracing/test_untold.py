@@ -10,14 +10,14 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
-from voicespan import registry, untold
 from voicespan.content.policy import Content
-from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.protocol import moments
 from voicespan.runtime import guard
 from voicespan.runtime.settings import Settings
+from voicespan.tracing import registry, untold
+from voicespan.tracing.conversation import Conversation
 
 
 @pytest.fixture

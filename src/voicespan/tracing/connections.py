@@ -12,8 +12,8 @@ from voicespan.content.policy import cut_text
 from voicespan.protocol.moments import ConnectionClosed, ConnectionOpened
 
 if TYPE_CHECKING:
-    from voicespan.connection import Connection
     from voicespan.protocol.moments import Moment
+    from voicespan.tracing.connection import Connection
 
 
 class Connections:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from voicespan import semconv
 from voicespan.content.policy import encode
 from voicespan.protocol.moments import LocalId, WireError
 from voicespan.runtime import settings
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from voicespan.content.policy import Content
     from voicespan.protocol.moments import Moment
-    from voicespan.spans.usage import Counts
+    from voicespan.tracing.spans.usage import Counts
 
 #: The SDK drops the oldest attributes past its limit (128), and those are the ones that name the span.
 _MOST_ATTRIBUTES = 60
@@ -33,7 +33,7 @@ _SHORT = 6_000
 
 
 class SpanWriter:
-    """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
+    """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.tracing.untold` is held."""
 
     def __init__(
         self,

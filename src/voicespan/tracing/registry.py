@@ -7,15 +7,15 @@ import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from voicespan import resumption
 from voicespan.runtime.guard import guarded
+from voicespan.tracing import resumption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from opentelemetry.trace import Span
 
-    from voicespan.conversation import Conversation
+    from voicespan.tracing.conversation import Conversation
 
 #: Of conversations that are over so many handles are remembered; a service issues one with every turn.
 _MOST_HANDLES = 1_000

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.contexts import SCOPE
-from voicespan.conversation import Conversation
 from voicespan.runtime.guard import guard, guarded
+from voicespan.tracing.contexts import SCOPE
+from voicespan.tracing.conversation import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from voicespan.contexts import Standing
+    from voicespan.tracing.contexts import Standing
 
 
 class ConversationScope:

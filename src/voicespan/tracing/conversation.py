@@ -1,6 +1,6 @@
 """The conversation: one trace from its first connection to its last.
 
-It owns the root span and what the root tells; `voicespan.spans` writes the children, and `voicespan.contexts` keeps
+It owns the root span and what the root tells; `voicespan.tracing.spans` writes the children, and `voicespan.tracing.contexts` keeps
 which conversation the application's own spans belong to.
 """
 
@@ -16,12 +16,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from voicespan import registry, resumption, semconv, tracers
-from voicespan.connection import Connection
-from voicespan.connections import Connections
 from voicespan.content.policy import Content, cut_text
-from voicespan.contexts import CURRENT, NOBODYS, SCOPE, Standing
-from voicespan.outcome import Outcome
 from voicespan.protocol.fields import described, parsed
 from voicespan.protocol.moments import (
     FirstAudio,
@@ -31,7 +26,6 @@ from voicespan.protocol.moments import (
     ResumptionOffered,
     SessionDescribed,
 )
-from voicespan.root_facts import RootFacts
 from voicespan.runtime import guard
 from voicespan.runtime.clock import SYSTEM, WallClock
 from voicespan.runtime.guard import guarded
@@ -39,9 +33,15 @@ from voicespan.runtime.ids import uuid7, uuid_text
 from voicespan.runtime.memory import remember
 from voicespan.runtime.settings import Settings
 from voicespan.runtime.version import __version__
-from voicespan.spans import Spans
-from voicespan.spans.writer import mark_error, value_limit
-from voicespan.untold import Untold
+from voicespan.tracing import registry, resumption, semconv, tracers
+from voicespan.tracing.connection import Connection
+from voicespan.tracing.connections import Connections
+from voicespan.tracing.contexts import CURRENT, NOBODYS, SCOPE, Standing
+from voicespan.tracing.outcome import Outcome
+from voicespan.tracing.root_facts import RootFacts
+from voicespan.tracing.spans import Spans
+from voicespan.tracing.spans.writer import mark_error, value_limit
+from voicespan.tracing.untold import Untold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.connection import WireProtocol
     from voicespan.protocol.moments import Moment
-    from voicespan.recorded import Delivery, Recorded
     from voicespan.recording import Recorder
     from voicespan.runtime.clock import Clock
+    from voicespan.tracing.connection import WireProtocol
+    from voicespan.tracing.recorded import Delivery, Recorded
 
 
 _logger = logging.getLogger("voicespan")
@@ -215,14 +215,14 @@ class Conversation:
         with self.lock:
             if self._recorder is None:
                 # Here, because it brings numpy and libsndfile along: most processes record nothing.
-                from voicespan import recorded  # noqa: PLC0415
+                from voicespan.tracing import recorded  # noqa: PLC0415
 
                 self._recorder = self._open_recorder() or recorded.no_recorder(self._clock)
             return self._recorder
 
     @guarded
     def _open_recorder(self) -> Recorder | None:
-        from voicespan import recorded  # noqa: PLC0415  as above
+        from voicespan.tracing import recorded  # noqa: PLC0415  as above
 
         wanted = self.recording and not self.ended and self.record_audio is not False and self.deliveries
         if not wanted or not recorded.is_recorded(self._root.get_span_context().trace_id, self.settings):
@@ -349,7 +349,7 @@ class Conversation:
 
     def _connection(self, protocol: WireProtocol, kind: type[Connection]) -> Connection:
         if self.settings.record_source == "wire" and self.recorder.status != "off":
-            from voicespan.estimate import EstimatedConnection  # noqa: PLC0415  as for the recorder
+            from voicespan.tracing.estimate import EstimatedConnection  # noqa: PLC0415  as for the recorder
 
             return EstimatedConnection(self, protocol, self._clock, self.recorder)
         return kind(self, protocol, self._clock)

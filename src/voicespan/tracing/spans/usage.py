@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from voicespan import semconv
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue

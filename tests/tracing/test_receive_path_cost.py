@@ -13,11 +13,12 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from instruction_count import instructions
 
 import voicespan
-from voicespan.conversation import Conversation
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
+from voicespan.tracing.conversation import Conversation
 
 IDS = {
     "event_id": "event_1",
@@ -49,29 +50,6 @@ def connection(tracer_provider, unattended):
         connection.received(frame)
     yield connection
     conversation.end()
-
-
-def instructions(call, frame, within=""):
-    """How many bytecode instructions the interpreter runs for one call; `within`: in files of such a path."""
-    count = 0
-
-    def trace(running, event, _):
-        nonlocal count
-        running.f_trace_opcodes = True
-        if event == "opcode" and within in running.f_code.co_filename:
-            count += 1
-        return trace
-
-    before = sys.gettrace()
-    for _ in range(2):
-        # Twice, because Python 3.12 counts nothing in the first function that it traces.
-        count = 0
-        sys.settrace(trace)
-        try:
-            call(frame)
-        finally:
-            sys.settrace(before)
-    return count
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from voicespan.recording.recorder import Cut
-    from voicespan.spans.heard import Heard
-    from voicespan.spans.transcript import Transcript
-    from voicespan.spans.usage import Counts
-    from voicespan.spans.writer import SpanWriter
+    from voicespan.tracing.spans.heard import Heard
+    from voicespan.tracing.spans.transcript import Transcript
+    from voicespan.tracing.spans.usage import Counts
+    from voicespan.tracing.spans.writer import SpanWriter
 
 #: How many may wait for how much was heard.
 _MOST_WAITING = 8
@@ -54,7 +54,7 @@ class _Answer:
 
 
 class BargeIns:
-    """Those of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
+    """Those of one conversation. Not thread-safe: the lock of `voicespan.tracing.untold` is held."""
 
     def __init__(self, writer: SpanWriter, transcript: Transcript, counts: Counts, heard: Heard) -> None:
         self._writer = writer

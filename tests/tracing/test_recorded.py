@@ -10,16 +10,16 @@ import soundfile as sf
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan import tracers
-from voicespan.conversation import Conversation
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.protocol import moments
-from voicespan.recorded import ConversationRecorder, is_recorded
 from voicespan.recording.devices import taps
 from voicespan.recording.inbox import AGENT
 from voicespan.recording.writer import Writer
 from voicespan.runtime.settings import Settings
+from voicespan.tracing import tracers
+from voicespan.tracing.conversation import Conversation
+from voicespan.tracing.recorded import ConversationRecorder, is_recorded
 
 META = "langsmith.metadata."
 RATE = 24_000

@@ -9,10 +9,10 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
-from voicespan.conversation import Conversation
 from voicespan.protocol import moments
 from voicespan.protocol.moments import Level
 from voicespan.runtime import settings
+from voicespan.tracing.conversation import Conversation
 
 META = "langsmith.metadata."
 

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voicespan import semconv
 from voicespan.content.policy import cut_text
 from voicespan.protocol import moments
 from voicespan.protocol.moments import LocalId, WireError
 from voicespan.runtime.memory import MOST, remember
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.contexts import Standing
     from voicespan.protocol.moments import FunctionCalled
-    from voicespan.spans.writer import SpanWriter
+    from voicespan.tracing.contexts import Standing
+    from voicespan.tracing.spans.writer import SpanWriter
 
 #: Of arguments in messages, which stand in several spans; the call's own has them whole.
 _LONGEST_ARGUMENTS = 64_000
@@ -39,7 +39,7 @@ class _Call:
 
 
 class FunctionCalls:
-    """The function calls of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
+    """The function calls of one conversation. Not thread-safe: the lock of `voicespan.tracing.untold` is held."""
 
     def __init__(self, writer: SpanWriter, standing: Standing) -> None:
         """`standing` points to the call that is open: to none, if there are none or several."""

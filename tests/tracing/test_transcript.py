@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from voicespan.spans.transcript import Transcript
+from voicespan.tracing.spans.transcript import Transcript
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import logging
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from voicespan import semconv
 from voicespan.content.policy import cut_text, encode, metadata, size_of
 from voicespan.protocol.fields import described
 from voicespan.runtime.settings import ROOT_TRANSCRIPT_BYTES
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from voicespan.content.policy import Content
     from voicespan.protocol.moments import SessionDescribed
-    from voicespan.spans.transcript import Transcript
+    from voicespan.tracing.spans.transcript import Transcript
 
 _logger = logging.getLogger("voicespan")
 

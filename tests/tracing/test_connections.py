@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from voicespan import semconv
-from voicespan.conversation import Conversation
 from voicespan.gemini_live.protocol import Protocol as GeminiLive
 from voicespan.openai_realtime.protocol import Protocol as OpenAIRealtime
-from voicespan.registry import end_open_conversations
+from voicespan.tracing import semconv
+from voicespan.tracing.conversation import Conversation
+from voicespan.tracing.registry import end_open_conversations
 
 
 @pytest.fixture

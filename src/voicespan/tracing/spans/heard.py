@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voicespan.recorded import ConversationRecorder
     from voicespan.recording.recorder import Cut
+    from voicespan.tracing.recorded import ConversationRecorder
 
 
 class Heard:

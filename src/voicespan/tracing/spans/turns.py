@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voicespan import semconv
 from voicespan.protocol import moments
 from voicespan.protocol.moments import LocalId
 from voicespan.runtime.memory import remember
-from voicespan.spans.usage import usage_attributes
+from voicespan.tracing import semconv
+from voicespan.tracing.spans.usage import usage_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content.policy import Content
-    from voicespan.spans.barge_ins import BargeIn, BargeIns
-    from voicespan.spans.heard import Heard
-    from voicespan.spans.transcript import Entry
-    from voicespan.spans.writer import SpanWriter
+    from voicespan.tracing.spans.barge_ins import BargeIn, BargeIns
+    from voicespan.tracing.spans.heard import Heard
+    from voicespan.tracing.spans.transcript import Entry
+    from voicespan.tracing.spans.writer import SpanWriter
 
 #: How many finished turns may wait for a transcript: one that has not come by then is not coming.
 _MOST_WAITING = 8
@@ -64,7 +64,7 @@ class _Turn:
 
 
 class Turns:
-    """Those of one conversation. Not thread-safe: the lock of `voicespan.untold` is held."""
+    """Those of one conversation. Not thread-safe: the lock of `voicespan.tracing.untold` is held."""
 
     def __init__(
         self,

@@ -13,9 +13,6 @@ import soundfile as sf
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan import tracers
-from voicespan.connection import Connection
-from voicespan.conversation import Conversation
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
@@ -23,6 +20,9 @@ from voicespan.openai_realtime.protocol import Protocol
 from voicespan.openai_realtime.sound import Sound
 from voicespan.recording import Recorder
 from voicespan.recording.writer import Writer
+from voicespan.tracing import tracers
+from voicespan.tracing.connection import Connection
+from voicespan.tracing.conversation import Conversation
 
 RATE = 24_000
 

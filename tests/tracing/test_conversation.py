@@ -24,15 +24,15 @@ from opentelemetry.trace import StatusCode
 from websockets.exceptions import ConnectionClosedError
 
 import voicespan
-from voicespan import root_facts, tracers
-from voicespan.contexts import CURRENT, current_conversation
-from voicespan.conversation import Conversation
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
-from voicespan.registry import open_conversations
-from voicespan.spans import Spans
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
+from voicespan.tracing import root_facts, tracers
+from voicespan.tracing.contexts import CURRENT, current_conversation
+from voicespan.tracing.conversation import Conversation
+from voicespan.tracing.registry import open_conversations
+from voicespan.tracing.spans import Spans
 
 META = "langsmith.metadata."
 CREATED = {"type": "session.created", "event_id": "e", "session": {"id": "sess_1", "model": "gpt-realtime"}}

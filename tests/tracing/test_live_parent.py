@@ -15,10 +15,10 @@ from opentelemetry.propagate import inject
 from opentelemetry.trace import StatusCode
 
 import voicespan
-from voicespan.contexts import current_conversation
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-from voicespan.registry import open_conversations
 from voicespan.testing.openai_realtime import Answer, Expect, FunctionCall, OpenAIRealtimeServer, Send
+from voicespan.tracing.contexts import current_conversation
+from voicespan.tracing.registry import open_conversations
 
 CREATED = {"type": "session.created", "event_id": "e", "session": {"id": "sess_1"}}
 PING = {"type": "rate_limits.updated", "event_id": "e", "rate_limits": []}

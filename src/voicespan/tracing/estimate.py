@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from voicespan.connection import Connection
 from voicespan.runtime.guard import guarded
+from voicespan.tracing.connection import Connection
 
 if TYPE_CHECKING:
-    from voicespan.connection import WireProtocol
-    from voicespan.conversation import Conversation
     from voicespan.recording.recorder import Recorder
     from voicespan.runtime.clock import Clock
+    from voicespan.tracing.connection import WireProtocol
+    from voicespan.tracing.conversation import Conversation
 
 _logger = logging.getLogger("voicespan")
 _said: set[str] = set()

@@ -9,19 +9,19 @@ from __future__ import annotations
 import _thread
 from typing import TYPE_CHECKING, Any, Protocol
 
-from voicespan.contexts import CURRENT, get_current
 from voicespan.runtime.guard import guarded, report
+from voicespan.tracing.contexts import CURRENT, get_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from opentelemetry.context import Context
 
-    from voicespan.conversation import Conversation
     from voicespan.protocol.moments import Moment
     from voicespan.recording.recorder import Recorder
     from voicespan.recording.wire import WireReporter
     from voicespan.runtime.clock import Clock
+    from voicespan.tracing.conversation import Conversation
 
 #: Close codes that are a normal end (RFC 6455, section 7.4.1): done, going away, and no code given.
 _NORMAL_CLOSE = frozenset({1000, 1001, 1005})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 
-from voicespan import semconv
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.version import __version__
+from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from voicespan.live_parent import LiveParent
 from voicespan.runtime.guard import guard
+from voicespan.tracing.live_parent import LiveParent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from voicespan.conversation import Conversation
+    from voicespan.tracing.conversation import Conversation
 
 #: Where a context keeps the standing of its current conversation.
 CURRENT = otel_context.create_key("voicespan-conversation")

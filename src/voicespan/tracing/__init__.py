@@ -1,0 +1,1 @@
+"""Events become the trace of a conversation: its root, its spans, its transcript."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.gemini_live import opening, seams
-from voicespan.instrumentor import SeamInstrumentor
+from voicespan.instrumentation.instrumentor import SeamInstrumentor
 from voicespan.runtime.guard import guarded
 from voicespan.tracing.registry import end_open_conversations
 

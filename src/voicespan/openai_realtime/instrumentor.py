@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.instrumentor import SeamInstrumentor
+from voicespan.instrumentation.instrumentor import SeamInstrumentor
 from voicespan.openai_realtime import opening, seams
 from voicespan.runtime.guard import guarded
 from voicespan.tracing.registry import end_open_conversations

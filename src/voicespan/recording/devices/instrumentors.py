@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.instrumentor import SeamInstrumentor
+from voicespan.instrumentation.instrumentor import SeamInstrumentor
 from voicespan.recording.devices import seams_pyaudio, seams_sounddevice
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""From somebody's socket to a connection of a conversation."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile as sf
 
-import voicespan.demo
+import voicespan.cli.demo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ CHUNKS_A_SECOND = RATE // CHUNK
 #: Seconds until the caller and the agent have both spoken, one after the other.
 CYCLE = 20.0
 
-_VOICES = Path(voicespan.demo.__file__).parent / "voices"
+_VOICES = Path(voicespan.cli.demo.__file__).parent / "voices"
 #: A chunk that is at least so loud (-40 dBFS) cannot be missed; Opus keeps a quarter of its level at least.
 _LOUD = 0.01
 _KEPT = 0.25

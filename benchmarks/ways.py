@@ -93,7 +93,7 @@ class Voicespan(Way):
     def __init__(self) -> None:
         from opentelemetry.sdk.trace import TracerProvider
 
-        from voicespan.langsmith import LangSmithSpanProcessor
+        from voicespan.delivery import LangSmithSpanProcessor
 
         self._spool = tempfile.TemporaryDirectory(prefix="voicespan-bench-")
         self.provider = TracerProvider(shutdown_on_exit=False)

@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from voicespan.langsmith.processor import LangSmithSpanProcessor
+from voicespan.delivery.processor import LangSmithSpanProcessor
 from voicespan.testing.exporter import UpToDateSpanExporter
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.scope import conversation
 
 if TYPE_CHECKING:
-    from voicespan.langsmith import LangSmithSpanProcessor, configure
+    from voicespan.delivery import LangSmithSpanProcessor
+    from voicespan.distro.configure import configure
     from voicespan.recording import Recorder
 
 __all__ = [
@@ -30,9 +31,9 @@ __all__ = [
 
 #: Loaded when first asked for: they bring HTTP, numpy and the encoders along.
 _LAZY = {
-    "LangSmithSpanProcessor": "voicespan.langsmith",
+    "LangSmithSpanProcessor": "voicespan.delivery",
     "Recorder": "voicespan.recording",
-    "configure": "voicespan.langsmith",
+    "configure": "voicespan.distro.configure",
 }
 
 

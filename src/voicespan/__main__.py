@@ -2,6 +2,6 @@
 
 import sys
 
-from voicespan.cli import main
+from voicespan.cli.main import main
 
 sys.exit(main())

@@ -17,7 +17,7 @@ import pytest
 from binary import CONFIGURATIONS
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.testing import LangSmithServer
 from voicespan.tracing.conversation import Conversation
 

@@ -43,7 +43,7 @@ class Run:
 GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_gemini_resumption.py")
 
 #: What arrives where, zero code.
-DELIVERY = "tests/ways_in/test_environments.py"
+DELIVERY = "tests/distro/test_environments.py"
 
 #: The oldest and the newest, and each version in which the way of a frame through the package changed.
 RUNS = (
@@ -128,7 +128,7 @@ RUNS = (
         "zero-code-distro",
         ("openai[realtime]", "opentelemetry-distro[otlp]"),
         "opentelemetry-instrument with a distro and its exporter",
-        tests=("tests/test_zero_code.py", DELIVERY),
+        tests=("tests/distro/test_zero_code.py", DELIVERY),
         kind="distro",
     ),
     Run(
@@ -140,7 +140,7 @@ RUNS = (
             "opentelemetry-instrumentation-requests",
         ),
         "opentelemetry-instrument where none of our libraries is installed",
-        tests=("tests/test_zero_code.py",),
+        tests=("tests/distro/test_zero_code.py",),
         kind="without-openai",
     ),
     Run(
@@ -158,7 +158,7 @@ RUNS = (
             *("fastapi", "uvicorn", "opentelemetry-instrumentation-fastapi"),
         ),
         "beside the instrumentations of FastAPI and httpx",
-        tests=("tests/ways_in/test_few_lines.py",),
+        tests=("tests/distro/test_few_lines.py",),
         kind="few-lines",
     ),
     Run(

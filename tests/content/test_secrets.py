@@ -19,11 +19,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
+from voicespan.cli import spool
 from voicespan.content import masking
 from voicespan.content.policy import Content
+from voicespan.delivery.destination.settings import DeliverySettingsError
 from voicespan.gemini_live import GeminiLiveInstrumentor
-from voicespan.langsmith import commands
-from voicespan.langsmith.settings import DeliverySettingsError
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime.settings import Settings
 from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
@@ -300,15 +300,15 @@ def wait_and_deliver(evidence, opaque, capfd):
         assert not evidence.processor.force_flush(300)
         evidence.look_into_spool()
         out = io.StringIO()
-        commands.spool(spool_dir=evidence.spool_dir, out=out)
+        spool.spool(spool_dir=evidence.spool_dir, out=out)
         evidence.said.append(out.getvalue())
     assert any("Invalid key" in said for said in evidence.said)
     evidence.server.fail(status=422, text=quoted)
     refused.append(422)
     evidence.deliver()
     out = io.StringIO()
-    commands.spool(spool_dir=evidence.spool_dir, out=out)
-    commands.recover(
+    spool.spool(spool_dir=evidence.spool_dir, out=out)
+    spool.recover(
         endpoint=evidence.relay.url,
         api_key=opaque.words[0],
         spool_dir=evidence.spool_dir,

@@ -13,10 +13,10 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
+from voicespan.delivery import snapshots
+from voicespan.delivery.destination.settings import Privacy
+from voicespan.delivery.encoding.copies import Copy
 from voicespan.gemini_live.protocol import Protocol as Gemini
-from voicespan.langsmith import snapshots
-from voicespan.langsmith.copies import Copy
-from voicespan.langsmith.settings import Privacy
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.protocol.moments import Level
 from voicespan.runtime.settings import Settings

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from wire import CREATED, begun, connect_async, done, said, spoken, transcribed
 
 import voicespan
-from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer, Send
 from voicespan.tracing import tracers

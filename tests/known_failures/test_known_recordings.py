@@ -11,7 +11,7 @@ import soundfile as sf
 from opentelemetry.sdk.trace import TracerProvider
 from wire import CREATED, connect, frame
 
-from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import Expect, OpenAIRealtimeServer, Send
 from voicespan.tracing import tracers

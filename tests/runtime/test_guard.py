@@ -19,8 +19,8 @@ from openai import OpenAI
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
+from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.gemini_live import GeminiLiveInstrumentor
-from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.recording import writer
 from voicespan.runtime import guard

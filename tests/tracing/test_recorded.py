@@ -10,7 +10,7 @@ import soundfile as sf
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.protocol import moments
 from voicespan.recording.devices import taps

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
 from voicespan.content.policy import Content
-from voicespan.langsmith import LangSmithSpanProcessor
+from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.protocol import moments
 from voicespan.runtime import guard

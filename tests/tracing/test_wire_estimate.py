@@ -13,8 +13,8 @@ import soundfile as sf
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
+from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.gemini_live import GeminiLiveInstrumentor
-from voicespan.langsmith import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.openai_realtime.sound import Sound

@@ -3,7 +3,7 @@
 Read once per conversation, so that a changed variable counts from the next conversation on. A value that
 cannot be understood falls back to the default and is named once in the log (never its content). Only where
 it says what may be kept of what was said, it falls to the safe side: nothing is.
-The destination of the traces (`LANGSMITH_*`, `VOICESPAN_ENDPOINT`) is resolved in `voicespan.langsmith`.
+The destination of the traces (`LANGSMITH_*`, `VOICESPAN_ENDPOINT`) is resolved in `voicespan.delivery`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""The command: looks everywhere, tells what it saw, and answers with an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING
+
+from voicespan.cli.doctor import (
+    destination,
+    devices,
+    libraries,
+    opentelemetry,
+    report,
+    roads,
+    spool,
+    variables,
+    versions,
+    zero_code,
+)
+from voicespan.cli.doctor.discretion import Discretion
+from voicespan.cli.doctor.findings import Mark, Surroundings, listening, problem
+from voicespan.cli.doctor.report import Section
+from voicespan.runtime.guard import guard
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from voicespan.cli.doctor.findings import Finding
+
+    Look = Callable[[Surroundings], Iterator[Finding]]
+
+FINE, WRONG = 0, 1
+
+#: What is looked at, in the order of the report: its name for scripts, its title, and by whom.
+SECTIONS: tuple[tuple[str, str, Look], ...] = (
+    ("versions", "Versions", versions.look),
+    ("libraries", "Client libraries", libraries.look),
+    ("settings", "Settings", variables.look),
+    ("destination", "Destination", destination.look),
+    ("spool", "Spool", spool.look),
+    ("opentelemetry", "OpenTelemetry's own settings", opentelemetry.look),
+    ("roads", "Other roads to the same place", roads.look),
+    ("zero-code", "opentelemetry-instrument", zero_code.look),
+    ("devices", "Sound devices", devices.look),
+)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look, and print.
+
+    Args:
+        options: `spool_dir`, `offline`, `json` and `strict`, as the command line has them.
+
+    Returns:
+        The exit status: 0, or 1 where there is a problem (`strict`: or a warning).
+    """
+    surroundings = Surroundings(os.environ, options.spool_dir, options.offline)
+    sections = examine(surroundings)
+    bad = (Mark.PROBLEM, Mark.WARNING) if options.strict else (Mark.PROBLEM,)
+    status = WRONG if report.worst(sections) in bad else FINE
+    if options.json:
+        told = report.as_json(sections, status) + "\n"
+    else:
+        told = report.as_text(sections, colours=report.has_colours(sys.stdout, os.environ))
+    # A terminal without UTF-8 must not be what keeps the report away.
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(told.encode(encoding, "backslashreplace").decode(encoding))
+    return status
+
+
+def examine(surroundings: Surroundings) -> list[Section]:
+    """Look at everything; without secrets."""
+    discretion = Discretion(surroundings.environ)
+    with warnings.catch_warnings():
+        # Those of other people's packages, which are imported here.
+        warnings.simplefilter("ignore")
+        return [
+            Section(name, title, _findings(name, look, surroundings)).discreet(discretion)
+            for name, title, look in SECTIONS
+        ]
+
+
+def _findings(name: str, look: Look, surroundings: Surroundings) -> list[Finding]:
+    found: list[Finding] = []
+    looked = False
+    with listening() as heard, guard():
+        for finding in look(surroundings):
+            found.append(finding)  # noqa: PERF402  what was seen before it failed counts
+        looked = True
+    if not looked:
+        found.append(
+            problem(
+                f"{name}.failed",
+                f"could not be looked at to the end: {heard[-1].getMessage() if heard else 'unknown'}",
+                "something is broken that this command did not expect; please report it",
+            )
+        )
+    return found

@@ -1,0 +1,97 @@
+"""Whether `opentelemetry-instrument` would find us."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voicespan.cli.doctor.findings import note, ok, problem, warning
+from voicespan.cli.doctor.versions import installed
+from voicespan.distro.post_instrument import INSTRUMENTORS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from voicespan.cli.doctor.findings import Finding, Surroundings
+
+_COMMAND = "opentelemetry-instrument"
+_DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+
+
+def look(surroundings: Surroundings) -> Iterator[Finding]:
+    """The command, our entry points, what is switched off, and what a distribution adds."""
+    yield _command(surroundings.environ)
+    yield _entry_points()
+    yield from _disabled(surroundings.environ)
+    version = installed("opentelemetry-distro")
+    if version is None:
+        yield ok(
+            "zero-code.distro",
+            "no distribution of OpenTelemetry: the first conversation makes the tracer provider",
+            version=None,
+        )
+    else:
+        exporter = surroundings.environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
+        yield ok(
+            "zero-code.distro",
+            f"opentelemetry-distro {version} makes the tracer provider (OTEL_TRACES_EXPORTER={exporter}); "
+            "conversations are delivered beside its exporter",
+            version=version,
+        )
+
+
+def _command(environ: Mapping[str, str]) -> Finding:
+    check = "zero-code.command"
+    found = shutil.which(_COMMAND, path=environ.get("PATH"))
+    beside = Path(sys.executable).with_name(_COMMAND)
+    if found is None and beside.exists():
+        return note(
+            check, f"{_COMMAND} is not on the PATH, but beside this Python: {beside}", path=str(beside)
+        )
+    if found is None:
+        return note(check, f"{_COMMAND} is not on the PATH; voicespan.configure() needs none", path=None)
+    if beside.exists() and not beside.samefile(found):
+        return warning(
+            check,
+            f"{_COMMAND} on the PATH is another Python's: {found}",
+            f"call it by its path, {beside}, if this Python runs the application",
+            path=found,
+        )
+    return ok(check, found, path=found)
+
+
+def _entry_points() -> Finding:
+    there = {
+        point.name
+        for group in ("opentelemetry_instrumentor", "opentelemetry_post_instrument")
+        for point in metadata.entry_points(group=group)
+        if point.value.startswith("voicespan")
+    }
+    missing = sorted((INSTRUMENTORS | {"voicespan"}) - there)
+    if missing:
+        return problem(
+            "zero-code.entry_points",
+            f"{_COMMAND} does not find voicespan's entry points {', '.join(missing)}",
+            "voicespan is on the path but not installed, or damaged: pip install --force-reinstall voicespan",
+        )
+    return ok("zero-code.entry_points", f"it finds {', '.join(sorted(there))}")
+
+
+def _disabled(environ: Mapping[str, str]) -> Iterator[Finding]:
+    # Read as the loader of the instrumentors reads it.
+    named = {name.strip() for name in environ.get(_DISABLED, "").split(",")}
+    off = INSTRUMENTORS if "*" in named else INSTRUMENTORS & named
+    if not off:
+        return
+    told = f"{_DISABLED} leaves out {', '.join(sorted(off))}"
+    if off == INSTRUMENTORS:
+        yield problem(
+            "zero-code.disabled",
+            f"{told}: under {_COMMAND} nothing is traced",
+            "take them out of it; voicespan.configure() in the code is not affected",
+        )
+    else:
+        yield note("zero-code.disabled", f"under {_COMMAND}, {told}")

@@ -1,0 +1,165 @@
+"""The `voicespan` command.
+
+Each subcommand says how it is called here and does its work elsewhere, in a module that is loaded only
+when it is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from voicespan.runtime.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: As argparse has it.
+_MISUSED = 2
+#: As a shell reports a process that Ctrl-C or a closed pipe has ended.
+_INTERRUPTED, _UNREAD = 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; `arguments` are those of the process by default. Returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read it has seen enough (`voicespan demo | head`). The interpreter flushes once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _UNREAD
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="voicespan", description="Traces of speech-to-speech conversations, with their recordings."
+    )
+    parser.add_argument("--version", action="version", version=f"voicespan {__version__}")
+
+    def say_how(_options: argparse.Namespace) -> int:
+        sys.stdout.write(parser.format_help())
+        return 0
+
+    parser.set_defaults(run=say_how)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_demo(commands)
+    _add_spool(commands)
+    _add_recover(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="a spoken conversation, traced, without an account or a network",
+        description="Hold a phone call of 20 seconds between two synthesised voices, and show its trace.",
+    )
+    demo.add_argument(
+        "--provider", choices=["openai", "gemini"], default="openai", help="whose client and protocol"
+    )
+    demo.add_argument("--model", metavar="NAME", help="by default a recent one of the provider's")
+    demo.add_argument(
+        "--live",
+        action="store_true",
+        help="with the real services: needs OPENAI_API_KEY or GEMINI_API_KEY, and LANGSMITH_API_KEY",
+    )
+    demo.add_argument("--fast", action="store_true", help="several times as fast as people speak")
+    demo.add_argument("--folder", help="where the recording is saved; by default a new temporary folder")
+    demo.set_defaults(run=_demo)
+
+
+def _add_spool(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    spool = commands.add_parser(
+        "spool",
+        help="what waits to be sent, and why",
+        description="Show the conversations that wait on this machine. Sends nothing and changes nothing.",
+    )
+    spool.add_argument("--spool-dir", metavar="DIR", help="by default VOICESPAN_SPOOL_DIR, or the user's own")
+    spool.set_defaults(run=_spool)
+
+
+def _add_recover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    recover = commands.add_parser(
+        "recover",
+        help="send what waits, that of processes that died included",
+        description="Send what waits for one destination: the environment's (LANGSMITH_API_KEY, "
+        "LANGSMITH_PROJECT, ... or VOICESPAN_ENDPOINT), unless an option says otherwise. The key is never "
+        "an option: other users of the machine could read it.",
+    )
+    recover.add_argument("--project", metavar="NAME", help="by default LANGSMITH_PROJECT, or `default`")
+    recover.add_argument(
+        "--endpoint", metavar="URL", help="by default LANGSMITH_ENDPOINT, or LangSmith's US cloud"
+    )
+    recover.add_argument("--workspace", metavar="ID", help="by default LANGSMITH_WORKSPACE_ID")
+    recover.add_argument(
+        "--spool-dir", metavar="DIR", help="by default VOICESPAN_SPOOL_DIR, or the user's own"
+    )
+    recover.add_argument(
+        "--new-key", action="store_true", help="send also what waits for the same destination by an older key"
+    )
+    recover.set_defaults(run=_recover)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="why no traces arrive",
+        description="Look at everything between a conversation and LangSmith, in the environment that this is "
+        "called in, and say what is wrong and what to do. Changes nothing, and shows no secret.",
+        epilog="Exit status: 0 nothing is wrong, 1 there is a problem, 2 this was called wrongly.",
+    )
+    doctor.add_argument(
+        "--spool-dir", metavar="DIR", help="by default VOICESPAN_SPOOL_DIR, or the user's own"
+    )
+    doctor.add_argument("--offline", action="store_true", help="ask nothing over the network")
+    doctor.add_argument("--json", action="store_true", help="for scripts")
+    doctor.add_argument("--strict", action="store_true", help="a warning is a problem, too")
+    doctor.set_defaults(run=_doctor)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from voicespan.cli.demo import command  # noqa: PLC0415  as the top of this module says
+
+    return command.run(options)
+
+
+def _spool(options: argparse.Namespace) -> int:
+    from voicespan.cli import spool as commands  # noqa: PLC0415  as the top of this module says
+
+    return commands.spool(spool_dir=options.spool_dir)
+
+
+def _recover(options: argparse.Namespace) -> int:
+    from voicespan.cli import spool as commands  # noqa: PLC0415  as the top of this module says
+    from voicespan.delivery import DeliverySettingsError  # noqa: PLC0415  as above
+
+    try:
+        return commands.recover(
+            endpoint=options.endpoint,
+            project=options.project,
+            workspace=options.workspace,
+            spool_dir=options.spool_dir,
+            new_key=options.new_key,
+        )
+    except DeliverySettingsError as error:
+        sys.stderr.write(f"voicespan recover: {error}\n")
+        return _MISUSED
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from voicespan.cli.doctor import command  # noqa: PLC0415  as the top of this module says
+
+    return command.run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

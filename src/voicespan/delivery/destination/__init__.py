@@ -1,0 +1,1 @@
+"""Where conversations go, and what may be sent there."""

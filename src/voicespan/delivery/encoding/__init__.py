@@ -1,0 +1,1 @@
+"""Spans as bytes: LangSmith's attributes, the journal of a folder, protobuf."""

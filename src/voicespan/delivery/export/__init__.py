@@ -1,0 +1,1 @@
+"""From the spool to the backend: requests, answers, when to try again."""

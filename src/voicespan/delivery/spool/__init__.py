@@ -1,0 +1,1 @@
+"""Conversations on disk until they are delivered."""

@@ -1,0 +1,351 @@
+"""One folder of the spool: what a conversation has on disk until LangSmith has it.
+
+=================  ==========================================================================================
+`lock`             held by the process that works on the folder
+`meta.json`        whose it is: ids, thread, destination; written once
+`spans-N.journal`  encoded spans that have ended (see `journal`); a new one is begun when the last may be torn
+`open.pb`          the root and the other spans that are open, as of now; replaced as they change
+`root.pb`          the root, once it has ended
+`settled.json`     what became of the recording; from here on the folder is complete
+`progress.json`    what was sent, what was acknowledged (see `progress`)
+the recording      as the recorder or a client made it
+=================  ==========================================================================================
+
+A folder of *loose* spans has neither root nor recording: spans of the application that ended after their
+root, or, with `export="all"`, of other traces.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import socket
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from voicespan.delivery.encoding import journal
+from voicespan.delivery.encoding.journal import Envelope, Kind
+from voicespan.delivery.spool import locks, private
+from voicespan.delivery.spool.files import Files, MemoryFullError
+from voicespan.delivery.spool.locks import FolderLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from voicespan.delivery.spool.files import Memory
+
+META = "meta.json"
+OPEN = "open.pb"
+ROOT = "root.pb"
+SETTLED = "settled.json"
+PROGRESS = "progress.json"
+JOURNAL = ".journal"
+
+#: How the names of folders begin that are being made, being removed, or only kept.
+MAKING = ".new-"
+GONE = ".gone-"
+KEPT = "kept-"
+_VERSION = 1
+#: Bytes of `meta.json` and `settled.json`, which have a few hundred.
+_MOST_FACTS = 1 << 20
+_LATEST = 1 << 63
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Whose folder it is."""
+
+    #: As `Destination.named` tells it.
+    destination: dict[str, str | None]
+    #: Wall clock, nanoseconds.
+    started_at: int
+    trace_id: str | None = None
+    root_span_id: str | None = None
+    thread_id: str | None = None
+    #: The name of the folder that must be delivered before this one.
+    after: str | None = None
+    process: int = field(default_factory=os.getpid)
+    host: str = field(default_factory=socket.gethostname)
+    version: int = _VERSION
+
+    @property
+    def loose(self) -> bool:
+        """Whether there is no root to wait for."""
+        return self.root_span_id is None
+
+    @classmethod
+    def of(cls, written: bytes | None) -> Meta | None:
+        """What `meta.json` says; None: it is not there, damaged, or from a version that wrote other folders."""
+        facts = _json(written)
+        if facts.get("version") != _VERSION:
+            return None
+        try:
+            meta = cls(**facts)
+        except TypeError:
+            return None
+        return meta if meta.is_sound() else None
+
+    def is_sound(self) -> bool:
+        """Whether everything is of its kind: others may have written it."""
+        return (
+            isinstance(self.destination, dict)
+            and all(isinstance(named, str | None) for named in self.destination.values())
+            and type(self.started_at) is int
+            and 0 <= self.started_at < _LATEST
+            and _is_hex(self.trace_id, 32)
+            and _is_hex(self.root_span_id, 16)
+            and isinstance(self.thread_id, str | None)
+            and (self.after is None or private.is_plain(self.after))
+            and isinstance(self.process, int)
+            and isinstance(self.host, str)
+        )
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of the recording."""
+
+    #: `attached`, `none`, `too_large`, `unreadable`, `timeout`, ...
+    status: str
+    #: The name of the file in the folder; there may be one that was not attached.
+    file: str | None = None
+    mime_type: str = "application/octet-stream"
+    #: Wall clock, seconds; None: not known.
+    started_at: float | None = None
+
+    @classmethod
+    def of(cls, written: bytes | None) -> Settled | None:
+        """What `settled.json` says."""
+        try:
+            settled = cls(**_json(written)) if written is not None else None
+        except TypeError:
+            return cls("unreadable")
+        return settled if settled is None or settled.is_sound() else cls("unreadable")
+
+    def is_sound(self) -> bool:
+        """The same as for `Meta`; above all, the file is one of the folder."""
+        return (
+            isinstance(self.status, str)
+            and (self.file is None or private.is_plain(self.file))
+            and isinstance(self.mime_type, str)
+            and (
+                self.started_at is None
+                or (type(self.started_at) in (int, float) and math.isfinite(self.started_at))
+            )
+        )
+
+
+class Folder:
+    """A folder that this process works on."""
+
+    def __init__(self, meta: Meta, files: Files, lock: FolderLock | None, name: str) -> None:
+        """Not to be called: see `create` and `claim`."""
+        self.meta = meta
+        self.files = files
+        self.name = name
+        self._lock = lock
+        self._segment = self._next_segment()
+        self._envelope = b""  # that the last spans came under
+
+    @classmethod
+    def create(
+        cls, spool: Path | None, name: str, meta: Meta, opened: bytes | None, memory: Memory
+    ) -> Folder:
+        """A new folder in `spool`, locked; without a spool, in memory. `opened`: the first `open.pb`.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        written = json.dumps(asdict(meta)).encode()
+        if spool is None:
+            files = Files(None, memory)
+            files.replace(META, written)
+            if opened is not None:
+                files.replace(OPEN, opened)
+            return cls(meta, files, None, name)
+        with private.opened(spool) as inside:
+            # Others see the folder only when it is locked and says whose it is.
+            making = spool / f"{MAKING}{name}"
+            os.mkdir(making.name, 0o700, dir_fd=inside)
+            lock = None
+            try:
+                lock = _lock_new(making)
+                _write(making, META, written)
+                if opened is not None:
+                    _write(making, OPEN, opened)
+                os.rename(making.name, name, src_dir_fd=inside, dst_dir_fd=inside)
+            except OSError:
+                if lock is not None:
+                    lock.release()
+                shutil.rmtree(making, ignore_errors=True)
+                raise
+        return cls(meta, Files(spool / name, memory), lock, name)
+
+    @classmethod
+    def claim(cls, path: Path, memory: Memory) -> Folder | None:
+        """Work on a folder that is there; None: somebody else does, or it is gone or no folder of ours.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        lock = FolderLock.take(path)
+        if lock is None:
+            return None
+        folder = None
+        try:
+            files = Files(path, memory)
+            meta = Meta.of(files.read(META, _MOST_FACTS))
+            if meta is not None:
+                folder = cls(meta, files, lock, path.name)
+        finally:
+            if folder is None:
+                lock.release()
+        return folder
+
+    # While the conversation is open.
+
+    def append(self, envelope: Envelope, spans: Sequence[bytes]) -> None:
+        """Journal ended spans.
+
+        Raises:
+            MemoryFullError: neither disk nor memory has room.
+        """
+        content = b"".join(journal.record(Kind.SPAN, span) for span in spans)
+        payload = envelope.payload()
+        head = journal.record(Kind.ENVELOPE, payload)
+        try:
+            self.files.append(self._segment, (b"" if payload == self._envelope else head) + content)
+        except MemoryFullError:
+            raise
+        except OSError:
+            segment = self._next_segment()
+            self.files.keep(segment, head + content)
+            self._segment = segment
+        self._envelope = payload
+
+    def checkpoint(self, opened: bytes) -> None:
+        """Have the spans that are open on disk as they are now."""
+        self.files.replace(OPEN, opened)
+
+    def end(self, root: bytes) -> None:
+        """The root has ended."""
+        self.files.replace(ROOT, root)
+
+    def settle(self, settled: Settled) -> None:
+        """The recording is there or is not coming: the folder is complete."""
+        self.files.replace(SETTLED, json.dumps(asdict(settled)).encode())
+
+    # When it is complete.
+
+    @property
+    def settled(self) -> Settled | None:
+        """What became of the recording; None: the folder is not complete."""
+        return Settled.of(self.files.read(SETTLED, _MOST_FACTS))
+
+    def segments(self) -> list[str]:
+        """The journals, in order."""
+        return [name for name in self.files.names() if name.endswith(JOURNAL)]
+
+    def records(self, segment: str, start: int = 0, end: int | None = None) -> Iterator[journal.Record]:
+        """What a journal holds."""
+        with self.files.open(segment) as file:
+            yield from journal.read(file, start, end)
+
+    def open_recording(self, name: str) -> BinaryIO:
+        """Open the recording for reading."""
+        return self.files.open(name)
+
+    def last_sign_of_life(self) -> int:
+        """When something was last written before now (wall clock, nanoseconds); for a process that died."""
+        if self.files.folder is None:
+            return self.meta.started_at
+        signs = [
+            (self.files.folder / name).lstat().st_mtime_ns
+            for name in self.files.names()
+            if name not in (locks.NAME, PROGRESS, SETTLED)
+        ]
+        return max([self.meta.started_at, *signs])
+
+    def release(self) -> None:
+        """Let other processes work on it."""
+        self.files.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def remove(self) -> None:
+        """Everything is delivered."""
+        path = self.files.folder
+        if path is not None:
+            # Renamed first: a half-removed folder must not be taken for a dead conversation.
+            gone = path.with_name(f"{GONE}{path.name}")
+            path.rename(gone)
+            self.files.folder = gone
+        self.files.remove_all()
+        self.release()
+
+    def keep(self) -> None:
+        """Nothing of it will be sent any more; what is left is for a person to look at."""
+        path = self.files.folder
+        if path is not None and not path.name.startswith(KEPT):
+            kept = path.with_name(KEPT + path.name)
+            path.rename(kept)
+            self.files.folder = kept
+        self.release()
+
+    def _next_segment(self) -> str:
+        return f"spans-{len(self.segments()):03d}{JOURNAL}"
+
+
+def read_meta(path: Path) -> Meta | None:
+    """Whose folder `path` is, without working on it; None: also if it must not be used."""
+    try:
+        return Meta.of(private.read(path, META, _MOST_FACTS))
+    except OSError:
+        return None
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process works on the folder now."""
+    try:
+        if locks.held_here(path):
+            return True
+        lock = FolderLock.take(path)
+    except OSError:
+        return True  # nobody can take it
+    if lock is None:
+        return path.exists()
+    lock.release()
+    return False
+
+
+def _lock_new(making: Path) -> FolderLock:
+    lock = FolderLock.take(making, create=True)
+    if lock is None:
+        # Somebody who tidies up was in between: it looked abandoned before it was locked.
+        raise FileNotFoundError(f"{making} was taken away")
+    return lock
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    descriptor = private.open_file(folder, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _json(written: bytes | None) -> dict[str, Any]:
+    try:
+        facts = json.loads(written or b"")
+    except (ValueError, RecursionError):  # the latter for a million brackets
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _is_hex(written: object, digits: int) -> bool:
+    return written is None or (
+        isinstance(written, str) and bool(re.fullmatch(f"[0-9a-f]{{{digits}}}", written))
+    )

@@ -1,0 +1,111 @@
+"""What delivery asks of recordings: what a dead process left, and a smaller encoding.
+
+A folder may hold a file that a client made (`attachment.*`), and the recorder's own: a FLAC that grows
+while the call runs, and, once that is encoded for delivery, a second one beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from voicespan.delivery.delivery import ATTACHMENT, SUFFIXES
+from voicespan.delivery.spool import private
+from voicespan.delivery.spool.folder import Settled
+from voicespan.runtime.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from voicespan.delivery.spool.folder import Folder
+
+_TYPES = {suffix: mime_type for mime_type, suffix in SUFFIXES.items()}
+_SMALLEST = "ogg"
+#: Where a FLAC says how many samples it has: 36 bits, written when it is finished (RFC 9639, 8.2).
+_LENGTH = slice(18, 26)
+_LENGTH_MASK = (1 << 36) - 1
+
+
+def recovered(folder: Folder, environ: Mapping[str, str] = os.environ) -> Settled:
+    """What a process that died left of its recording: made whole, and encoded as it would have been."""
+    whole = _made_by_client(folder) or _encoded(folder)
+    if whole is not None:
+        return Settled("attached", whole, _type(whole) or "application/octet-stream")
+    flac = _flac(folder)
+    if flac is None:
+        return Settled("none")
+    if not _repair(flac):
+        return Settled("unreadable" if flac.stat().st_size else "none", flac.name, _type(flac.name))
+    form = environ.get("VOICESPAN_RECORDING_FORMAT", "").strip().lower() or _SMALLEST
+    encoded = _transcode(flac, form) or flac
+    return Settled("attached", encoded.name, _type(encoded.name))
+
+
+def finished(folder: Folder) -> Settled | None:
+    """The recorder's own file, if it is whole and has only not been encoded yet."""
+    flac = _flac(folder)
+    if flac is None or not _is_whole(flac):
+        return None
+    return Settled("attached", flac.name, _type(flac.name))
+
+
+def smaller(folder: Folder, settled: Settled) -> Settled | None:
+    """The recording in a smaller encoding; None: there is none."""
+    path = folder.files.folder
+    if path is None or settled.file is None or settled.file.endswith(f".{_SMALLEST}"):
+        return None
+    source = path / settled.file
+    if not private.is_regular(source):
+        return None
+    encoded = _transcode(source, _SMALLEST)
+    if encoded is None or encoded.stat().st_size >= source.stat().st_size:
+        return None
+    return Settled("attached", encoded.name, _type(encoded.name), settled.started_at)
+
+
+def _made_by_client(folder: Folder) -> str | None:
+    return next((name for name in folder.files.names() if name.startswith(f"{ATTACHMENT}.")), None)
+
+
+def _encoded(folder: Folder) -> str | None:
+    return next((name for name in folder.files.names() if _type(name) and not name.endswith(".flac")), None)
+
+
+def _flac(folder: Folder) -> Path | None:
+    path = folder.files.folder
+    if path is None:
+        return None
+    # It is opened by its name, and written when it is repaired.
+    found = (path / name for name in folder.files.names() if name.endswith(".flac"))
+    return next((flac for flac in found if private.is_regular(flac)), None)
+
+
+def _type(name: str) -> str:
+    return _TYPES.get(os.path.splitext(name)[1], "")  # noqa: PTH122  a name, not a path
+
+
+def _is_whole(flac: Path) -> bool:
+    with flac.open("rb") as file:
+        head = file.read(_LENGTH.stop)
+    return bool(int.from_bytes(head[_LENGTH], "big") & _LENGTH_MASK)
+
+
+def _repair(flac: Path) -> int:
+    from voicespan.recording.repair import repair  # noqa: PLC0415  after a kill only
+
+    try:
+        return repair(flac)
+    except ValueError:
+        return 0
+
+
+@guarded
+def _transcode(source: Path, form: str) -> Path | None:
+    from voicespan.recording.codec.transcode import transcode  # noqa: PLC0415  loads libsndfile
+
+    # What cannot be encoded (a codec that is not there, no space) goes as it is.
+    with contextlib.suppress(OSError, RuntimeError, ValueError, ImportError):
+        return transcode(source, form)
+    return None

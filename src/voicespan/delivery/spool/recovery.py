@@ -1,0 +1,89 @@
+"""Finishes the folder of a process that died: what was open is closed, with the error that it was.
+
+The folder's lock is held, so nobody else does the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from voicespan.delivery.encoding import copies
+from voicespan.delivery.encoding.journal import Envelope, Kind
+from voicespan.delivery.spool import recordings
+from voicespan.delivery.spool.folder import OPEN, ROOT, Settled
+from voicespan.tracing import semconv
+
+if TYPE_CHECKING:
+    from voicespan.delivery.spool.folder import Folder
+
+_ERROR = "process_ended"
+_MESSAGE = "process ended"
+_STATUS = semconv.METADATA + "status"
+
+
+def finish(folder: Folder, *, hide_recording: bool) -> None:
+    """Make the folder complete.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    if folder.meta.loose:
+        return
+    # A root that cannot be read would hold up all the rest for ever: it is told from what is left.
+    if len(_spans(folder, ROOT)) != 1:
+        _close_spans(folder, folder.last_sign_of_life())
+    if folder.settled is None:
+        folder.settle(Settled("hidden") if hide_recording else recordings.recovered(folder))
+
+
+def _spans(folder: Folder, name: str) -> list[tuple[Envelope, Span]]:
+    """Those of one file; none where there is no such file, or where it is damaged."""
+    try:
+        return list(copies.split(folder.files.read(name) or b""))
+    except copies.DamagedError:
+        return []
+
+
+def _close_spans(folder: Folder, died_at: int) -> None:
+    """Journal the children that were open, and end the root."""
+    opened = _spans(folder, OPEN)
+    ended = _ended_ids(folder)
+    root = None
+    for envelope, span in opened:
+        if span.span_id.hex() == folder.meta.root_span_id:
+            root = (envelope, span)
+        elif span.span_id not in ended:
+            copies.fail(span, died_at, _ERROR, _MESSAGE)
+            folder.append(envelope, [span.SerializeToString()])
+    envelope, span = root or (Envelope(b"", b""), _bare_root(folder))
+    copies.fail(span, died_at, _ERROR, _MESSAGE)
+    copies.set_attributes(span, {_STATUS: _MESSAGE})
+    folder.end(copies.join([(envelope, span)]))
+
+
+def _ended_ids(folder: Folder) -> set[bytes]:
+    return {
+        Span.FromString(record.payload).span_id
+        for segment in folder.segments()
+        for record in folder.records(segment)
+        if record.kind is Kind.SPAN
+    }
+
+
+def _bare_root(folder: Folder) -> Span:
+    """A root of which nothing is known but that it was."""
+    span = Span(
+        trace_id=bytes.fromhex(folder.meta.trace_id or ""),
+        span_id=bytes.fromhex(folder.meta.root_span_id or ""),
+        name="conversation",
+        kind=Span.SPAN_KIND_INTERNAL,
+        start_time_unix_nano=folder.meta.started_at,
+    )
+    facts: dict[str, str | bool | float] = {semconv.SPAN_KIND: "chain", semconv.MODALITY: "audio"}
+    if folder.meta.thread_id is not None:
+        facts[semconv.THREAD_ID] = folder.meta.thread_id
+    copies.set_attributes(span, facts)
+    copies.as_root(span)
+    return span

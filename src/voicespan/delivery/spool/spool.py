@@ -1,0 +1,281 @@
+"""The spool: everything that waits for LangSmith, one folder for each conversation.
+
+What always holds:
+
+1. What has been written survives the process, however it ends. (Not a power cut: nothing is synced to the
+   platter while people talk.)
+2. A folder is worked on by one process at a time, the holder of its lock, and by nobody of a dead process
+   but the one that takes the lock after it.
+3. A folder is sent only by a process that has the destination it names: the same URL, project, workspace
+   and key.
+4. Journals only grow, batches are ranges of them: what was sent once is sent again byte for byte.
+5. Nothing is sent while its conversation is open; children go before their root; the root goes last, alone.
+6. Nothing is removed before the root has been acknowledged. Then, in one rename, it is gone.
+7. The spool is bounded: `max_bytes`, and a share of what the disk has free (see `bound`). Past that, what is
+   only kept goes, no new recording is begun or taken, and spans of the running conversations are dropped and
+   counted on their roots. A root always fits.
+8. Everything in it is this user's alone, and nothing is taken for ours by its name only (see `private`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import stat
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from voicespan.delivery.destination.settings import MAX_BYTES
+from voicespan.delivery.spool import locks, private
+from voicespan.delivery.spool.files import Memory
+from voicespan.delivery.spool.folder import GONE, KEPT, MAKING, Folder, is_held
+from voicespan.delivery.spool.locks import FolderLock
+from voicespan.runtime.courtesy import one_by_one
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from voicespan.delivery.destination.settings import SpoolSettings
+    from voicespan.delivery.spool.folder import Meta
+    from voicespan.runtime.clock import Clock
+
+_logger = logging.getLogger("voicespan")
+
+#: What stands in memory when no disk takes it, over all conversations of a processor.
+MEMORY_BYTES = 32_000_000
+#: One part in so many is kept for roots.
+_ROOT_RESERVE = 20
+#: Seconds between two looks at how full the spool is.
+_LOOK_EVERY = 10.0
+#: Seconds over which one is spread: each file of each folder is asked for its size.
+_LOOKING = 0.2
+#: A folder that was being made when its process died, in seconds.
+_ABANDONED_AFTER = 3600
+
+
+class Spool:
+    """The folders under the first place that can be written."""
+
+    def __init__(self, settings: SpoolSettings, clock: Clock) -> None:
+        self.settings = settings
+        self.memory = Memory(MEMORY_BYTES)
+        self._clock = clock
+        self._root: Path | None = None
+        self._chosen = False
+        self._used = 0
+        self._keeps_something = True
+        self._limit = settings.max_bytes
+        self._look_again_at = 0.0
+
+    @property
+    def root(self) -> Path | None:
+        """Where new folders are made; None: nowhere, they stay in memory."""
+        if not self._chosen:
+            self._chosen = True
+            self._root = self._choose()
+        return self._root
+
+    def create(self, meta: Meta, opened: bytes | None = None) -> Folder:
+        """A new folder, on disk if that can be.
+
+        Raises:
+            MemoryFullError: neither disk nor memory has room.
+        """
+        moment = datetime.fromtimestamp(meta.started_at / 1e9, tz=timezone.utc)
+        name = f"{moment:%Y%m%dT%H%M%S}-{meta.trace_id or 'spans'}-{secrets.token_hex(3)}"
+        try:
+            return Folder.create(self.root, name, meta, opened, self.memory)
+        except OSError as error:
+            reason = error.strerror or "refused"
+            say_once(f"voicespan cannot write to its spool {self.root} ({reason}); keeping spans in memory")
+            return Folder.create(None, name, meta, opened, self.memory)
+
+    def reserve(self, size: int) -> bool:
+        """Whether `size` bytes, other than a root's, may be written; they count from now on.
+
+        What is only kept makes room for what is to be sent.
+        """
+        if not self._look_again_at:
+            self.look_now_and_then()
+        allowed = self._limit - self._limit // _ROOT_RESERVE
+        if self._used + size > allowed and self._keeps_something:
+            self._forget_kept(allowed - size)
+        if self._used + size > allowed:
+            return False
+        self._used += size
+        return True
+
+    def look_now_and_then(self) -> None:
+        """Add up what is on the disk, if the last time is long ago: others write there, and so do recorders.
+
+        Called by the writer, which is not in a turn of ours then.
+        """
+        now = self._clock.monotonic_ns() / 1e9
+        if now >= self._look_again_at:
+            began = time.thread_time()
+            self._look()
+            # A spool with thousands of folders takes its time to add up.
+            self._look_again_at = now + max(_LOOK_EVERY, 100 * (time.thread_time() - began))
+
+    def waiting(self) -> list[Path]:
+        """Every folder that waits or is worked on, in every place a process may have chosen; oldest first."""
+        found = [path for root in self._places() for path in _folders(root) if not path.name.startswith(KEPT)]
+        return sorted(found, key=lambda path: path.name)
+
+    def kept(self) -> list[Path]:
+        """Every folder that nothing will be sent from; oldest first."""
+        found = [path for root in self._places() for path in _folders(root) if path.name.startswith(KEPT)]
+        return sorted(found, key=lambda path: path.name)
+
+    def tidy(self) -> None:
+        """Remove what killed processes left half made or half removed."""
+        for root in self._places():
+            for path in _subfolders(root):
+                if path.name.startswith(GONE) or (path.name.startswith(MAKING) and _is_abandoned(path)):
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _choose(self) -> Path | None:
+        for place in (own_place(self.settings), self.settings.temporary):
+            if self._can_be_used(place):
+                return place
+        say_once("voicespan has no disk to keep spans on: what is not delivered at exit is lost")
+        return None
+
+    def _can_be_used(self, place: Path) -> bool:
+        try:
+            private.make(place)
+            if place == self.settings.temporary and not _is_ours(place):
+                say_once(f"voicespan does not use {place} as its spool: it belongs to somebody else")
+                return False
+            probe(place)
+        except OSError as error:
+            say_once(f"voicespan cannot use {place} as its spool ({error.strerror or error})")
+            return False
+        return True
+
+    def _places(self) -> Iterator[Path]:
+        own = own_place(self.settings)
+        yield own
+        if self.settings.temporary != own and _is_ours(self.settings.temporary):
+            yield self.settings.temporary
+
+    def _look(self) -> None:
+        root = self.root
+        if root is None:
+            self._used, self._limit = 0, self.settings.max_bytes
+            return
+        sizes: list[int] = []
+        one_by_one(_subfolders(root), lambda path: sizes.append(folder_size(path)), _LOOKING, self._clock)
+        self._used = sum(sizes)
+        free = shutil.disk_usage(root).free
+        self._limit = bound(self.settings.max_bytes, self._used, free)
+        self._keeps_something = True
+
+    def _forget_kept(self, allowed: int) -> None:
+        """Remove what is only kept, the oldest first, until no more than `allowed` bytes are used."""
+        for path in self.kept():
+            if self._used <= allowed:
+                return
+            size = folder_size(path)
+            say_once(f"voicespan's spool is full; removed {path.name}, which could not be delivered")
+            shutil.rmtree(path, ignore_errors=True)
+            self._used -= size
+        self._keeps_something = False
+
+
+def bound(max_bytes: int, used: int, free: int) -> int:
+    """How many bytes a spool may hold that holds `used` now, on a disk that has `free` left.
+
+    A tenth of what is free, since nobody may have thought of the spool; half of it, where somebody has raised the
+    bound: they have, and what they asked for counts.
+    """
+    return min(max_bytes, (free + used) // (2 if max_bytes > MAX_BYTES else 10))
+
+
+def own_place(settings: SpoolSettings) -> Path:
+    """The spool's folder, or if others can write there (a volume of several containers), one of this user's in it."""
+    place = settings.folder
+    try:
+        found = place.stat()
+    except OSError:
+        return place
+    return (
+        place
+        if place == settings.temporary or private.is_private(found)
+        else place / f"voicespan-{os.geteuid()}"
+    )
+
+
+def probe(place: Path) -> None:
+    """Make a folder, lock it, remove it.
+
+    Raises:
+        OSError: one of these cannot be done: some file systems have no locks, or nothing that is private.
+    """
+    folder = place / f".probe-{secrets.token_hex(3)}"
+    with private.opened(place) as inside:
+        os.mkdir(folder.name, 0o700, dir_fd=inside)
+        try:
+            lock = FolderLock.take(folder, create=True)
+            if lock is not None:
+                lock.release()
+        finally:
+            shutil.rmtree(folder)
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether a folder among everybody's temporary files was made by this user, for this user."""
+    try:
+        found = place.lstat()
+    except OSError:
+        return False
+    # Not a link: in a folder that everybody can write, a link leads where its maker wants.
+    private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
+    return not hasattr(os, "getuid") or (private and found.st_uid == os.getuid())
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    return (path for path in _subfolders(root) if not path.name.startswith("."))
+
+
+def _subfolders(root: Path) -> list[Path]:
+    try:
+        with os.scandir(root) as entries:
+            return [root / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _is_abandoned(making: Path) -> bool:
+    """Whether the process is dead that was making a folder."""
+    with contextlib.suppress(OSError):
+        # Before it is locked only its age tells.
+        if not (making / locks.NAME).exists():
+            return time.time() - making.stat().st_mtime > _ABANDONED_AFTER
+        return not is_held(making)
+    return False
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of its files."""
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+_said: set[str] = set()
+
+
+def say_once(words: str) -> None:
+    """Log a warning that a process gives once."""
+    if words not in _said and len(_said) < 100:  # noqa: PLR2004
+        _said.add(words)
+        _logger.warning("%s", words)

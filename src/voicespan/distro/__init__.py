@@ -1,0 +1,1 @@
+"""What puts the parts together, in code or without."""

@@ -1,0 +1,282 @@
+"""Other roads, opentelemetry-instrument, sound devices, and what leaves no secret behind."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from voicespan.cli.doctor import devices, roads, zero_code
+from voicespan.cli.doctor.discretion import Discretion, public_url
+from voicespan.cli.doctor.findings import Mark, note, ok, problem, warning
+from voicespan.cli.doctor.report import as_json, as_text, worst
+
+LANGSMITH = "https://api.smith.langchain.com/otel"
+KEY = {"LANGSMITH_API_KEY": "lsv2_pt_0123456789abcdef"}
+
+
+def with_installed(monkeypatch, **versions):
+    real = metadata.version
+
+    def version(name):
+        found = versions.get(name.replace("-", "_"), real)
+        if found is None:
+            raise metadata.PackageNotFoundError(name)
+        return real(name) if found is real else found
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+# Other roads
+
+
+@pytest.mark.parametrize(
+    ("changed", "mark"),
+    [
+        ({**KEY, "OTEL_EXPORTER_OTLP_ENDPOINT": LANGSMITH}, Mark.WARNING),
+        ({**KEY, "OTEL_EXPORTER_OTLP_ENDPOINT": LANGSMITH, "OTEL_TRACES_EXPORTER": "otlp"}, Mark.PROBLEM),
+        ({**KEY, "OTEL_EXPORTER_OTLP_ENDPOINT": LANGSMITH, "OTEL_TRACES_EXPORTER": "none"}, Mark.NOTE),
+        ({**KEY, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{LANGSMITH}/v1/traces"}, Mark.WARNING),
+        ({**KEY, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, Mark.OK),
+        (
+            {
+                "VOICESPAN_ENDPOINT": "http://collector:4318/v1/traces",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317",
+            },
+            Mark.NOTE,
+        ),
+        # Another region is another installation, which may have them as well.
+        ({**KEY, "OTEL_EXPORTER_OTLP_ENDPOINT": "https://eu.api.smith.langchain.com/otel"}, Mark.OK),
+        (
+            {
+                "VOICESPAN_ENDPOINT": "http://collector:4318/v1/traces",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": LANGSMITH,
+            },
+            Mark.WARNING,
+        ),
+        (
+            {
+                **KEY,
+                "LANGSMITH_ENDPOINT": "https://ls.example/api/v1",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "https://ls.example/api/v1/otel",
+            },
+            Mark.WARNING,
+        ),
+    ],
+)
+def test_an_exporter_beside_ours(look, monkeypatch, changed, mark):
+    with_installed(monkeypatch, opentelemetry_distro=None)
+    assert look(roads.look, **changed)["roads.exporter"].mark is mark
+
+
+def test_a_distribution_makes_the_exporter(look, monkeypatch):
+    with_installed(monkeypatch, opentelemetry_distro="0.66b2")
+    found = look(roads.look, **KEY, OTEL_EXPORTER_OTLP_ENDPOINT=LANGSMITH)
+    assert found["roads.exporter"].mark is Mark.PROBLEM
+    assert "recording is not attached" in found["roads.exporter"].text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("LANGSMITH_TRACING_MODE", "otel", True),
+        ("LANGSMITH_TRACING_MODE", "hybrid", True),
+        ("LANGSMITH_TRACING_MODE", "langsmith", False),
+        ("LANGSMITH_OTEL_ENABLED", "true", True),
+        ("LANGCHAIN_OTEL_ONLY", "true", True),
+        ("LANGSMITH_OTEL_ENABLED", "false", False),
+    ],
+)
+def test_langsmiths_own_opentelemetry_mode(look, variable, value, told):
+    found = look(roads.look, **KEY, **{variable: value})
+    assert ("roads.langsmith" in found) is told
+    assert ("roads.none" in found) is not told
+
+
+def test_other_tracers(look, monkeypatch):
+    with_installed(monkeypatch, opentelemetry_instrumentation_openai="0.62.4")
+    assert "beta" in look(roads.look, **KEY)["roads.opentelemetry-instrumentation-openai"].text
+
+
+# opentelemetry-instrument
+
+
+def test_it_is_found_and_finds_us(look):
+    found = look(zero_code.look)
+    assert "openai-realtime" in found["zero-code.entry_points"].text
+    assert found["zero-code.entry_points"].mark is Mark.OK
+    assert "zero-code.disabled" not in found
+
+
+def test_another_pythons_command(look, tmp_path, monkeypatch):
+    import sys
+
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for folder in (mine, other):
+        folder.mkdir()
+        (folder / "opentelemetry-instrument").write_text("#!/bin/sh\n")
+        (folder / "opentelemetry-instrument").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(mine / "python"))
+    assert look(zero_code.look, PATH=str(mine))["zero-code.command"].mark is Mark.OK
+    assert look(zero_code.look, PATH=str(other))["zero-code.command"].mark is Mark.WARNING
+    assert look(zero_code.look, PATH=str(tmp_path))["zero-code.command"].mark is Mark.NOTE
+
+
+def test_entry_points_that_are_gone(look, monkeypatch):
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: [])
+    gone = look(zero_code.look)["zero-code.entry_points"]
+    assert gone.mark is Mark.PROBLEM
+    assert "google-genai-live, openai-realtime, voicespan" in gone.text
+
+
+@pytest.mark.parametrize(
+    ("named", "mark"),
+    [
+        ("openai-realtime", Mark.NOTE),
+        ("openai-realtime, google-genai-live", Mark.PROBLEM),
+        ("*", Mark.PROBLEM),
+        ("requests,urllib", None),
+    ],
+)
+def test_what_is_left_out(look, named, mark):
+    found = look(zero_code.look, OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=named)
+    assert getattr(found.get("zero-code.disabled"), "mark", None) is mark
+
+
+def test_a_distribution_is_named(look, monkeypatch):
+    with_installed(monkeypatch, opentelemetry_distro="0.66b2")
+    assert "0.66b2" in look(zero_code.look, OTEL_TRACES_EXPORTER="none")["zero-code.distro"].text
+
+
+# Sound devices
+
+
+def test_no_library(look, monkeypatch):
+    with_installed(monkeypatch, sounddevice=None, PyAudio=None)
+    assert look(devices.look)["devices.none"].mark is Mark.OK
+    assert look(devices.look, VOICESPAN_RECORD_SOURCE="devices")["devices.none"].mark is Mark.WARNING
+
+
+SEEN = {"input": "a microphone (48000 Hz)", "output": None, "seams": True}
+
+
+@pytest.mark.parametrize(
+    ("source", "seen", "marks"),
+    [
+        ("app", SEEN, {"input": Mark.OK, "output": Mark.NOTE}),
+        ("devices", SEEN, {"input": Mark.OK, "output": Mark.WARNING}),
+    ],
+)
+def test_devices(look, monkeypatch, source, seen, marks):
+    with_installed(monkeypatch, sounddevice="0.5.6", PyAudio=None)
+    monkeypatch.setattr(devices, "_ask", lambda _: seen)
+    found = look(devices.look, VOICESPAN_RECORD_SOURCE=source)
+    assert {side: found[f"devices.sounddevice.seen.{side}"].mark for side in marks} == marks
+    assert found["devices.sounddevice"].mark is Mark.OK
+
+
+def test_seams_of_devices_that_are_gone(look, monkeypatch):
+    with_installed(monkeypatch, sounddevice="0.5.6", PyAudio=None)
+    monkeypatch.setattr(devices, "_ask", lambda _: {**SEEN, "seams": False})
+    assert look(devices.look)["devices.sounddevice.seams"].mark is Mark.WARNING
+
+
+@pytest.mark.parametrize("library", ["sounddevice", "pyaudio"])
+def test_portaudio_is_asked_in_a_process_of_its_own(library, monkeypatch):
+    # Where there is no PortAudio the import fails with an OSError.
+    pytest.importorskip(library, exc_type=(ImportError, OSError))
+    seen = devices._ask(library)
+    assert set(seen) == {"input", "output", "seams"}
+    assert seen["seams"] is True
+
+
+def test_a_library_that_crashes_is_no_news(look, monkeypatch, tmp_path):
+    with_installed(monkeypatch, sounddevice="0.5.6", PyAudio=None)
+    (tmp_path / "sounddevice.py").write_text("import os; os.abort()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = look(devices.look, PYTHONPATH=str(tmp_path), VOICESPAN_RECORD_SOURCE="devices")
+    assert found["devices.sounddevice.seen"].mark is Mark.WARNING
+
+
+# The report
+
+
+def test_the_worst_decides(sections):
+    assert worst(sections(ok("a", "b"), note("c", "d"))) is Mark.OK
+    assert worst(sections(ok("a", "b"), warning("c", "d", "e"))) is Mark.WARNING
+    assert worst(sections(problem("a", "b", "c"), warning("c", "d", "e"))) is Mark.PROBLEM
+
+
+def test_a_report(sections):
+    told = as_text(
+        sections(ok("s.a", "one"), problem("s.b", "two", "mend it"), warning("s.c", "three", "or not")),
+        colours=False,
+    )
+    assert told.splitlines()[1:] == [
+        "",
+        "A section",
+        "  ok       one",
+        "  problem  two",
+        "             -> mend it",
+        "  warning  three",
+        "             -> or not",
+        "",
+        "1 problem and 1 warning",
+        "  problem  A section: two",
+        "  warning  A section: three",
+    ]
+
+
+def test_facts_of_every_kind_are_json(sections):
+    told = json.loads(
+        as_json(sections(ok("s.a", "\udcff", text="x", number=1, ratio=0.5, flag=True, none=None)), 0)
+    )
+    assert told["findings"][0]["facts"] == {
+        "text": "x",
+        "number": 1,
+        "ratio": 0.5,
+        "flag": True,
+        "none": None,
+    }
+
+
+def test_urls_are_shown_without_what_is_private():
+    assert public_url("https://u:p@h.example:1/a/b?c=d#e") == "https://h.example:1/a/b"
+
+
+@pytest.mark.parametrize(
+    ("environ", "text", "shown"),
+    [
+        ({"MY_SECRET": "canary-1"}, "with canary-1 in it", "with [secret] in it"),
+        ({"A_TOKEN": "'canary-2'"}, "canary-2", "[secret]"),
+        ({"X_HEADERS": "a=Bearer%20canary-3"}, "Bearer canary-3", "[secret]"),
+        ({"PROXY": "http://me:canary-4@h"}, "http://me:canary-4@h/", "http://h/"),
+        ({"PROXY": "http://me:canary-4@h"}, "the password is canary-4", "the password is [secret]"),
+        ({}, "lsv2_pt_01234567 and sk-01234567", "[secret] and [secret]"),
+        ({"SHORT_KEY": "ab"}, "about", "about"),
+        ({"KEYBOARD": "german"}, "german", "german"),
+        ({}, "a\x1b[2J\nb\u202e", r"a\x1b[2J\nb\u202e"),
+    ],
+)
+def test_discretion(environ, text, shown):
+    assert Discretion(environ)(text) == shown
+
+
+def test_the_page_has_every_key_and_every_section():
+    page = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    told = json.loads(as_json([], 0))
+    from voicespan.cli.doctor.command import SECTIONS
+
+    for key in (
+        *told,
+        "section",
+        "check",
+        "mark",
+        "text",
+        "advice",
+        "facts",
+        *(name for name, _, _ in SECTIONS),
+    ):
+        assert f"`{key}`" in page

@@ -1,0 +1,252 @@
+"""`voicespan spool` and `voicespan recover`, and what a person sees when a process ends."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from voicespan.cli import spool
+from voicespan.delivery.destination.settings import resolve
+from voicespan.testing import LangSmithServer
+
+TALKER = pathlib.Path(__file__).parent / "programs" / "talker.py"
+
+
+@pytest.fixture
+def voice(manual):
+    return manual()
+
+
+@pytest.fixture
+def destination(monkeypatch, langsmith_server):
+    monkeypatch.setenv("LANGSMITH_API_KEY", langsmith_server.api_key)
+    monkeypatch.setenv("LANGSMITH_ENDPOINT", langsmith_server.url)
+
+
+def converse(voice, thread_id=None):
+    conversation = voice.conversation(thread_id=thread_id)
+    voice.child(conversation)
+    voice.finish(conversation)
+    return conversation
+
+
+def listed(clock):
+    out = io.StringIO()
+    assert spool.spool(out=out, clock=clock) == 0
+    return out.getvalue().splitlines()
+
+
+def recovered(clock, **arguments):
+    out = io.StringIO()
+    code = spool.recover(out=out, clock=clock, sleep=clock.advance, **arguments)
+    return code, out.getvalue().splitlines()
+
+
+def test_an_empty_spool_says_so(spool_dir, fake_clock):
+    assert listed(fake_clock) == [str(spool_dir), "nothing waits"]
+
+
+def test_the_spool_tells_what_waits_since_when_why_and_for_whom(voice, langsmith_server, spool_dir):
+    voice.conversation(thread_id="caller-1")
+    langsmith_server.fail(status=503, text="busy", times=None)
+    converse(voice, "caller-2")
+    voice.send()
+    langsmith_server.clear_failures()
+    langsmith_server.fail(status=422, text="no")
+    voice.clock.advance(2)
+    converse(voice, "caller-3")
+    voice.send()
+    dead = voice.conversation(thread_id="caller-4")
+    next(
+        entry for entry in voice.engine.writer._entries.values() if entry.trace.conversation is dead
+    ).folder.release()
+    voice.clock.advance(7200)
+
+    lines = listed(voice.clock)
+
+    assert lines[0] == str(spool_dir)
+    rows = {columns[1]: columns for columns in (re.split(r"\s{2,}", line) for line in lines[1:])}
+    url = langsmith_server.traces_url
+    assert rows["conversation"] == ["since", "conversation", "state", "size", "destination"]
+    assert rows["caller-1"][:3] == ["2 h", "caller-1", "open"]
+    assert rows["caller-2"][2] == "waits: 503: busy"
+    assert rows["caller-3"][2] == "refused: no"
+    assert rows["caller-4"][2].startswith(f"its process ({os.getpid()} on ")
+    assert {columns[4] for name, columns in rows.items() if name != "conversation"} == {
+        f"project default, {url}"
+    }
+
+
+def test_a_folder_that_is_not_ours_is_shown_and_left_alone(spool_dir, fake_clock, destination):
+    (spool_dir / "20260101T000000-something").mkdir(parents=True)
+    (spool_dir / "20260101T000000-something" / "meta.json").write_text('{"version": 99}')
+    (spool_dir / "20260101T000000-something" / "lock").touch()
+    assert "not a folder of this version" in listed(fake_clock)[-1]
+    assert recovered(fake_clock)[0] == 0
+    assert len(list(spool_dir.iterdir())) == 1
+
+
+def test_recover_sends_and_tells_of_what_is_for_others(voice, langsmith_server, destination):
+    converse(voice)
+    converse(voice)
+    other = voice.__class__(langsmith_server, voice.clock, project="other")
+    converse(other)
+    for each in (voice, other):
+        langsmith_server.down()
+        each.send_for(20)
+        langsmith_server.up()
+    code, lines = recovered(voice.clock)
+    url = langsmith_server.traces_url
+    assert (code, lines) == (
+        0,
+        [
+            f"2 folders sent to project default, {url}",
+            f"1 folder left for another destination: project other, {url}",
+        ],
+    )
+    assert recovered(voice.clock, project="other") == (0, [f"1 folder sent to project other, {url}"])
+    assert len(langsmith_server.roots) == 3
+
+
+def test_recover_gives_up_when_nothing_is_taken_and_says_why(voice, langsmith_server, destination):
+    converse(voice)
+    langsmith_server.fail(status=503, text="busy", times=None)
+    voice.send()
+    began = voice.clock.monotonic_ns()
+    code, lines = recovered(voice.clock, patience=100)
+    assert code == 1
+    assert lines[1] == "1 folder not sent: 503: busy"
+    assert (voice.clock.monotonic_ns() - began) / 1e9 <= 100
+
+
+def test_recover_takes_folders_of_a_replaced_key_when_told_so(
+    manual, voice, langsmith_server, destination, monkeypatch
+):
+    converse(voice)
+    langsmith_server.api_keys[:] = ["lsv2_pt_replaced"]
+    voice.send()
+    monkeypatch.setenv("LANGSMITH_API_KEY", "lsv2_pt_replaced")
+    code, lines = recovered(voice.clock)
+    assert code == 0
+    assert lines[1] == "1 folder left for another key; if it was replaced, add --new-key"
+    assert langsmith_server.roots == []
+    recovered(voice.clock, new_key=True)
+    assert len(langsmith_server.roots) == 1
+
+
+def test_the_command_that_is_told_at_exit_names_what_the_environment_does_not(
+    monkeypatch, tmp_path, spool_dir
+):
+    mine = resolve(api_key="k", endpoint="https://h.example/api/v1", project="my calls", workspace="w")
+    command = spool.recover_command(mine, spool_dir)
+    assert (
+        command == "voicespan recover --project 'my calls' --endpoint https://h.example/api/v1 --workspace w"
+    )
+    monkeypatch.setenv("LANGSMITH_API_KEY", "k")
+    monkeypatch.setenv("LANGSMITH_ENDPOINT", "https://h.example/api/v1")
+    monkeypatch.setenv("LANGSMITH_PROJECT", "my calls")
+    monkeypatch.setenv("LANGSMITH_WORKSPACE_ID", "w")
+    assert spool.recover_command(mine, spool_dir) == "voicespan recover"
+    assert spool.recover_command(mine, tmp_path) == f"voicespan recover --spool-dir {tmp_path}"
+
+
+class Terminal:
+    """A process that talks on a terminal."""
+
+    def __init__(self, environment):
+        self.terminal, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, str(TALKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            text=True,
+            env=environment,
+        )
+        os.close(theirs)
+        self.shown = ""
+
+    def tell(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        self.process.stdout.readline()
+
+    def wait_for(self, words, seconds=20):
+        """Read the terminal until it shows `words`."""
+        end = time.monotonic() + seconds
+        while words not in self.shown:
+            ready, _, _ = select.select([self.terminal], [], [], max(end - time.monotonic(), 0))
+            assert ready, self.shown
+            self.shown += self.read()
+
+    def read(self):
+        try:
+            return os.read(self.terminal, 10_000).decode()
+        except OSError:  # what a terminal reads as when nobody holds its other side
+            return ""
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(20)
+        while more := self.read():
+            self.shown += more
+        os.close(self.terminal)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    with LangSmithServer() as server:
+        monkeypatch.setenv("LANGSMITH_API_KEY", server.api_key)
+        monkeypatch.setenv("LANGSMITH_ENDPOINT", server.url)
+        started = Terminal({**os.environ})
+        started.server = server
+        yield started
+        if started.process.poll() is None:
+            started.process.kill()
+            started.process.communicate()
+
+
+def visible(shown):
+    """What stands on the line after all that was written over it."""
+    line = ""
+    for text in shown.split("\r"):
+        line = text + line[len(text) :]
+    return line.strip()
+
+
+def test_a_terminal_shows_how_far_the_sending_is_and_then_nothing(terminal):
+    terminal.server.fail(bytes_per_second=2_000_000, times=None)
+    terminal.tell("open")
+    terminal.tell("attach 2000000")
+    terminal.tell("end")
+    terminal.process.stdin.close()
+    terminal.wait_for("voicespan: sending 1 conversation to LangSmith")
+    terminal.wait_for("of 2.7 MB), Ctrl-C to leave them for later")
+    terminal.process.wait(20)
+    terminal.close()
+    assert visible(terminal.shown) == ""
+    assert len(terminal.server.roots) == 1
+
+
+def test_a_second_ctrl_c_leaves_it_for_later_and_says_how(terminal, spool_dir):
+    terminal.server.fail(hang="answer", times=None)
+    terminal.tell("open")
+    terminal.tell("end")
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.wait_for("voicespan: sending 1 conversation")
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.wait_for(f"voicespan: 1 conversation waits in {spool_dir}; send with: voicespan recover")
+    terminal.close()
+    # Of the application's own KeyboardInterrupt, and of nothing else.
+    assert terminal.shown.count("Traceback") == 1

@@ -123,11 +123,11 @@ def main() -> None:
     clock = FakeClock(time_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
     if asked.way == VOICESPAN:
         import voicespan
-        from voicespan.recording import writer
+        from voicespan.recording import recording_thread
 
         voicespan.configure()
         # The one writer of the process goes by the same clock as the call.
-        writer.SHARED._clock = clock
+        recording_thread.SHARED._clock = clock
     print(json.dumps(asyncio.run(call(asked.way, asked.url, asked.minutes, clock))), flush=True)
     # What is left to send is not what is measured.
     os._exit(0)

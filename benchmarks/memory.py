@@ -27,7 +27,7 @@ from benchmarks.call_centre import resident
 from benchmarks.call_servers import CallServers, stamped, turn_frames
 from benchmarks.many_conversations import environment
 from benchmarks.results import ROOT, UNTRACED, VOICESPAN, Result, Row, row, run
-from voicespan.recording.writer import PERIOD
+from voicespan.recording.recording_thread import PERIOD
 from voicespan.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -151,12 +151,12 @@ async def _connection(client: Any, way: str) -> AsyncIterator[None]:
 def long_call(minutes: int, size: Callable[[], int]) -> dict[str, Any]:
     """Hold it; by how much `size` grew after its fifth minute, until its end and until after that."""
     from voicespan.openai_realtime.protocol import Protocol
-    from voicespan.recording import writer
+    from voicespan.recording import recording_thread
     from voicespan.tracing.scope import ConversationScope
 
     clock = FakeClock(time_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
     # The one writer of the process goes by the call's time, and is not left behind by it.
-    writer.SHARED._clock, writer.SHARED._threaded = clock, False
+    recording_thread.SHARED._clock, recording_thread.SHARED._threaded = clock, False
     frames, said = [frame for _, frame in turn_frames()], voices()
     sizes: dict[int, int] = {}
     with ConversationScope(clock=clock) as conversation:
@@ -170,7 +170,7 @@ def long_call(minutes: int, size: Callable[[], int]) -> dict[str, Any]:
                 recorder.agent(answer)
             clock.advance(1 / CHUNKS_A_SECOND)
             if chunk % _PASS == 0:
-                writer.SHARED.run_once()
+                recording_thread.SHARED.run_once()
             if chunk % _TURN == 0:
                 for frame in frames:
                     connection.received(stamped(frame, chunk))

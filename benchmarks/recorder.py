@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from benchmarks.call_audio import CHUNKS_A_SECOND, voices
 from benchmarks.results import VOICESPAN, Result, Row, row, run
 from voicespan.recording import Recorder
-from voicespan.recording.follower import Follower
-from voicespan.recording.writer import PERIOD, Writer
+from voicespan.recording.recording_thread import PERIOD, Writer
+from voicespan.recording.transcoding_thread import Follower
 from voicespan.testing import FakeClock
 
 if TYPE_CHECKING:

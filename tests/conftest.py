@@ -9,7 +9,7 @@ import pytest
 from opentelemetry import context as otel_context
 
 from voicespan.runtime import guard
-from voicespan.tracing import registry, tracers, untold
+from voicespan.tracing import event_queue, registry, tracer
 
 pytest_plugins = ["voicespan.testing.fixtures"]
 
@@ -41,16 +41,16 @@ def unattended(monkeypatch):
 
     To be asked for before a conversation begins: the scribe comes again to one that it knows.
     """
-    monkeypatch.setattr(untold._scribe, "announce", lambda _untold: None)
+    monkeypatch.setattr(event_queue._scribe, "announce", lambda _untold: None)
 
 
 @pytest.fixture(autouse=True)
 def _fresh_context():
     """A conversation leaves no token behind, so each test starts from an empty context itself."""
     token = otel_context.attach(otel_context.Context())
-    named = tracers.named_provider()
+    named = tracer.named_provider()
     yield
-    tracers.name_provider(named)
+    tracer.name_provider(named)
     otel_context.detach(token)
     # What a test leaves open is not the next one's.
     registry._forget_open()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from voicespan.protocol.moments import Level
+from voicespan.protocol.events import Level
 from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
 from voicespan.testing.gemini_live.certificates import authority
 
@@ -100,13 +100,13 @@ def events(protocol):
 
 
 def test_every_event_is_on_the_page_of_the_spans():
-    from voicespan.gemini_live import fields
+    from voicespan.gemini_live import values
     from voicespan.gemini_live.protocol import Protocol as Gemini
     from voicespan.openai_realtime.protocol import Protocol as OpenAI
 
     text = (ROOT / "docs" / "spans.md").read_text(encoding="utf-8")
     missing = [kind for kind in events(OpenAI) if f"`{kind}`" not in text]
-    missing += [kind for kind in events(Gemini) if f"`{fields.snake(kind)}`" not in text]
+    missing += [kind for kind in events(Gemini) if f"`{values.snake(kind)}`" not in text]
     assert missing == []
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from voicespan.runtime.version import __version__
-from voicespan.tracing.contexts import current_conversation
+from voicespan.tracing.context import current_conversation
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.scope import conversation
 

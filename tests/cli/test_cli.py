@@ -103,7 +103,7 @@ def waiting(monkeypatch, tmp_path, langsmith_server):
     monkeypatch.setenv("LANGSMITH_API_KEY", langsmith_server.api_key)
     monkeypatch.setenv("LANGSMITH_PROJECT", "a-project")
     monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "0.5")
-    monkeypatch.setattr("voicespan.delivery.exit._logger.disabled", True)
+    monkeypatch.setattr("voicespan.delivery.shutdown._logger.disabled", True)
     langsmith_server.down()
     spool_dir = tmp_path / "spool"
     provider = TracerProvider(shutdown_on_exit=False)

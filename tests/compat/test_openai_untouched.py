@@ -14,7 +14,7 @@ import pydantic
 import pytest
 from realtime_api import APIS, SINCE, VERSION, opened, settled
 
-from voicespan.openai_realtime import OpenAIRealtimeInstrumentor, seams
+from voicespan.openai_realtime import OpenAIRealtimeInstrumentor, sdk
 from voicespan.testing.openai_realtime import Send
 
 CREATED = {"type": "session.created", "event_id": "event_1", "session": {"type": "realtime", "id": "sess_1"}}
@@ -70,7 +70,7 @@ def present(names):
 def classes():
     """Every class of the modules, and of those from which theirs derive; not the models, which complete themselves."""
     found = set()
-    for module in present((*seams.MODULES, *OTHERS)):
+    for module in present((*sdk.MODULES, *OTHERS)):
         for kind in vars(module).values():
             model = inspect.isclass(kind) and issubclass(kind, pydantic.BaseModel)
             if inspect.isclass(kind) and kind.__module__.startswith("openai.") and not model:

@@ -24,8 +24,8 @@ from voicespan.content import masking
 from voicespan.content.policy import Content
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-from voicespan.protocol import moments
-from voicespan.protocol.moments import Level
+from voicespan.protocol import events
+from voicespan.protocol.events import Level
 from voicespan.runtime import settings
 from voicespan.runtime.settings import TEXT_KINDS, Settings
 from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
@@ -317,14 +317,14 @@ def evidence(tmp_path):
 
 def have(evidence, conversation, *arguments):
     # The global provider is not ours: `voicespan.conversation` takes the one that is named.
-    from voicespan.tracing import tracers
+    from voicespan.tracing import tracer
 
-    before = tracers.named_provider()
-    tracers.name_provider(evidence.provider)
+    before = tracer.named_provider()
+    tracer.name_provider(evidence.provider)
     try:
         conversation(*arguments)
     finally:
-        tracers.name_provider(before)
+        tracer.name_provider(before)
     assert not evidence.processor.force_flush(500)
     evidence.look_into_spool()
     evidence.server.up()
@@ -516,7 +516,7 @@ class Told:
 
     def says(self, text, role="user"):
         with self.conversation.lock:
-            self.conversation.record([moments.Transcribed(1, "t", role, f"item_{len(text)}", 1, text)])
+            self.conversation.record([events.Transcribed(1, "t", role, f"item_{len(text)}", 1, text)])
         return self
 
     @property
@@ -605,7 +605,7 @@ def test_an_error_is_asked_for_once(told):
         return f"{len(asked)}"
 
     call = told(redact)
-    call.conversation.record([moments.ErrorReported(1, "error", moments.WireError("e", "it failed"))])
+    call.conversation.record([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
     call.conversation.end()
     (span,) = [span for span in call.exporter.get_finished_spans() if span.parent is not None]
     assert asked == [("it failed", "system", "error")]
@@ -614,7 +614,7 @@ def test_an_error_is_asked_for_once(told):
 
 def test_an_error_stays_small_even_if_the_hook_makes_more_of_it(told):
     call = told(lambda text, *, role, place: text * 100_000)
-    call.conversation.record([moments.ErrorReported(1, "error", moments.WireError("e", "it failed"))])
+    call.conversation.record([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
     call.conversation.end()
     (span,) = [span for span in call.exporter.get_finished_spans() if span.parent is not None]
     (event,) = span.events

@@ -117,7 +117,7 @@ class ManualAgent(Agent):
 
 @pytest.fixture
 def manual(monkeypatch, langsmith_server, fake_clock):
-    from voicespan.runtime.worker import Worker
+    from voicespan.runtime.background import Worker
 
     monkeypatch.setattr(Worker, "wake", lambda self, *, urgent=False: None)
 

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from voicespan.cli import spool
-from voicespan.delivery.destination.settings import resolve
+from voicespan.delivery.destination.destination import resolve
 from voicespan.testing import LangSmithServer
 
 TALKER = pathlib.Path(__file__).parent / "programs" / "talker.py"

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from voicespan.delivery.destination.settings import SpoolSettings
+from voicespan.delivery.destination.destination import SpoolSettings
 from voicespan.delivery.spool import spool as spool_module
 from voicespan.delivery.spool.files import Files, Memory, MemoryFullError
 from voicespan.delivery.spool.folder import Folder
 from voicespan.delivery.spool.spool import Spool
-from voicespan.delivery.writer import Ended
-from voicespan.runtime import courtesy
+from voicespan.delivery.spool_writer import Ended
+from voicespan.runtime import pacing
 from voicespan.testing import LangSmithServer
 
 
@@ -297,7 +297,7 @@ def test_to_add_up_a_large_spool_is_spread_over_some_time(manual, monkeypatch):
 
     def told(pieces, work, seconds, clock):
         spread.append((len(pieces), seconds))
-        assert not courtesy._turns.lock.locked()
+        assert not pacing._turns.lock.locked()
 
     monkeypatch.setattr(spool_module, "one_by_one", told)
     voice.write()

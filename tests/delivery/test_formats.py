@@ -16,9 +16,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from voicespan.delivery.encoding import journal
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.encoding.protobuf import Base64, Message, field, varint
-from voicespan.delivery.export import bodies
-from voicespan.delivery.export.progress import Batch, Encoding, Progress, Step
-from voicespan.delivery.export.reactions import Answer, Reaction, retry_after
+from voicespan.delivery.export import requests
+from voicespan.delivery.export.delivery_state import Batch, Encoding, Progress, Step
+from voicespan.delivery.export.responses import Answer, Reaction, retry_after
 from voicespan.delivery.spool.files import Memory
 from voicespan.delivery.spool.folder import Folder, Meta, Settled
 
@@ -128,29 +128,29 @@ def test_batches_are_valid_requests_grouped_by_what_spans_have_in_common(folder)
     folder.append(envelope("b"), [span(3).SerializeToString()])
     folder.append(envelope("a"), [span(4).SerializeToString()])
     progress = Progress()
-    assert bodies.cut(folder, progress)
+    assert requests.cut(folder, progress)
     [batch] = progress.batches
-    assert contents(bodies.batch_body(folder, batch)) == [
+    assert contents(requests.batch_body(folder, batch)) == [
         ("a", ["span 1", "span 2", "span 4"]),
         ("b", ["span 3"]),
     ]
 
 
 def test_batches_are_cut_once_by_count_and_size(folder, monkeypatch):
-    monkeypatch.setattr(bodies, "BATCH_SPANS", 3)
-    monkeypatch.setattr(bodies, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(requests, "BATCH_SPANS", 3)
+    monkeypatch.setattr(requests, "BATCH_BYTES", 1000)
     folder.append(envelope("a"), [span(number).SerializeToString() for number in range(7)])
     folder.append(
         envelope("b"), [span(7, size=600).SerializeToString(), span(8, size=600).SerializeToString()]
     )
     progress = Progress()
-    bodies.cut(folder, progress)
+    requests.cut(folder, progress)
     assert [batch.spans for batch in progress.batches] == [3, 3, 2, 1]
-    assert not bodies.cut(folder, progress)
+    assert not requests.cut(folder, progress)
     folder.append(envelope("b"), [span(9).SerializeToString()])
-    bodies.cut(folder, progress)
+    requests.cut(folder, progress)
     assert [batch.spans for batch in progress.batches] == [3, 3, 2, 1, 1]
-    seen = [contents(bodies.batch_body(folder, batch)) for batch in progress.batches]
+    seen = [contents(requests.batch_body(folder, batch)) for batch in progress.batches]
     assert seen[2] == [("a", ["span 6"]), ("b", ["span 7"])]
     assert seen[4] == [("b", ["span 9"])]
 
@@ -159,10 +159,10 @@ def test_halves_hold_what_the_whole_held(folder):
     folder.append(envelope("a"), [span(number).SerializeToString() for number in range(4)])
     folder.append(envelope("b"), [span(4).SerializeToString()])
     progress = Progress()
-    bodies.cut(folder, progress)
-    first, second = bodies.halves(folder, progress.batches[0])
-    assert contents(bodies.batch_body(folder, first)) == [("a", ["span 0", "span 1"])]
-    assert contents(bodies.batch_body(folder, second)) == [("a", ["span 2", "span 3"]), ("b", ["span 4"])]
+    requests.cut(folder, progress)
+    first, second = requests.halves(folder, progress.batches[0])
+    assert contents(requests.batch_body(folder, first)) == [("a", ["span 0", "span 1"])]
+    assert contents(requests.batch_body(folder, second)) == [("a", ["span 2", "span 3"]), ("b", ["span 4"])]
     assert (first.spans, second.spans) == (2, 3)
 
 
@@ -177,7 +177,7 @@ def test_the_root_carries_its_recording_as_langsmith_wants_it(folder):
     folder.end(request.SerializeToString())
     folder.files.replace("attachment.ogg", b"recording")
     settled = Settled("attached", "attachment.ogg", 'audio/"odd', 10**9 - 0.25)
-    body = bodies.root_body(folder, Progress(), settled)
+    body = requests.root_body(folder, Progress(), settled)
     [(_, [name])] = contents(body)
     assert name == "conversation"
     sent = ExportTraceServiceRequest.FromString(b"".join(body)).resource_spans[0].scope_spans[0].spans[0]

@@ -19,17 +19,17 @@ from types import SimpleNamespace
 import pytest
 
 from voicespan.cli import spool as commands
-from voicespan.delivery.delivery import Delivery
-from voicespan.delivery.destination.settings import SpoolSettings
+from voicespan.delivery.attachments import Delivery
+from voicespan.delivery.destination.destination import SpoolSettings
 from voicespan.delivery.encoding import journal
-from voicespan.delivery.export.progress import Progress
-from voicespan.delivery.spool import files, private
+from voicespan.delivery.export.delivery_state import Progress
+from voicespan.delivery.spool import files, secure_file
 from voicespan.delivery.spool import spool as spool_module
 from voicespan.delivery.spool.files import Files, Memory, MemoryFullError
 from voicespan.delivery.spool.folder import Folder, Meta, Settled, read_meta
 from voicespan.delivery.spool.locks import FolderLock
 from voicespan.delivery.spool.spool import Spool
-from voicespan.recording.codec.files import AudioFile
+from voicespan.recording.codec.audio_file import AudioFile
 from voicespan.runtime import guard
 
 SECRET = b"root:x:0:0:the secret of this test"
@@ -295,7 +295,7 @@ def test_somebody_elses_folder_is_not_used():
         folder.mkdir(mode=0o755)
         os.setuid(STRANGER)
         try:
-            with private.opened(folder):
+            with secure_file.opened(folder):
                 os.write(write, b"opened")
         except PermissionError as error:
             os.write(write, str(error.strerror).encode())

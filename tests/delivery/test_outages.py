@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from voicespan.delivery.export.reactions import BackOff
+from voicespan.delivery.export.responses import BackOff
 from voicespan.testing import LangSmithServer
 
 HOUR = 3600.0

@@ -460,7 +460,7 @@ def test_an_exit_writes_what_the_thread_that_records_has_not_come_to(monkeypatch
     """A process that had more to do than it could is seconds behind when everybody hangs up."""
     program = """
 import voicespan
-from voicespan.recording.writer import Writer
+from voicespan.recording.recording_thread import Writer
 
 Writer.run_once = lambda self: None
 Writer.behind = 5.0

@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from voicespan.delivery.destination.settings import (
+from voicespan.delivery.destination.destination import (
     DeliverySettingsError,
     Privacy,
     SpoolSettings,

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from voicespan.cli import spool
-from voicespan.delivery.export.sender import AT_ONCE
-from voicespan.runtime.worker import Worker
+from voicespan.delivery.export.scheduler import AT_ONCE
+from voicespan.runtime.background import Worker
 
 _wake = Worker.wake
 

@@ -452,13 +452,13 @@ with conversation():
 
 def test_configure_uses_the_provider_that_it_is_given(langsmith_server):
     mine = TracerProvider(shutdown_on_exit=False)
-    from voicespan.tracing import tracers
+    from voicespan.tracing import tracer
 
     try:
         configured = configure(
             tracer_provider=mine, endpoint=langsmith_server.url, api_key=langsmith_server.api_key
         )
         assert configured is mine
-        assert tracers.named_provider() is mine
+        assert tracer.named_provider() is mine
     finally:
-        tracers.name_provider(None)
+        tracer.name_provider(None)

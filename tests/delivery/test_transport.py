@@ -23,10 +23,10 @@ import trustme
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from voicespan.cli import spool
-from voicespan.delivery.destination.settings import DeliverySettingsError, resolve
+from voicespan.delivery.destination.destination import DeliverySettingsError, resolve
 from voicespan.delivery.encoding.protobuf import Message
-from voicespan.delivery.export.post import Post
-from voicespan.delivery.export.printable import printable
+from voicespan.delivery.export.http_client import Post
+from voicespan.delivery.export.safe_text import printable
 from voicespan.runtime.clock import SYSTEM
 from voicespan.testing import LangSmithServer
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from voicespan.recording import Recorder
-from voicespan.recording.devices import PyAudioInstrumentor, SoundDeviceInstrumentor, routes
+from voicespan.recording.devices import PyAudioInstrumentor, SoundDeviceInstrumentor, routing
 from voicespan.runtime import guard
 
 RATE = 24_000
@@ -219,11 +219,11 @@ def main(folder: Path, way: str) -> None:
         each.instrument()
     recorder = Remembering(folder)
     conversation = object()
-    routes.opened(conversation, recorder)
+    routing.opened(conversation, recorder)
     name, *arguments = json.loads(way)
     given = [folder] if name.endswith("listening") else []
     globals()[name](*given, *arguments)
-    routes.closed(conversation)
+    routing.closed(conversation)
     path = recorder.finish()
     cuts = [[cut.at, cut.heard_ms, cut.unheard_ms] for cut in recorder.cuts]
     json.dump({"path": str(path), "source": recorder.source, "cuts": cuts}, sys.stdout)

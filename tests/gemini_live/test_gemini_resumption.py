@@ -321,7 +321,7 @@ async def test_ids_of_our_own_making_do_not_meet(instrumentor, trace, gemini_liv
 async def test_in_a_scope_every_connection_joins_and_is_told(
     instrumentor, trace, gemini_live_server, fake_clock, tracer_provider
 ):
-    voicespan.tracing.tracers.name_provider(tracer_provider)
+    voicespan.tracing.tracer.name_provider(tracer_provider)
     server = gemini_live_server()
     with voicespan.conversation(thread_id="caller-42"):
         for word in ("first", "second"):
@@ -345,7 +345,7 @@ async def test_in_a_scope_every_connection_joins_and_is_told(
 async def test_one_connection_in_a_scope_is_told_as_well(
     instrumentor, trace, gemini_live_server, tracer_provider
 ):
-    voicespan.tracing.tracers.name_provider(tracer_provider)
+    voicespan.tracing.tracer.name_provider(tracer_provider)
     with voicespan.conversation():
         async with connect(gemini_live_server()):
             pass
@@ -361,7 +361,7 @@ async def test_both_providers_join_one_scope(
     openai = pytest.importorskip("openai")
     from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 
-    voicespan.tracing.tracers.name_provider(tracer_provider)
+    voicespan.tracing.tracer.name_provider(tracer_provider)
     OpenAIRealtimeInstrumentor().instrument(tracer_provider=tracer_provider)
     try:
         with voicespan.conversation():

@@ -21,7 +21,7 @@ from witness import Kept, Loud, look_at
 
 import voicespan
 from voicespan.openai_realtime.protocol import Protocol
-from voicespan.tracing import semconv, tracers
+from voicespan.tracing import semconv, tracer
 from voicespan.tracing.conversation import Conversation
 
 
@@ -183,7 +183,7 @@ def kept():
 def provider(kept, monkeypatch):
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(kept)
-    monkeypatch.setattr(tracers, "tracer", lambda _=None: provider.get_tracer("voicespan"))
+    monkeypatch.setattr(tracer, "tracer", lambda _=None: provider.get_tracer("voicespan"))
     return provider
 
 

@@ -14,7 +14,7 @@ from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.gemini_live.turns import bytes_per_ms
 from voicespan.openai_realtime.frames import Speech
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
-from voicespan.openai_realtime.seams import _QUEUED, _queued
+from voicespan.openai_realtime.sdk import _QUEUED, _queued
 from voicespan.tracing import semconv
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.spans.transcript import Transcript

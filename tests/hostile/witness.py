@@ -13,12 +13,12 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-from voicespan.delivery import snapshots
-from voicespan.delivery.destination.settings import Privacy
-from voicespan.delivery.encoding.copies import Copy
+from voicespan.delivery import checkpoint
+from voicespan.delivery.destination.destination import Privacy
+from voicespan.delivery.encoding.langsmith_spans import Copy
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
-from voicespan.protocol.moments import Level
+from voicespan.protocol.events import Level
 from voicespan.runtime.settings import Settings
 from voicespan.tracing import semconv
 from voicespan.tracing.conversation import Conversation
@@ -183,7 +183,7 @@ def _encoded(request: ExportTraceServiceRequest) -> list[Any]:
 
 def _copied(spans: list[Any]) -> ExportTraceServiceRequest:
     """As the LangSmith processor's writer has it."""
-    return ExportTraceServiceRequest.FromString(snapshots.request(_COPY.of(spans, "thread")))
+    return ExportTraceServiceRequest.FromString(checkpoint.request(_COPY.of(spans, "thread")))
 
 
 def as_sdk(frame: Any) -> Any:

@@ -12,7 +12,7 @@ import voicespan
 from voicespan.distro import configure
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer, Send
-from voicespan.tracing import tracers
+from voicespan.tracing import tracer
 
 CREATED = {"type": "session.created", "event_id": "e", "session": {"id": "sess_1"}}
 
@@ -106,7 +106,7 @@ def test_configure_is_all_it_takes(instrumentor, langsmith_server, tmp_path, mon
         assert root.metadata["event_count"] == 2
         assert langsmith_server.received_count(root.id) == 1
     finally:
-        tracers.name_provider(None)
+        tracer.name_provider(None)
         configure.GeminiLiveInstrumentor().uninstrument()
 
 

@@ -18,7 +18,7 @@ import voicespan
 from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer, Send
-from voicespan.tracing import tracers
+from voicespan.tracing import tracer
 
 TURN = [
     *spoken("u1"),
@@ -39,12 +39,12 @@ def delivered(langsmith_server, tmp_path, monkeypatch):
             api_key=langsmith_server.api_key, endpoint=langsmith_server.url, spool_dir=tmp_path
         )
     )
-    tracers.name_provider(provider)
+    tracer.name_provider(provider)
     instrumentor = OpenAIRealtimeInstrumentor()
     instrumentor.instrument(tracer_provider=provider)
     yield provider
     instrumentor.uninstrument()
-    tracers.name_provider(None)
+    tracer.name_provider(None)
     langsmith_server.clear_failures()
     langsmith_server.release()
     provider.shutdown()

@@ -14,7 +14,7 @@ from wire import CREATED, connect, frame
 from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import Expect, OpenAIRealtimeServer, Send
-from voicespan.tracing import tracers
+from voicespan.tracing import tracer
 
 RATE = 24_000
 
@@ -39,7 +39,7 @@ def recorded(langsmith_server, tmp_path, monkeypatch):
             api_key=langsmith_server.api_key, endpoint=langsmith_server.url, spool_dir=tmp_path
         )
     )
-    tracers.name_provider(provider)
+    tracer.name_provider(provider)
     instrumentor = OpenAIRealtimeInstrumentor()
     instrumentor.instrument(tracer_provider=provider)
 
@@ -52,7 +52,7 @@ def recorded(langsmith_server, tmp_path, monkeypatch):
 
     yield listen
     instrumentor.uninstrument()
-    tracers.name_provider(None)
+    tracer.name_provider(None)
     provider.shutdown()
 
 

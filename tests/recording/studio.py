@@ -6,7 +6,7 @@ import numpy as np
 import soundfile as sf
 
 from voicespan.recording import Recorder
-from voicespan.recording.writer import Writer
+from voicespan.recording.recording_thread import Writer
 from voicespan.testing import FakeClock
 
 

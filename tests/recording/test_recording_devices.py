@@ -10,11 +10,11 @@ import pytest
 from studio import Studio, noise
 
 from voicespan.recording import Recorder
+from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.codec.formats import DEVICE_SAMPLES, SAMPLE_BYTES, SILENCE
 from voicespan.recording.codec.samples import decode
-from voicespan.recording.devices import routes, taps
+from voicespan.recording.devices import routing, taps
 from voicespan.recording.devices.clocks import PlayClock, handing_of_read, time_of_block
-from voicespan.recording.inbox import AGENT, USER
 
 MS = 1_000_000
 RATE = 24_000
@@ -140,16 +140,16 @@ def test_what_was_stopped_is_not_followed():
 
 @pytest.fixture
 def studio(tmp_path, monkeypatch):
-    monkeypatch.setattr(routes, "_said", set())  # what is said once a process is said in each test
+    monkeypatch.setattr(routing, "_said", set())  # what is said once a process is said in each test
     return Studio(tmp_path)
 
 
 @pytest.fixture
 def recorder(studio):
     recorder = studio.recorder()
-    routes.opened(recorder, recorder)
+    routing.opened(recorder, recorder)
     yield recorder
-    routes.closed(recorder)
+    routing.closed(recorder)
     recorder.finish()
 
 
@@ -158,7 +158,7 @@ def other(tmp_path, studio):
     (tmp_path / "other").mkdir()
     recorder = Recorder(tmp_path / "other", clock=studio.clock, writer=studio.writer)
     yield recorder
-    routes.closed(recorder)
+    routing.closed(recorder)
     recorder.finish()
 
 
@@ -196,17 +196,17 @@ def test_a_stream_plays_into_the_only_open_conversation(studio, recorder):
 
 
 def test_with_two_open_neither_is_recorded(studio, recorder, other, caplog):
-    routes.opened(other, other)
+    routing.opened(other, other)
     Stream(studio).play(noise(4_800))
     assert (recorder.has_audio, other.has_audio) == (False, False)
     assert "only streams bound" in caplog.text
-    routes.closed(other)
+    routing.closed(other)
     Stream(studio).play(noise(4_800))
     assert (recorder.has_audio, other.has_audio) == (True, False)
 
 
 def test_a_bound_stream_belongs_to_its_recorder(studio, recorder, other):
-    routes.opened(other, other)
+    routing.opened(other, other)
     stream = Stream(studio)
     other.bind(stream)
     stream.play(noise(4_800))
@@ -220,10 +220,10 @@ def test_what_is_no_stream_is_told_once_and_disturbs_nobody(recorder, caplog):
 
 def test_before_and_after_a_conversation_nothing_is_kept(studio, recorder):
     stream = Stream(studio)
-    routes.closed(recorder)
+    routing.closed(recorder)
     stream.play(noise(480))
-    routes.opened(recorder, recorder)
-    routes.closed(recorder)
+    routing.opened(recorder, recorder)
+    routing.closed(recorder)
     stream.play(noise(480))
     assert not recorder.has_audio
 

@@ -11,7 +11,7 @@ import soundfile as sf
 import soxr
 from studio import noise
 
-from voicespan.recording import Recorder, inbox
+from voicespan.recording import Recorder, audio_queue
 from voicespan.runtime import guard
 
 RATE = 24_000
@@ -190,7 +190,7 @@ def test_pieces_that_go_on_are_laid_out_as_each_would_be_alone(studio, tmp_path,
     said = noise(RATE * 12, seed)
     for chunk in said.reshape(-1, RATE // 50):
         # The microphone goes on; the agent's answers come, are cut, and begin anew, a little early or late.
-        for side in (inbox.USER, inbox.AGENT):
+        for side in (audio_queue.USER, audio_queue.AGENT):
             if drawn.random() < 0.03:
                 times[side] += drawn.choice((-0.3, -0.03, 0.02, 0.06, 0.5))
             pcm = chunk.tobytes()
@@ -224,10 +224,10 @@ def test_what_goes_on_is_ignored_once_somebody_else_reports_it(studio):
     for count in range(50):
         recorder.user(chunk.tobytes(), at=began + count * 0.02)
         if count == 24:
-            recorder.reporters[inbox.USER] = recorder  # whoever it is
+            recorder.reporters[audio_queue.USER] = recorder  # whoever it is
         if count >= 24:
             at = int((began + (count + 1) * 0.02) * 1e9)
-            recorder.report(inbox.USER, studio.clock.monotonic_ns(), bytes(960), (RATE, "pcm16"), at)
+            recorder.report(audio_queue.USER, studio.clock.monotonic_ns(), bytes(960), (RATE, "pcm16"), at)
         studio.wait(0.02)
     left, _, _ = studio.listen(recorder)
     assert np.array_equal(left[: 25 * 480], np.tile(chunk, 25))
@@ -405,7 +405,7 @@ def test_a_time_that_is_none_is_not_used(studio, time):
 
 
 def test_more_than_can_be_held_takes_its_place_as_silence(studio, monkeypatch):
-    monkeypatch.setattr(inbox, "MOST_HELD", 100_000)
+    monkeypatch.setattr(audio_queue, "MOST_HELD", 100_000)
     recorder = studio.recorder()
     agent = noise(80_000)  # 160,000 bytes
     for n in range(0, len(agent), 8_000):
@@ -425,13 +425,13 @@ def test_more_than_can_be_held_takes_its_place_as_silence(studio, monkeypatch):
 
 
 def test_pieces_of_one_byte_are_bounded_as_well(studio, monkeypatch):
-    monkeypatch.setattr(inbox, "MOST_HELD", 50_000)
-    monkeypatch.setattr(inbox, "_MOST_HELD_WITH_SILENCE", 60_000)
+    monkeypatch.setattr(audio_queue, "MOST_HELD", 50_000)
+    monkeypatch.setattr(audio_queue, "_MOST_HELD_WITH_SILENCE", 60_000)
     recorder = studio.recorder()
     for _ in range(2_000):
         recorder.agent(b"\x01")
         recorder.cut_agent()
-    assert len(recorder._inbox.sides[inbox.AGENT].facts) // 4 < 300  # a piece is six parts, a cut two
+    assert len(recorder._inbox.sides[audio_queue.AGENT].facts) // 4 < 300  # a piece is six parts, a cut two
     assert recorder.dropped_bytes > 1_500
 
 
@@ -546,8 +546,8 @@ def test_the_file_is_the_owner_s_alone_and_takes_no_other_s_place(studio):
 
 
 def test_two_runs_that_are_rounded_to_one_frame_keep_their_times():
-    from voicespan.recording.codec.channel import Channel
-    from voicespan.recording.timeline.side import Piece
+    from voicespan.recording.codec.resampler import Channel
+    from voicespan.recording.timeline.track import Piece
 
     channel = Channel(0, 8_000)
     channel.feed(Piece(0, 8_000, "pcm16", b"", first=True, last=True), noise(5))
@@ -570,8 +570,8 @@ def test_what_the_resampler_holds_back_is_waited_for(studio):
 
 def test_a_side_that_begins_where_the_other_s_last_frame_was_rounded_up():
     """Two rates, and times that fall between frames: the file has room for both."""
-    from voicespan.recording.codec.channel import Channel
-    from voicespan.recording.timeline.side import Piece
+    from voicespan.recording.codec.resampler import Channel
+    from voicespan.recording.timeline.track import Piece
 
     channel = Channel(0, 8_000)
     channel.feed(Piece(125_000 * 9, 8_000, "pcm16", b"", first=True, last=True), noise(5))

@@ -16,8 +16,8 @@ import soundfile as sf
 from studio import noise
 
 from voicespan.recording import Recorder, repair
-from voicespan.recording.tape import Tape
-from voicespan.recording.writer import Writer
+from voicespan.recording.recording_thread import Writer
+from voicespan.recording.recording_writer import Tape
 
 HERE = Path(__file__).parent
 
@@ -45,7 +45,7 @@ TALK = """
 import sys, time
 from studio import noise
 from voicespan.recording import Recorder
-from voicespan.recording.writer import SHARED
+from voicespan.recording.recording_thread import SHARED
 
 rate, encoding = int(sys.argv[2]), sys.argv[3]
 pcm = noise(rate * 10).tobytes() if encoding == "pcm16" else noise(rate * 10).astype("uint8").tobytes()
@@ -91,7 +91,7 @@ import os, sys
 from studio import Studio, noise
 from pathlib import Path
 from voicespan.recording import Recorder
-from voicespan.recording.follower import Follower
+from voicespan.recording.transcoding_thread import Follower
 
 studio = Studio(Path(sys.argv[1]))
 recorder = studio.recorder()
@@ -325,7 +325,7 @@ def test_who_is_very_late_rests_less(monkeypatch, tmp_path, fake_clock):
         for piece in pieces:
             work(piece)
 
-    monkeypatch.setattr("voicespan.recording.writer.one_by_one", told)
+    monkeypatch.setattr("voicespan.recording.recording_thread.one_by_one", told)
     took = []
     monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(took[-1]))
     writer = Writer(fake_clock, threaded=False)

@@ -10,7 +10,7 @@ import soundfile as sf
 from studio import noise
 
 from voicespan.recording import repair
-from voicespan.recording.codec.files import AudioFile
+from voicespan.recording.codec.audio_file import AudioFile
 from voicespan.recording.repair import _crc8
 
 RATE = 24_000

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voicespan.recording.timeline.microphone import Microphone
-from voicespan.recording.timeline.side import MS, TOLERANCE
-from voicespan.recording.timeline.speaker import Speaker
+from voicespan.recording.timeline.agent_track import Speaker
 from voicespan.recording.timeline.timeline import Timeline
+from voicespan.recording.timeline.track import MS, TOLERANCE
+from voicespan.recording.timeline.user_track import Microphone
 
 RATE = 8_000
 SAMPLE = 125_000  # nanoseconds

@@ -12,12 +12,12 @@ import pytest
 import soundfile as sf
 from studio import noise
 
-from voicespan.recording import follower as follower_module
+from voicespan.recording import transcoding_thread as follower_module
 from voicespan.recording.codec import transcode
 from voicespan.recording.codec.formats import FORMATS, rate_at_least
-from voicespan.recording.follower import Follower
 from voicespan.recording.recorder import Recorder
-from voicespan.recording.writer import Writer
+from voicespan.recording.recording_thread import Writer
+from voicespan.recording.transcoding_thread import Follower
 
 FOLLOWED = follower_module._Followed
 

@@ -22,7 +22,7 @@ import voicespan
 from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-from voicespan.recording import writer
+from voicespan.recording import recording_thread
 from voicespan.runtime import guard
 from voicespan.testing import gemini_live, openai_realtime
 
@@ -121,9 +121,9 @@ def provider():
     yield provider
     provider.shutdown()
     # A recording whose end was broken waits for more.
-    for tape in list(writer.SHARED._tapes):
+    for tape in list(recording_thread.SHARED._tapes):
         tape.fail("the test is over")
-        writer.SHARED.discard(tape)
+        recording_thread.SHARED.discard(tape)
 
 
 def test_what_goes_wrong_is_logged_and_goes_no_further(caplog):

@@ -28,8 +28,9 @@ from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
-from voicespan.tracing import root_facts, tracers
-from voicespan.tracing.contexts import CURRENT, current_conversation
+from voicespan.tracing import root_span
+from voicespan.tracing import tracer as tracers
+from voicespan.tracing.context import CURRENT, current_conversation
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.registry import open_conversations
 from voicespan.tracing.spans import Spans
@@ -121,7 +122,7 @@ def test_what_the_application_adds(tracer_provider, span_exporter, caplog):
 
 
 def test_metadata_that_would_win_over_the_thread_is_warned_of_once(tracer_provider, caplog, monkeypatch):
-    monkeypatch.setattr(root_facts, "_warned_rivals", set())
+    monkeypatch.setattr(root_span, "_warned_rivals", set())
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             Conversation(tracer_provider=tracer_provider, metadata={"session_id": "s"}).end()
@@ -138,12 +139,12 @@ def test_run_and_trace_ids_are_those_of_the_root(tracer_provider, span_exporter)
 
 
 def test_a_long_transcript_loses_from_its_middle_and_says_so(tracer_provider, span_exporter):
-    from voicespan.protocol import moments
+    from voicespan.protocol import events
 
     conversation = Conversation(tracer_provider=tracer_provider)
     for number in range(700):
         words = f"{number} " + "x" * 10_000
-        conversation.record([moments.Transcribed(number, "t", "user", f"u{number}", number, words)])
+        conversation.record([events.Transcribed(number, "t", "user", f"u{number}", number, words)])
     conversation.end()
     root = span_exporter.get_finished_spans()[-1]
     text = root.attributes["gen_ai.prompt"] + root.attributes["gen_ai.completion"]

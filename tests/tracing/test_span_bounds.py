@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
-from voicespan.protocol import moments
-from voicespan.protocol.moments import Level
+from voicespan.protocol import events
+from voicespan.protocol.events import Level
 from voicespan.runtime import settings
 from voicespan.tracing.conversation import Conversation
 
@@ -31,7 +31,7 @@ def record(tracer_provider, span_exporter):
 
 
 def event(name, level=Level.STANDARD, payload=None):
-    return moments.WireEvent(1, name, level, payload or {})
+    return events.WireEvent(1, name, level, payload or {})
 
 
 def size(span):
@@ -41,7 +41,7 @@ def size(span):
 def test_past_the_budget_only_essential_spans_are_kept_and_the_rest_is_counted(record, monkeypatch):
     monkeypatch.setattr(settings, "SPAN_BUDGET", 3)
     monkeypatch.setattr(settings, "SPAN_LIMIT", 5)
-    said = [moments.Transcribed(n, "t", "user", f"u{n}", n, "words") for n in range(4)]
+    said = [events.Transcribed(n, "t", "user", f"u{n}", n, "words") for n in range(4)]
     spans = record(*[event("rate_limits.updated")] * 5, event("session.updated", Level.ESSENTIAL), *said)
     names = [span.name for span in spans]
     assert names == ["rate_limits.updated"] * 3 + ["session.updated", "input_transcription", "conversation"]
@@ -76,8 +76,8 @@ def test_a_child_span_stays_under_its_limit_and_its_json_stays_whole(record, pay
 
 def test_a_call_with_large_arguments_and_a_large_result_stays_under_it_too(record):
     spans = record(
-        moments.FunctionCalled(1, "t", "c1", "tool", json.dumps({"text": "a" * 300_000})),
-        moments.FunctionAnswered(2, "t", "c1", "b" * 300_000),
+        events.FunctionCalled(1, "t", "c1", "tool", json.dumps({"text": "a" * 300_000})),
+        events.FunctionAnswered(2, "t", "c1", "b" * 300_000),
     )
     tool = next(span for span in spans if span.name == "function_call: tool")
     assert size(tool) < 64_000
@@ -91,7 +91,7 @@ def test_the_sdks_own_limit_never_cuts_our_json(span_exporter, record, length):
         span_limits=SpanLimits(max_span_attribute_length=length), shutdown_on_exit=False
     )
     provider.add_span_processor(SimpleSpanProcessor(span_exporter))
-    said = [moments.Transcribed(n, "t", "user", f"u{n}", n, "word " * 200) for n in range(30)]
+    said = [events.Transcribed(n, "t", "user", f"u{n}", n, "word " * 200) for n in range(30)]
     spans = record(
         event("e", payload={"text": "x" * 5_000}),
         *said,
@@ -106,10 +106,10 @@ def test_the_sdks_own_limit_never_cuts_our_json(span_exporter, record, length):
 
 
 def test_at_most_sixty_attributes(record):
-    usage = moments.Usage(1, 2, 3, {f"in_{n}": n for n in range(20)}, {f"out_{n}": n for n in range(20)})
+    usage = events.Usage(1, 2, 3, {f"in_{n}": n for n in range(20)}, {f"out_{n}": n for n in range(20)})
     facts = {f"fact_{n}": n for n in range(30)}
     turn, root = record(
-        moments.GenerationEnded(
+        events.GenerationEnded(
             1, "t", "r1", "completed", None, "text", (), usage, 1, had_speech=True, facts=facts
         ),
         metadata={f"key_{n}": n for n in range(40)},
@@ -139,7 +139,7 @@ def test_values_that_no_exporter_can_encode_do_not_get_that_far(record):
 
 
 def test_an_error_is_a_status_and_an_event_always_both(record):
-    child, root = record(moments.ErrorReported(1, "error", moments.WireError("rate_limited", "too many")))
+    child, root = record(events.ErrorReported(1, "error", events.WireError("rate_limited", "too many")))
     assert child.status.status_code is StatusCode.ERROR
     assert [occurred.name for occurred in child.events] == ["exception"]
     assert child.attributes["error.type"] == "rate_limited"
@@ -155,10 +155,10 @@ def test_what_the_redaction_returns_is_what_is_stored(record, monkeypatch):
 
     monkeypatch.setattr(settings, "_redact", redact)
     spans = record(
-        moments.Transcribed(1, "t", "user", "u1", 1, "my card is Q4111"),
-        moments.FunctionCalled(2, "t", "c1", "pay", '{"card": "Q4111"}'),
-        moments.FunctionAnswered(3, "t", "c1", "paid with Q4111"),
-        moments.ErrorReported(4, "error", moments.WireError("e", "bad Q4111")),
+        events.Transcribed(1, "t", "user", "u1", 1, "my card is Q4111"),
+        events.FunctionCalled(2, "t", "c1", "pay", '{"card": "Q4111"}'),
+        events.FunctionAnswered(3, "t", "c1", "paid with Q4111"),
+        events.ErrorReported(4, "error", events.WireError("e", "bad Q4111")),
         event("e", payload={"note": "Q4111", "type": "e"}),
         metadata={"card": "Q4111"},
     )
@@ -176,7 +176,7 @@ def test_a_redaction_that_fails_withholds_the_text(record, monkeypatch):
         raise KeyError(text)
 
     monkeypatch.setattr(settings, "_redact", redact)
-    spans = record(moments.Transcribed(1, "t", "user", "u1", 1, "secret words"))
+    spans = record(events.Transcribed(1, "t", "user", "u1", 1, "secret words"))
     assert not any("secret words" in span.to_json() for span in spans)
     assert "[withheld]" in spans[0].attributes["gen_ai.prompt"]
 
@@ -203,10 +203,10 @@ def test_what_waits_is_bounded_whatever_comes(tracer_provider, span_exporter):
     conversation = Conversation(tracer_provider=tracer_provider)
     for n in range(3_000):
         conversation.record([
-            moments.FunctionCalled(n, "t", f"c{n}", "tool", "{}"),
-            moments.Interrupted(n, "t", f"r{n}", None, "t"),
-            moments.Written(n, "t", f"m{n}", "user", "words", seeded=True),
-            moments.GenerationEnded(n, "t", f"g{n}", "completed", None, None, (), None, None, had_speech=False),
+            events.FunctionCalled(n, "t", f"c{n}", "tool", "{}"),
+            events.Interrupted(n, "t", f"r{n}", None, "t"),
+            events.Written(n, "t", f"m{n}", "user", "words", seeded=True),
+            events.GenerationEnded(n, "t", f"g{n}", "completed", None, None, (), None, None, had_speech=False),
         ])  # fmt: skip
     spans = conversation._spans
     assert len(spans.calls._open) <= 256

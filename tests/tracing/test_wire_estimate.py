@@ -16,11 +16,11 @@ import voicespan
 from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.openai_realtime.audio import Sound
 from voicespan.openai_realtime.protocol import Protocol
-from voicespan.openai_realtime.sound import Sound
 from voicespan.recording import Recorder
-from voicespan.recording.writer import Writer
-from voicespan.tracing import tracers
+from voicespan.recording.recording_thread import Writer
+from voicespan.tracing import tracer
 from voicespan.tracing.connection import Connection
 from voicespan.tracing.conversation import Conversation
 
@@ -155,7 +155,7 @@ def test_a_pause_leaves_silence(wire):
 
 
 def test_memory_is_bounded(wire, monkeypatch):
-    monkeypatch.setattr("voicespan.recording.inbox.MOST_HELD", 100_000)
+    monkeypatch.setattr("voicespan.recording.audio_queue.MOST_HELD", 100_000)
     wire.answer(10.0)
     assert wire.recorder._inbox.sides[1].held <= 100_000
     assert wire.recorder.dropped_bytes > 400_000
@@ -175,9 +175,9 @@ def delivered(langsmith_server, tmp_path, monkeypatch):
             api_key=langsmith_server.api_key, endpoint=langsmith_server.url, spool_dir=tmp_path
         )
     )
-    tracers.name_provider(provider)
+    tracer.name_provider(provider)
     yield provider
-    tracers.name_provider(None)
+    tracer.name_provider(None)
     provider.shutdown()
 
 

@@ -8,13 +8,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from voicespan.delivery.destination import settings
-from voicespan.delivery.export.courier import Courier
-from voicespan.delivery.export.post import Post
-from voicespan.delivery.export.printable import printable
-from voicespan.delivery.export.progress import Progress
-from voicespan.delivery.export.sender import Sender
-from voicespan.delivery.spool import private
+from voicespan.delivery.destination import destination as settings
+from voicespan.delivery.export.delivery_state import Progress
+from voicespan.delivery.export.http_client import Post
+from voicespan.delivery.export.safe_text import printable
+from voicespan.delivery.export.scheduler import Sender
+from voicespan.delivery.export.uploader import Courier
+from voicespan.delivery.spool import secure_file
 from voicespan.delivery.spool.folder import KEPT, PROGRESS, SETTLED, Settled, is_held, read_meta
 from voicespan.delivery.spool.spool import Spool, folder_size
 from voicespan.runtime.clock import SYSTEM
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from voicespan.delivery.destination.settings import Destination
+    from voicespan.delivery.destination.destination import Destination
     from voicespan.delivery.spool.folder import Meta
     from voicespan.runtime.clock import Clock
 
@@ -210,7 +210,7 @@ def _told(destination: dict[str, str | None]) -> str:
 
 def _content(path: Path, name: str) -> bytes | None:
     try:
-        return private.read(path, name, _MOST_FACTS)
+        return secure_file.read(path, name, _MOST_FACTS)
     except OSError:
         return None
 

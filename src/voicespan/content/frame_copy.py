@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from voicespan.content import kinds
 from voicespan.content.masking import MARK, names_secret, without_secrets
-from voicespan.protocol.fields import encodable
+from voicespan.protocol.json_values import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from voicespan.content import kinds
 from voicespan.content.frame_copy import DEEPEST, FrameCopy, plain, plain_key
 from voicespan.content.masking import spellings, without_secrets
-from voicespan.protocol.fields import encodable
-from voicespan.protocol.moments import WireError
+from voicespan.protocol.events import WireError
+from voicespan.protocol.json_values import encodable
 from voicespan.runtime import guard
 from voicespan.runtime.settings import NO_LIMIT, TEXT_KINDS
 

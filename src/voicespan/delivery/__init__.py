@@ -10,13 +10,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voicespan.delivery.destination.settings import DeliverySettingsError
+    from voicespan.delivery.destination.destination import DeliverySettingsError
     from voicespan.delivery.processor import LangSmithSpanProcessor
 
 __all__ = ["DeliverySettingsError", "LangSmithSpanProcessor"]
 
 _HOMES = {
-    "DeliverySettingsError": "voicespan.delivery.destination.settings",
+    "DeliverySettingsError": "voicespan.delivery.destination.destination",
     "LangSmithSpanProcessor": "voicespan.delivery.processor",
 }
 

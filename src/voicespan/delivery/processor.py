@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
 from voicespan.content import masking
-from voicespan.delivery.delivery import Delivery
-from voicespan.delivery.destination import settings
+from voicespan.delivery.attachments import Delivery
+from voicespan.delivery.destination import destination
 from voicespan.delivery.traces import (
     LATE_SECONDS,
     Trace,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 
-    from voicespan.delivery.destination.settings import Destination
-    from voicespan.delivery.engine import Engine
+    from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.pipeline import Engine
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.conversation import Conversation
 
@@ -75,18 +75,18 @@ class LangSmithSpanProcessor(SpanProcessor):
         if export not in ("conversations", "all"):
             raise ValueError('export is "conversations" or "all"')
         self._clock: Clock = SYSTEM
-        self._off = settings.tracing_is_off()
-        self._rate = settings.sampling_rate()
+        self._off = destination.tracing_is_off()
+        self._rate = destination.sampling_rate()
         self._everything = export == "all"
         self._traces = Traces()
         self._starting = threading.Lock()
         self._engine: Engine | None = None
         self._closed = False
-        self._privacy = settings.Privacy.from_environment()
-        self._spool_settings = settings.SpoolSettings.from_environment(folder=spool_dir)
+        self._privacy = destination.Privacy.from_environment()
+        self._spool_settings = destination.SpoolSettings.from_environment(folder=spool_dir)
         self.destination: Destination | None = None
         if not self._off:
-            self.destination = settings.resolve(
+            self.destination = destination.resolve(
                 api_key=api_key, endpoint=endpoint, project=project, workspace=workspace, headers=headers
             )
             # An error that an application raises can quote what it delivers with.
@@ -123,11 +123,11 @@ class LangSmithSpanProcessor(SpanProcessor):
     def shutdown(self) -> None:
         """Deliver what is complete, within VOICESPAN_SHUTDOWN_TIMEOUT seconds; say what is left."""
         self._closed = True
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            from voicespan.delivery.exit import wait_at_exit  # noqa: PLC0415  most of it is loaded by now
+        pipeline, self._engine = self._engine, None
+        if pipeline is not None:
+            from voicespan.delivery.shutdown import wait_at_exit  # noqa: PLC0415  most of it is loaded by now
 
-            wait_at_exit(engine, self._spool_settings.shutdown_timeout)
+            wait_at_exit(pipeline, self._spool_settings.shutdown_timeout)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is complete within `timeout_millis`; whether nothing is left.
@@ -135,28 +135,28 @@ class LangSmithSpanProcessor(SpanProcessor):
         What belongs to an open conversation is on disk and goes when that has ended.
         """
         registry.catch_up()
-        engine = self._engine
-        if engine is None:
+        pipeline = self._engine
+        if pipeline is None:
             return True
-        return engine.flush(self._now() + timeout_millis / 1000)
+        return pipeline.flush(self._now() + timeout_millis / 1000)
 
     def _open(self, root: Span, parent_context: Context | None) -> None:
         context = root.get_span_context()
         if self._off or self._closed or context is None or not context.trace_flags.sampled:
             return
         # LangSmith's own clients decide by the trace's id there, which is that of its root run.
-        if not settings.is_sampled(str(uuid.UUID(int=context.span_id)), self._rate):
+        if not destination.is_sampled(str(uuid.UUID(int=context.span_id)), self._rate):
             return
         conversation = _conversation(parent_context)
         if conversation is not None and any(self._is_same(other) for other in conversation.deliveries):
             return
         thread_id = (root.attributes or {}).get(semconv.THREAD_ID)
         trace = Trace.opened(root, conversation, None if thread_id is None else str(thread_id))
-        engine = self._running()
-        trace.delivery = Delivery(self._clock, engine, hidden=self._privacy.hide_recording)
+        pipeline = self._running()
+        trace.delivery = Delivery(self._clock, pipeline, hidden=self._privacy.hide_recording)
         trace.delivery.destination = self.destination
         self._traces.add(trace, self._now())
-        engine.opened(trace)
+        pipeline.opened(trace)
         if conversation is not None:
             conversation.deliveries.append(trace.delivery)
 
@@ -169,8 +169,8 @@ class LangSmithSpanProcessor(SpanProcessor):
         """
         if parent_context is None:
             return
-        from voicespan.tracing.contexts import standing_of  # noqa: PLC0415  not before there is a conversation
-        from voicespan.tracing.live_parent import LiveParent  # noqa: PLC0415
+        from voicespan.tracing.context import standing_of  # noqa: PLC0415  not before there is a conversation
+        from voicespan.tracing.proxy_span import LiveParent  # noqa: PLC0415
 
         found = standing_of(parent_context)
         if found is not None and isinstance(get_current_span(parent_context), LiveParent):
@@ -178,15 +178,15 @@ class LangSmithSpanProcessor(SpanProcessor):
             if trace is not None:
                 self._traces.adopt(trace, span)
 
-    def _pass_on(self, engine: Engine, trace: Trace, span: ReadableSpan) -> None:
+    def _pass_on(self, pipeline: Engine, trace: Trace, span: ReadableSpan) -> None:
         if trace.ended_at is not None:
             if self._now() - trace.ended_at <= LATE_SECONDS:
-                engine.loose(trace, span)
+                pipeline.loose(trace, span)
             else:
-                engine.lose()
+                pipeline.lose()
             return
         is_its_root = trace.is_root(span)
-        engine.ended(trace, span, root=is_its_root)
+        pipeline.ended(trace, span, root=is_its_root)
         if is_its_root:
             self._traces.end(trace, self._now())
 
@@ -198,7 +198,7 @@ class LangSmithSpanProcessor(SpanProcessor):
         with self._starting:
             if self._engine is None:
                 # Imports what it takes to encode and to send: not before there is something.
-                from voicespan.delivery.engine import Engine  # noqa: PLC0415
+                from voicespan.delivery.pipeline import Engine  # noqa: PLC0415
 
                 assert self.destination is not None  # noqa: S101  where tracing is off nothing opens
                 self._engine = Engine(
@@ -221,8 +221,8 @@ class LangSmithSpanProcessor(SpanProcessor):
 
 
 def _load() -> None:
-    from voicespan.delivery import engine  # noqa: F401, PLC0415  the same
-    from voicespan.tracing import recorded  # noqa: F401, PLC0415  as it is asked for on an event loop
+    from voicespan.delivery import pipeline  # noqa: F401, PLC0415  the same
+    from voicespan.tracing import conversation_recording  # noqa: F401, PLC0415  as it is asked for on an event loop
 
 
 def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:
@@ -235,7 +235,7 @@ def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:
 
 
 def _conversation(context: Context | None) -> Conversation | None:
-    from voicespan.tracing.contexts import current_conversation  # noqa: PLC0415  it is loaded: it started the span
+    from voicespan.tracing.context import current_conversation  # noqa: PLC0415  it is loaded: it started the span
 
     return current_conversation(context)
 

@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-from voicespan.protocol import moments
+from voicespan.protocol import events
 from voicespan.runtime.settings import SPAN_BUDGET, SPAN_LIMIT
 from voicespan.tracing import semconv
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
     from opentelemetry.trace import SpanContext
 
-    from voicespan.delivery.delivery import Delivery
+    from voicespan.delivery.attachments import Delivery
     from voicespan.tracing.conversation import Conversation
 
     #: Of a conversation that is complete: the root's span id, its start, its end, the thread, the folder, how many spans
@@ -31,11 +31,11 @@ LATE_SECONDS = 3600.0
 
 _ESSENTIAL_NAMES = frozenset(
     {
-        moments.INPUT_TRANSCRIPTION,
-        moments.OUTPUT_TRANSCRIPTION,
-        moments.TURN_COMPLETE,
-        moments.INTERRUPTED,
-        moments.ERROR,
+        events.INPUT_TRANSCRIPTION,
+        events.OUTPUT_TRANSCRIPTION,
+        events.TURN_COMPLETE,
+        events.INTERRUPTED,
+        events.ERROR,
         "session.created",
         "session.updated",
         "setup_complete",
@@ -44,8 +44,8 @@ _ESSENTIAL_NAMES = frozenset(
     }
 )
 _OUR_SCOPES = f"{semconv.SCOPE}."
-_CALL_PREFIX = f"{moments.FUNCTION_CALL}: "
-_ESSENTIAL_PREFIXES = (_CALL_PREFIX, f"{moments.FUNCTION_RESPONSE}: ")
+_CALL_PREFIX = f"{events.FUNCTION_CALL}: "
+_ESSENTIAL_PREFIXES = (_CALL_PREFIX, f"{events.FUNCTION_RESPONSE}: ")
 #: The instrumentation scope of the `langsmith` package in its OpenTelemetry mode.
 _LANGSMITH_SCOPE = "langsmith"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.delivery.destination.settings import DeliverySettingsError, tracing_is_off
+from voicespan.delivery.destination.destination import DeliverySettingsError, tracing_is_off
 from voicespan.delivery.processor import LangSmithSpanProcessor, processors_of
 
 if TYPE_CHECKING:

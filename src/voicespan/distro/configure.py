@@ -11,7 +11,7 @@ from voicespan.delivery.processor import LangSmithSpanProcessor, processors_of
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime.settings import set_recording, set_redaction
-from voicespan.tracing import tracers
+from voicespan.tracing import tracer
 
 if TYPE_CHECKING:
     from voicespan.runtime.settings import Redact
@@ -53,7 +53,7 @@ def configure(
     processor = LangSmithSpanProcessor(api_key=api_key, endpoint=endpoint, project=project)
     provider = tracer_provider if tracer_provider is not None else _global_provider()
     add_once(provider, processor)
-    tracers.name_provider(provider)
+    tracer.name_provider(provider)
     GeminiLiveInstrumentor().instrument()
     OpenAIRealtimeInstrumentor().instrument()
     return provider

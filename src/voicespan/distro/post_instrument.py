@@ -15,7 +15,7 @@ from opentelemetry import trace
 
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.settings import Settings
-from voicespan.tracing import tracers
+from voicespan.tracing import tracer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ def set_up() -> None:
         return
     provider = trace.get_tracer_provider()
     if not hasattr(provider, "add_span_processor") or _deliver_from(provider) is not None:
-        tracers.before_first_conversation(_prepare)
+        tracer.before_first_conversation(_prepare)
 
 
 def is_wanted(environ: Mapping[str, str]) -> bool:

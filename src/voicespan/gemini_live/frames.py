@@ -12,8 +12,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from voicespan.protocol import fields
-from voicespan.protocol.fields import encodable, text
+from voicespan.protocol import json_values
+from voicespan.protocol.json_values import encodable, text
 
 _DEEPEST = 24
 _LONGEST_NAME = 512
@@ -74,7 +74,7 @@ def parsed(frame: Any) -> dict[str, Any] | None:
     if isinstance(frame, dict):
         return frame
     if isinstance(frame, (bytes, str)):
-        told = fields.parsed(frame)
+        told = json_values.parsed(frame)
         return told if isinstance(told, dict) else None
     return _dumped(frame)
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.gemini_live import fields, frames
-from voicespan.protocol import moments
-from voicespan.protocol.fields import json_text
-from voicespan.protocol.moments import LocalId
-from voicespan.runtime.memory import MOST, remember
+from voicespan.gemini_live import frames, values
+from voicespan.protocol import events
+from voicespan.protocol.events import LocalId
+from voicespan.protocol.json_values import json_text
+from voicespan.runtime.bounded import MOST, remember
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from voicespan.gemini_live.turns import Turn
-    from voicespan.protocol.moments import Moment
+    from voicespan.protocol.events import Moment
 
 #: Of one call's streamed arguments: how many, and characters of each.
 _MOST_ARGUMENTS = 256
@@ -40,8 +40,8 @@ class Functions:
         """The model asks for functions, in one message."""
         item_id = LocalId.new("calls")
         for call in calls:
-            name = fields.name(call.get("name")) or "unknown"
-            call_id = fields.name(call.get("id"))
+            name = values.name(call.get("name")) or "unknown"
+            call_id = values.name(call.get("id"))
             arguments = self._arguments(call, call_id or name)
             if arguments is None:
                 continue
@@ -49,22 +49,20 @@ class Functions:
             remember(self._names, call_id, name)
             if len(turn.call_ids) < MOST:
                 turn.call_ids.append(call_id)
-            yield moments.FunctionCalled(
-                at, event_type, call_id, name, json_text(arguments), item_id, turn.id
-            )
+            yield events.FunctionCalled(at, event_type, call_id, name, json_text(arguments), item_id, turn.id)
 
     def cancelled(self, call_ids: list[str], at: int) -> Iterator[Moment]:
         """The model no longer wants these answers."""
         for call_id in call_ids[:MOST]:
             self._names.pop(call_id, None)
-            yield moments.FunctionCancelled(at, "tool_call_cancellation", call_id)
+            yield events.FunctionCancelled(at, "tool_call_cancellation", call_id)
 
     def answered(
         self, turn: Turn | None, answer: dict[str, Any], at: int, event_type: str = "tool_response"
     ) -> Iterator[Moment]:
         """The application answers a call; `turn` is in progress."""
-        name, more = fields.name(answer.get("name")), answer.get("willContinue") is True
-        call_id = fields.name(answer.get("id")) or next(
+        name, more = values.name(answer.get("name")), answer.get("willContinue") is True
+        call_id = values.name(answer.get("id")) or next(
             (known for known, called in self._names.items() if name in (None, called)), None
         )
         if call_id is None:
@@ -72,7 +70,7 @@ class Functions:
         name = name or self._names.get(call_id)
         if not more:
             self._names.pop(call_id, None)
-        yield moments.FunctionAnswered(
+        yield events.FunctionAnswered(
             at,
             event_type,
             call_id,
@@ -81,17 +79,17 @@ class Functions:
             LocalId.new("result"),
             turn.id if turn is not None and call_id in turn.call_ids else None,
             more,
-            {"scheduling": fields.name(answer.get("scheduling")), "will_continue": more or None},
+            {"scheduling": values.name(answer.get("scheduling")), "will_continue": more or None},
         )
 
     def _arguments(self, call: dict[str, Any], key: str) -> dict[str, Any] | None:
         """The arguments, when they are complete; where they are streamed, they come in pieces."""
-        pieces, more = fields.objects(call.get("partialArgs")), call.get("willContinue") is True
+        pieces, more = values.objects(call.get("partialArgs")), call.get("willContinue") is True
         if not pieces and not more:
-            return {**self._partial.pop(key, {}), **fields.members(call.get("args"))}
+            return {**self._partial.pop(key, {}), **values.members(call.get("args"))}
         known = self._partial.setdefault(key, {})
         for piece in pieces:
-            path = (fields.name(piece.get("jsonPath")) or "").removeprefix("$.")
+            path = (values.name(piece.get("jsonPath")) or "").removeprefix("$.")
             value = next((piece[kind] for kind in _PIECES if piece.get(kind) is not None), None)
             before = known.get(path)
             if isinstance(before, str) and isinstance(value, str):
@@ -101,4 +99,4 @@ class Functions:
         if more:
             remember(self._partial, key, known)
             return None
-        return {**self._partial.pop(key, {}), **fields.members(call.get("args"))}
+        return {**self._partial.pop(key, {}), **values.members(call.get("args"))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.gemini_live import opening, seams
+from voicespan.gemini_live import endpoint, sdk
 from voicespan.instrumentation.instrumentor import SeamInstrumentor
 from voicespan.runtime.guard import guarded
 from voicespan.tracing.registry import end_open_conversations
@@ -29,16 +29,16 @@ class GeminiLiveInstrumentor(SeamInstrumentor):
         >>> GeminiLiveInstrumentor().uninstrument()
     """
 
-    modules = seams.MODULES
+    modules = sdk.MODULES
 
     def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
-        return seams.seams(module, self._begin)
+        return sdk.seams(module, self._begin)
 
     @guarded
-    def _begin(self, live: Any, arguments: Mapping[str, Any]) -> opening.Opening | None:
+    def _begin(self, live: Any, arguments: Mapping[str, Any]) -> endpoint.Opening | None:
         if not self.is_tracing():
             return None
-        return opening.Opening(live, arguments, self.tracer_provider, self.clock)
+        return endpoint.Opening(live, arguments, self.tracer_provider, self.clock)
 
     def _end_open(self) -> None:
         end_open_conversations("untraced")

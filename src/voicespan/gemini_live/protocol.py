@@ -19,20 +19,20 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from voicespan.gemini_live import exchange, fields, frames
+from voicespan.gemini_live import frames, turn_tracker, values
 from voicespan.gemini_live import usage as tokens
-from voicespan.gemini_live.exchange import Exchange
 from voicespan.gemini_live.functions import Functions
-from voicespan.protocol import moments
-from voicespan.protocol.moments import Level, LocalId, Moment, WireError, WireEvent
-from voicespan.runtime.memory import remember
+from voicespan.gemini_live.turn_tracker import Exchange
+from voicespan.protocol import events as moments
+from voicespan.protocol.events import Level, LocalId, Moment, WireError, WireEvent
+from voicespan.runtime.bounded import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from voicespan.gemini_live.turns import Turn
     from voicespan.recording.recorder import Recorder
-    from voicespan.recording.wire import WireReporter
+    from voicespan.recording.wire_source import WireReporter
 
     _Reader: TypeAlias = Callable[["Protocol", Any, int, dict[str, Any]], Iterable[Moment]]
 
@@ -84,7 +84,7 @@ class Protocol:
             # Before there was `audio`, microphone and camera both were media.
             media = given.get("media") or given.get("mediaChunks") or given.get("media_chunks")
             blob = media[0] if isinstance(media, list) and media else media
-            if not fields.mime_type(blob).startswith("audio/"):
+            if not values.mime_type(blob).startswith("audio/"):
                 return False
         self._exchange.user_spoke = True
         return True
@@ -93,7 +93,7 @@ class Protocol:
         """What a server's message (the SDK's, its JSON as text or bytes, or the object itself) tells."""
         # Most messages without audio are a piece of a transcript, and to convert one takes longer than all the rest.
         piece = frames.transcript_piece(frame) if self._events < Level.ALL else None
-        if piece is not None and self._exchange.goes_on(fields.text(piece[1]) or "", at, users=piece[0]):
+        if piece is not None and self._exchange.goes_on(values.text(piece[1]) or "", at, users=piece[0]):
             return []
         message = frames.parsed(frame)
         if message is None:
@@ -117,7 +117,7 @@ class Protocol:
 
     def sound(self, recorder: Recorder) -> WireReporter:
         """What hears the frames, where what was heard is estimated from them."""
-        from voicespan.gemini_live.sound import Sound  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
+        from voicespan.gemini_live.audio import Sound  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
 
         return Sound(recorder)
 
@@ -152,19 +152,19 @@ class Protocol:
             if reader is not None:
                 yield from reader(self, value, at, told)
             if level <= self._events:
-                name = _NAMES.get(key) or fields.snake(key)
+                name = _NAMES.get(key) or values.snake(key)
                 payload = {inside[key]: {key: value}} if key in inside else {key: value}
                 yield WireEvent(at, name, level, frames.without_bytes(payload), from_client)
 
     # The session.
 
     def _setup(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        setup = fields.members(value)
-        generation = fields.members(setup.get("generationConfig"))
-        speech = fields.members(generation.get("speechConfig"))
-        voice = fields.members(fields.members(speech.get("voiceConfig")).get("prebuiltVoiceConfig"))
-        realtime = fields.members(setup.get("realtimeInputConfig"))
-        detection = fields.members(realtime.get("automaticActivityDetection"))
+        setup = values.members(value)
+        generation = values.members(setup.get("generationConfig"))
+        speech = values.members(generation.get("speechConfig"))
+        voice = values.members(values.members(speech.get("voiceConfig")).get("prebuiltVoiceConfig"))
+        realtime = values.members(setup.get("realtimeInputConfig"))
+        detection = values.members(realtime.get("automaticActivityDetection"))
         self._exchange.transcribes = setup.get("inputAudioTranscription") is not None
         yield moments.SessionDescribed(
             at,
@@ -172,13 +172,13 @@ class Protocol:
             None,
             frames.model_name(setup.get("model")),
             {
-                "response_modalities": ",".join(fields.texts(generation.get("responseModalities"))) or None,
-                "voice": fields.name(voice.get("voiceName")),
-                "language": fields.name(speech.get("languageCode")),
+                "response_modalities": ",".join(values.texts(generation.get("responseModalities"))) or None,
+                "voice": values.name(voice.get("voiceName")),
+                "language": values.name(speech.get("languageCode")),
                 "transcribes_input": self._exchange.transcribes,
                 "transcribes_output": setup.get("outputAudioTranscription") is not None,
                 "turn_detection": "manual" if detection.get("disabled") is True else "automatic",
-                "resumed": bool(fields.members(setup.get("sessionResumption")).get("handle")) or None,
+                "resumed": bool(values.members(setup.get("sessionResumption")).get("handle")) or None,
             },
             _AUDIO_RATE,
         )
@@ -186,11 +186,11 @@ class Protocol:
             yield WireEvent(at, "setup", Level.ALL, {"setup": _without_handle(setup)}, from_client=True)
 
     def _setup_complete(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        session_id = fields.name(fields.members(value).get("sessionId"))
+        session_id = values.name(values.members(value).get("sessionId"))
         yield moments.SessionDescribed(at, "setup_complete", session_id, None)
 
     def _resumption(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        update = fields.members(value)
+        update = values.members(value)
         fingerprint = frames.fingerprint(update.get("newHandle"))
         resumable = update.get("resumable") is True
         self.fingerprint = fingerprint if resumable else None
@@ -206,20 +206,20 @@ class Protocol:
         return ()
 
     def _error(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        error = fields.members(value)
-        kind = fields.name(error.get("status")) or "error"
-        message = fields.text(error.get("message"), 4_000) or fields.text(value, 4_000) or kind
+        error = values.members(value)
+        kind = values.name(error.get("status")) or "error"
+        message = values.text(error.get("message"), 4_000) or values.text(value, 4_000) or kind
         yield moments.ErrorReported(
-            at, "error", WireError(kind, message), {"code": fields.integer(error.get("code"))}
+            at, "error", WireError(kind, message), {"code": values.integer(error.get("code"))}
         )
 
     # What the user says.
 
     def _voice_activity(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        told = fields.members(value)
+        told = values.members(value)
         # The SDK and the wire have different names for it, and there are two generations of the message.
         kinds = (told.get(key) for key in ("voiceActivityType", "type", "vadSignalType"))
-        kind = next((kind for kind in map(fields.name, kinds) if kind is not None), "")
+        kind = next((kind for kind in map(values.name, kinds) if kind is not None), "")
         if kind.endswith(("ACTIVITY_START", "_SOS")):
             yield moments.SpeechStarted(at, "voice_activity", None)
         elif kind.endswith(("ACTIVITY_END", "_EOS")):
@@ -234,19 +234,19 @@ class Protocol:
     # Who says what: see `exchange`.
 
     def _user_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterable[Moment]:
-        return self._exchange.heard(fields.members(value), at)
+        return self._exchange.heard(values.members(value), at)
 
     def _model_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterable[Moment]:
-        return self._exchange.said(fields.members(value), at)
+        return self._exchange.said(values.members(value), at)
 
     def _model_turn(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
         has_audio = False
-        for part in fields.objects(fields.members(value).get("parts")):
+        for part in values.objects(values.members(value).get("parts")):
             if any(part.values()):
                 turn = yield from self._exchange.begin(at, "model_turn")
                 yield from self._exchange.part(turn, part, at)
                 yield from self._other_part(turn, part, at)
-                has_audio = has_audio or exchange.is_audio(part)
+                has_audio = has_audio or turn_tracker.is_audio(part)
         if self._events >= Level.ALL and not has_audio:
             payload = {"serverContent": {"modelTurn": frames.without_bytes(value)}}
             yield WireEvent(at, "model_turn", Level.ALL, payload)
@@ -258,7 +258,7 @@ class Protocol:
         if self._events >= Level.STANDARD:
             for key in ("executableCode", "codeExecutionResult"):
                 if part.get(key):
-                    yield WireEvent(at, fields.snake(key), Level.STANDARD, {key: part[key]})
+                    yield WireEvent(at, values.snake(key), Level.STANDARD, {key: part[key]})
 
     def _interrupted(self, _value: Any, at: int, _: dict[str, Any]) -> Iterable[Moment]:
         return self._exchange.interrupted(at)
@@ -276,31 +276,31 @@ class Protocol:
             yield WireEvent(at, "usage_metadata", Level.STANDARD, {"usageMetadata": value})
 
     def _turn_complete(self, _value: Any, at: int, beside: dict[str, Any]) -> Iterable[Moment]:
-        reason = fields.name(beside.get("turnCompleteReason"))
+        reason = values.name(beside.get("turnCompleteReason"))
         return self._exchange.complete(at, reason, tokens.facts(beside.get("usageMetadata")))
 
     # Functions.
 
     def _tool_call(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        calls = fields.objects(fields.members(value).get("functionCalls"))
+        calls = values.objects(values.members(value).get("functionCalls"))
         if calls:
             turn = yield from self._exchange.begin(at, "tool_call")
             yield from self._functions.called(turn, calls, at)
 
     def _tool_call_cancelled(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        yield from self._functions.cancelled(fields.texts(fields.members(value).get("ids")), at)
+        yield from self._functions.cancelled(values.texts(values.members(value).get("ids")), at)
 
     def _tool_response(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        for answer in fields.objects(fields.members(value).get("functionResponses")):
+        for answer in values.objects(values.members(value).get("functionResponses")):
             yield from self._functions.answered(self._exchange.turn, answer, at)
 
     # What the application types and shows.
 
     def _client_content(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        turns = fields.members(value).get("turns")
-        for turn in fields.objects(turns if isinstance(turns, list) else [turns]):
+        turns = values.members(value).get("turns")
+        for turn in values.objects(turns if isinstance(turns, list) else [turns]):
             given = turn.get("parts")
-            parts = fields.objects(given if isinstance(given, list) else [given])
+            parts = values.objects(given if isinstance(given, list) else [given])
             for part in parts:
                 if isinstance(part.get("functionResponse"), dict):
                     answer = part["functionResponse"]
@@ -311,7 +311,7 @@ class Protocol:
                 yield moments.Written(at, "client_content", LocalId.new("typed"), role, text, seeded=True)
 
     def _typed(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        text = fields.text(value)
+        text = values.text(value)
         if text:
             yield moments.Written(at, "realtime_input", LocalId.new("typed"), "user", text, seeded=True)
 
@@ -322,7 +322,7 @@ class Protocol:
         if not self._exchange.showed_image:
             self._exchange.showed_image = True
             blob = value[0] if isinstance(value, list) and value else value
-            text = f"[{fields.mime_type(blob) or 'image'}]"
+            text = f"[{values.mime_type(blob) or 'image'}]"
             yield moments.Written(at, "realtime_input", LocalId.new("image"), "user", text, seeded=True)
         if self._events >= Level.STANDARD:
             payload = {"realtimeInput": frames.without_bytes(beside)}
@@ -395,5 +395,5 @@ def _without_handle(told: dict[str, Any]) -> dict[str, Any]:
 def _part_text(part: dict[str, Any]) -> str | None:
     for key in ("inlineData", "fileData"):
         if isinstance(part.get(key), dict):
-            return f"[{fields.mime_type(part[key]) or 'attachment'}]"
-    return fields.text(part.get("text"))
+            return f"[{values.mime_type(part[key]) or 'attachment'}]"
+    return values.text(part.get("text"))

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from voicespan.gemini_live import fields
+from voicespan.gemini_live import values
 
 if TYPE_CHECKING:
-    from voicespan.protocol.moments import LocalId, Usage
+    from voicespan.protocol.events import LocalId, Usage
 
 #: Of one text this many characters are kept.
 _LONGEST_TEXT = 1_000_000
@@ -64,10 +64,10 @@ class Utterance:
     def take_in(self, told: dict[str, Any], at: int) -> None:
         """Add a fragment as the wire tells it."""
         self.last_at = at
-        self.words.add(fields.text(told.get("text")) or "", last=told.get("finished") is True)
+        self.words.add(values.text(told.get("text")) or "", last=told.get("finished") is True)
         for key, fact in (("languageCode", "language"), ("speakerLabel", "speaker")):
             if isinstance(told.get(key), str):
-                self.facts[fact] = fields.name(told[key])
+                self.facts[fact] = values.name(told[key])
 
 
 @dataclass(slots=True)

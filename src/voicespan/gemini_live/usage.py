@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from voicespan.gemini_live import fields
-from voicespan.protocol.moments import Usage
+from voicespan.gemini_live import values
+from voicespan.protocol.events import Usage
 
 #: Far more than are ever told, so that no number leaves what an attribute can hold.
 _MOST_TOKENS = 1 << 53
@@ -45,8 +45,8 @@ def facts(told: Any) -> dict[str, Any]:
         return {}
     return {
         "tool_use_prompt_tokens": _count(told.get("toolUsePromptTokenCount")),
-        "traffic_type": fields.name(told.get("trafficType")),
-        "service_tier": fields.name(told.get("serviceTier")),
+        "traffic_type": values.name(told.get("trafficType")),
+        "service_tier": values.name(told.get("serviceTier")),
     }
 
 
@@ -75,13 +75,13 @@ def _sums(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
 def _details(told: Any) -> dict[str, int]:
     """`[{"modality": "AUDIO", "tokenCount": 3}, …]` as `{"audio": 3, …}`."""
     counts: dict[str, int] = {}
-    for each in fields.objects(told)[:_MOST_MODALITIES]:
-        modality, tokens = fields.name(each.get("modality")), _count(each.get("tokenCount"))
+    for each in values.objects(told)[:_MOST_MODALITIES]:
+        modality, tokens = values.name(each.get("modality")), _count(each.get("tokenCount"))
         if modality is not None and tokens is not None:
             counts[modality.lower()] = counts.get(modality.lower(), 0) + tokens
     return counts
 
 
 def _count(value: Any) -> int | None:
-    count = fields.integer(value)
+    count = values.integer(value)
     return count if count is not None and count >= 0 else None

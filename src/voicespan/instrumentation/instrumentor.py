@@ -12,7 +12,7 @@ from wrapt import register_post_import_hook
 
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guarded
-from voicespan.tracing import tracers
+from voicespan.tracing import tracer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -68,8 +68,8 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
     def _start(self, tracer_provider: TracerProvider | None, clock: Clock) -> None:
         self.tracer_provider = tracer_provider
         self.clock = clock
-        if tracer_provider is not None and tracers.named_provider() is None:
-            tracers.name_provider(tracer_provider)
+        if tracer_provider is not None and tracer.named_provider() is None:
+            tracer.name_provider(tracer_provider)
         self._active = True
         for name in self.modules:
             if name in sys.modules:
@@ -84,8 +84,8 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
     @guarded
     def _stop(self) -> None:
         self._active = False
-        if tracers.named_provider() is self.tracer_provider:
-            tracers.name_provider(None)
+        if tracer.named_provider() is self.tracer_provider:
+            tracer.name_provider(None)
         self._end_open()
         covered = []
         while self._replaced:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from voicespan.openai_realtime.frames import QUOTE
 from voicespan.runtime.guard import report
 from voicespan.tracing.connection import Connection
-from voicespan.tracing.contexts import get_current
+from voicespan.tracing.context import get_current
 
 if TYPE_CHECKING:
     from voicespan.openai_realtime.protocol import Protocol

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from voicespan.protocol import fields
+from voicespan.protocol import json_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -170,7 +170,7 @@ def is_microphone(frame: Any) -> bool:
 def parsed(frame: Any) -> dict[str, Any] | None:
     """The event in a frame: its JSON, the dict that the application gave, or the SDK's model of it."""
     if isinstance(frame, (bytes, str)):
-        frame = fields.parsed(frame)
+        frame = json_values.parsed(frame)
     elif hasattr(frame, "model_dump"):
         try:
             frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)

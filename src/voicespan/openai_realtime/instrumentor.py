@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.instrumentation.instrumentor import SeamInstrumentor
-from voicespan.openai_realtime import opening, seams
+from voicespan.openai_realtime import endpoint, sdk
 from voicespan.runtime.guard import guarded
 from voicespan.tracing.registry import end_open_conversations
 
@@ -27,14 +27,14 @@ class OpenAIRealtimeInstrumentor(SeamInstrumentor):
         >>> OpenAIRealtimeInstrumentor().uninstrument()
     """
 
-    modules = seams.MODULES
+    modules = sdk.MODULES
 
     def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
-        return seams.seams(module, self._begin)
+        return sdk.seams(module, self._begin)
 
     @guarded
-    def _begin(self, manager: Any) -> opening.Opening | None:
-        return opening.Opening(manager, self.tracer_provider, self.clock) if self.is_tracing() else None
+    def _begin(self, manager: Any) -> endpoint.Opening | None:
+        return endpoint.Opening(manager, self.tracer_provider, self.clock) if self.is_tracing() else None
 
     def _end_open(self) -> None:
         end_open_conversations("untraced")

@@ -19,18 +19,18 @@ import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from voicespan.openai_realtime import fields, unfinished
+from voicespan.openai_realtime import unfinished, values
 from voicespan.openai_realtime.frames import Glance, Speech, is_microphone, parsed
 from voicespan.openai_realtime.sent import SentMessages
-from voicespan.protocol import moments
-from voicespan.protocol.moments import Level, Moment, WireEvent
-from voicespan.runtime.memory import remember
+from voicespan.protocol import events as moments
+from voicespan.protocol.events import Level, Moment, WireEvent
+from voicespan.runtime.bounded import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from voicespan.recording.recorder import Recorder
-    from voicespan.recording.wire import WireReporter
+    from voicespan.recording.wire_source import WireReporter
 
     _Reader: TypeAlias = Callable[["Protocol", dict[str, Any], int], Iterator[Moment]]
 
@@ -124,7 +124,7 @@ class Protocol:
 
     def sound(self, recorder: Recorder) -> WireReporter:
         """What hears the frames, where what was heard is estimated from them."""
-        from voicespan.openai_realtime.sound import Sound  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
+        from voicespan.openai_realtime.audio import Sound  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
 
         return Sound(recorder)
 
@@ -136,57 +136,57 @@ class Protocol:
         *,
         from_client: bool,
     ) -> Iterator[Moment]:
-        kind = fields.name(event.get("type")) or "unknown"
+        kind = values.name(event.get("type")) or "unknown"
         level, reader = table.get(kind) or (_unknown(kind, from_client=from_client), None)
         if reader is not None:
             yield from reader(self, event, at)
         if level <= self._events:
-            yield WireEvent(at, kind, level, event, from_client, fields.error_in(kind, event))
+            yield WireEvent(at, kind, level, event, from_client, values.error_in(kind, event))
 
     # The session.
 
     def _session(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        session = fields.members(event.get("session"))
-        audio_in = fields.members(fields.members(session.get("audio")).get("input"))
-        audio_out = fields.members(fields.members(session.get("audio")).get("output"))
+        session = values.members(event.get("session"))
+        audio_in = values.members(values.members(session.get("audio")).get("input"))
+        audio_out = values.members(values.members(session.get("audio")).get("output"))
         transcription = audio_in.get("transcription", session.get("input_audio_transcription"))
-        detection = fields.members(audio_in.get("turn_detection", session.get("turn_detection")))
+        detection = values.members(audio_in.get("turn_detection", session.get("turn_detection")))
         format_in = audio_in.get("format", session.get("input_audio_format"))
         format_out = audio_out.get("format", session.get("output_audio_format"))
         if "audio" in session or "input_audio_transcription" in session:
             self._transcribes = bool(transcription)
         if format_out is not None:
-            self._bytes_per_ms = fields.bytes_per_ms(format_out)
+            self._bytes_per_ms = values.bytes_per_ms(format_out)
         yield moments.SessionDescribed(
             at,
             event["type"],
-            fields.name(session.get("id")),
-            fields.name(session.get("model")),
+            values.name(session.get("id")),
+            values.name(session.get("model")),
             {
-                "session_type": fields.name(session.get("type")),
-                "voice": fields.name_or_named(audio_out.get("voice", session.get("voice"))),
-                "transcription_model": fields.name(fields.members(transcription).get("model")),
-                "turn_detection": fields.name(detection.get("type")),
-                "input_audio_format": fields.format_name(format_in),
-                "output_audio_format": fields.format_name(format_out),
+                "session_type": values.name(session.get("type")),
+                "voice": values.name_or_named(audio_out.get("voice", session.get("voice"))),
+                "transcription_model": values.name(values.members(transcription).get("model")),
+                "turn_detection": values.name(detection.get("type")),
+                "input_audio_format": values.format_name(format_in),
+                "output_audio_format": values.format_name(format_out),
             },
-            None if format_out is None else fields.sample_rate(format_out),
+            None if format_out is None else values.sample_rate(format_out),
         )
 
     # What the user does.
 
     def _speech_started(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = fields.name(event.get("item_id"))
+        item_id = values.name(event.get("item_id"))
         self._speaking = item_id
         yield moments.SpeechStarted(at, event["type"], item_id)
         if item_id is not None:
             yield moments.Placed(at, event["type"], item_id, "user", given=False)
 
     def _speech_stopped(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        yield moments.SpeechStopped(at, event["type"], fields.name(event.get("item_id")))
+        yield moments.SpeechStopped(at, event["type"], values.name(event.get("item_id")))
 
     def _committed(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = fields.name(event.get("item_id"))
+        item_id = values.name(event.get("item_id"))
         if item_id is not None:
             self._speaking = None
             yield self._user_speech(event, at, item_id)
@@ -203,7 +203,7 @@ class Protocol:
             event["type"],
             item_id,
             "user",
-            fields.name(event.get("previous_item_id")),
+            values.name(event.get("previous_item_id")),
             awaits_transcript=awaited,
         )
 
@@ -213,18 +213,18 @@ class Protocol:
 
     def _user_transcript(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         item_id, index = (
-            fields.name(event.get("item_id")) or "",
-            fields.integer(event.get("content_index")) or 0,
+            values.name(event.get("item_id")) or "",
+            values.integer(event.get("content_index")) or 0,
         )
         self.glance.transcript_is_over(item_id)
         failed = event["type"].endswith(".failed")
-        text = None if failed else fields.text(event.get("transcript")) or ""
+        text = None if failed else values.text(event.get("transcript")) or ""
         known = None if text is None else hash(text)
         part = _part(item_id, index)
         if self._told.get(part, _NOTHING) == known:
             return
         remember(self._told, part, known)
-        usage = fields.members(event.get("usage"))
+        usage = values.members(event.get("usage"))
         yield moments.Transcribed(
             at,
             event["type"],
@@ -232,13 +232,13 @@ class Protocol:
             item_id,
             self._fragments.pop(part, at),
             text,
-            error=fields.wire_error(event.get("error"), "transcription_failed") if failed else None,
+            error=values.wire_error(event.get("error"), "transcription_failed") if failed else None,
             facts={
                 "content_index": index,
-                "usage_seconds": fields.number(usage.get("seconds")),
-                "usage_total_tokens": fields.integer(usage.get("total_tokens")),
-                "usage_input_tokens": fields.integer(usage.get("input_tokens")),
-                "usage_output_tokens": fields.integer(usage.get("output_tokens")),
+                "usage_seconds": values.number(usage.get("seconds")),
+                "usage_total_tokens": values.integer(usage.get("total_tokens")),
+                "usage_input_tokens": values.integer(usage.get("input_tokens")),
+                "usage_output_tokens": values.integer(usage.get("output_tokens")),
                 "languages": event.get("languages"),
             },
         )
@@ -246,8 +246,8 @@ class Protocol:
     # Items, whoever made them.
 
     def _item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item = fields.members(event.get("item"))
-        kind = fields.name(item.get("type")) or "message"
+        item = values.members(event.get("item"))
+        kind = values.name(item.get("type")) or "message"
         if kind == "message":
             yield from self._message(event, item, at)
         elif kind == "function_call":
@@ -260,17 +260,17 @@ class Protocol:
             and event["type"].endswith(".done")
         ):
             # An MCP item is complete only in this frame, and no other event carries its result.
-            item_id = fields.name(item.get("id")) or ""
+            item_id = values.name(item.get("id")) or ""
             if item_id not in self._typed:
                 remember(self._typed, item_id, None)
-                yield WireEvent(at, event["type"], Level.STANDARD, event, error=fields.error_in(kind, item))
+                yield WireEvent(at, event["type"], Level.STANDARD, event, error=values.error_in(kind, item))
 
     def _message(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id, role = fields.name(item.get("id")) or "", fields.name(item.get("role")) or "user"
-        after = fields.name(event.get("previous_item_id"))
+        item_id, role = values.name(item.get("id")) or "", values.name(item.get("role")) or "user"
+        after = values.name(event.get("previous_item_id"))
         if item_id in self._response_of:
             yield moments.Placed(at, event["type"], item_id, "assistant", after)
-        elif role == "user" and not fields.is_typed(item):
+        elif role == "user" and not values.is_typed(item):
             yield self._user_speech(event, at, item_id)
         elif role == "assistant" and item.get("status") == "in_progress":
             yield moments.Placed(at, event["type"], item_id, "assistant", after)
@@ -279,29 +279,29 @@ class Protocol:
             if role != "assistant":
                 self._sent.shown(item)
             yield moments.Written(
-                at, event["type"], item_id, fields.role(role), fields.item_text(item), after, seeded=True
+                at, event["type"], item_id, values.role(role), values.item_text(item), after, seeded=True
             )
             if self._events is Level.STANDARD:
                 yield WireEvent(at, event["type"], Level.STANDARD, event)
 
     def _call_item(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
-        call_id, name = fields.name(item.get("call_id")), fields.name(item.get("name"))
+        call_id, name = values.name(item.get("call_id")), values.name(item.get("name"))
         if call_id is not None and name is not None:
             remember(self._names, call_id, name)
         if item.get("status") in ("completed", None) and not event["type"].endswith(".added"):
             yield from self._call(event, item, at)
 
     def _call(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
-        call_id = fields.name(item.get("call_id")) or fields.name(item.get("id"))
+        call_id = values.name(item.get("call_id")) or values.name(item.get("id"))
         if call_id is None or call_id in self._called:
             return
-        name = fields.name(item.get("name")) or self._names.get(call_id)
+        name = values.name(item.get("name")) or self._names.get(call_id)
         if name is None:
             # Early versions leave the name out of the arguments' frame; the item follows with it.
             return
         remember(self._called, call_id, None)
-        item_id = fields.name(item.get("item_id")) or fields.name(item.get("id"))
-        response_id = fields.name(event.get("response_id")) or self._response_of.get(item_id or "")
+        item_id = values.name(item.get("item_id")) or values.name(item.get("id"))
+        response_id = values.name(event.get("response_id")) or self._response_of.get(item_id or "")
         response = self._responses.get(response_id or "")
         if response is not None and len(response.call_ids) < _MOST_TEXTS:
             response.call_ids += (call_id,)
@@ -310,13 +310,13 @@ class Protocol:
             event["type"],
             call_id,
             name,
-            fields.arguments(item.get("arguments")),
+            values.arguments(item.get("arguments")),
             item_id,
             response_id,
         )
 
     def _answer(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
-        call_id = fields.name(item.get("call_id"))
+        call_id = values.name(item.get("call_id"))
         if call_id is None or call_id in self._answered:
             return
         remember(self._answered, call_id, None)
@@ -324,9 +324,9 @@ class Protocol:
             at,
             event["type"],
             call_id,
-            fields.arguments(item.get("output")),
+            values.arguments(item.get("output")),
             self._names.get(call_id),
-            fields.name(item.get("id")),
+            values.name(item.get("id")),
         )
 
     # What the model does.
@@ -335,18 +335,18 @@ class Protocol:
         # What was sent before and neither shown nor refused is part of this response's input: not
         # every service shows the items that it takes.
         for sent in self._sent.taken():
-            role = fields.role(fields.name(sent.item.get("role")))
+            role = values.role(values.name(sent.item.get("role")))
             remember(self._typed, sent.item_id, None)
             yield moments.Written(
                 sent.at,
                 "conversation.item.create",
                 sent.item_id,
                 role,
-                fields.item_text(sent.item),
+                values.item_text(sent.item),
                 seeded=True,
             )
-        response = fields.members(event.get("response"))
-        response_id = fields.name(response.get("id")) or ""
+        response = values.members(event.get("response"))
+        response_id = values.name(response.get("id")) or ""
         remember(self._responses, response_id, _Response(in_progress=True))
         yield moments.GenerationStarted(
             at,
@@ -359,15 +359,15 @@ class Protocol:
         )
 
     def _output_item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item = fields.members(event.get("item"))
-        item_id, response_id = fields.name(item.get("id")), fields.name(event.get("response_id"))
+        item = values.members(event.get("item"))
+        item_id, response_id = values.name(item.get("id")), values.name(event.get("response_id"))
         if item_id is not None and response_id is not None:
             remember(self._response_of, item_id, response_id)
         yield from self._item(event, at)
 
     def _speech_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         """The first audio of an answer, or of another item of it; the rest is counted without parsing."""
-        item_id = fields.name(event.get("item_id")) or ""
+        item_id = values.name(event.get("item_id")) or ""
         response_id = self._response_id(event, item_id)
         response = self._response(response_id)
         response.had_speech = True
@@ -382,21 +382,21 @@ class Protocol:
             yield moments.FirstAudio(at, event["type"], response_id)
 
     def _transcript_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = fields.name(event.get("item_id")) or ""
+        item_id = values.name(event.get("item_id")) or ""
         self._response(self._response_id(event, item_id)).had_speech = True
         self._note_fragment(event, at)
         return iter(())
 
     def _transcript(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
         item_id, index = (
-            fields.name(event.get("item_id")) or "",
-            fields.integer(event.get("content_index")) or 0,
+            values.name(event.get("item_id")) or "",
+            values.integer(event.get("content_index")) or 0,
         )
         self.glance.transcript_is_over(item_id)
         part = _part(item_id, index)
         if part in self._told:
             return
-        text = fields.text(event.get("transcript")) or ""
+        text = values.text(event.get("transcript")) or ""
         remember(self._told, part, hash(text))
         response_id = self._response_id(event, item_id)
         response = self._response(response_id)
@@ -410,12 +410,12 @@ class Protocol:
             self._fragments.pop(part, at),
             text,
             response_id,
-            facts={"content_index": index, "output_index": fields.integer(event.get("output_index"))},
+            facts={"content_index": index, "output_index": values.integer(event.get("output_index"))},
         )
 
     def _text_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = fields.name(event.get("item_id")) or ""
-        text = fields.text(event.get("text")) or ""
+        item_id = values.name(event.get("item_id")) or ""
+        text = values.text(event.get("text")) or ""
         self._response(self._response_id(event, item_id)).says(item_id, text)
         yield moments.Written(at, event["type"], item_id, "assistant", text)
 
@@ -423,20 +423,20 @@ class Protocol:
         yield from self._call(event, event, at)
 
     def _response_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        told = fields.members(event.get("response"))
-        response_id = fields.name(told.get("id")) or ""
+        told = values.members(event.get("response"))
+        response_id = values.name(told.get("id")) or ""
         response = self._response(response_id)
         self.glance.transcript_is_over(response_id)
         if self.glance.speech is response.audio:
             self.glance.speech = None
         response.is_over()
-        items = [fields.members(item) for item in fields.elements(told.get("output"))]
+        items = [values.members(item) for item in values.elements(told.get("output"))]
         for item in items:
             yield from self._output_of(event, item, response_id, response, at)
-        status = fields.name(told.get("status")) or "unknown"
-        details = fields.members(told.get("status_details"))
-        reason = fields.name(details.get("reason"))
-        spoken = [fields.name(item.get("id")) for item in items if item.get("type") == "message"]
+        status = values.name(told.get("status")) or "unknown"
+        details = values.members(told.get("status_details"))
+        reason = values.name(details.get("reason"))
+        spoken = [values.name(item.get("id")) for item in items if item.get("type") == "message"]
         generated_ms = self._generated_ms(response)
         if status == "cancelled" and reason == "turn_detected" and response.had_speech:
             yield moments.Interrupted(
@@ -449,7 +449,7 @@ class Protocol:
             )
         failed = status == "failed" or bool(details.get("error"))
         # Where the services that speak this protocol put it differently, beside the response.
-        usage = fields.members(told.get("usage")) or fields.members(event.get("usage"))
+        usage = values.members(told.get("usage")) or values.members(event.get("usage"))
         yield moments.GenerationEnded(
             at,
             event["type"],
@@ -457,13 +457,13 @@ class Protocol:
             status,
             reason,
             response.text,
-            tuple(call_id for item in items if (call_id := fields.name(item.get("call_id"))) is not None),
-            fields.usage_of(usage),
+            tuple(call_id for item in items if (call_id := values.name(item.get("call_id"))) is not None),
+            values.usage_of(usage),
             generated_ms,
             response.had_speech,
-            error=fields.wire_error(details.get("error"), "response_failed") if failed else None,
+            error=values.wire_error(details.get("error"), "response_failed") if failed else None,
             facts={
-                "conversation_id_in_session": fields.name(told.get("conversation_id")),
+                "conversation_id_in_session": values.name(told.get("conversation_id")),
                 "response_metadata": told.get("metadata") or None,
                 "output_item_count": len(items),
             },
@@ -473,13 +473,13 @@ class Protocol:
         self, event: dict[str, Any], item: dict[str, Any], response_id: str, response: _Response, at: int
     ) -> Iterator[Moment]:
         """What an item of a finished response tells that no frame before it did."""
-        item_id = fields.name(item.get("id")) or ""
+        item_id = values.name(item.get("id")) or ""
         if item.get("type") == "function_call":
             yield from self._call({**event, "response_id": response_id}, item, at)
         elif item.get("type") in ("message", None):
-            for index, part in enumerate(fields.elements(item.get("content"))):
-                transcript = fields.text(fields.members(part).get("transcript"))
-                text = fields.text(fields.members(part).get("text"))
+            for index, part in enumerate(values.elements(item.get("content"))):
+                transcript = values.text(values.members(part).get("transcript"))
+                text = values.text(values.members(part).get("text"))
                 if transcript and _part(item_id, index) not in self._told:
                     whole = {"item_id": item_id, "content_index": index, "transcript": transcript}
                     yield from self._transcript(
@@ -525,16 +525,16 @@ class Protocol:
     # Barge-ins.
 
     def _playback_cleared(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        response_id = fields.name(event.get("response_id"))
+        response_id = values.name(event.get("response_id"))
         item_id = next((item for item, of in reversed(self._response_of.items()) if of == response_id), None)
         yield self._cut(
             event, at, response_id=response_id, item_id=item_id, cause="output_audio_buffer.cleared"
         )
 
     def _truncated(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item_id = fields.name(event.get("item_id"))
+        item_id = values.name(event.get("item_id"))
         response_id = self._response_of.get(item_id or "")
-        heard_ms = fields.integer(event.get("audio_end_ms"))
+        heard_ms = values.integer(event.get("audio_end_ms"))
         yield self._cut(
             event, at, response_id=response_id, item_id=item_id, cause=event["type"], heard_ms=heard_ms
         )
@@ -563,28 +563,28 @@ class Protocol:
     # Errors, and what the application sends.
 
     def _error(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        error = fields.members(event.get("error")) or event
-        refused = fields.name(error.get("event_id"))
+        error = values.members(event.get("error")) or event
+        refused = values.name(error.get("event_id"))
         if refused is not None:
             self._sent.refused(refused)
         yield moments.ErrorReported(
             at,
             event["type"],
-            fields.wire_error(event.get("error") or event, "error"),
+            values.wire_error(event.get("error") or event, "error"),
             {
-                "code": fields.name(error.get("code")),
-                "param": fields.name(error.get("param")),
+                "code": values.name(error.get("code")),
+                "param": values.name(error.get("param")),
                 "client_event_id": refused,
             },
         )
 
     def _sent_item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item = fields.members(event.get("item"))
-        kind = fields.name(item.get("type")) or "message"
+        item = values.members(event.get("item"))
+        kind = values.name(item.get("type")) or "message"
         if kind == "function_call_output":
             yield from self._answer(event, item, at)
             return
-        if kind == "function_call" and (call_id := fields.name(item.get("call_id"))) is not None:
+        if kind == "function_call" and (call_id := values.name(item.get("call_id"))) is not None:
             # A call of an earlier session, put back into the history: nobody makes it now.
             remember(self._called, call_id, None)
             remember(self._answered, call_id, None)
@@ -598,8 +598,8 @@ class Protocol:
 
     def _note_fragment(self, event: dict[str, Any], at: int) -> None:
         item_id, index = (
-            fields.name(event.get("item_id")) or "",
-            fields.integer(event.get("content_index")) or 0,
+            values.name(event.get("item_id")) or "",
+            values.integer(event.get("content_index")) or 0,
         )
         part = _part(item_id, index)
         if part not in self._fragments:
@@ -619,7 +619,7 @@ class Protocol:
         return round(characters * 3 / 4 / self._bytes_per_ms) if characters else None
 
     def _response_id(self, event: dict[str, Any], item_id: str) -> str:
-        response_id = fields.name(event.get("response_id")) or self._response_of.get(item_id, "")
+        response_id = values.name(event.get("response_id")) or self._response_of.get(item_id, "")
         if item_id and response_id and item_id not in self._response_of:
             remember(self._response_of, item_id, response_id)
         return response_id

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from voicespan.openai_realtime import fields
-from voicespan.protocol.moments import LocalId
+from voicespan.openai_realtime import values
+from voicespan.protocol.events import LocalId
 
 #: So many wait: far more than an application sends between two responses.
 _MOST = 256
@@ -36,13 +36,13 @@ class SentMessages:
     def add(self, event: dict[str, Any], item: dict[str, Any], at: int) -> None:
         """The application sent `item` in `event`."""
         if len(self._waiting) < _MOST:
-            item_id = fields.name(item.get("id")) or LocalId.new("sent")
-            sent = Sent(at, fields.name(event.get("event_id")), item, item_id, fields.item_text(item))
+            item_id = values.name(item.get("id")) or LocalId.new("sent")
+            sent = Sent(at, values.name(event.get("event_id")), item, item_id, values.item_text(item))
             self._waiting += (sent,)
 
     def shown(self, item: dict[str, Any]) -> bool:
         """Whether the application sent this message, which the server shows now."""
-        item_id, text, role = item.get("id"), fields.item_text(item), item.get("role")
+        item_id, text, role = item.get("id"), values.item_text(item), item.get("role")
         for sent in self._waiting:
             if sent.item_id == item_id or (sent.item.get("role") == role and sent.text == text):
                 self._waiting = tuple(other for other in self._waiting if other is not sent)

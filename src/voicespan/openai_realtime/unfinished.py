@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.openai_realtime import fields
+from voicespan.openai_realtime import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from voicespan.protocol.moments import Role
+    from voicespan.protocol.events import Role
 
 #: No frame told it.
 EVENT_TYPE = "connection_closed"
@@ -24,6 +24,6 @@ def texts(fragments: Iterable[dict[str, Any]]) -> dict[tuple[Role, str], str]:
     joined: dict[tuple[Role, str], str] = {}
     for event in fragments:
         user = str(event.get("type")).startswith("conversation.item.")
-        key: tuple[Role, str] = ("user" if user else "assistant", fields.name(event.get("item_id")) or "")
-        joined[key] = joined.get(key, "") + (fields.text(event.get("delta")) or "")
+        key: tuple[Role, str] = ("user" if user else "assistant", values.name(event.get("item_id")) or "")
+        joined[key] = joined.get(key, "") + (values.text(event.get("delta")) or "")
     return {key: text for key, text in joined.items() if text.strip()}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.codec.formats import CHANNELS
-from voicespan.recording.inbox import AGENT, USER
+from voicespan.recording.recording_thread import SHARED
+from voicespan.recording.recording_writer import Tape
 from voicespan.recording.repair import repair
-from voicespan.recording.tape import Tape
-from voicespan.recording.timeline.run import NS
-from voicespan.recording.writer import SHARED
+from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guard, guarded, report
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from voicespan.recording.inbox import Inbox
-    from voicespan.recording.writer import Writer
+    from voicespan.recording.audio_queue import Inbox
+    from voicespan.recording.recording_thread import Writer
     from voicespan.runtime.clock import Clock
 
     class Reporter(Protocol):

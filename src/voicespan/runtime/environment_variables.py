@@ -1,6 +1,6 @@
 """The variables of voicespan's own, for OpenTelemetry's tools: `opentelemetry_environment_variables`.
 
-Read in `voicespan.runtime.settings` and `voicespan.delivery.destination.settings`; `LANGSMITH_*` and `OTEL_*` keep their meaning.
+Read in `voicespan.runtime.settings` and `voicespan.delivery.destination.destination`; `LANGSMITH_*` and `OTEL_*` keep their meaning.
 """
 
 from __future__ import annotations

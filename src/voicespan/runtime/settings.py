@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from voicespan.protocol.moments import Level
+from voicespan.protocol.events import Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

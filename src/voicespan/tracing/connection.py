@@ -10,16 +10,16 @@ import _thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 from voicespan.runtime.guard import guarded, report
-from voicespan.tracing.contexts import CURRENT, get_current
+from voicespan.tracing.context import CURRENT, get_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from opentelemetry.context import Context
 
-    from voicespan.protocol.moments import Moment
+    from voicespan.protocol.events import Moment
     from voicespan.recording.recorder import Recorder
-    from voicespan.recording.wire import WireReporter
+    from voicespan.recording.wire_source import WireReporter
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.conversation import Conversation
 

@@ -1,6 +1,6 @@
 """The conversation: one trace from its first connection to its last.
 
-It owns the root span and what the root tells; `voicespan.tracing.spans` writes the children, and `voicespan.tracing.contexts` keeps
+It owns the root span and what the root tells; `voicespan.tracing.spans` writes the children, and `voicespan.tracing.context` keeps
 which conversation the application's own spans belong to.
 """
 
@@ -17,8 +17,7 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from voicespan.content.policy import Content, cut_text
-from voicespan.protocol.fields import described, parsed
-from voicespan.protocol.moments import (
+from voicespan.protocol.events import (
     FirstAudio,
     FunctionAnswered,
     FunctionCalled,
@@ -26,22 +25,23 @@ from voicespan.protocol.moments import (
     ResumptionOffered,
     SessionDescribed,
 )
+from voicespan.protocol.json_values import described, parsed
 from voicespan.runtime import guard
+from voicespan.runtime.bounded import remember
 from voicespan.runtime.clock import SYSTEM, WallClock
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.ids import uuid7, uuid_text
-from voicespan.runtime.memory import remember
 from voicespan.runtime.settings import Settings
 from voicespan.runtime.version import __version__
-from voicespan.tracing import registry, resumption, semconv, tracers
+from voicespan.tracing import registry, resumption, semconv, tracer
 from voicespan.tracing.connection import Connection
-from voicespan.tracing.connections import Connections
-from voicespan.tracing.contexts import CURRENT, NOBODYS, SCOPE, Standing
-from voicespan.tracing.outcome import Outcome
-from voicespan.tracing.root_facts import RootFacts
+from voicespan.tracing.connection_log import Connections
+from voicespan.tracing.context import CURRENT, NOBODYS, SCOPE, Standing
+from voicespan.tracing.event_queue import Untold
+from voicespan.tracing.root_span import RootFacts
 from voicespan.tracing.spans import Spans
-from voicespan.tracing.spans.writer import mark_error, value_limit
-from voicespan.tracing.untold import Untold
+from voicespan.tracing.spans.span_writer import mark_error, value_limit
+from voicespan.tracing.status import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.protocol.moments import Moment
+    from voicespan.protocol.events import Moment
     from voicespan.recording import Recorder
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.connection import WireProtocol
-    from voicespan.tracing.recorded import Delivery, Recorded
+    from voicespan.tracing.conversation_recording import Delivery, Recorded
 
 
 _logger = logging.getLogger("voicespan")
@@ -131,7 +131,7 @@ class Conversation:
         self._claims = 0
         self._model: dict[str, AttributeValue] = {}
         self._outcome = Outcome()
-        self._tracer = tracers.tracer(tracer_provider)
+        self._tracer = tracer.tracer(tracer_provider)
         self._facts = RootFacts(self._content, value_limit(self._tracer))
 
     @guarded
@@ -215,19 +215,21 @@ class Conversation:
         with self.lock:
             if self._recorder is None:
                 # Here, because it brings numpy and libsndfile along: most processes record nothing.
-                from voicespan.tracing import recorded  # noqa: PLC0415
+                from voicespan.tracing import conversation_recording  # noqa: PLC0415
 
-                self._recorder = self._open_recorder() or recorded.no_recorder(self._clock)
+                self._recorder = self._open_recorder() or conversation_recording.no_recorder(self._clock)
             return self._recorder
 
     @guarded
     def _open_recorder(self) -> Recorder | None:
-        from voicespan.tracing import recorded  # noqa: PLC0415  as above
+        from voicespan.tracing import conversation_recording  # noqa: PLC0415  as above
 
         wanted = self.recording and not self.ended and self.record_audio is not False and self.deliveries
-        if not wanted or not recorded.is_recorded(self._root.get_span_context().trace_id, self.settings):
+        if not wanted or not conversation_recording.is_recorded(
+            self._root.get_span_context().trace_id, self.settings
+        ):
             return None
-        self._recorded = recorded.Recorded(self.deliveries, self.settings, self._clock)
+        self._recorded = conversation_recording.Recorded(self.deliveries, self.settings, self._clock)
         self._expect_rate()
         if self.settings.record_source != "wire":  # an estimate is never passed off as heard
             self._spans.heard.recorder = self._recorded.recorder
@@ -240,15 +242,15 @@ class Conversation:
 
     @guarded
     def _record_devices(self) -> None:
-        from voicespan.recording.devices import routes  # noqa: PLC0415  as above
+        from voicespan.recording.devices import routing  # noqa: PLC0415  as above
 
-        routes.opened(self, self.recorder)
+        routing.opened(self, self.recorder)
 
     @guarded
     def _leave_devices(self) -> None:
-        from voicespan.recording.devices import routes  # noqa: PLC0415  as above
+        from voicespan.recording.devices import routing  # noqa: PLC0415  as above
 
-        routes.closed(self)
+        routing.closed(self)
 
     def _end_recording(self) -> None:
         if self.settings.record_source == "devices":

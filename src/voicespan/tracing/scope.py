@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.runtime.guard import guard, guarded
-from voicespan.tracing.contexts import SCOPE
+from voicespan.tracing.context import SCOPE
 from voicespan.tracing.conversation import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from voicespan.tracing.contexts import Standing
+    from voicespan.tracing.context import Standing
 
 
 class ConversationScope:

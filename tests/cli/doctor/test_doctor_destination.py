@@ -11,9 +11,9 @@ import time
 import pytest
 import trustme
 
-from voicespan.cli.doctor import answers, destination, reach
+from voicespan.cli.doctor import destination, probe, probe_answers
 from voicespan.cli.doctor.findings import Mark
-from voicespan.delivery.destination.settings import resolve
+from voicespan.delivery.destination.destination import resolve
 from voicespan.testing import LangSmithServer
 
 HTTPS = {
@@ -77,7 +77,7 @@ def answering():
     ],
 )
 def test_what_was_resolved_and_from_where(look, monkeypatch, changed, check, source):
-    monkeypatch.setattr(reach, "ask", lambda _: reach.Reply(200))
+    monkeypatch.setattr(probe, "ask", lambda _: probe.Reply(200))
     changed = {"LANGCHAIN_API_KEY": "lsv2_pt_0123456789abcdef", **changed}
     found = look(destination.look, **changed)[check]
     assert found.facts["source"] == source
@@ -90,7 +90,7 @@ def test_what_was_resolved_and_from_where(look, monkeypatch, changed, check, sou
 
 
 def test_a_profile_is_named(look, monkeypatch, tmp_path):
-    monkeypatch.setattr(reach, "ask", lambda _: reach.Reply(200))
+    monkeypatch.setattr(probe, "ask", lambda _: probe.Reply(200))
     profiles = tmp_path / "profiles.json"
     mine = {"api_key": "lsv2_pt_of_the_profile", "api_url": "https://h.example", "workspace_id": "w"}
     profiles.write_text(json.dumps({"current_profile": "mine", "profiles": {"mine": mine}}))
@@ -125,14 +125,14 @@ def test_a_profile_that_is_broken(look, monkeypatch):
 
 
 def test_a_key_in_two_pieces(look, monkeypatch):
-    monkeypatch.setattr(reach, "ask", lambda _: reach.Reply(failure="request"))
+    monkeypatch.setattr(probe, "ask", lambda _: probe.Reply(failure="request"))
     found = look(destination.look, LANGSMITH_API_KEY="lsv2_pt_01234\n56789abcdef")
     problems = [check for check, finding in found.items() if finding.mark is Mark.PROBLEM]
     assert problems[0] in ("destination.key", "destination.resolved")
 
 
 def test_the_address_of_the_pages_is_not_the_apis(look, monkeypatch):
-    monkeypatch.setattr(reach, "ask", lambda _: reach.Reply(200))
+    monkeypatch.setattr(probe, "ask", lambda _: probe.Reply(200))
     for url, mark in (
         ("https://smith.langchain.com", Mark.WARNING),
         ("https://eu.smith.langchain.com", Mark.WARNING),
@@ -302,7 +302,7 @@ def test_what_the_system_says(look, monkeypatch, code, words):
 def test_a_resolver_that_hangs_is_left_behind(look, monkeypatch):
     hangs = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: hangs.wait(20))
-    reply = reach.ask(resolve(environ=HTTPS), altogether=0.2)
+    reply = probe.ask(resolve(environ=HTTPS), altogether=0.2)
     hangs.set()
     assert reply.failure == "silent"
 
@@ -393,4 +393,4 @@ def test_tls_where_none_is_spoken(look, langsmith, to):
 
 
 def test_every_failure_has_its_advice():
-    assert {failure for _, failure in reach._KINDS} | {"certificates"} == set(answers.FAILURES)
+    assert {failure for _, failure in probe._KINDS} | {"certificates"} == set(probe_answers.FAILURES)

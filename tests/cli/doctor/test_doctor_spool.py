@@ -20,7 +20,7 @@ def wait(langsmith, tmp_path, monkeypatch):
     """Has a conversation wait, as nobody listens; answers its folder."""
     monkeypatch.setenv("LANGSMITH_CONFIG_FILE", str(tmp_path / "no-profiles.json"))
     monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "0.3")
-    monkeypatch.setattr("voicespan.delivery.exit._logger.disabled", True)
+    monkeypatch.setattr("voicespan.delivery.shutdown._logger.disabled", True)
 
     def wait(**arguments):
         langsmith.down()

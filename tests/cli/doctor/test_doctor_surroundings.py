@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from voicespan.cli.doctor import devices, roads, zero_code
-from voicespan.cli.doctor.discretion import Discretion, public_url
+from voicespan.cli.doctor import devices, duplicates, zero_code
 from voicespan.cli.doctor.findings import Mark, note, ok, problem, warning
+from voicespan.cli.doctor.masked_output import Discretion, public_url
 from voicespan.cli.doctor.report import as_json, as_text, worst
 
 LANGSMITH = "https://api.smith.langchain.com/otel"
@@ -68,12 +68,12 @@ def with_installed(monkeypatch, **versions):
 )
 def test_an_exporter_beside_ours(look, monkeypatch, changed, mark):
     with_installed(monkeypatch, opentelemetry_distro=None)
-    assert look(roads.look, **changed)["roads.exporter"].mark is mark
+    assert look(duplicates.look, **changed)["roads.exporter"].mark is mark
 
 
 def test_a_distribution_makes_the_exporter(look, monkeypatch):
     with_installed(monkeypatch, opentelemetry_distro="0.66b2")
-    found = look(roads.look, **KEY, OTEL_EXPORTER_OTLP_ENDPOINT=LANGSMITH)
+    found = look(duplicates.look, **KEY, OTEL_EXPORTER_OTLP_ENDPOINT=LANGSMITH)
     assert found["roads.exporter"].mark is Mark.PROBLEM
     assert "recording is not attached" in found["roads.exporter"].text
 
@@ -90,14 +90,14 @@ def test_a_distribution_makes_the_exporter(look, monkeypatch):
     ],
 )
 def test_langsmiths_own_opentelemetry_mode(look, variable, value, told):
-    found = look(roads.look, **KEY, **{variable: value})
+    found = look(duplicates.look, **KEY, **{variable: value})
     assert ("roads.langsmith" in found) is told
     assert ("roads.none" in found) is not told
 
 
 def test_other_tracers(look, monkeypatch):
     with_installed(monkeypatch, opentelemetry_instrumentation_openai="0.62.4")
-    assert "beta" in look(roads.look, **KEY)["roads.opentelemetry-instrumentation-openai"].text
+    assert "beta" in look(duplicates.look, **KEY)["roads.opentelemetry-instrumentation-openai"].text
 
 
 # opentelemetry-instrument

@@ -12,11 +12,11 @@ import pytest
 
 from voicespan.cli.doctor import libraries, versions
 from voicespan.cli.doctor.findings import Mark
-from voicespan.runtime import tested
+from voicespan.runtime import supported
 
 ROOT = Path(__file__).parents[3]
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-KNOWN = {**tested.DEPENDENCIES, **tested.LIBRARIES}
+KNOWN = {**supported.DEPENDENCIES, **supported.LIBRARIES}
 
 
 def runs():
@@ -36,7 +36,7 @@ def pinned(package):
     """Every version of it that a run names."""
     packages = [each for run in runs().RUNS for each in run.packages]
     found = [re.fullmatch(rf"{package}(?:\[.*\])?==([\d.]+?)(?:\.\*)?", each) for each in packages]
-    return sorted({match[1] for match in found if match}, key=tested._number)
+    return sorted({match[1] for match in found if match}, key=supported._number)
 
 
 # The table
@@ -44,16 +44,19 @@ def pinned(package):
 
 @pytest.mark.parametrize("package", ["openai", "google-genai", "websockets"])
 def test_the_table_begins_with_the_oldest_that_is_run_and_holds_all_others(package):
-    assert tested.LIBRARIES[package].judge(pinned(package)[0]) == "tested"
-    assert tested._number(pinned(package)[0])[:2][
-        : len(tested._number(tested.LIBRARIES[package].oldest))
-    ] == (tested._number(tested.LIBRARIES[package].oldest))
-    assert {tested.LIBRARIES[package].judge(version) for version in pinned(package)} == {"tested"}
+    assert supported.LIBRARIES[package].judge(pinned(package)[0]) == "tested"
+    assert supported._number(pinned(package)[0])[:2][
+        : len(supported._number(supported.LIBRARIES[package].oldest))
+    ] == (supported._number(supported.LIBRARIES[package].oldest))
+    assert {supported.LIBRARIES[package].judge(version) for version in pinned(package)} == {"tested"}
 
 
 def test_wrapt_as_it_is_run():
-    assert tested.DEPENDENCIES["wrapt"].oldest in pinned("wrapt")
-    assert tested._number(pinned("wrapt")[-1])[0] == tested._number(tested.DEPENDENCIES["wrapt"].newest)[0]
+    assert supported.DEPENDENCIES["wrapt"].oldest in pinned("wrapt")
+    assert (
+        supported._number(pinned("wrapt")[-1])[0]
+        == supported._number(supported.DEPENDENCIES["wrapt"].newest)[0]
+    )
 
 
 @pytest.mark.parametrize("package", sorted(KNOWN, key=str.lower))
@@ -66,7 +69,7 @@ def test_the_oldest_are_those_of_the_metadata(package):
 
 def test_every_dependency_is_in_the_table():
     needed = PYPROJECT.split("dependencies = [")[1].split("]")[0]
-    assert set(re.findall(r'"([\w-]+)>=', needed)) == set(tested.DEPENDENCIES)
+    assert set(re.findall(r'"([\w-]+)>=', needed)) == set(supported.DEPENDENCIES)
 
 
 @pytest.mark.parametrize("package", sorted(KNOWN, key=str.lower))
@@ -79,8 +82,8 @@ def test_what_these_tests_run_with_is_no_other_major_version(package):
 
 def test_python_is_what_the_metadata_says():
     named = re.findall(r"Python :: (3\.\d+)", PYPROJECT)
-    assert (tested.PYTHON.oldest, tested.PYTHON.newest) == (named[0], named[-1])
-    assert (tested.PYTHON.oldest, tested.PYTHON.newest) == runs().ENDS
+    assert (supported.PYTHON.oldest, supported.PYTHON.newest) == (named[0], named[-1])
+    assert (supported.PYTHON.oldest, supported.PYTHON.newest) == runs().ENDS
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_python_is_what_the_metadata_says():
     ],
 )
 def test_where_a_version_stands(version, where):
-    assert tested.Tested("1.107", "3.54").judge(version) == where
+    assert supported.Tested("1.107", "3.54").judge(version) == where
 
 
 # What is said
@@ -107,7 +110,7 @@ def test_what_is_installed_here_is_fine(look):
     found = look(versions.look)
     assert {finding.mark for finding in found.values()} <= {Mark.OK, Mark.NOTE}
     assert set(found) >= {
-        f"versions.{name}" for name in (*tested.DEPENDENCIES, "python", "voicespan", "libsndfile")
+        f"versions.{name}" for name in (*supported.DEPENDENCIES, "python", "voicespan", "libsndfile")
     }
 
 

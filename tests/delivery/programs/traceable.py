@@ -7,7 +7,7 @@ import time
 import langsmith
 
 from voicespan.distro.configure import configure
-from voicespan.protocol import moments
+from voicespan.protocol import events
 from voicespan.tracing.scope import conversation
 
 provider = configure()
@@ -27,13 +27,13 @@ def lookup(term, seconds=0.0):
 def call(held, call_id):
     with held.lock:
         at = time.monotonic_ns()
-        held.record([moments.FunctionCalled(at, "call", call_id=call_id, name=call_id, arguments="{}")])
+        held.record([events.FunctionCalled(at, "call", call_id=call_id, name=call_id, arguments="{}")])
     held.catch_up()
 
 
 def answer(held, call_id):
     with held.lock:
-        held.record([moments.FunctionAnswered(time.monotonic_ns(), "answer", call_id=call_id, output="{}")])
+        held.record([events.FunctionAnswered(time.monotonic_ns(), "answer", call_id=call_id, output="{}")])
     held.catch_up()
 
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from voicespan.cli.demo.page import wrapped
-from voicespan.protocol import moments
+from voicespan.protocol import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -147,10 +147,10 @@ def _last_message(content: dict[str, Any]) -> dict[str, Any]:
 
 #: By the run's name, up to a colon. Other events tell nothing beyond that they happened.
 _TOLD: dict[str, Callable[[Run], str]] = {
-    moments.INPUT_TRANSCRIPTION: _words,
-    moments.OUTPUT_TRANSCRIPTION: _words,
-    moments.FUNCTION_CALL: _arguments,
-    moments.FUNCTION_RESPONSE: _said,
-    moments.TURN_COMPLETE: _figures,
-    moments.INTERRUPTED: _heard,
+    events.INPUT_TRANSCRIPTION: _words,
+    events.OUTPUT_TRANSCRIPTION: _words,
+    events.FUNCTION_CALL: _arguments,
+    events.FUNCTION_RESPONSE: _said,
+    events.TURN_COMPLETE: _figures,
+    events.INTERRUPTED: _heard,
 }

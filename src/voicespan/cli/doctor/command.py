@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from voicespan.cli.doctor import (
     destination,
     devices,
+    duplicates,
     libraries,
     opentelemetry,
     report,
-    roads,
     spool,
     variables,
     versions,
     zero_code,
 )
-from voicespan.cli.doctor.discretion import Discretion
 from voicespan.cli.doctor.findings import Mark, Surroundings, listening, problem
+from voicespan.cli.doctor.masked_output import Discretion
 from voicespan.cli.doctor.report import Section
 from voicespan.runtime.guard import guard
 
@@ -42,7 +42,7 @@ SECTIONS: tuple[tuple[str, str, Look], ...] = (
     ("destination", "Destination", destination.look),
     ("spool", "Spool", spool.look),
     ("opentelemetry", "OpenTelemetry's own settings", opentelemetry.look),
-    ("roads", "Other roads to the same place", roads.look),
+    ("roads", "Other roads to the same place", duplicates.look),
     ("zero-code", "opentelemetry-instrument", zero_code.look),
     ("devices", "Sound devices", devices.look),
 )

@@ -6,20 +6,20 @@ import email.utils
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from voicespan.cli.doctor import answers, reach
-from voicespan.cli.doctor.discretion import public_url
+from voicespan.cli.doctor import probe, probe_answers
 from voicespan.cli.doctor.findings import BROKEN, note, ok, problem, warning
-from voicespan.delivery.destination import addresses
+from voicespan.cli.doctor.masked_output import public_url
+from voicespan.delivery.destination import url_policy
 from voicespan.delivery.destination.credentials import ApiKey
+from voicespan.delivery.destination.destination import DEFAULT_API, DeliverySettingsError, resolve
 from voicespan.delivery.destination.profile import Profile
-from voicespan.delivery.destination.settings import DEFAULT_API, DeliverySettingsError, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from voicespan.cli.doctor.findings import Finding, Surroundings
-    from voicespan.cli.doctor.reach import Reply
-    from voicespan.delivery.destination.settings import Destination
+    from voicespan.cli.doctor.probe import Reply
+    from voicespan.delivery.destination.destination import Destination
     from voicespan.runtime.clock import Clock
 
 #: LangSmith finds traces by their time. Seconds by which a clock may be wrong.
@@ -56,7 +56,7 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
 
 
 def source(environ: Mapping[str, str], name: str) -> str | None:
-    """The variable that a setting of LangSmith comes from, as `voicespan.delivery.destination.settings` looks for it."""
+    """The variable that a setting of LangSmith comes from, as `voicespan.delivery.destination.destination` looks for it."""
     variables = (f"LANGSMITH_{name}", f"LANGCHAIN_{name}")
     return next((variable for variable in variables if environ.get(variable, "").strip()), None)
 
@@ -83,7 +83,7 @@ def _resolved(destination: Destination, environ: Mapping[str, str]) -> Iterator[
     named = f"profile {profile.name!r}"
     origin = source(environ, "ENDPOINT") or (named if profile.api_url else "default")
     yield ok("destination.url", f"to LangSmith, {url}  ({origin})", url=url, collector=False, source=origin)
-    host = addresses.host_of(url)
+    host = url_policy.host_of(url)
     if f".{host}".endswith(".smith.langchain.com") and "api" not in host.split("."):
         yield warning(
             "destination.path",
@@ -158,7 +158,7 @@ def _misnamed(environ: Mapping[str, str]) -> str | None:
 
 def _reached(destination: Destination, surroundings: Surroundings) -> Iterator[Finding]:
     try:
-        proxy, authorities = reach.proxy_of(destination), reach.authorities_of(destination)
+        proxy, authorities = probe.proxy_of(destination), probe.authorities_of(destination)
     except BROKEN as error:
         yield problem(
             "destination.reached", f"requests is broken ({type(error).__name__})", "see Versions, above"
@@ -167,13 +167,13 @@ def _reached(destination: Destination, surroundings: Surroundings) -> Iterator[F
     if authorities is not None:
         name, path = authorities
         yield ok("destination.certificates", f"certificates by {path}  ({name})", source=name, path=path)
-    reply = reach.ask(destination)
-    host, port = addresses.host_of(destination.url), reach.port_of(destination.url)
+    reply = probe.ask(destination)
+    host, port = url_policy.host_of(destination.url), probe.port_of(destination.url)
     facts = {"status": reply.status, "seconds": round(reply.seconds, 3), "proxy": proxy}
     through = f" through the proxy {proxy}" if proxy else ""
     if reply.status is None:
         told, advice = (
-            each.format(host=host, port=port, proxy=proxy) for each in answers.FAILURES[reply.failure]
+            each.format(host=host, port=port, proxy=proxy) for each in probe_answers.FAILURES[reply.failure]
         )
         words = f": {reply.words}" if reply.words else ""
         behind = through if reply.failure != "proxy" else ""
@@ -198,11 +198,11 @@ def _logged_in(destination: Destination, reply: Reply) -> Finding:
     if 200 <= status < 300 and not _is_page(reply):  # noqa: PLR2004
         taken = "takes traces" if destination.credentials is None else "takes the key"
         return ok(check, f"{server} {taken}", status=status)
-    if status in answers.LATER or status >= 500:  # noqa: PLR2004
+    if status in probe_answers.LATER or status >= 500:  # noqa: PLR2004
         return warning(
             check, told, "voicespan tries again, for days; if it lasts, ask whoever runs it", status=status
         )
-    if status in answers.ABOUT_THE_REQUEST and not _is_page(reply):
+    if status in probe_answers.ABOUT_THE_REQUEST and not _is_page(reply):
         return note(check, f"{told}, to a request without spans; the key was not refused", status=status)
     return problem(check, told, _advice(destination, reply), status=status)
 
@@ -214,7 +214,7 @@ def _advice(destination: Destination, reply: Reply) -> str:
         return f"set the endpoint to where it leads ({leads}); redirects are not followed"
     if _is_page(reply):
         return "a web page answers there, not the API: check the endpoint, and what stands in front of it"
-    told = answers.COLLECTOR if destination.through_collector else answers.LANGSMITH
+    told = probe_answers.COLLECTOR if destination.through_collector else probe_answers.LANGSMITH
     return told.get(status, "check the endpoint")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.cli.doctor.findings import note, ok, warning
 from voicespan.cli.doctor.versions import installed, judged
-from voicespan.runtime import tested
+from voicespan.runtime import supported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
         return
     for name, version in there.items():
         yield judged(
-            f"devices.{name}", name, version, tested.LIBRARIES[name], f"pip install --upgrade {name}"
+            f"devices.{name}", name, version, supported.LIBRARIES[name], f"pip install --upgrade {name}"
         )
         yield from _seen(name, wanted=wanted)
 
@@ -59,7 +59,7 @@ def _seen(name: str, *, wanted: bool) -> Iterator[Finding]:
         yield warning(
             f"devices.{name}.seams",
             f"what {name} plays is not recorded: it is not where voicespan looks for it",
-            f"use a tested version ({tested.LIBRARIES[name]})",
+            f"use a tested version ({supported.LIBRARIES[name]})",
         )
     for side in ("input", "output"):
         device = seen[side]

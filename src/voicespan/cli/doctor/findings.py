@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.destination.settings import SpoolSettings, resolve
+from voicespan.delivery.destination.destination import SpoolSettings, resolve
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.settings import Settings
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import TypeAlias
 
-    from voicespan.delivery.destination.settings import Destination
+    from voicespan.delivery.destination.destination import Destination
     from voicespan.runtime.clock import Clock
 
     Fact: TypeAlias = str | int | float | bool | None

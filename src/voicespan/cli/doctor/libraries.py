@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from voicespan.cli.doctor.findings import BROKEN, note, ok, problem
 from voicespan.cli.doctor.versions import installed, judged, loaded
-from voicespan.gemini_live import seams as gemini_live
-from voicespan.openai_realtime import seams as openai_realtime
-from voicespan.runtime import tested
+from voicespan.gemini_live import sdk as gemini_live
+from voicespan.openai_realtime import sdk as openai_realtime
+from voicespan.runtime import supported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -75,7 +75,7 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:  # noqa: ARG001  what
 def _library(provider: _Provider) -> Iterator[Finding]:
     name, check = provider.distribution, f"libraries.{provider.distribution}"
     upgrade = f"pip install --upgrade 'voicespan[{provider.extra}]'"
-    yield judged(check, name, installed(name) or "", tested.LIBRARIES[name], upgrade)
+    yield judged(check, name, installed(name) or "", supported.LIBRARIES[name], upgrade)
     module = loaded(provider.module)
     if isinstance(module, str):
         yield problem(
@@ -91,7 +91,7 @@ def _library(provider: _Provider) -> Iterator[Finding]:
             f"{check}.seams",
             f"{name} is not traced: what voicespan looks for in {provider.module} is not there "
             f"({type(error).__name__}: {error})",
-            f"use a tested version ({tested.LIBRARIES[name]}), or upgrade voicespan",
+            f"use a tested version ({supported.LIBRARIES[name]}), or upgrade voicespan",
         )
         return
     yield ok(
@@ -114,6 +114,6 @@ def _websockets() -> Finding:
         "libraries.websockets",
         "websockets",
         version,
-        tested.LIBRARIES["websockets"],
+        supported.LIBRARIES["websockets"],
         "pip install -U websockets",
     )

@@ -11,7 +11,7 @@ def sounddevice() -> dict[str, Any]:
     """The default devices by `sounddevice`, and whether our seams are there."""
     import sounddevice as library  # noqa: PLC0415  one of the two
 
-    from voicespan.recording.devices import seams_sounddevice  # noqa: PLC0415  the same
+    from voicespan.recording.devices import sounddevice_patches  # noqa: PLC0415  the same
 
     def name(side: str) -> str | None:
         try:
@@ -20,14 +20,14 @@ def sounddevice() -> dict[str, Any]:
             return None
         return f"{found['name']} ({found['default_samplerate']:.0f} Hz)"
 
-    return {"input": name("input"), "output": name("output"), "seams": _has(seams_sounddevice, library)}
+    return {"input": name("input"), "output": name("output"), "seams": _has(sounddevice_patches, library)}
 
 
 def pyaudio() -> dict[str, Any]:
     """The same by PyAudio."""
     import pyaudio as library  # noqa: PLC0415  as above
 
-    from voicespan.recording.devices import seams_pyaudio  # noqa: PLC0415  as above
+    from voicespan.recording.devices import pyaudio_patches  # noqa: PLC0415  as above
 
     port = library.PyAudio()
 
@@ -41,7 +41,7 @@ def pyaudio() -> dict[str, Any]:
     return {
         "input": name(port.get_default_input_device_info),
         "output": name(port.get_default_output_device_info),
-        "seams": _has(seams_pyaudio, library),
+        "seams": _has(pyaudio_patches, library),
     }
 
 

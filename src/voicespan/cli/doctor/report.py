@@ -13,8 +13,8 @@ from voicespan.runtime.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from voicespan.cli.doctor.discretion import Discretion
     from voicespan.cli.doctor.findings import Finding
+    from voicespan.cli.doctor.masked_output import Discretion
 
 _COLOURS = {Mark.OK: "32", Mark.NOTE: "36", Mark.WARNING: "33", Mark.PROBLEM: "31;1"}
 _WIDTH = max(len(mark.value) for mark in Mark)

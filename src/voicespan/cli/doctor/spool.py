@@ -12,16 +12,16 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.cli.doctor import waiting
+from voicespan.cli.doctor import backlog
 from voicespan.cli.doctor.findings import note, ok, problem, warning
 from voicespan.delivery.spool.spool import MEMORY_BYTES, Spool, bound, folder_size, own_place, probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from voicespan.cli.doctor.backlog import Waiting
     from voicespan.cli.doctor.findings import Fact, Finding, Surroundings
-    from voicespan.cli.doctor.waiting import Waiting
-    from voicespan.delivery.destination.settings import SpoolSettings
+    from voicespan.delivery.destination.destination import SpoolSettings
 
 #: What is written to see whether it can be: more than a file system keeps in its directory.
 _SOMETHING = b"\0" * 8192
@@ -43,9 +43,9 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
         )
         return
     yield from _usable(place, settings)
-    folders = waiting.folders_of(Spool(settings, surroundings.clock))
+    folders = backlog.folders_of(Spool(settings, surroundings.clock))
     yield _fullness(place, settings, folders)
-    yield from waiting.look(folders, surroundings)
+    yield from backlog.look(folders, surroundings)
 
 
 # Where, and whether it can be written.

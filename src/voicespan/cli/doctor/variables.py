@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from voicespan.cli.doctor.discretion import public_url
 from voicespan.cli.doctor.findings import note, ok, problem, warning
-from voicespan.delivery.destination.settings import (
+from voicespan.cli.doctor.masked_output import public_url
+from voicespan.delivery.destination.destination import (
     DeliverySettingsError,
     Privacy,
     sampling_rate,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from voicespan.cli.doctor.findings import Finding, Surroundings
-    from voicespan.delivery.destination.settings import SpoolSettings
+    from voicespan.delivery.destination.destination import SpoolSettings
     from voicespan.runtime.settings import Settings
 
 _PREFIX = "VOICESPAN_"

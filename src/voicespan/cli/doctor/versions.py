@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicespan.cli.doctor.findings import BROKEN, note, ok, problem, warning
-from voicespan.runtime import tested
+from voicespan.runtime import supported
 from voicespan.runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from voicespan.cli.doctor.findings import Finding, Surroundings
-    from voicespan.runtime.tested import Tested
+    from voicespan.runtime.supported import Tested
 
 _SUPPORTED = ("linux", "darwin")
 #: What has to be loaded to see whether it is whole: the modules, and what does not happen without them.
@@ -42,7 +42,7 @@ _ENCODED = {"ogg": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III"), "flac": ("
 def look(surroundings: Surroundings) -> Iterator[Finding]:
     """Everything that has a version."""
     yield from _python()
-    for name, known in tested.DEPENDENCIES.items():
+    for name, known in supported.DEPENDENCIES.items():
         yield _dependency(name, known)
     yield from _encoders(surroundings.settings.recording_format)
 
@@ -86,7 +86,11 @@ def _python() -> Iterator[Finding]:
     yield ok("versions.voicespan", f"voicespan {__version__}, {place}", version=__version__, path=place)
     version = platform.python_version()
     yield judged(
-        "versions.python", "Python", version, tested.PYTHON, f"use Python {tested.PYTHON.oldest} or later"
+        "versions.python",
+        "Python",
+        version,
+        supported.PYTHON,
+        f"use Python {supported.PYTHON.oldest} or later",
     )
     system = f"{platform.system()} {platform.machine()}"
     if sys.platform in _SUPPORTED:

@@ -17,8 +17,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from voicespan.delivery.spool import private
-from voicespan.delivery.spool.appended import Appended
+from voicespan.delivery.spool import secure_file
+from voicespan.delivery.spool.append_file import Appended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,7 +191,7 @@ class Files:
             return io.BytesIO(self._kept[name])
         if self._folder is None:
             raise FileNotFoundError(name)
-        return os.fdopen(private.open_file(self._folder, name, os.O_RDONLY), "rb")
+        return os.fdopen(secure_file.open_file(self._folder, name, os.O_RDONLY), "rb")
 
     def read(self, name: str, most: int = _MOST) -> bytes | None:
         """The whole content, or None: there is no such file.
@@ -202,7 +202,7 @@ class Files:
         if name in self._kept:
             return bytes(self._kept[name])
         try:
-            return None if self._folder is None else private.read(self._folder, name, most)
+            return None if self._folder is None else secure_file.read(self._folder, name, most)
         except FileNotFoundError:
             return None
 
@@ -229,7 +229,7 @@ class Files:
         """Remove the file if it is there."""
         self._drop(name)
         if self._folder is not None:
-            with contextlib.suppress(FileNotFoundError), private.opened(self._folder) as inside:
+            with contextlib.suppress(FileNotFoundError), secure_file.opened(self._folder) as inside:
                 os.unlink(name, dir_fd=inside)
 
     def remove_all(self) -> None:
@@ -242,7 +242,7 @@ class Files:
 
     def _status(self, name: str) -> os.stat_result | None:
         """Of a regular file on disk."""
-        if self._folder is None or not private.is_plain(name):
+        if self._folder is None or not secure_file.is_plain(name):
             return None
         try:
             status = Path(self._folder, name).lstat()
@@ -257,13 +257,13 @@ class Files:
 
 
 def _replace(folder: str, name: str, write: Callable[[int], None]) -> None:
-    if not private.is_plain(name):
+    if not secure_file.is_plain(name):
         raise OSError(errno.EINVAL, "not the name of a file in a folder")
     new = f".{name}.new"
-    with private.opened(folder) as inside:
+    with secure_file.opened(folder) as inside:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new, dir_fd=inside)  # of a process that was killed
-        descriptor = private.open_inside(inside, new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        descriptor = secure_file.open_inside(inside, new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             try:
                 write(descriptor)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from voicespan.delivery.encoding import journal
 from voicespan.delivery.encoding.journal import Envelope, Kind
-from voicespan.delivery.spool import locks, private
+from voicespan.delivery.spool import locks, secure_file
 from voicespan.delivery.spool.files import Files, MemoryFullError
 from voicespan.delivery.spool.locks import FolderLock
 
@@ -99,7 +99,7 @@ class Meta:
             and _is_hex(self.trace_id, 32)
             and _is_hex(self.root_span_id, 16)
             and isinstance(self.thread_id, str | None)
-            and (self.after is None or private.is_plain(self.after))
+            and (self.after is None or secure_file.is_plain(self.after))
             and isinstance(self.process, int)
             and isinstance(self.host, str)
         )
@@ -130,7 +130,7 @@ class Settled:
         """The same as for `Meta`; above all, the file is one of the folder."""
         return (
             isinstance(self.status, str)
-            and (self.file is None or private.is_plain(self.file))
+            and (self.file is None or secure_file.is_plain(self.file))
             and isinstance(self.mime_type, str)
             and (
                 self.started_at is None
@@ -167,7 +167,7 @@ class Folder:
             if opened is not None:
                 files.replace(OPEN, opened)
             return cls(meta, files, None, name)
-        with private.opened(spool) as inside:
+        with secure_file.opened(spool) as inside:
             # Others see the folder only when it is locked and says whose it is.
             making = spool / f"{MAKING}{name}"
             os.mkdir(making.name, 0o700, dir_fd=inside)
@@ -304,7 +304,7 @@ class Folder:
 def read_meta(path: Path) -> Meta | None:
     """Whose folder `path` is, without working on it; None: also if it must not be used."""
     try:
-        return Meta.of(private.read(path, META, _MOST_FACTS))
+        return Meta.of(secure_file.read(path, META, _MOST_FACTS))
     except OSError:
         return None
 
@@ -332,7 +332,7 @@ def _lock_new(making: Path) -> FolderLock:
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:
-    descriptor = private.open_file(folder, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    descriptor = secure_file.open_file(folder, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
 

@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.spool import private
+from voicespan.delivery.spool import secure_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +99,7 @@ def _identity(folder: Path) -> _File | None:
 
 def _open(folder: Path, *, create: bool) -> int | None:
     try:
-        return private.open_file(folder, NAME, os.O_RDWR | (os.O_CREAT if create else 0))
+        return secure_file.open_file(folder, NAME, os.O_RDWR | (os.O_CREAT if create else 0))
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -10,8 +10,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.delivery import ATTACHMENT, SUFFIXES
-from voicespan.delivery.spool import private
+from voicespan.delivery.attachments import ATTACHMENT, SUFFIXES
+from voicespan.delivery.spool import secure_file
 from voicespan.delivery.spool.folder import Settled
 from voicespan.runtime.guard import guarded
 
@@ -57,7 +57,7 @@ def smaller(folder: Folder, settled: Settled) -> Settled | None:
     if path is None or settled.file is None or settled.file.endswith(f".{_SMALLEST}"):
         return None
     source = path / settled.file
-    if not private.is_regular(source):
+    if not secure_file.is_regular(source):
         return None
     encoded = _transcode(source, _SMALLEST)
     if encoded is None or encoded.stat().st_size >= source.stat().st_size:
@@ -79,7 +79,7 @@ def _flac(folder: Folder) -> Path | None:
         return None
     # It is opened by its name, and written when it is repaired.
     found = (path / name for name in folder.files.names() if name.endswith(".flac"))
-    return next((flac for flac in found if private.is_regular(flac)), None)
+    return next((flac for flac in found if secure_file.is_regular(flac)), None)
 
 
 def _type(name: str) -> str:

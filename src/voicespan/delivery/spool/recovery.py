@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from voicespan.delivery.encoding import copies
+from voicespan.delivery.encoding import langsmith_spans
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.spool import recordings
 from voicespan.delivery.spool.folder import OPEN, ROOT, Settled
@@ -41,8 +41,8 @@ def finish(folder: Folder, *, hide_recording: bool) -> None:
 def _spans(folder: Folder, name: str) -> list[tuple[Envelope, Span]]:
     """Those of one file; none where there is no such file, or where it is damaged."""
     try:
-        return list(copies.split(folder.files.read(name) or b""))
-    except copies.DamagedError:
+        return list(langsmith_spans.split(folder.files.read(name) or b""))
+    except langsmith_spans.DamagedError:
         return []
 
 
@@ -55,12 +55,12 @@ def _close_spans(folder: Folder, died_at: int) -> None:
         if span.span_id.hex() == folder.meta.root_span_id:
             root = (envelope, span)
         elif span.span_id not in ended:
-            copies.fail(span, died_at, _ERROR, _MESSAGE)
+            langsmith_spans.fail(span, died_at, _ERROR, _MESSAGE)
             folder.append(envelope, [span.SerializeToString()])
     envelope, span = root or (Envelope(b"", b""), _bare_root(folder))
-    copies.fail(span, died_at, _ERROR, _MESSAGE)
-    copies.set_attributes(span, {_STATUS: _MESSAGE})
-    folder.end(copies.join([(envelope, span)]))
+    langsmith_spans.fail(span, died_at, _ERROR, _MESSAGE)
+    langsmith_spans.set_attributes(span, {_STATUS: _MESSAGE})
+    folder.end(langsmith_spans.join([(envelope, span)]))
 
 
 def _ended_ids(folder: Folder) -> set[bytes]:
@@ -84,6 +84,6 @@ def _bare_root(folder: Folder) -> Span:
     facts: dict[str, str | bool | float] = {semconv.SPAN_KIND: "chain", semconv.MODALITY: "audio"}
     if folder.meta.thread_id is not None:
         facts[semconv.THREAD_ID] = folder.meta.thread_id
-    copies.set_attributes(span, facts)
-    copies.as_root(span)
+    langsmith_spans.set_attributes(span, facts)
+    langsmith_spans.as_root(span)
     return span

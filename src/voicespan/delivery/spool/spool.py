@@ -29,18 +29,18 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.destination.settings import MAX_BYTES
-from voicespan.delivery.spool import locks, private
+from voicespan.delivery.destination.destination import MAX_BYTES
+from voicespan.delivery.spool import locks, secure_file
 from voicespan.delivery.spool.files import Memory
 from voicespan.delivery.spool.folder import GONE, KEPT, MAKING, Folder, is_held
 from voicespan.delivery.spool.locks import FolderLock
-from voicespan.runtime.courtesy import one_by_one
+from voicespan.runtime.pacing import one_by_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from voicespan.delivery.destination.settings import SpoolSettings
+    from voicespan.delivery.destination.destination import SpoolSettings
     from voicespan.delivery.spool.folder import Meta
     from voicespan.runtime.clock import Clock
 
@@ -148,7 +148,7 @@ class Spool:
 
     def _can_be_used(self, place: Path) -> bool:
         try:
-            private.make(place)
+            secure_file.make(place)
             if place == self.settings.temporary and not _is_ours(place):
                 say_once(f"voicespan does not use {place} as its spool: it belongs to somebody else")
                 return False
@@ -206,7 +206,7 @@ def own_place(settings: SpoolSettings) -> Path:
         return place
     return (
         place
-        if place == settings.temporary or private.is_private(found)
+        if place == settings.temporary or secure_file.is_private(found)
         else place / f"voicespan-{os.geteuid()}"
     )
 
@@ -218,7 +218,7 @@ def probe(place: Path) -> None:
         OSError: one of these cannot be done: some file systems have no locks, or nothing that is private.
     """
     folder = place / f".probe-{secrets.token_hex(3)}"
-    with private.opened(place) as inside:
+    with secure_file.opened(place) as inside:
         os.mkdir(folder.name, 0o700, dir_fd=inside)
         try:
             lock = FolderLock.take(folder, create=True)
@@ -235,8 +235,8 @@ def _is_ours(place: Path) -> bool:
     except OSError:
         return False
     # Not a link: in a folder that everybody can write, a link leads where its maker wants.
-    private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
-    return not hasattr(os, "getuid") or (private and found.st_uid == os.getuid())
+    secure_file = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
+    return not hasattr(os, "getuid") or (secure_file and found.st_uid == os.getuid())
 
 
 def _folders(root: Path) -> Iterator[Path]:

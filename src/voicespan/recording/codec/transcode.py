@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.recording.codec.files import AudioFile
+from voicespan.recording.codec.audio_file import AudioFile
 from voicespan.recording.codec.formats import FORMATS, rate_at_least
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ All times are in nanoseconds, of the monotonic clock where nothing else is said.
 
 from __future__ import annotations
 
-from voicespan.recording.timeline.run import NS
+from voicespan.recording.timeline.segment import NS
 
 _MS = 1_000_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.instrumentation.instrumentor import SeamInstrumentor
-from voicespan.recording.devices import seams_pyaudio, seams_sounddevice
+from voicespan.recording.devices import pyaudio_patches, sounddevice_patches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ class SoundDeviceInstrumentor(SeamInstrumentor):
     modules = ("sounddevice",)
 
     def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
-        return seams_sounddevice.seams(module, self.is_tracing)
+        return sounddevice_patches.seams(module, self.is_tracing)
 
 
 class PyAudioInstrumentor(SeamInstrumentor):
@@ -43,4 +43,4 @@ class PyAudioInstrumentor(SeamInstrumentor):
     modules = ("pyaudio",)
 
     def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
-        return seams_pyaudio.seams(module, self.is_tracing)
+        return pyaudio_patches.seams(module, self.is_tracing)

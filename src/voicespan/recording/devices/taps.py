@@ -11,11 +11,11 @@ import logging
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
+from voicespan.recording.audio_queue import AGENT
 from voicespan.recording.codec.formats import DEVICE_SAMPLES, MOST_CHANNELS, SAMPLE_BYTES, SILENCE
-from voicespan.recording.devices import routes
+from voicespan.recording.devices import routing
 from voicespan.recording.devices.clocks import PlayClock, handing_of_read
-from voicespan.recording.inbox import AGENT
-from voicespan.recording.timeline.run import NS
+from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.settings import Settings
 
@@ -72,7 +72,7 @@ class Tap:
         self._quiet_at = 0
         self._quiet_bytes = 0
         self._sounds_until = 0
-        routes.taps.add(self)
+        routing.taps.add(self)
 
     def duration(self, size: int) -> int:
         """Of so many bytes, in nanoseconds."""
@@ -84,14 +84,14 @@ class Tap:
 
     def captured(self, now: int, pcm: bytes, at: int | None) -> None:
         """The microphone gave a block, whose first sample was captured `at`; None: about at `now`."""
-        recorder = self.bound or routes.only
+        recorder = self.bound or routing.only
         if recorder is not None and self.running and self._reports_to(recorder, now):
             self._sounds_until = now
             recorder.report(self._side, now, pcm, self._kind, at)
 
     def played(self, now: int, pcm: bytes, at: int, *, after_gap: bool = False) -> None:
         """The loudspeaker got a block, whose first sample is heard `at`."""
-        recorder = self.bound or routes.only
+        recorder = self.bound or routing.only
         if recorder is None or not self.running:
             return
         if len(self._quiet) != len(pcm):
@@ -121,7 +121,7 @@ class Tap:
 
     def cut(self, at: int) -> None:
         """What would be heard after `at` is not."""
-        recorder = self.bound or routes.only
+        recorder = self.bound or routing.only
         self._quiet_bytes = 0
         if (
             self.plays

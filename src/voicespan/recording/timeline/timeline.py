@@ -22,13 +22,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voicespan.recording.codec.formats import SAMPLE_BYTES, SILENCE
-from voicespan.recording.timeline.microphone import Microphone
-from voicespan.recording.timeline.run import NS
-from voicespan.recording.timeline.side import MS
-from voicespan.recording.timeline.speaker import Speaker
+from voicespan.recording.timeline.agent_track import Speaker
+from voicespan.recording.timeline.segment import NS
+from voicespan.recording.timeline.track import MS
+from voicespan.recording.timeline.user_track import Microphone
 
 if TYPE_CHECKING:
-    from voicespan.recording.timeline.side import Piece
+    from voicespan.recording.timeline.track import Piece
 
 #: Later than every time that can come.
 FOREVER = 1 << 62

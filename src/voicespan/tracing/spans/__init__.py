@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from voicespan.protocol import moments
-from voicespan.protocol.moments import Level
+from voicespan.protocol import events
+from voicespan.protocol.events import Level
 from voicespan.runtime import settings
 from voicespan.tracing.spans.barge_ins import BargeIns
 from voicespan.tracing.spans.function_calls import FunctionCalls
-from voicespan.tracing.spans.heard import Heard
+from voicespan.tracing.spans.playback import Heard
+from voicespan.tracing.spans.span_writer import SpanWriter
 from voicespan.tracing.spans.transcript import Transcript
 from voicespan.tracing.spans.turns import Turns
 from voicespan.tracing.spans.usage import Counts
-from voicespan.tracing.spans.writer import SpanWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content.policy import Content
-    from voicespan.tracing.contexts import Standing
+    from voicespan.tracing.context import Standing
 
 
 class Spans:
-    """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.tracing.untold` is held."""
+    """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Spans:
         self._barge_ins = BargeIns(self._writer, self.transcript, self.counts, self.heard)
         self._turns = Turns(self._writer, content, self._barge_ins, self.heard, provider)
 
-    def record(self, moment: moments.Moment, frame: Any = None) -> None:
+    def record(self, moment: events.Moment, frame: Any = None) -> None:
         """Write what `moment` tells. `frame`: the frame that told it, for VOICESPAN_RAW_EVENTS."""
         self._writer.frame = frame
         if self._barge_ins.hear(moment.at):
@@ -84,22 +84,22 @@ class Spans:
 
     # What is said and written.
 
-    def _speech_started(self, moment: moments.SpeechStarted) -> None:
+    def _speech_started(self, moment: events.SpeechStarted) -> None:
         self._barge_ins.user_spoke(moment.at)
         self._turns.user_spoke()
         self._settle()
 
-    def _speech_stopped(self, moment: moments.SpeechStopped) -> None:
+    def _speech_stopped(self, moment: events.SpeechStopped) -> None:
         self._turns.user_asked(moment.at)
 
-    def _placed(self, moment: moments.Placed) -> None:
+    def _placed(self, moment: events.Placed) -> None:
         entry = self.transcript.place(moment.item_id, moment.role, moment.after)
         if moment.awaits_transcript and entry.text is None:
             entry.awaits_transcript = True
         if moment.given and moment.role != "assistant":
             self._turns.give(entry)
 
-    def _wrote(self, moment: moments.Written) -> None:
+    def _wrote(self, moment: events.Written) -> None:
         entry = self.transcript.place(moment.item_id, moment.role, moment.after)
         text = self._content.text(moment.text, role=moment.role, place="transcript")
         self.transcript.write(entry, text if moment.text else None)
@@ -108,12 +108,12 @@ class Spans:
         if moment.seeded or moment.role != "assistant":
             self._turns.give(entry)
 
-    def _withdrawn(self, moment: moments.Withdrawn) -> None:
+    def _withdrawn(self, moment: events.Withdrawn) -> None:
         entry = self.transcript.find(moment.item_id)
         if entry is not None and not entry.given:
             self.transcript.remove(moment.item_id)
 
-    def _transcribed(self, moment: moments.Transcribed) -> None:
+    def _transcribed(self, moment: events.Transcribed) -> None:
         text = self._content.text(moment.text, role=moment.role, place="transcript")
         entry = self.transcript.place(moment.item_id, moment.role)
         user = moment.role == "user"
@@ -127,7 +127,7 @@ class Spans:
         )
         message = {"role": moment.role, "content": text or ""}
         self._writer.write(
-            moments.INPUT_TRANSCRIPTION if user else moments.OUTPUT_TRANSCRIPTION,
+            events.INPUT_TRANSCRIPTION if user else events.OUTPUT_TRANSCRIPTION,
             moment,
             started_at=moment.started_at,
             prompt={"messages": [message]} if user and text is not None else None,
@@ -139,13 +139,13 @@ class Spans:
 
     # Function calls.
 
-    def _function_called(self, moment: moments.FunctionCalled) -> None:
+    def _function_called(self, moment: events.FunctionCalled) -> None:
         self.counts.function_calls += 1
         arguments = self._content.text(moment.arguments, role="assistant", place="arguments") or ""
         entry = self.transcript.place(moment.item_id or moment.call_id, "assistant")
         self.transcript.call(entry, self.calls.begin(moment, arguments))
 
-    def _function_answered(self, moment: moments.FunctionAnswered) -> None:
+    def _function_answered(self, moment: events.FunctionAnswered) -> None:
         call_id = self.calls.answered_by(moment.call_id, moment.name)
         if call_id != moment.call_id:
             moment = replace(moment, call_id=call_id)
@@ -158,27 +158,27 @@ class Spans:
         self.transcript.write(entry, output)
         self._turns.give(entry, moment.response_id)
         self._writer.write(
-            moments.FUNCTION_RESPONSE if name is None else f"{moments.FUNCTION_RESPONSE}: {name}",
+            events.FUNCTION_RESPONSE if name is None else f"{events.FUNCTION_RESPONSE}: {name}",
             moment,
             prompt={"messages": [entry.message()]},
             facts={"call_id": call_id, "item_id": moment.item_id, **moment.facts},
         )
 
-    def _function_cancelled(self, moment: moments.FunctionCancelled) -> None:
+    def _function_cancelled(self, moment: events.FunctionCancelled) -> None:
         self.calls.cancel(moment.call_id, moment.at)
 
     # What the model does, and how it is cut off.
 
-    def _generation_started(self, moment: moments.GenerationStarted) -> None:
+    def _generation_started(self, moment: events.GenerationStarted) -> None:
         # How much of an earlier answer was heard is told by now, or never.
         self._settle(heard_is_final=True)
         self._turns.begin(moment)
 
-    def _first_audio(self, moment: moments.FirstAudio) -> None:
+    def _first_audio(self, moment: events.FirstAudio) -> None:
         self._barge_ins.answer_began(moment.response_id, moment.at)
         self._turns.speak(moment.response_id, moment.at)
 
-    def _generation_ended(self, moment: moments.GenerationEnded) -> None:
+    def _generation_ended(self, moment: events.GenerationEnded) -> None:
         self.counts.turns += 1
         if moment.usage is not None:
             self.counts.add(moment.usage)
@@ -186,33 +186,33 @@ class Spans:
         self._turns.end(moment, self.calls.messages(moment.call_ids))
         self._settle()
 
-    def _usage_reported(self, moment: moments.UsageReported) -> None:
+    def _usage_reported(self, moment: events.UsageReported) -> None:
         self.counts.add(moment.usage)
 
-    def _interrupted(self, moment: moments.Interrupted) -> None:
+    def _interrupted(self, moment: events.Interrupted) -> None:
         self._barge_ins.tell(moment)
         self._settle()
 
     # Everything else.
 
-    def _connection_opened(self, moment: moments.ConnectionOpened) -> None:
-        self._writer.write(moments.CONNECTION_OPENED, moment, facts=moment.facts)
+    def _connection_opened(self, moment: events.ConnectionOpened) -> None:
+        self._writer.write(events.CONNECTION_OPENED, moment, facts=moment.facts)
 
-    def _connection_closed(self, moment: moments.ConnectionClosed) -> None:
-        self._writer.write(moments.CONNECTION_CLOSED, moment, facts=moment.facts)
+    def _connection_closed(self, moment: events.ConnectionClosed) -> None:
+        self._writer.write(events.CONNECTION_CLOSED, moment, facts=moment.facts)
 
-    def _error_reported(self, moment: moments.ErrorReported) -> None:
+    def _error_reported(self, moment: events.ErrorReported) -> None:
         self.counts.errors += 1
         error = self._content.error(moment.error) or moment.error
         self._writer.write(
-            moments.ERROR,
+            events.ERROR,
             moment,
             completion={"type": error.type, "message": error.message},
             facts=moment.facts,
             error=error,
         )
 
-    def _wire_event(self, moment: moments.WireEvent) -> None:
+    def _wire_event(self, moment: events.WireEvent) -> None:
         if moment.level > self._events:
             return
         payload = self._content.frame(moment.payload, role="user" if moment.from_client else "assistant")
@@ -226,23 +226,23 @@ class Spans:
             raw=False,
         )
 
-    _HANDLERS: ClassVar[dict[type[moments.Moment], Callable[[Spans, Any], None]]] = {
-        moments.SpeechStarted: _speech_started,
-        moments.SpeechStopped: _speech_stopped,
-        moments.Placed: _placed,
-        moments.Written: _wrote,
-        moments.Withdrawn: _withdrawn,
-        moments.Transcribed: _transcribed,
-        moments.FunctionCalled: _function_called,
-        moments.FunctionAnswered: _function_answered,
-        moments.FunctionCancelled: _function_cancelled,
-        moments.GenerationStarted: _generation_started,
-        moments.FirstAudio: _first_audio,
-        moments.GenerationEnded: _generation_ended,
-        moments.UsageReported: _usage_reported,
-        moments.Interrupted: _interrupted,
-        moments.ErrorReported: _error_reported,
-        moments.ConnectionOpened: _connection_opened,
-        moments.ConnectionClosed: _connection_closed,
-        moments.WireEvent: _wire_event,
+    _HANDLERS: ClassVar[dict[type[events.Moment], Callable[[Spans, Any], None]]] = {
+        events.SpeechStarted: _speech_started,
+        events.SpeechStopped: _speech_stopped,
+        events.Placed: _placed,
+        events.Written: _wrote,
+        events.Withdrawn: _withdrawn,
+        events.Transcribed: _transcribed,
+        events.FunctionCalled: _function_called,
+        events.FunctionAnswered: _function_answered,
+        events.FunctionCancelled: _function_cancelled,
+        events.GenerationStarted: _generation_started,
+        events.FirstAudio: _first_audio,
+        events.GenerationEnded: _generation_ended,
+        events.UsageReported: _usage_reported,
+        events.Interrupted: _interrupted,
+        events.ErrorReported: _error_reported,
+        events.ConnectionOpened: _connection_opened,
+        events.ConnectionClosed: _connection_closed,
+        events.WireEvent: _wire_event,
     }

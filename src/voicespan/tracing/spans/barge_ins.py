@@ -10,17 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voicespan.protocol import moments
-from voicespan.runtime.memory import remember
+from voicespan.protocol import events
+from voicespan.runtime.bounded import remember
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from voicespan.recording.recorder import Cut
-    from voicespan.tracing.spans.heard import Heard
+    from voicespan.tracing.spans.playback import Heard
+    from voicespan.tracing.spans.span_writer import SpanWriter
     from voicespan.tracing.spans.transcript import Transcript
     from voicespan.tracing.spans.usage import Counts
-    from voicespan.tracing.spans.writer import SpanWriter
 
 #: How many may wait for how much was heard.
 _MOST_WAITING = 8
@@ -36,7 +36,7 @@ _PLAYBACK_STOPPED = frozenset({"output_audio_buffer.cleared", "recorder"})
 class BargeIn:
     """One of them, as far as it is known."""
 
-    moment: moments.Interrupted
+    moment: events.Interrupted
     heard_ms: int | None
     generated_ms: int | None
     #: From the start of the user's speech to the end of the playback.
@@ -54,7 +54,7 @@ class _Answer:
 
 
 class BargeIns:
-    """Those of one conversation. Not thread-safe: the lock of `voicespan.tracing.untold` is held."""
+    """Those of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
 
     def __init__(self, writer: SpanWriter, transcript: Transcript, counts: Counts, heard: Heard) -> None:
         self._writer = writer
@@ -96,7 +96,7 @@ class BargeIns:
         """The one that cut this response off."""
         return self._known.get(response_id)
 
-    def tell(self, moment: moments.Interrupted) -> None:
+    def tell(self, moment: events.Interrupted) -> None:
         """The wire gave a sign of one."""
         key = moment.response_id or f"item {moment.item_id}"
         cut = self._known.get(key)
@@ -131,7 +131,7 @@ class BargeIns:
             spoken = answer is not None and spoke_at is not None and spoke_at >= answer.began_at
             if answer is not None and (by_wire or spoken) and _left_something_unheard(answer, cut):
                 self.tell(
-                    moments.Interrupted(
+                    events.Interrupted(
                         stopped_at,
                         "recorder.cut_agent",
                         answer.response_id,
@@ -162,7 +162,7 @@ class BargeIns:
         """When the user last began to speak before `at`."""
         return next((start for start in reversed(self._speech_starts) if start <= at), None)
 
-    def _note_in_transcript(self, cut: BargeIn, moment: moments.Interrupted) -> None:
+    def _note_in_transcript(self, cut: BargeIn, moment: events.Interrupted) -> None:
         entry = self._transcript.find(moment.item_id or self._spoken.get(moment.response_id or "") or "")
         if entry is None:
             return
@@ -199,7 +199,7 @@ class BargeIns:
             "barge_in_ms": cut.barge_in_ms,
         }
         self._writer.write(
-            moments.INTERRUPTED,
+            events.INTERRUPTED,
             cut.moment,
             completion={name: fact for name, fact in facts.items() if fact is not None},
             facts={"response_id": cut.moment.response_id, "item_id": cut.moment.item_id, **facts},

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voicespan.content.policy import cut_text
-from voicespan.protocol import moments
-from voicespan.protocol.moments import LocalId, WireError
-from voicespan.runtime.memory import MOST, remember
+from voicespan.protocol import events
+from voicespan.protocol.events import LocalId, WireError
+from voicespan.runtime.bounded import MOST, remember
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.protocol.moments import FunctionCalled
-    from voicespan.tracing.contexts import Standing
-    from voicespan.tracing.spans.writer import SpanWriter
+    from voicespan.protocol.events import FunctionCalled
+    from voicespan.tracing.context import Standing
+    from voicespan.tracing.spans.span_writer import SpanWriter
 
 #: Of arguments in messages, which stand in several spans; the call's own has them whole.
 _LONGEST_ARGUMENTS = 64_000
@@ -39,7 +39,7 @@ class _Call:
 
 
 class FunctionCalls:
-    """The function calls of one conversation. Not thread-safe: the lock of `voicespan.tracing.untold` is held."""
+    """The function calls of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
 
     def __init__(self, writer: SpanWriter, standing: Standing) -> None:
         """`standing` points to the call that is open: to none, if there are none or several."""
@@ -63,7 +63,7 @@ class FunctionCalls:
         if not isinstance(moment.call_id, LocalId):
             attributes[semconv.TOOL_CALL_ID] = moment.call_id
         span = self._writer.begin(
-            f"{moments.FUNCTION_CALL}: {moment.name}",
+            f"{events.FUNCTION_CALL}: {moment.name}",
             moment.event_type,
             moment.at,
             kind="tool",

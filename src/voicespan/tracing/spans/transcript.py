@@ -16,7 +16,7 @@ from voicespan.runtime.settings import NO_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from voicespan.protocol.moments import Role
+    from voicespan.protocol.events import Role
 
 #: Entries without words weigh something as well.
 _ENTRY_WEIGHT = 100

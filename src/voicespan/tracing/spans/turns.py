@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voicespan.protocol import moments
-from voicespan.protocol.moments import LocalId
-from voicespan.runtime.memory import remember
+from voicespan.protocol import events
+from voicespan.protocol.events import LocalId
+from voicespan.runtime.bounded import remember
 from voicespan.tracing import semconv
 from voicespan.tracing.spans.usage import usage_attributes
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from voicespan.content.policy import Content
     from voicespan.tracing.spans.barge_ins import BargeIn, BargeIns
-    from voicespan.tracing.spans.heard import Heard
+    from voicespan.tracing.spans.playback import Heard
+    from voicespan.tracing.spans.span_writer import SpanWriter
     from voicespan.tracing.spans.transcript import Entry
-    from voicespan.tracing.spans.writer import SpanWriter
 
 #: How many finished turns may wait for a transcript: one that has not come by then is not coming.
 _MOST_WAITING = 8
@@ -59,12 +59,12 @@ class _Turn:
     """A generation that has ended and is not written yet."""
 
     generation: _Generation
-    ended: moments.GenerationEnded
+    ended: events.GenerationEnded
     calls: list[dict[str, Any]]
 
 
 class Turns:
-    """Those of one conversation. Not thread-safe: the lock of `voicespan.tracing.untold` is held."""
+    """Those of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Turns:
         if len(self._inputs) % _LOOK_EVERY == 0:
             self._inputs = _newest(self._inputs)
 
-    def begin(self, moment: moments.GenerationStarted) -> None:
+    def begin(self, moment: events.GenerationStarted) -> None:
         """The model begins to answer."""
         if moment.response_id in self._generations:
             return
@@ -127,7 +127,7 @@ class Turns:
             generation.first_audio_at = at
             generation.asked_at, self._asked_at = self._asked_at, None
 
-    def end(self, moment: moments.GenerationEnded, calls: list[dict[str, Any]]) -> None:
+    def end(self, moment: events.GenerationEnded, calls: list[dict[str, Any]]) -> None:
         """The model is done; `calls`: the functions that it asked for, as messages."""
         generation = self._generations.pop(moment.response_id, None) or _Generation(moment.at, [])
         self._waiting += (_Turn(generation, moment, calls),)
@@ -171,7 +171,7 @@ class Turns:
         ended, generation = turn.ended, turn.generation
         cut = self._barge_ins.of(ended.response_id)
         self._writer.write(
-            moments.TURN_COMPLETE,
+            events.TURN_COMPLETE,
             ended,
             started_at=generation.started_at,
             kind="llm",
@@ -217,7 +217,7 @@ def _newest(entries: list[Entry]) -> list[Entry]:
     return entries[-_MOST_INPUTS:]
 
 
-def _attributes(ended: moments.GenerationEnded) -> dict[str, AttributeValue]:
+def _attributes(ended: events.GenerationEnded) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {
         semconv.OPERATION: "chat",
         semconv.FINISH_REASONS: (ended.reason or ended.status,),

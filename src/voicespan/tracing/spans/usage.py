@@ -10,7 +10,7 @@ from voicespan.tracing import semconv
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.protocol.moments import Usage
+    from voicespan.protocol.events import Usage
 
 
 #: Of tokens there are about twenty kinds. What a server makes up beyond must not push out what the root tells.

@@ -1,0 +1,375 @@
+"""What a conversation knows of its delivery: where its recorder writes, and how a recording joins the root."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import re
+import stat
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from voicespan.delivery.spool.folder import Settled
+from voicespan.delivery.spool.spool import say_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.pipeline import Engine
+    from voicespan.delivery.spool.folder import Folder
+    from voicespan.recording.recorder import Recorder
+    from voicespan.runtime.clock import Clock
+
+#: Seconds that `attach` waits for the folder, which is made in the background when the conversation opens.
+_FOLDER_WAIT = 5.0
+#: What a client's file is called in the folder, without its suffix.
+ATTACHMENT = "attachment"
+SUFFIXES = {
+    "audio/x-wav": ".wav",
+    "audio/wav": ".wav",
+    "audio/flac": ".flac",
+    "audio/ogg": ".ogg",
+    "audio/mpeg": ".mp3",
+    "audio/mp4": ".m4a",
+    "audio/aac": ".aac",
+    "audio/webm": ".webm",
+}
+_UNKNOWN = "application/octet-stream"
+#: A type and its parameters (RFC 2045, 5.1), of a length that means something: `audio/webm;codecs=opus`.
+_TOKEN = r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}"  # noqa: S105  a token of a grammar
+_MIME_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}( *; *{_TOKEN}=({_TOKEN}|"[ !#-\[\]-~]{{0,64}}")){{0,4}}')
+
+
+@dataclass
+class _Promise:
+    """A recording that one side may make: the client, or our recorder."""
+
+    #: Seconds after the conversation that it is waited for; None: nobody said that it is coming.
+    within: float | None = None
+    #: Monotonic seconds; None: the conversation is open.
+    deadline: float | None = None
+    #: What came, or why nothing did.
+    outcome: Settled | None = None
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a file."""
+        return self.outcome is not None and self.outcome.status == "attached"
+
+    def left(self, now: float) -> float:
+        """Seconds that it is still to be waited for."""
+        if self.outcome is not None or self.within is None or self.deadline is None:
+            return 0.0
+        return max(self.deadline - now, 0.0)
+
+    def expect(self, seconds: float, now: float) -> None:
+        """It is coming within so many seconds after the conversation, or from now on if that is over."""
+        self.within = max(seconds, self.within or 0.0)
+        if self.deadline is not None:
+            self.deadline = max(self.deadline, now + seconds)
+
+    def ended(self, now: float) -> None:
+        """The conversation is over."""
+        self.deadline = now + (self.within or 0.0)
+
+    def hurry(self, seconds: float, now: float) -> None:
+        """It is not waited for any longer than `seconds`."""
+        if self.within is not None:
+            self.within = min(self.within, seconds)
+        if self.deadline is not None:
+            self.deadline = min(self.deadline, now + seconds)
+
+    def told(self) -> Settled | None:
+        """What became of it; None: nobody had said that it is coming."""
+        if self.outcome is None and self.within is not None:
+            return Settled("timeout")
+        return self.outcome
+
+
+class Delivery:
+    """One conversation's way to one destination.
+
+    The root goes when the conversation has ended and no recording is expected any more. A recording that
+    a client made (a browser, a telephone gateway) comes before our recorder's: it is nearer to what was
+    heard.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        engine: Engine,
+        *,
+        hidden: bool = False,
+    ) -> None:
+        """`engine` completes the folder; `hidden`: no recording may leave the process."""
+        self._clock = clock
+        self._engine = engine
+        self._hidden = hidden
+        self._lock = threading.Lock()
+        # Free once the folder is there. An Event is six objects, of each call.
+        self._making = threading.Lock()
+        self._making.acquire()
+        self._folder: Folder | None = None
+        self._ended = False
+        #: It is closed, with a recording.
+        self._complete = False
+        self._client = _Promise()
+        self._recorder = _Promise()
+        self._recording: Recorder | None = None
+        #: How many recordings are being copied right now.
+        self._taking = 0
+        #: When our recorder's file begins, seconds since the epoch; None: it does not record.
+        self.recording_started_at: float | None = None
+        #: Where it goes; the same conversation is delivered there once.
+        self.destination: Destination | None = None
+        #: The folder's name, also after it was handed on.
+        self.folder_name: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the recorder may write; None: not yet (it is made within moments), or there is no disk."""
+        folder = self._folder
+        return None if folder is None else folder.files.folder
+
+    def wait_for_folder(self) -> Path | None:
+        """The same, once it is made, and as long as the spool is not full. Not for an event loop."""
+        self._wait()
+        if self.folder is not None and not self._engine.reserve(0):
+            self._settle("spool_full", recorder=True)
+            return None
+        return self.folder
+
+    def recorded_by(self, recorder: Recorder) -> None:
+        """Our recorder records: what it has been handed and has not written is asked for at the end."""
+        self._recording = recorder
+
+    def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
+        """Hold the root for a recording, at most `timeout` seconds after the conversation has ended.
+
+        Called after its end, the seconds count from now. `recorder`: our own makes it, not a client.
+        `started_at`: when the recording begins, in seconds since the epoch, for whoever finds the file if
+        this process dies.
+        """
+        with self._lock:
+            self.recording_started_at = started_at if recorder else self.recording_started_at
+            self._promise(recorder=recorder).expect(timeout, self._now())
+        self._engine.settle()
+
+    def attach(
+        self,
+        source: bytes | str | Path,
+        mime_type: str,
+        started_at: float | None = None,
+        *,
+        recorder: bool = False,
+    ) -> None:
+        """Put a recording beside the root; the last one before the root goes counts.
+
+        A file is copied before this returns, unless it stands in `folder`: what the caller does with it
+        afterwards (removes it, records the next call into it) must not change what is delivered.
+
+        Args:
+            source: The recording, or the path of its file.
+            mime_type: Such as `audio/ogg`. What is none goes as `application/octet-stream`.
+            started_at: When the recording begins, in seconds since the epoch; None: not known.
+            recorder: Our own recorder made it, not a client.
+        """
+        if self._hidden:
+            self._settle("hidden", recorder=recorder)
+            return
+        try:
+            with _opened(source) as file:
+                self._take(source, file, mime_type, started_at, recorder=recorder)
+        except (OSError, ValueError) as error:  # ValueError: a path that is none
+            # Not its path: that may name a person.
+            reason = (error.strerror or error) if isinstance(error, OSError) else "not a path"
+            say_once(f"voicespan: a recording cannot be attached ({reason})")
+            self._settle("unreadable", recorder=recorder)
+
+    def give_up(self, status: str = "none") -> None:
+        """Our recorder's recording is not coming; `status` says why."""
+        self._settle(status, recorder=True)
+
+    def made(self, folder: Folder) -> None:
+        """The folder is there."""
+        self._folder = folder
+        self.folder_name = folder.name
+        self._making.release()
+
+    def ended(self) -> None:
+        """The conversation is over; from now on what is expected has its time."""
+        with self._lock:
+            self._ended = True
+            for promise in (self._client, self._recorder):
+                promise.ended(self._now())
+
+    def hurry(self, seconds: float) -> None:
+        """The process is about to end: nothing is waited for longer than `seconds`."""
+        with self._lock:
+            for promise in (self._client, self._recorder):
+                promise.hurry(seconds, self._now())
+
+    def due_in(self) -> float | None:
+        """Seconds until no recording is waited for any more; None: the conversation is open."""
+        with self._lock:
+            if not self._ended:
+                return None
+            if self._taking:
+                return 1.0
+            if self._client.attached:
+                return 0.0
+            return max(self._client.left(self._now()), self._recorder.left(self._now()))
+
+    def make_whole(self) -> None:
+        """Nothing is waited for any more: have the recorder's own file whole. Takes a while, where it is late.
+
+        The thread that writes recordings may be seconds behind in a process that is about to end: then what is
+        still in memory is written here, or nobody ever hears it.
+        """
+        recording = self._recording
+        if recording is not None and self._recorder.outcome is None and not self._client.attached:
+            recording.finish()
+
+    def close(self, *, otherwise: Callable[[], Settled | None] = lambda: None) -> Settled:
+        """What became of the recording. What comes later is late.
+
+        `otherwise`: asked for it where nothing came in time.
+        """
+        with self._lock:
+            folder, self._folder = self._folder, None
+            recording, self._recording = self._recording, None
+            if recording is not None and not recording.has_audio and self._recorder.outcome is None:
+                # It was opened and is given nothing: no recording is late.
+                self._recorder.outcome = Settled("none")
+            settled = self._client.told() or self._recorder.told() or Settled("none")
+            if self._recorder.attached and not self._client.attached:
+                settled = self._recorder.told() or settled
+            if settled.status == "timeout":
+                settled = otherwise() or settled
+            self._complete = folder is not None and settled.status == "attached"
+            return settled
+
+    def _take(
+        self,
+        source: bytes | str | Path,
+        file: BinaryIO,
+        mime_type: str,
+        started_at: float | None,
+        *,
+        recorder: bool,
+    ) -> None:
+        mime_type = _checked(mime_type)
+        self._wait()
+        with self._lock:
+            folder = self._folder
+            if folder is None and recorder and (self._client.attached or self._complete):
+                # Nothing is missing: it is there already, encoded otherwise.
+                return
+            self._taking += 1
+        inside = None if folder is None else _inside(source, folder.files.folder)
+        name = inside or _name(mime_type, recorder=recorder)
+        attached = Settled("attached", name, mime_type, started_at)
+        try:
+            if inside is None and not self._engine.reserve(file.seek(0, io.SEEK_END)):
+                self._settle("spool_full", recorder=recorder)
+                return
+            if folder is None:
+                self._engine.late(self, file, attached)
+            elif inside is None:
+                folder.files.copy_in(name, file)
+        finally:
+            with self._lock:
+                self._taking -= 1
+        if folder is not None:
+            with self._lock:
+                self._promise(recorder=recorder).outcome = attached
+            if recorder:
+                _remove_unencoded(folder, name)
+        self._engine.settle()
+
+    def _settle(self, status: str, *, recorder: bool) -> None:
+        with self._lock:
+            promise = self._promise(recorder=recorder)
+            if promise.outcome is None or (status != "none" and not promise.attached):
+                promise.outcome = Settled(status)
+        self._engine.settle()
+
+    def _wait(self) -> None:
+        if self._making.acquire(timeout=_FOLDER_WAIT):
+            self._making.release()
+
+    def _promise(self, *, recorder: bool) -> _Promise:
+        return self._recorder if recorder else self._client
+
+    def _now(self) -> float:
+        return self._clock.monotonic_ns() / 1e9
+
+
+def _checked(mime_type: str) -> str:
+    written = mime_type.strip().lower()
+    return written if _MIME_TYPE.fullmatch(written) else _UNKNOWN
+
+
+def _remove_unencoded(folder: Folder, encoded: str) -> None:
+    """The FLAC that was written while people talked is what fills a spool: it goes when it is encoded."""
+    for name in folder.files.names():
+        if name.endswith(".flac") and name != encoded and not name.startswith(f"{ATTACHMENT}."):
+            folder.files.remove(name)
+
+
+def _name(mime_type: str, *, recorder: bool) -> str:
+    # Nothing of the caller's but a suffix that we know is in a name of ours.
+    plain = mime_type.split(";", maxsplit=1)[0].strip()
+    return f"{'recording' if recorder else ATTACHMENT}{SUFFIXES.get(plain, '.bin')}"
+
+
+@contextlib.contextmanager
+def _opened(source: bytes | str | Path) -> Iterator[BinaryIO]:
+    """Raise OSError if there is nothing to read."""
+    with io.BytesIO(source) if isinstance(source, bytes) else _opened_once(source) as file:
+        if not file.read(1):
+            raise OSError(errno.ENODATA, "the recording is empty")
+        file.seek(0)
+        yield file
+
+
+def _opened_once(path: str | Path) -> BinaryIO:
+    """Open a file of the application's, and look at what it is only then.
+
+    A link is followed: it is the application that names it. What is not a file (a FIFO, a device) must not
+    make it wait.
+    """
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    )
+    descriptor = os.open(path, flags)
+    try:
+        _check(os.fstat(descriptor))
+        return os.fdopen(descriptor, "rb")
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def _check(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+
+
+def _inside(source: bytes | str | Path, folder: Path | None) -> str | None:
+    """The name of a file that stands in the folder already."""
+    if isinstance(source, bytes) or folder is None:
+        return None
+    path = Path(source).absolute()
+    return path.name if path.parent == folder else None
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator

@@ -1,0 +1,73 @@
+"""What is open in a conversation, as it is now: what is told of it if its process dies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from voicespan.delivery.encoding import langsmith_spans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
+    from opentelemetry.sdk.trace import Span
+    from opentelemetry.util.types import Attributes
+
+    from voicespan.delivery.encoding.journal import Envelope
+    from voicespan.delivery.encoding.langsmith_spans import Copy
+    from voicespan.delivery.traces import Trace
+
+
+def opened(trace: Trace, copy: Copy) -> bytes | None:
+    """The root, with what it would tell if it ended now, and the other open spans; None: the root has ended."""
+    root = trace.root
+    if root is None:
+        return None
+    facts = trace.conversation.root_facts() if trace.conversation is not None else {}
+    spans: list[ReadableSpan] = [*trace.open_spans(), _with(root, {**(root.attributes or {}), **facts})]
+    place = placed(trace)
+
+    def revise(span: EncodedSpan) -> None:
+        if int.from_bytes(span.span_id, "big") != trace.root_span_id:
+            place(span)
+            return
+        langsmith_spans.as_root(span)
+        if trace.delivery is not None and trace.delivery.recording_started_at is not None:
+            langsmith_spans.tell_recording_start(span, trace.delivery.recording_started_at)
+
+    return request(copy.of(spans, trace.thread_id, revise))
+
+
+def placed(trace: Trace) -> Callable[[EncodedSpan], None]:
+    """Puts the copies of adopted spans into the conversation's trace."""
+
+    def place(span: EncodedSpan) -> None:
+        span.trace_id = trace.trace_id.to_bytes(16, "big")
+        parent = trace.parents.get(int.from_bytes(span.span_id, "big"))
+        if parent is not None:
+            span.parent_span_id = parent.to_bytes(8, "big")
+
+    return place
+
+
+def request(groups: list[tuple[Envelope, list[EncodedSpan]]]) -> bytes:
+    """A few copies as one request."""
+    return langsmith_spans.join((envelope, span) for envelope, spans in groups for span in spans)
+
+
+def _with(root: Span, attributes: Attributes) -> ReadableSpan:
+    return ReadableSpan(
+        root.name,
+        root.get_span_context(),
+        root.parent,
+        root.resource,
+        attributes,
+        root.events,
+        root.links,
+        root.kind,
+        status=root.status,
+        start_time=root.start_time,
+        instrumentation_scope=root.instrumentation_scope,
+    )

@@ -1,0 +1,379 @@
+"""Where conversations are delivered, resolved as the `langsmith` package resolves it.
+
+`LANGSMITH_*` before `LANGCHAIN_*`, both before the profile that LangSmith's command line tool wrote, and
+arguments before all of them. Read from the environment once, when the processor is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voicespan.delivery.destination import url_policy
+from voicespan.delivery.destination.credentials import ApiKey
+from voicespan.delivery.destination.profile import Profile, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from voicespan.delivery.destination.credentials import Credentials
+
+_logger = logging.getLogger("voicespan")
+
+DEFAULT_API = "https://api.smith.langchain.com"
+TRACES_PATH = "/otel/v1/traces"
+COLLECTOR_VARIABLE = "VOICESPAN_ENDPOINT"
+#: How much may wait on the disk, where nobody says otherwise.
+MAX_BYTES = 2 << 30
+_NAMESPACES = ("LANGSMITH", "LANGCHAIN")
+_NO = frozenset({"0", "false", "no", "off"})
+_AGENT_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_AGENT_ENVIRONMENTS = ("local", "development", "staging", "production")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110, 5.6.2
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class DeliverySettingsError(ValueError):
+    """The settings name no place to deliver to, or a place that must not be used."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the spans of a conversation go: a LangSmith project in a workspace, or a Collector."""
+
+    #: The full OTLP/HTTP traces URL.
+    url: str
+    #: The project's name, or `agent ID (ENVIRONMENT)`; None: the Collector decides.
+    project: str | None
+    workspace: str | None
+    #: Sent with every request, beside what the credentials add.
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    credentials: Credentials | None = field(repr=False)
+    #: A Collector passes the spans on; it has the key.
+    through_collector: bool = False
+
+    def request_headers(self) -> dict[str, bytes]:
+        """The headers of a request now: credentials can be refreshed.
+
+        As bytes, because a project may have a name that latin-1 cannot write.
+        """
+        headers = dict(self.headers)
+        if self.credentials is not None:
+            headers.update(self.credentials.headers())
+        return {name: value.encode() for name, value in headers.items()}
+
+    @property
+    def secrets(self) -> set[str]:
+        """What must not appear in any text that we write."""
+        secrets = {value for name, value in self.headers if url_policy.is_secret(name)}
+        if self.credentials is not None:
+            secrets.update(self.credentials.secrets)
+        return secrets
+
+    def named(self, salt: bytes) -> dict[str, str | None]:
+        """What a folder says of its destination. The key itself is not told, only whether it is the same."""
+        fingerprint = None
+        if self.credentials is not None:
+            identity = self.credentials.identity.encode()
+            fingerprint = hashlib.blake2b(identity, salt=salt, digest_size=16).hexdigest()
+        return {
+            "url": self.url,
+            "project": self.project,
+            "workspace": self.workspace,
+            "salt": salt.hex(),
+            "key": fingerprint,
+        }
+
+    def is_named(self, by: Mapping[str, Any], *, new_key: bool = False) -> bool:
+        """Whether a folder's destination is this one; with `new_key`, up to the key."""
+        try:
+            own = self.named(bytes.fromhex(by["salt"]))
+        except (KeyError, TypeError, ValueError):
+            return False
+        return all(own[name] == by.get(name) for name in own if not (name == "key" and new_key))
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What LangSmith's own variables keep inside the process."""
+
+    hide_inputs: bool = False
+    hide_outputs: bool = False
+    hide_metadata: bool = False
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Privacy:
+        """Read LANGSMITH_HIDE_INPUTS, _OUTPUTS and _METADATA."""
+        return cls(
+            *(_variable(environ, f"HIDE_{what}") == "true" for what in ("INPUTS", "OUTPUTS", "METADATA"))
+        )
+
+    @property
+    def hide_recording(self) -> bool:
+        """The recording holds both voices, so it stays here if either side's words shall."""
+        return self.hide_inputs or self.hide_outputs
+
+
+@dataclass(frozen=True)
+class SpoolSettings:
+    """How much may wait where, and for how long an exiting process waits."""
+
+    folder: Path
+    #: Where to go if that cannot be written.
+    temporary: Path
+    max_bytes: int = MAX_BYTES
+    shutdown_timeout: float = 30.0
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, *, folder: str | os.PathLike[str] | None = None
+    ) -> SpoolSettings:
+        """Read VOICESPAN_SPOOL_DIR, VOICESPAN_SPOOL_MAX_BYTES and VOICESPAN_SHUTDOWN_TIMEOUT."""
+        named = folder or environ.get("VOICESPAN_SPOOL_DIR", "").strip()
+        return cls(
+            folder=_resolved(Path(named) if named else _state_folder(environ)),
+            temporary=_temporary_folder(),
+            max_bytes=int(_number(environ, "VOICESPAN_SPOOL_MAX_BYTES", MAX_BYTES)),
+            shutdown_timeout=_number(environ, "VOICESPAN_SHUTDOWN_TIMEOUT", 30.0),
+        )
+
+
+def resolve(
+    *,
+    api_key: str | None = None,
+    endpoint: str | None = None,
+    project: str | None = None,
+    workspace: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Destination:
+    """The destination that arguments and environment name.
+
+    Raises:
+        DeliverySettingsError: there is no key and no Collector, or the URL must not be used.
+    """
+    collector = environ.get(COLLECTOR_VARIABLE, "").strip()
+    if collector and endpoint is None:
+        return _collector(collector, project, workspace, headers, environ)
+    profile = Profile.load(environ)
+    named = endpoint if endpoint is not None else _variable(environ, "ENDPOINT") or profile.api_url
+    url = traces_url(named)
+    credentials = _credentials(api_key, headers, profile, environ)
+    # As LangSmith's client, which asks for a key only where LangChain is the host.
+    if credentials is None and (not named or _is_hosted(url)):
+        raise DeliverySettingsError(
+            "voicespan has no LangSmith key and no Collector to deliver to: set LANGSMITH_API_KEY, pass "
+            f"api_key=, or set {COLLECTOR_VARIABLE} to the traces URL of an OpenTelemetry Collector"
+            f"{profile.why_no_key}. LANGSMITH_TRACING=false switches delivery off."
+        )
+    _check_url(url, environ, secret=True)
+    place, place_headers = _place(project, environ)
+    tenant = clean(
+        workspace if workspace is not None else _variable(environ, "WORKSPACE_ID") or profile.workspace_id
+    )
+    if tenant is not None:
+        place_headers["X-Tenant-Id"] = tenant
+    if isinstance(credentials, ApiKey):
+        _checked(credentials.headers())
+    return Destination(url, place, tenant, _checked({**place_headers, **(headers or {})}), credentials)
+
+
+def tracing_is_off(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether LANGSMITH_TRACING (or its older name, LANGSMITH_TRACING_V2) says no."""
+    value = _variable(environ, "TRACING_V2") or _variable(environ, "TRACING") or ""
+    return value.strip().lower() in _NO
+
+
+def sampling_rate(environ: Mapping[str, str] = os.environ) -> float | None:
+    """LANGSMITH_TRACING_SAMPLING_RATE, 0 to 1.
+
+    Raises:
+        DeliverySettingsError: it is something else, which LangSmith's own client refuses as well.
+    """
+    value = _variable(environ, "TRACING_SAMPLING_RATE")
+    if value is None:
+        return None
+    try:
+        rate = float(value)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= 1:
+        raise DeliverySettingsError("LANGSMITH_TRACING_SAMPLING_RATE must be a number from 0 to 1")
+    return rate
+
+
+def is_sampled(run_id: str, rate: float | None) -> bool:
+    """Whether a trace is among the `rate` that is kept, by the rule of LangSmith's own SDKs.
+
+    They decide by the trace's id, so that every process and language agrees on a trace.
+    """
+    if rate is None or rate >= 1:
+        return True
+    if rate <= 0:
+        return False
+    try:
+        from xxhash import xxh3_128_intdigest  # noqa: PLC0415  comes with langsmith since that has the rule
+
+        digest = xxh3_128_intdigest(run_id.lower().encode())
+    except ImportError:
+        digest = int.from_bytes(hashlib.blake2b(run_id.lower().encode()).digest(), "big")
+    return digest % 1_000_000 / 1_000_000 < rate
+
+
+def traces_url(api: str | None) -> str:
+    """The traces URL of a LangSmith API: a region's, a self-hosted one's (`https://HOST/api/v1`)."""
+    base = (api or DEFAULT_API).strip().strip("\"'").rstrip("/")
+    # People paste what an OpenTelemetry exporter wants. Doubled, the path is a silent 404.
+    for known in (TRACES_PATH, "/otel"):
+        base = base.removesuffix(known)
+    return base + TRACES_PATH
+
+
+def _collector(
+    url: str,
+    project: str | None,
+    workspace: str | None,
+    headers: Mapping[str, str] | None,
+    environ: Mapping[str, str],
+) -> Destination:
+    # The Collector has the key. Ours, which may stand in the environment for other uses, is not for it.
+    _check_url(url, environ, secret=any(map(url_policy.is_secret, headers or ())))
+    tenant = {"X-Tenant-Id": workspace} if workspace else {}
+    place, place_headers = (project, {"Langsmith-Project": project}) if project else (None, {})
+    return Destination(
+        url, place, workspace, _checked({**place_headers, **tenant, **(headers or {})}), None, True
+    )
+
+
+def _check_url(url: str, environ: Mapping[str, str], *, secret: bool) -> None:
+    try:
+        url_policy.check(url, environ, secret=secret)
+    except url_policy.AddressError as error:
+        raise DeliverySettingsError(str(error)) from None
+
+
+def _is_hosted(url: str) -> bool:
+    host = url_policy.host_of(url)
+    return host == "langchain.com" or host.endswith(".langchain.com")
+
+
+def _credentials(
+    api_key: str | None, headers: Mapping[str, str] | None, profile: Profile, environ: Mapping[str, str]
+) -> Credentials | None:
+    signed = {name.lower(): (name, value) for name, value in (headers or {}).items()}
+    for header in ("x-api-key", "authorization"):
+        if api_key is None and header in signed:
+            name, value = signed[header]
+            return ApiKey(value, name)
+    # As in LangSmith's client: a key that was passed or set decides, even if it is empty.
+    named = api_key if api_key is not None else _variable(environ, "API_KEY")
+    if named is None and profile.login is not None:
+        return profile.login
+    key = clean(named if named is not None else profile.api_key(environ))
+    return None if key is None else ApiKey(key)
+
+
+def _place(project: str | None, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The project, or the agent's environment, and the headers that name it."""
+    named = (
+        environ.get("HOSTED_LANGSERVE_PROJECT_NAME")
+        or _variable(environ, "PROJECT")
+        or _variable(environ, "SESSION")
+    )
+    agent = None if project else _agent(environ)
+    if agent is not None and named:
+        raise DeliverySettingsError(
+            "LANGSMITH_AGENT_ID and LANGSMITH_PROJECT are both set; LangSmith takes one or the other"
+        )
+    if agent is not None:
+        name, environment = agent
+        return f"agent {name} ({environment})", {
+            "Langsmith-Agent-Id": name,
+            "Langsmith-Agent-Environment": environment,
+        }
+    chosen = project or named or "default"
+    return chosen, {"Langsmith-Project": chosen}
+
+
+def _agent(environ: Mapping[str, str]) -> tuple[str, str] | None:
+    name = environ.get("LANGSMITH_AGENT_ID", "").strip()
+    environment = environ.get("LANGSMITH_AGENT_ENVIRONMENT", "").strip().lower()
+    if not name and not environment:
+        return None
+    if not _AGENT_ID.fullmatch(name) or environment not in _AGENT_ENVIRONMENTS:
+        raise DeliverySettingsError(
+            "LANGSMITH_AGENT_ID and LANGSMITH_AGENT_ENVIRONMENT go together: an id of lowercase letters, digits "
+            f"and hyphens, and one of {', '.join(_AGENT_ENVIRONMENTS)}"
+        )
+    return name, environment
+
+
+def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Raise DeliverySettingsError for what would begin a header of its own, or cannot be sent at all."""
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER.fullmatch(name):
+            raise DeliverySettingsError("a header has a name that is none")
+        if not isinstance(value, str) or _CONTROL.search(value) or not _can_be_encoded(value):
+            raise DeliverySettingsError(f"the value of the header {name} has a line break, or is no text")
+    return tuple((name, value.strip()) for name, value in headers.items())
+
+
+def _can_be_encoded(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # bytes of the environment that were no UTF-8
+        return False
+    return True
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str | None:
+    for namespace in _NAMESPACES:
+        value = environ.get(f"{namespace}_{name}")
+        if value is not None and value.strip():
+            return value
+    return None
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    value = environ.get(name, "").strip()
+    try:
+        number = float(value) if value else default
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e18:  # noqa: PLR2004
+        _logger.warning("%s has a value that voicespan does not know; using %d", name, default)
+        return default
+    return number
+
+
+def _state_folder(environ: Mapping[str, str]) -> Path:
+    named = environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(named):  # noqa: PTH117  "" is no path
+        return Path(named) / "voicespan" / "spool"
+    if sys.platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or tempfile.gettempdir()) / "voicespan" / "spool"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return _temporary_folder()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "voicespan" / "spool"
+    return home / ".local" / "state" / "voicespan" / "spool"
+
+
+def _resolved(folder: Path) -> Path:
+    # Unlike `Path`'s methods these do not raise where there is no home, or where links lead in a circle.
+    return Path(os.path.realpath(os.path.expanduser(folder)))  # noqa: PTH111
+
+
+def _temporary_folder() -> Path:
+    # One level only: whoever owns a folder in between could swap what is below it.
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"voicespan-{user}"

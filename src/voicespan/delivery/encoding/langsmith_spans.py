@@ -1,0 +1,341 @@
+"""The LangSmith copy of a span: encoded by OpenTelemetry's own encoder, then changed in small named steps.
+
+The application's span is never touched; every other processor and exporter sees it as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from google.protobuf.message import DecodeError
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import INVALID_SPAN_CONTEXT
+
+# Not used here: else the first text that needs it would load it in the middle of a call.
+from voicespan.content import named_secrets  # noqa: F401
+from voicespan.content.masking import MARK, names_secret, without_secrets
+from voicespan.delivery.encoding.journal import Envelope
+from voicespan.runtime.guard import guarded
+from voicespan.tracing import semconv
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from voicespan.delivery.destination.destination import Privacy
+
+PARENT_SPAN_ID = semconv.METADATA + "parent_span_id"
+#: What LangSmith's own integrations write on a root; nothing is written on children.
+ROOT_SPAN = "langsmith.root_span"
+#: How many spans of the conversation LangSmith does not get.
+DROPPED_SPANS = semconv.METADATA + "dropped_spans"
+TRANSCRIPT_OMITTED = semconv.METADATA + "transcript_omitted"
+SAMPLE_RATE = semconv.METADATA + "ls_tracing_sample_rate"
+
+# What LangSmith's ingest makes inputs and outputs of, by attribute and by event: with
+# LANGSMITH_HIDE_INPUTS and LANGSMITH_HIDE_OUTPUTS none of it may leave the process.
+_INPUTS = (
+    "gen_ai.prompt",
+    "gen_ai.input.messages",
+    "gen_ai.system_instructions",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.tool.definitions",
+    "input.value",
+    "llm.input_messages",
+    "llm.prompt_template",
+    "traceloop.entity.input",
+    "prompt",
+    "all_messages_events",
+    "tool_arguments",
+)
+_OUTPUTS = (
+    "gen_ai.completion",
+    "gen_ai.output.messages",
+    "gen_ai.tool.call.result",
+    "output.value",
+    "llm.output_messages",
+    "traceloop.entity.output",
+    "retrieval.documents",
+    "all_messages_events",
+    "events",
+)
+_INPUT_EVENTS = frozenset({"gen_ai.system.message", "gen_ai.user.message", "gen_ai.content.prompt"})
+_OUTPUT_EVENTS = frozenset(
+    {"gen_ai.assistant.message", "gen_ai.tool.message", "gen_ai.choice", "gen_ai.content.completion"}
+)
+#: So many encoded resources are kept.
+_MOST_RESOURCES = 16
+#: Frames and messages that we write as metadata carry both.
+_BOTH = (semconv.RAW_EVENT,)
+
+
+class DamagedError(OSError):
+    """What was written as spans is none any more: the disk lost it, or somebody changed it."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EIO, "it is damaged")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """How the copies of one conversation's spans differ from the spans."""
+
+    privacy: Privacy
+    #: Through a Collector: the resource says what it shall route to LangSmith.
+    marked: bool = False
+    sample_rate: float | None = None
+    _resources: dict[int, tuple[object, bytes]] = field(default_factory=dict, repr=False, compare=False)
+
+    def of(
+        self,
+        spans: Sequence[ReadableSpan],
+        thread_id: str | None,
+        revise: Callable[[Span], None] | None = None,
+    ) -> list[tuple[Envelope, list[Span]]]:
+        """Encoded copies, grouped by what they have in common.
+
+        `revise` is called with each copy before it is made private.
+        """
+        groups = []
+        for alike in _by_resource(spans):
+            resource = self._resource_of(alike)
+            for scope_spans in _scopes(alike):
+                for span in scope_spans.spans:
+                    _name_thread(span, thread_id)
+                    if self.sample_rate is not None:
+                        set_attributes(span, {SAMPLE_RATE: self.sample_rate})
+                    if revise is not None:
+                        revise(span)
+                    _make_private(span, self.privacy)
+                groups.append((Envelope(resource, _scope(scope_spans)), list(scope_spans.spans)))
+        return groups
+
+    def _resource_of(self, alike: list[ReadableSpan]) -> bytes:
+        """The resource that these spans share: a `ResourceSpans` without scopes, encoded."""
+        resource = alike[0].resource
+        # There is one in a process, or a few, and encoding it is half of the work where a span ends at a time.
+        known = self._resources.get(id(resource))
+        if known is None:
+            if len(self._resources) >= _MOST_RESOURCES:
+                self._resources.clear()
+            # Kept as well: while it lives no other has its id.
+            known = self._resources[id(resource)] = resource, self._encoded(resource)
+        return known[1]
+
+    def _encoded(self, resource: Resource) -> bytes:
+        found = _encode([ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource)]).resource_spans
+        told = found[0] if found else ResourceSpans()
+        _mask(told.resource)
+        if self.marked:
+            set_attributes(told.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
+        return _resource(told)
+
+
+class _WithoutResource:
+    """A span as the encoder sees it: of the resource that all have."""
+
+    resource = Resource({})
+
+    def __init__(self, span: ReadableSpan) -> None:
+        self._span = span
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._span, name)
+
+
+def as_root(span: Span) -> None:
+    """LangSmith shows no tree whose root has a parent that it never sees."""
+    if span.parent_span_id:
+        set_attributes(span, {PARENT_SPAN_ID: span.parent_span_id.hex()})
+        span.parent_span_id = b""
+    set_attributes(span, {ROOT_SPAN: True})
+
+
+def fail(span: Span, at: int, kind: str, message: str) -> None:
+    """End `span` at `at` (wall clock, nanoseconds) with an error, told in both ways that readers look for."""
+    span.end_time_unix_nano = max(at, span.start_time_unix_nano)
+    span.status.code = Status.STATUS_CODE_ERROR
+    span.status.message = message
+    event = span.events.add(name=semconv.EXCEPTION_EVENT, time_unix_nano=span.end_time_unix_nano)
+    set_attributes(event, {semconv.EXCEPTION_TYPE: kind, semconv.EXCEPTION_MESSAGE: message})
+    set_attributes(span, {semconv.ERROR_TYPE: kind})
+
+
+def tell_recording_start(root: Span, started_at: float) -> None:
+    """Tell when the recording begins: seconds since the epoch, and milliseconds after the root."""
+    offset = started_at * 1000 - root.start_time_unix_nano / 1_000_000
+    set_attributes(root, {semconv.AUDIO_STARTED_AT: started_at, semconv.AUDIO_START_OFFSET_MS: round(offset)})
+
+
+def forget_recording_start(root: Span) -> None:
+    """There is no recording after all."""
+    _remove(root, (semconv.AUDIO_STARTED_AT, semconv.AUDIO_START_OFFSET_MS), frozenset())
+
+
+def count_dropped(span: Span, dropped: int) -> None:
+    """Tell on the root that so many more spans are missing."""
+    if dropped:
+        told = get_attribute(span, DROPPED_SPANS)
+        set_attributes(span, {DROPPED_SPANS: dropped + (told if isinstance(told, int) else 0)})
+
+
+def remove_transcript(span: Span) -> None:
+    """For a server that takes no request as large as this conversation's words."""
+    _remove(span, _INPUTS + _OUTPUTS, frozenset())
+    set_attributes(span, {TRANSCRIPT_OMITTED: "too_large"})
+
+
+def get_attribute(holder: _Holder, key: str) -> str | bool | float | None:
+    """A scalar attribute's value."""
+    for attribute in holder.attributes:
+        if attribute.key == key:
+            kind = attribute.value.WhichOneof("value")
+            return None if kind is None else getattr(attribute.value, kind)
+    return None
+
+
+def set_attributes(holder: _Holder, attributes: Mapping[str, str | bool | float]) -> None:
+    """Add attributes, each in the place of what had its key."""
+    _remove_attributes(holder, lambda key: key in attributes)
+    holder.attributes.extend(KeyValue(key=key, value=_any_value(value)) for key, value in attributes.items())
+
+
+def join(groups: Iterable[tuple[Envelope, Span]]) -> bytes:
+    """One request of a few spans, encoded."""
+    request = ExportTraceServiceRequest()
+    for envelope, span in groups:
+        resource_spans = request.resource_spans.add()
+        resource_spans.MergeFromString(envelope.resource)
+        scope_spans = resource_spans.scope_spans.add()
+        scope_spans.MergeFromString(envelope.scope)
+        scope_spans.spans.append(span)
+    return request.SerializeToString()
+
+
+def split(request: bytes) -> Iterator[tuple[Envelope, Span]]:
+    """The spans of an encoded request.
+
+    Raises:
+        DamagedError: it is none.
+    """
+    try:
+        told = ExportTraceServiceRequest.FromString(request)
+    except DecodeError:
+        raise DamagedError from None
+    for resource_spans in told.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            envelope = _envelope(resource_spans, scope_spans)
+            for span in scope_spans.spans:
+                yield envelope, span
+
+
+def _encode(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
+    request = guarded(encode_spans)(spans)
+    if request is None:
+        # One span that cannot be encoded must not take the others along.
+        request = ExportTraceServiceRequest()
+        for span in spans if len(spans) > 1 else ():
+            request.MergeFrom(_encode([span]))
+    return request
+
+
+def _by_resource(spans: Iterable[ReadableSpan]) -> Iterable[list[ReadableSpan]]:
+    groups: dict[int, list[ReadableSpan]] = {}
+    for span in spans:
+        groups.setdefault(id(span.resource), []).append(span)
+    return groups.values()
+
+
+def _scopes(spans: Iterable[ReadableSpan]) -> Iterator[ScopeSpans]:
+    """Encoded, by their instrumentation scope."""
+    # The encoder writes each span's resource as JSON to compare it, and encodes it anew each time.
+    bare = [cast("ReadableSpan", _WithoutResource(span)) for span in spans]
+    for resource_spans in _encode(bare).resource_spans:
+        yield from resource_spans.scope_spans
+
+
+def _mask(resource: EncodedResource) -> None:
+    """Detectors put the whole command line there, and people what their environment has."""
+    for attribute in resource.attributes:
+        if attribute.value.WhichOneof("value") == "array_value":
+            values = list(attribute.value.array_value.values)
+        else:
+            values = [attribute.value]
+        for value in values:
+            if value.string_value:
+                value.string_value = _masked(attribute.key, value.string_value)
+
+
+@functools.lru_cache(256)
+def _masked(key: str, text: str) -> str:
+    # Asked for the same few with every batch of every conversation.
+    return MARK if names_secret(key) else without_secrets(text)
+
+
+def _envelope(resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> Envelope:
+    return Envelope(_resource(resource_spans), _scope(scope_spans))
+
+
+def _resource(resource_spans: ResourceSpans) -> bytes:
+    own = ResourceSpans(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
+    return own.SerializeToString()
+
+
+def _scope(scope_spans: ScopeSpans) -> bytes:
+    return ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url).SerializeToString()
+
+
+def _name_thread(span: Span, thread_id: str | None) -> None:
+    # LangSmith finds the tokens, the cost and the filters of a thread only on runs that name it.
+    if thread_id is not None and get_attribute(span, semconv.THREAD_ID) is None:
+        set_attributes(span, {semconv.THREAD_ID: thread_id})
+
+
+def _make_private(span: Span, privacy: Privacy) -> None:
+    if privacy.hide_inputs:
+        _remove(span, (*_INPUTS, *_BOTH), _INPUT_EVENTS)
+    if privacy.hide_outputs:
+        _remove(span, (*_OUTPUTS, *_BOTH), _OUTPUT_EVENTS)
+    if privacy.hide_metadata:
+        _remove(
+            span, (semconv.METADATA.rstrip("."), "traceloop.association.properties", "metadata"), frozenset()
+        )
+
+
+def _remove(span: Span, names: tuple[str, ...], events: frozenset[str]) -> None:
+    # `gen_ai.prompt` is also `gen_ai.prompt.0.content`.
+    prefixes = tuple(f"{name}." for name in names)
+    _remove_attributes(span, lambda key: key in names or key.startswith(prefixes))
+    if any(event.name in events for event in span.events):
+        kept = [event for event in span.events if event.name not in events]
+        del span.events[:]
+        span.events.extend(kept)
+
+
+def _remove_attributes(holder: _Holder, unwanted: Callable[[str], bool]) -> None:
+    for index in reversed(range(len(holder.attributes))):
+        if unwanted(holder.attributes[index].key):
+            del holder.attributes[index]
+
+
+def _any_value(value: str | bool | float) -> AnyValue:
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    if isinstance(value, int):
+        return AnyValue(int_value=value)
+    if isinstance(value, float):
+        return AnyValue(double_value=value)
+    return AnyValue(string_value=value)
+
+
+if TYPE_CHECKING:
+    from opentelemetry.proto.resource.v1.resource_pb2 import Resource as EncodedResource
+
+    _Holder = Span | Span.Event | EncodedResource

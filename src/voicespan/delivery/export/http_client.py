@@ -1,0 +1,183 @@
+"""One HTTP request and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+import requests
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from requests import exceptions
+
+from voicespan.content.masking import spellings, without_secrets
+from voicespan.delivery.export import tls
+from voicespan.delivery.export.responses import Answer, retry_after
+from voicespan.delivery.export.safe_text import printable
+from voicespan.runtime.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.encoding.protobuf import Message
+    from voicespan.runtime.clock import Clock
+
+_PROTOBUF = "application/x-protobuf"
+_CONNECT_SECONDS = 10.0
+#: How long the server may think about a small request, and how much more about each megabyte.
+_ANSWER_SECONDS = 30.0
+_ANSWER_SECONDS_PER_MEGABYTE = 2.0
+_ANSWER_SECONDS_AT_MOST = 600.0
+#: Of an answer so many bytes are read.
+_WORDS_READ = 4096
+_SHORTEST_SECRET = 4
+
+
+class Post:
+    """Sends requests to one destination; each thread that calls has its own connection, which is kept alive."""
+
+    def __init__(self, destination: Destination, clock: Clock) -> None:
+        self._destination = destination
+        self._clock = clock
+        # By thread. Not in a `threading.local`, which an interpreter that ends takes apart so early that Python
+        # still warns of an open socket.
+        self._sessions: dict[int, requests.Session] = {}
+        self._under_way: set[_Upload] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, body: Message) -> Answer:
+        """Send `body`; whatever goes wrong on the way is an answer too.
+
+        Raises:
+            OSError: a file that is part of the body cannot be read.
+        """
+        # Our own requests are not for anybody's traces.
+        with suppress_instrumentation():
+            return self._send(_Upload(body))
+
+    def progress(self) -> tuple[int, int]:
+        """Bytes of the requests that are under way, and how many of them are gone."""
+        with self._lock:
+            return sum(map(len, self._under_way)), sum(upload.sent for upload in self._under_way)
+
+    def close(self) -> None:
+        """Close all connections; nothing may be under way."""
+        while self._sessions:
+            self._sessions.popitem()[1].close()
+
+    def forget(self) -> None:
+        """In a forked child: the connections are the parent's."""
+        self._sessions = {}
+        self._under_way = set()
+        self._lock = threading.Lock()
+
+    @property
+    def _session(self) -> requests.Session | None:
+        return self._sessions.get(threading.get_ident())
+
+    def _send(self, upload: _Upload) -> Answer:
+        own = self._session
+        if own is None:
+            own = self._sessions[threading.get_ident()] = tls.open_session(self._destination)
+        with self._lock:
+            self._under_way.add(upload)
+        trusted = tls.bundle(self._destination)
+        headers: dict[str, str | bytes] = {
+            **self._destination.request_headers(),
+            "Content-Type": _PROTOBUF,
+            "User-Agent": f"voicespan/{__version__}",
+        }
+        seconds = _ANSWER_SECONDS + len(upload) / 1e6 * _ANSWER_SECONDS_PER_MEGABYTE
+        try:
+            # A redirect is not followed: the key and the conversation are for this host.
+            response = own.post(
+                self._destination.url,
+                data=upload,
+                headers=headers,
+                timeout=(_CONNECT_SECONDS, min(seconds, _ANSWER_SECONDS_AT_MOST)),
+                allow_redirects=False,
+                stream=True,
+                # Not as the session's: `requests` would let the environment have its way all the same.
+                verify=True if trusted is None else trusted[1],
+            )
+        except OSError as error:  # RequestException is one, and what is wrong with a file of certificates
+            upload.raise_if_unreadable()
+            self._sessions.pop(threading.get_ident(), None)
+            own.close()
+            return Answer(None, tls.told(error, trusted), reached=upload.sent > 0)
+        finally:
+            with self._lock:
+                self._under_way.discard(upload)
+        with response:
+            return self._answer(response)
+
+    def _answer(self, response: requests.Response) -> Answer:
+        content = b""
+        with contextlib.suppress(exceptions.RequestException):
+            content = next(response.iter_content(_WORDS_READ), b"")
+        rejected = 0
+        words = content.decode(errors="replace")
+        if _PROTOBUF in response.headers.get("Content-Type", ""):
+            rejected, words = _partial_success(content)
+        return Answer(
+            response.status_code,
+            self._without_secrets(words),
+            retry_after(response.headers.get("Retry-After"), self._clock.time_ns() / 1e9),
+            rejected,
+        )
+
+    def _without_secrets(self, words: str) -> str:
+        # Some proxies answer with the request that they did not like.
+        secrets = sorted(self._secrets(), key=len, reverse=True)
+        written = [spelling for secret in secrets for spelling in (secret, *spellings(secret))]
+        return printable(without_secrets(words, written))
+
+    def _secrets(self) -> set[str]:
+        secrets = self._destination.secrets
+        own = self._session
+        if own is not None:
+            secrets.update(tls.proxy_secrets(own, self._destination.url))
+        # A shorter one is no secret, and would be found in words that have nothing to do with it.
+        return {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
+
+
+class _Upload:
+    """A body that `requests` streams: it has a length and is iterated."""
+
+    def __init__(self, body: Message) -> None:
+        self._body = body
+        self.sent = 0
+        self._unreadable: OSError | None = None
+
+    def __len__(self) -> int:
+        return len(self._body)
+
+    def __iter__(self) -> Iterator[bytes]:
+        pieces = iter(self._body)
+        while True:
+            try:
+                piece = next(pieces, None)
+            except OSError as error:
+                # To `requests` it would look like a broken connection.
+                self._unreadable = error
+                raise
+            if piece is None:
+                return
+            yield piece
+            self.sent += len(piece)
+
+    def raise_if_unreadable(self) -> None:
+        """Raise what kept the body from being read."""
+        if self._unreadable is not None:
+            raise self._unreadable
+
+
+def _partial_success(content: bytes) -> tuple[int, str]:
+    """How many spans the server did not take, and why (OTLP 1.0, "Partial Success")."""
+    try:
+        partial = ExportTraceServiceResponse.FromString(content).partial_success
+    except ValueError:  # protobuf's DecodeError
+        return 0, ""
+    return partial.rejected_spans, partial.error_message

@@ -1,0 +1,370 @@
+"""Which folder is delivered next, and when to try again: for as long as it takes."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voicespan.delivery.export.responses import BackOff, Reaction
+from voicespan.delivery.spool import locks, recovery
+from voicespan.delivery.spool.folder import Folder, read_meta
+from voicespan.delivery.spool.spool import say_once
+from voicespan.runtime.background import Worker
+from voicespan.runtime.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voicespan.delivery.destination.destination import Destination, Privacy
+    from voicespan.delivery.export.responses import Answer
+    from voicespan.delivery.export.uploader import Courier
+    from voicespan.delivery.spool.spool import Spool
+    from voicespan.runtime.clock import Clock
+
+_logger = logging.getLogger("voicespan")
+
+#: Seconds between two looks for folders of processes that have died.
+SWEEP_EVERY = 60.0
+#: Seconds between two tries, at first and at most.
+_FIRST = 1.0
+_CAP = 300.0
+#: Seconds to wait at least for what only a person can mend.
+_PATIENCE = {Reaction.KEY: 60.0, Reaction.NOWHERE: 60.0}
+#: Seconds until a folder is looked at again that somebody else works on, or that another must precede.
+_BUSY = 5.0
+#: Folders that are delivered at the same time at most, each by a thread of its own.
+AT_ONCE = 16
+#: Seconds that a delivery may take before others are not kept waiting for it.
+_LONG = 0.25
+
+
+@dataclass
+class Parcel:
+    """A folder that is to be delivered."""
+
+    name: str
+    #: None: it is in memory only. A text, since a path is two objects, and hundreds of these may wait.
+    path: str | None
+    #: Its conversation ended in this process, which waits for it when it exits.
+    mine: bool
+    back_off: BackOff
+    #: Held while others must not or cannot work on it.
+    folder: Folder | None = None
+    #: One of our threads works on it.
+    in_hand: bool = False
+    #: The name of the folder that it was found to wait for.
+    after: str | None = None
+    #: Monotonic seconds.
+    not_before: float = 0.0
+
+
+class Sender:
+    """Delivers folders. `step` is called by one thread, everything else by any.
+
+    That thread delivers one after the other. Only while each takes long, because LangSmith does or a recording is
+    large, more threads join it, up to `AT_ONCE` in all: they would wait for the network, and not the conversations.
+    What has failed is tried again by the first thread alone.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        destination: Destination,
+        courier: Courier,
+        clock: Clock,
+        privacy: Privacy,
+        *,
+        chance: Callable[[], float] = random.random,
+        new_key: bool = False,
+    ) -> None:
+        """`chance` gives 0 to 1; `new_key`: folders that differ in the key alone are taken too."""
+        self._spool = spool
+        self._destination = destination
+        self._courier = courier
+        self._clock = clock
+        self._privacy = privacy
+        self._chance = chance
+        self._new_key = new_key
+        self._parcels: dict[str, Parcel] = {}
+        self._strangers: set[str] = set()
+        self._lock = threading.Lock()
+        self._gate = self._back_off()
+        self._gate_opens_at = 0.0
+        #: When the last failure that counts came (monotonic seconds).
+        self._failed_at = -math.inf
+        self._swept_at: float | None = None
+        self._last_answer: Answer | None = None
+        #: Of the last folder that could not be read.
+        self._problem: str | None = None
+        #: Since when who delivers a folder, 0 being the one that calls `step` (monotonic seconds).
+        self._delivering: dict[int, float] = {}
+        self._all_idle = threading.Condition(self._lock)
+        #: Seconds that the last delivery took.
+        self._took = 0.0
+        self._helpers = {
+            number: Worker("voicespan-sender", partial(self._help, number)) for number in range(1, AT_ONCE)
+        }
+        self.delivered = 0
+
+    def offer(self, folder: Folder) -> None:
+        """A conversation of this process is complete; its folder is locked by this process."""
+        path = folder.files.folder
+        parcel = Parcel(
+            folder.name,
+            None if path is None else str(path),
+            mine=True,
+            back_off=self._back_off(),
+            folder=folder,
+        )
+        with self._lock:
+            self._parcels[folder.name] = parcel
+            if self._delivering:
+                self._call_for_help()
+
+    def step(self) -> float | None:
+        """Deliver at most one folder; seconds until there is something to do."""
+        now = self._now()
+        if self._swept_at is None or now - self._swept_at >= SWEEP_EVERY:
+            self._swept_at = now
+            self.sweep()
+        return 0.0 if self._deliver_one(0) else self._idle_for(now)
+
+    def await_helpers(self) -> bool:
+        """Wait until nobody delivers any more; False: nobody did."""
+        with self._lock:
+            if not self._delivering:
+                return False
+            return self._all_idle.wait_for(lambda: not self._delivering)
+
+    def stop(self) -> None:
+        """Let the threads end that joined the one that calls `step`."""
+        for helper in self._helpers.values():
+            helper.stop()
+
+    @guarded
+    def sweep(self) -> None:
+        """Look for folders of this destination that no process works on."""
+        self._spool.tidy()
+        waiting = self._spool.waiting()
+        self._strangers &= {path.name for path in waiting}
+        for path in waiting:
+            if path.name in self._parcels or path.name in self._strangers or locks.held_here(path):
+                continue
+            meta = read_meta(path)
+            if meta is None or not self._destination.is_named(meta.destination, new_key=self._new_key):
+                self._strangers.add(path.name)
+                continue
+            with self._lock:
+                self._parcels[path.name] = Parcel(path.name, str(path), mine=False, back_off=self._back_off())
+
+    def hurry(self) -> None:
+        """Somebody waits: try at once."""
+        with self._lock:
+            self._gate_opens_at = 0.0
+            self._gate.succeeded()
+            for parcel in self._parcels.values():
+                if parcel.mine:
+                    parcel.not_before = 0.0
+
+    def resting(self, until: float) -> bool:
+        """Whether nothing of this process will be tried before `until` (monotonic seconds)."""
+        with self._lock:
+            if self._delivering:
+                return False
+            left = self._left(everything=False)
+            return all(max(parcel.not_before, self._gate_opens_at) >= until for parcel in left)
+
+    def left(self, *, everything: bool = False) -> list[str]:
+        """The names of the folders that are not delivered."""
+        with self._lock:
+            return [parcel.name for parcel in self._left(everything=everything)]
+
+    @property
+    def reason(self) -> str | None:
+        """Why the last try failed, if it did."""
+        return self._problem if self._last_answer is None else str(self._last_answer)
+
+    def forget_all(self) -> None:
+        """In a forked child: they are the parent's."""
+        self._lock = threading.Lock()
+        self._all_idle = threading.Condition(self._lock)
+        self._delivering = {}
+        self._parcels = {}
+        self._swept_at = None
+
+    def _left(self, *, everything: bool) -> list[Parcel]:
+        return [parcel for parcel in self._parcels.values() if parcel.mine or everything]
+
+    def _deliver_one(self, who: int) -> bool:
+        """Deliver the folder that is next; False: there is none."""
+        began = self._now()
+        with self._lock:
+            ready = self._ready(began)
+            if not ready:
+                return False
+            # Own folders first, and those that have failed least.
+            parcel = min(ready, key=lambda each: (each.back_off.failures, not each.mine, each.name))
+            parcel.in_hand = True
+            # Whatever goes wrong with one folder must not be tried again in a busy loop.
+            parcel.not_before = began + parcel.back_off.failed()
+            self._delivering[who] = began
+            if len(ready) > 1:
+                self._call_for_help()
+        try:
+            self._try(parcel, began)
+        finally:
+            with self._lock:
+                parcel.in_hand = False
+                self._took = self._now() - began
+                self._delivering.pop(who, None)
+                self._all_idle.notify_all()
+        return True
+
+    def _call_for_help(self) -> None:
+        """Have one more thread look whether it is needed. The lock is held."""
+        idle = next((helper for who, helper in self._helpers.items() if who not in self._delivering), None)
+        # While the server fails one is enough to find out when it is back.
+        if idle is not None and not self._gate.failures:
+            idle.wake()
+
+    def _help(self, who: int) -> float | None:
+        """What such a thread does; seconds until it wants to look again."""
+        now = self._now()
+        with self._lock:
+            if self._gate.failures or not self._ready(now):
+                return None
+            oldest = min(self._delivering.values(), default=now)
+            if self._took < _LONG and now - oldest < _LONG:
+                return _LONG - (now - oldest)
+        return 0.0 if self._deliver_one(who) else None
+
+    def _ready(self, now: float) -> list[Parcel]:
+        return [
+            parcel
+            for parcel in self._parcels.values()
+            if not parcel.in_hand
+            and parcel.not_before <= now
+            and (self._gate_opens_at <= now or self._passes(parcel))
+        ]
+
+    def _passes(self, parcel: Parcel) -> bool:
+        """Whether the folder is tried although others have failed.
+
+        A conversation that has just ended is, once: that costs little, and tells soonest that the server
+        is back.
+        """
+        answer = self._last_answer
+        asked_to_wait = answer is not None and (answer.retry_after or answer.reaction in _PATIENCE)
+        return parcel.mine and not parcel.back_off.failures and not asked_to_wait
+
+    def _idle_for(self, now: float) -> float | None:
+        with self._lock:
+            # What another thread fails to deliver is for this one to try again.
+            times = [
+                now + _FIRST if parcel.in_hand else max(parcel.not_before, self._gate_opens_at)
+                for parcel in self._parcels.values()
+            ]
+        times.append((self._swept_at or now) + SWEEP_EVERY)
+        # Not nothing: what is left of a wait may round to no time at all.
+        return max(min(times) - now, 0.001)
+
+    @guarded
+    def _try(self, parcel: Parcel, began: float) -> None:
+        try:
+            self._deliver(parcel, began)
+        except OSError as error:
+            # A disk that fails, or files that are none of ours. The other folders go on.
+            reason = error.strerror or "it cannot be read"
+            self._problem = f"{parcel.name}: {reason}"
+            say_once(f"voicespan cannot deliver {parcel.name} ({reason}); it stays in the spool")
+
+    def _deliver(self, parcel: Parcel, began: float) -> None:
+        folder = parcel.folder or self._claim(parcel)
+        if folder is None:
+            return
+        parcel.folder = folder
+        try:
+            if self._must_wait(parcel, folder):
+                return
+            recovery.finish(folder, hide_recording=self._privacy.hide_recording)
+            answer = self._courier.deliver(folder)
+        finally:
+            # In memory nobody else could work on it, and nobody would find it.
+            if folder.files.all_on_disk or folder.files.move_to_disk():
+                folder.release()
+                parcel.folder = None
+        if answer is None:
+            self._done(parcel)
+        else:
+            self._failed(answer, began)
+
+    def _claim(self, parcel: Parcel) -> Folder | None:
+        assert parcel.path is not None  # noqa: S101  what is in memory is held all the time
+        path = Path(parcel.path)
+        folder = Folder.claim(path, self._spool.memory)
+        if folder is None:
+            parcel.back_off.succeeded()
+            parcel.not_before = self._now() + _BUSY
+            # Delivered or worked on by another process; a living one's is met again by the next sweep.
+            if not parcel.mine or not path.exists():
+                self._forget(parcel)
+        return folder
+
+    def _must_wait(self, parcel: Parcel, folder: Folder) -> bool:
+        after, path = folder.meta.after, folder.files.folder
+        if after is None or path is None:
+            return False
+        with self._lock:
+            if after not in self._parcels and not path.with_name(after).exists():
+                return False
+            parcel.after = after
+            parcel.back_off.succeeded()
+            parcel.not_before = self._now() + _BUSY
+        return True
+
+    def _done(self, parcel: Parcel) -> None:
+        with self._lock:
+            self.delivered += 1
+            self._parcels.pop(parcel.name, None)
+            self._last_answer = None
+            outage = self._gate.failures > 1
+            self._gate.succeeded()
+            self._gate_opens_at = 0.0
+            for other in self._parcels.values():
+                if outage:
+                    other.back_off.succeeded()
+                if outage or other.after == parcel.name:
+                    other.not_before = 0.0
+        if outage:
+            _logger.info("voicespan: LangSmith takes traces again")
+
+    def _failed(self, answer: Answer, began: float) -> None:
+        with self._lock:
+            first = not self._gate.failures
+            # Of several that failed together one counts: otherwise a moment's failure would be an outage of minutes.
+            wait = answer.retry_after or 0.0
+            if began >= self._failed_at:
+                wait = self._gate.failed(answer.retry_after)
+                self._failed_at = self._now()
+            self._last_answer = answer
+            opens_at = self._now() + max(wait, _PATIENCE.get(answer.reaction, 0.0))
+            self._gate_opens_at = max(self._gate_opens_at, opens_at)
+        if first:
+            where = self._spool.root or "memory"
+            _logger.warning("voicespan: LangSmith did not take traces (%s); they wait in %s", answer, where)
+
+    def _forget(self, parcel: Parcel) -> None:
+        with self._lock:
+            self._parcels.pop(parcel.name, None)
+
+    def _back_off(self) -> BackOff:
+        return BackOff(_FIRST, _CAP, self._chance)
+
+    def _now(self) -> float:
+        return self._clock.monotonic_ns() / 1e9

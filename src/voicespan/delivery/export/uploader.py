@@ -1,0 +1,158 @@
+"""Delivers one folder: its batches, then its root, until everything is settled or has to wait."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from voicespan.delivery.export import requests
+from voicespan.delivery.export.delivery_state import Batch, Encoding, Outcome, Progress, Step
+from voicespan.delivery.export.responses import Answer, Reaction
+from voicespan.delivery.spool import recordings
+from voicespan.delivery.spool.folder import PROGRESS, ROOT, Settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voicespan.delivery.destination.destination import Destination, Privacy
+    from voicespan.delivery.encoding.protobuf import Message
+    from voicespan.delivery.spool.folder import Folder
+    from voicespan.runtime.clock import Clock
+
+_logger = logging.getLogger("voicespan")
+
+_TOO_LARGE = Answer(413, "larger than any request can be", reached=False)
+
+
+class Courier:
+    """Brings folders to one destination, each in the thread that calls."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        post: Callable[[Message], Answer],
+        clock: Clock,
+        privacy: Privacy,
+    ) -> None:
+        self._destination = destination
+        self._post = post
+        self._clock = clock
+        self._privacy = privacy
+        self._said: dict[str, object] = {}
+
+    def deliver(self, folder: Folder) -> Answer | None:
+        """Send what is left of a complete folder, which is then gone, or kept for a person to look at.
+
+        Returns:
+            None, or the answer that it has to wait after.
+
+        Raises:
+            OSError: a file of the folder cannot be read.
+        """
+        progress = Progress.of(folder.files.read(PROGRESS))
+        requests.cut(folder, progress)
+        has_root = not folder.meta.loose and folder.files.exists(ROOT)
+        while (what := progress.next(self._now(), has_root=has_root)) is not Step.DONE:
+            answer, sent_before, recording = self._send(folder, progress, what)
+            encoding = progress.encoding
+            outcome = progress.answered(
+                what, answer, self._now(), sent_before=sent_before, recording=recording
+            )
+            if progress.encoding is Encoding.SMALLER and encoding is Encoding.RECORDING:
+                self._shrink(folder, progress)
+            if outcome is Outcome.SPLIT and isinstance(what, Batch):
+                progress.split(what, requests.halves(folder, what))
+            self._save(folder, progress)
+            self._tell(answer, sent_before=sent_before)
+            if outcome is Outcome.WAIT:
+                return answer
+        self._close(folder, progress)
+        return None
+
+    def _send(self, folder: Folder, progress: Progress, what: Batch | Step) -> tuple[Answer, bool, bool]:
+        """The answer, whether it may have been sent before, and whether the recording went along."""
+        recording = False
+        body: Message | None
+        if isinstance(what, Batch):
+            body = requests.batch_body(folder, what)
+        else:
+            body, recording = self._root(folder, progress)
+        sent_before = progress.sending(what)
+        self._save(folder, progress)
+        if body is None:
+            return _TOO_LARGE, sent_before, recording
+        try:
+            return self._post(body), sent_before, recording
+        except OSError:
+            if not recording:
+                raise
+            # It broke off in the middle of the recording: the server has no whole request.
+            progress.unreadable()
+            return Answer(None, "the recording cannot be read", 0.0, reached=False), sent_before, True
+
+    def _root(self, folder: Folder, progress: Progress) -> tuple[Message | None, bool]:
+        settled = folder.settled or Settled("none")
+        recording = settled.status == "attached" and progress.encoding.with_recording
+        hide = self._privacy.hide_metadata
+        try:
+            return requests.root_body(folder, progress, settled, hide_metadata=hide), recording
+        except OSError:
+            if not recording:
+                raise
+            progress.unreadable()
+            return requests.root_body(folder, progress, settled, hide_metadata=hide), False
+
+    def _shrink(self, folder: Folder, progress: Progress) -> None:
+        smaller = recordings.smaller(folder, folder.settled or Settled("none"))
+        if smaller is None:
+            progress.no_smaller()
+        else:
+            folder.settle(smaller)
+
+    def _close(self, folder: Folder, progress: Progress) -> None:
+        """Everything that can be delivered is: remove the folder, or keep what is left of it."""
+        settled = folder.settled
+        recording = None if settled is None else settled.file
+        why = None
+        if settled is not None and recording is not None:
+            why = progress.recording_status or (None if settled.status == "attached" else settled.status)
+            if progress.root_was_there:
+                why = "another exporter sent the root first"
+        refused = progress.root_refused or any(batch.refused for batch in progress.batches)
+        if why is None and not refused:
+            folder.remove()
+            return
+        if why is None and recording is not None and progress.root_refused is None:
+            folder.files.remove(recording)
+        folder.keep()
+        if why is not None:
+            self._say(f"a recording could not be attached ({why}); it is kept in {folder.files.folder}")
+
+    def _save(self, folder: Folder, progress: Progress) -> None:
+        folder.files.replace(PROGRESS, progress.encoded())
+
+    def _tell(self, answer: Answer, *, sent_before: bool) -> None:
+        reaction = answer.reaction
+        if reaction is Reaction.REFUSED:
+            self._say(f"LangSmith refused spans ({answer}); they are set aside in the spool")
+        elif reaction is Reaction.KEY:
+            self._say(f"LangSmith does not take this key ({answer}); conversations wait in the spool")
+        elif reaction is Reaction.NOWHERE:
+            self._say(
+                f"nobody takes traces at {self._destination.url} ({answer}); conversations wait in the spool"
+            )
+        elif reaction is Reaction.DUPLICATE and not sent_before:
+            self._say("LangSmith had spans that voicespan had not sent: does another exporter send them too?")
+        elif answer.rejected:
+            self._say(f"{answer.rejected} spans were not taken ({answer.words})")
+
+    def _say(self, words: str) -> None:
+        """Once per cause; causes differ by their first words."""
+        cause = words.split("(", 1)[0]
+        # In one step: several threads may find the same.
+        first = object()
+        if self._said.setdefault(cause, first) is first:
+            _logger.warning("voicespan: %s", words)
+
+    def _now(self) -> float:
+        return self._clock.time_ns() / 1e9

@@ -1,0 +1,143 @@
+"""What OpenAI Realtime's frames sound like; see `voicespan.recording.wire_source`.
+
+frame                                                     what it does to the estimate
+`input_audio_buffer.append`, sent                         the user's audio
+`response.output_audio.delta`                             the agent's
+`conversation.item.truncate`, `.truncated`                cuts what its `audio_end_ms` says
+`output_audio_buffer.cleared`                             cuts there
+`response.done`, cancelled since the user spoke           cuts where the user began to speak
+`session.created`, `.updated`                             tell the formats
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from voicespan.openai_realtime.frames import parsed
+from voicespan.protocol.json_values import json_text, name
+from voicespan.recording.audio_queue import AGENT, USER
+from voicespan.recording.wire_source import WireReporter, decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from voicespan.recording.recorder import Recorder
+    from voicespan.recording.timeline.timeline import Timeline
+    from voicespan.recording.wire_source import Kind
+
+#: Where a frame's type stands.
+_HEAD = 512
+_APPEND = "input_audio_buffer.append"
+_TRUNCATE = "conversation.item.truncate"
+#: GA and beta names; PCM has its rate beside it.
+_G711 = {
+    "audio/pcmu": (8_000, "g711_ulaw"),
+    "g711_ulaw": (8_000, "g711_ulaw"),
+    "audio/pcma": (8_000, "g711_alaw"),
+    "g711_alaw": (8_000, "g711_alaw"),
+}
+_PCM = (24_000, "pcm16")
+
+
+class Sound(WireReporter):
+    """The sound of one connection."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(recorder)
+        self._spoken = self._heard = _PCM
+        self._speech_started: int | None = None
+
+    def received(self, frame: object, at: int) -> None:
+        """The server sent `frame`."""
+        if not isinstance(frame, (bytes, str)):
+            return
+        head = frame[:_HEAD] if isinstance(frame, str) else frame[:_HEAD].decode("ascii", "replace")
+        # Of the frames without audio most are fragments of texts.
+        if '.delta"' not in head or 'audio.delta"' in head:
+            self.recorder.report_undecoded(AGENT, self._read, frame, at)
+
+    def sent(self, frame: object, at: int) -> None:
+        """The application sent `frame`: its JSON, a dict that it may change at once, or the SDK's model."""
+        if isinstance(frame, (bytes, str)):
+            self.recorder.report_undecoded(USER, self._read, frame, at)
+            return
+        kind = _member(frame, "type")
+        if kind == _APPEND and isinstance(audio := _member(frame, "audio"), (str, bytes)):
+            self.recorder.report_undecoded(USER, self._speak, audio, at)
+        elif kind == _TRUNCATE:
+            told = {field: _member(frame, field) for field in ("type", "item_id", "audio_end_ms")}
+            self.recorder.report_undecoded(AGENT, self._read, json_text(told), at)
+
+    # By the writer.
+
+    def _speak(self, timeline: Timeline, paused: bool, audio: str, at: int) -> None:
+        self.spoke(timeline, paused, decoded(audio), at, self._spoken)
+
+    def _read(self, timeline: Timeline, paused: bool, frame: bytes | str, at: int) -> None:
+        event = parsed(frame)
+        read = None if event is None else self._READERS.get(name(event.get("type")) or "")
+        if event is not None and read is not None:
+            read(self, timeline, paused, event, at)
+
+    def _append(self, timeline: Timeline, paused: bool, event: dict[str, Any], at: int) -> None:
+        self._speak(timeline, paused, event.get("audio", ""), at)
+
+    def _delta(self, timeline: Timeline, paused: bool, event: dict[str, Any], at: int) -> None:
+        self.begins(timeline, str(event.get("item_id")), at)
+        self.answered(timeline, paused, decoded(event.get("delta")), at, self._heard)
+
+    def _truncated(self, timeline: Timeline, _: bool, event: dict[str, Any], at: int) -> None:
+        played = event.get("audio_end_ms")
+        if isinstance(played, (int, float)) and 0 <= played < 1 << 32:
+            self.truncated(timeline, at, str(event.get("item_id")), round(played))
+
+    def _cleared(self, timeline: Timeline, _: bool, _event: dict[str, Any], at: int) -> None:
+        self.stopped(timeline, at)
+
+    def _started_to_speak(self, _timeline: Timeline, _: bool, _event: dict[str, Any], at: int) -> None:
+        self._speech_started = at
+
+    def _done(self, timeline: Timeline, _: bool, event: dict[str, Any], _at: int) -> None:
+        response = _members(event.get("response"))
+        reason = _members(response.get("status_details")).get("reason")
+        started, self._speech_started = self._speech_started, None
+        if response.get("status") == "cancelled" and reason == "turn_detected" and started is not None:
+            self.stopped(timeline, started)
+
+    def _session(self, _timeline: Timeline, _: bool, event: dict[str, Any], _at: int) -> None:
+        session = _members(event.get("session"))
+        audio = _members(session.get("audio"))
+        spoken = _members(audio.get("input")).get("format", session.get("input_audio_format"))
+        heard = _members(audio.get("output")).get("format", session.get("output_audio_format"))
+        self._spoken, self._heard = _kind(spoken) or self._spoken, _kind(heard) or self._heard
+
+    _READERS: ClassVar[dict[str, Callable[[Sound, Timeline, bool, dict[str, Any], int], None]]] = {
+        "session.created": _session,
+        "session.updated": _session,
+        _APPEND: _append,
+        "response.output_audio.delta": _delta,
+        "response.audio.delta": _delta,
+        _TRUNCATE: _truncated,
+        "conversation.item.truncated": _truncated,
+        "output_audio_buffer.cleared": _cleared,
+        "input_audio_buffer.speech_started": _started_to_speak,
+        "response.done": _done,
+    }
+
+
+def _members(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _member(frame: Any, field: str) -> Any:
+    return frame.get(field) if isinstance(frame, dict) else getattr(frame, field, None)
+
+
+def _kind(form: Any) -> Kind | None:
+    """Rate and encoding of a session's audio format; None, where it is not told."""
+    named, rate = (form.get("type"), form.get("rate")) if isinstance(form, dict) else (form, None)
+    if not isinstance(named, str):
+        return None
+    if isinstance(rate, int) and 4_000 <= rate <= 192_000:  # noqa: PLR2004  what can be resampled
+        return _G711.get(named) or (rate, _PCM[1])
+    return _G711.get(named) or _PCM

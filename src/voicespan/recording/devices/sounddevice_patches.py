@@ -1,0 +1,200 @@
+"""Where `sounddevice` lets every block be seen exactly once, in every version since 0.4.6.
+
+what                    where                                  why there
+opening, callbacks      `_StreamBase.__init__`                 all six classes call it, with names
+starting                `_StreamBase.start`                    nobody overrides it
+stopping                `_StreamBase.stop`, `abort`, `close`   the same; leaving a `with` block calls two
+reading, writing        `read` and `write`, raw and array      one of them may call the other: the taps
+know when they are inside
+"""
+
+from __future__ import annotations
+
+import functools
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from voicespan.recording.audio_queue import AGENT, USER
+from voicespan.recording.devices import taps
+from voicespan.recording.devices.clocks import time_of_block
+from voicespan.recording.devices.taps import Taps
+from voicespan.runtime.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    #: Of a callback: the blocks that there are, how many frames, the times, the status.
+    Callback = Callable[..., Any]
+
+
+def seams(module: ModuleType, active: Callable[[], bool]) -> Iterator[tuple[type, str, Callable[..., Any]]]:
+    """Every (class, attribute, replacement) of the module; `active`: whether new streams are recorded."""
+    base = module._StreamBase  # noqa: SLF001  what all streams are, named in its own documentation
+    yield base, "__init__", _opening(base.__init__, active, module.CallbackStop)
+    yield base, "start", _starting(base.start)
+    yield base, "stop", _stopping(base.stop)
+    yield base, "abort", _aborting(base.abort)
+    yield base, "close", _aborting(base.close)
+    for kind in (module.RawInputStream, module.InputStream):
+        yield kind, "read", _reading(kind.read)
+    for kind in (module.RawOutputStream, module.OutputStream):
+        yield kind, "write", _writing(kind.write)
+
+
+# Opening, and callbacks.
+
+
+def _opening(
+    original: Callable[..., None], active: Callable[[], bool], finished: type[BaseException]
+) -> Callable[..., None]:
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807  stands in for it
+        if not active() or not taps.is_wanted():
+            original(self, *args, **named)
+            return
+        tapped = _Tapped(named.get("kind", args[0] if args else ""), named.get("wrap_callback"), finished)
+        # One that is not wrapped is a pointer to a function in C, and beyond reach.
+        if tapped.wrapping is not None and callable(named.get("callback")):
+            named["callback"] = tapped.calling_back(named["callback"])
+        original(self, *args, **named)
+        tapped.opened(self)
+
+    return __init__
+
+
+class _Tapped:
+    """A stream and its callback."""
+
+    def __init__(self, kind: str, wrapping: str | None, finished: type[BaseException]) -> None:
+        """As the stream is given them; `finished` ends a stream, but not before all is played."""
+        self.wrapping = wrapping
+        self._captures, self._plays = kind in ("input", "duplex"), kind in ("output", "duplex")
+        self._finished = finished
+        self._taps = Taps(None, None)
+
+    @guarded
+    def opened(self, stream: Any) -> None:
+        """What the stream is like is known when it is open; it does not run yet."""
+        samples, channels, latencies = _pair(stream.dtype), _pair(stream.channels), _pair(stream.latency)
+        taken = self._taps
+        if self._captures:
+            taken.microphone = taps.tap(USER, samples[0], channels[0], stream.samplerate, latencies[0])
+        if self._plays:
+            taken.speaker = taps.tap(AGENT, samples[1], channels[1], stream.samplerate, latencies[1])
+        taps.keep(stream, taken)
+
+    def calling_back(self, callback: Callback) -> Callback:
+        """The application's callback, which does and returns what it did."""
+        captures, plays = self._captures, self._plays
+
+        @functools.wraps(callback, assigned=())
+        def call(*args: Any) -> Any:
+            now = monotonic_ns()
+            if captures:
+                # Before the application's own, which may use the block as its scratch pad.
+                self._captured(now, args[0], args[-2])
+            if not plays:
+                return callback(*args)
+            try:
+                result = callback(*args)
+            except BaseException as error:
+                self._played(now, args[-4], args[-2], args[-1])
+                if not isinstance(error, self._finished):
+                    self._dropped()
+                raise
+            self._played(now, args[-4], args[-2], args[-1])
+            return result
+
+        return call
+
+    @guarded
+    def _captured(self, now: int, block: Any, time: Any) -> None:
+        tap = self._taps.microphone
+        if tap is not None:
+            at = time_of_block(now, time.currentTime, time.inputBufferAdcTime, -tap.latency)
+            tap.captured(now, self._copy(block), at)
+
+    @guarded
+    def _played(self, now: int, block: Any, time: Any, status: Any) -> None:
+        tap = self._taps.speaker
+        if tap is not None:
+            at = time_of_block(now, time.currentTime, time.outputBufferDacTime, tap.latency)
+            tap.played(now, self._copy(block), at, after_gap=bool(status) and status.output_underflow)
+
+    @guarded
+    def _dropped(self) -> None:
+        """The stream ends here: what is pending is not played."""
+        if self._taps.speaker is not None:
+            self._taps.speaker.cut(monotonic_ns())
+
+    def _copy(self, block: Any) -> bytes:
+        copied: bytes = block.tobytes() if self.wrapping == "array" else bytes(block)
+        return copied
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    """What a stream has twice, where it is one with both sides."""
+    return value if isinstance(value, tuple) else (value, value)
+
+
+# Starting and stopping.
+
+
+def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def start(self: Any) -> Any:
+        taps.started(self)
+        return original(self)
+
+    return start
+
+
+def _stopping(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def stop(self: Any, *args: Any, **named: Any) -> Any:
+        try:
+            return original(self, *args, **named)
+        finally:
+            taps.stopped(self)
+
+    return stop
+
+
+def _aborting(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def abort(self: Any, *args: Any, **named: Any) -> Any:
+        taps.aborted(self)
+        return original(self, *args, **named)
+
+    return abort
+
+
+# Without a callback.
+
+
+def _reading(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def read(self: Any, *args: Any, **named: Any) -> Any:
+        inside = taps.enter(self)
+        if inside is None:
+            return original(self, *args, **named)
+        with inside:
+            result = original(self, *args, **named)
+            inside.read(result[0])
+        return result
+
+    return read
+
+
+def _writing(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def write(self: Any, data: Any) -> Any:
+        inside = taps.enter(self)
+        if inside is None:
+            return original(self, data)
+        with inside:
+            inside.write(data)
+            return original(self, data)
+
+    return write

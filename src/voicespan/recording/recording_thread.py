@@ -1,0 +1,164 @@
+"""The one thread of a process that writes its recordings.
+
+It wakes every 250 ms and gives every recording a turn. Batches of that size cost a third of what single
+20 ms pieces do, and the encoder leaves Python alone (no GIL) while it works.
+
+Of hundreds of recordings each has its turn less often, at least once a second. What a turn costs is mostly
+to have the interpreter again after the encoder, among the application's threads: with four turns a second,
+500 recordings were more than there was time for, and were written five seconds late.
+
+It runs while there are recordings, and not before or after. A forked child has none: what was being
+recorded goes on in the parent, and the child never touches its files.
+"""
+
+from __future__ import annotations
+
+import threading
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from voicespan.recording.timeline.segment import NS
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.fork import watch
+from voicespan.runtime.guard import guard
+from voicespan.runtime.pacing import one_by_one
+
+if TYPE_CHECKING:
+    from voicespan.recording.recording_writer import Tape
+    from voicespan.runtime.clock import Clock
+
+#: Seconds between two passes.
+PERIOD = 0.25
+#: So many recordings have a turn in each pass. Of more, some wait for the next one, or the third after it.
+_TURNS = 125
+_MOST_PASSES = 4
+#: A thread is woken some milliseconds late now and then; so late, in seconds, it has more to do than it can.
+_BEHIND = 0.05
+#: The turns of a pass are spread over so many seconds of it.
+_SPREAD = 0.2
+#: A writer that is late rests as long as it works while each recording has its turn after so many seconds at most. It
+#: rests less where that takes longer, and not at all where it takes as long as the second of these: what waits grows.
+_RESTS, _RESTS_NO_MORE = 4.0, 12.0
+
+
+class Writer:
+    """Gives recordings their turns.
+
+    Args:
+        clock: Tells what has settled.
+        threaded: Whether a thread does it; otherwise `run_once` is called by hand.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM, *, threaded: bool = True) -> None:
+        self._clock = clock
+        self._threaded = threaded
+        self._tapes: dict[Tape, None] = {}  # in the order in which they came
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._last_pass = 0
+        self._took = 0
+        self._round = 0.0  # seconds in which the recordings of late had one turn each
+        watch(self)
+
+    @property
+    def behind(self) -> float:
+        """By how many seconds the newest pass is overdue, or the last one's turns took more than half of its time.
+
+        The machine has more to do than it can, or nearly.
+        """
+        if not self._tapes or not self._last_pass:
+            return 0.0
+        since = self._clock.monotonic_ns() - self._last_pass
+        return max(0.0, since / NS - PERIOD, self._took / NS - PERIOD / 2)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is late by more than a thread is now and then."""
+        return self.behind > _BEHIND
+
+    @property
+    def _share_of_rest(self) -> float:
+        # An event loop is late by what we do meanwhile, and a kill loses what waits: of two evils some of both.
+        return min(max((_RESTS_NO_MORE - self._round) / (_RESTS_NO_MORE - _RESTS), 0.0), 1.0)
+
+    def add(self, tape: Tape) -> None:
+        """Give `tape` turns from now on, until it is over."""
+        with self._lock:
+            self._tapes[tape] = None
+            self._wake.clear()
+            if self._threaded and self._thread is None:
+                self._last_pass = self._clock.monotonic_ns()
+                thread = threading.Thread(target=self._loop, name="voicespan-recording", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def run_once(self) -> None:
+        """One pass: every recording gets a turn, or of very many those that have waited for longest."""
+        with self._lock:
+            count = max(_TURNS, -(-len(self._tapes) // _MOST_PASSES))
+            tapes = list(islice(self._tapes, count))
+            if count < len(self._tapes):
+                for tape in tapes:  # to the end of the line
+                    del self._tapes[tape]
+                    self._tapes[tape] = None
+        self._last_pass = self._clock.monotonic_ns()
+        took: list[int] = []
+
+        def run(tape: Tape) -> None:
+            # Its own reading: the recordings before it may have taken a while.
+            began = self._clock.monotonic_ns()
+            self._run(tape, began)
+            took.append(self._clock.monotonic_ns() - began)
+
+        if self._threaded:
+            share = self._share_of_rest
+            one_by_one(tapes, run, _SPREAD, self._clock, rests=share, waits=share)
+        else:
+            for tape in tapes:
+                run(tape)
+        self._took = sum(took)
+        passes = -(-len(self._tapes) // max(len(tapes), 1))
+        self._round = passes * (self._clock.monotonic_ns() - self._last_pass) / NS
+
+    def _run(self, tape: Tape, now: int) -> None:
+        ran = False
+        with guard():
+            tape.run(now)
+            ran = True
+        if not ran:
+            tape.fail("voicespan could not lay out what was handed over")
+        if tape.over:
+            self.discard(tape)
+
+    def discard(self, tape: Tape) -> None:
+        """Give `tape` no more turns."""
+        with self._lock:
+            self._tapes.pop(tape, None)
+            if not self._tapes:
+                self._wake.set()  # nothing to wait for
+
+    def forget_the_parent(self) -> None:
+        """Be a new writer, in a forked child."""
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread = None
+        tapes, self._tapes = list(self._tapes), {}
+        for tape in tapes:
+            with guard():
+                tape.disown()
+
+    def _loop(self) -> None:
+        due = self._clock.monotonic_ns() / NS
+        while True:
+            due = max(due + PERIOD, self._clock.monotonic_ns() / NS)
+            self._wake.wait(due - self._clock.monotonic_ns() / NS)
+            self.run_once()
+            with self._lock:
+                if not self._tapes:
+                    self._thread = None
+                    return
+
+
+#: The process's own. Its thread begins with the first recording.
+SHARED = Writer()

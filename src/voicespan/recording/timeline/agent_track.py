@@ -1,0 +1,133 @@
+"""The agent's side: what is true of a speaker, and of no microphone.
+
+What is handed to a speaker lies in its buffer until it is heard, and can be taken back. So this side has
+cuts: a cut removes what had not been heard by then, and nothing else. Audio that is heard (`at`) well
+before what was handed over earlier has ended says the same: a speaker cannot play two things, so the rest
+of the first was not heard.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voicespan.recording.timeline.intervals import Stretches
+from voicespan.recording.timeline.track import BREAK, MS, Side
+
+if TYPE_CHECKING:
+    from voicespan.recording.timeline.segment import Pcm
+
+#: An overlap up to this is a clock that runs fast; above, the first was replaced.
+REPLACED = 200 * MS
+
+#: How many stretches of playback and how many answers are remembered: the last few minutes of a lively
+#: conversation.
+_STRETCHES = 256
+_ANSWERS = 64
+
+
+class Speaker(Side):
+    """The agent's side."""
+
+    def __init__(self, origin: int) -> None:
+        super().__init__(origin)
+        self._stretches = Stretches(_STRETCHES)  # of what is played
+        self._answers: tuple[tuple[int, int], ...] = ()  # when marked, where it begins
+        self._marked: int | None = None  # an answer of which nothing was handed over yet
+        self._answer = origin  # where the newest answer begins
+        self._afresh = True  # what comes next begins a new answer, if the application marks none
+
+    def mark_answer(self, marked: int) -> None:
+        """What is handed over from here on is another answer."""
+        self._marked = marked
+        self._flow = None
+
+    def begin_of_answer(self, after: int) -> int | None:
+        """Where the answer lies that was the newest one at the time `after`.
+
+        Returns:
+            None while nothing of it was handed over; `after` itself where no answer was marked.
+        """
+        if self._marked is not None and self._marked <= after:
+            return None
+        for marked, start in reversed(self._answers):
+            if marked <= after:
+                return max(start, after)
+        return after
+
+    def answers_between(self, start: int, end: int) -> list[int]:
+        """Where the answers begin that begin from `start` on and before `end`."""
+        return [begin for _, begin in self._answers if start <= begin < end]
+
+    def cut(self, handed: int, at: int | None, played: int | None) -> tuple[int, int, int]:
+        """Remove what had not been heard.
+
+        Args:
+            handed: When the cut was reported, in nanoseconds of the monotonic clock.
+            at: When playback stopped; None: when it was reported.
+            played: How many nanoseconds of the newest answer were played; this decides, where given.
+
+        Returns:
+            Where it was cut, how much of the newest answer had been heard, and how much was removed, in
+            nanoseconds.
+        """
+        place = handed if at is None else at
+        if played is not None:
+            place = self._after_playing(played)
+        heard = self.played(self._answer, place)
+        return place, heard, self._cut(place)
+
+    def played(self, start: int, end: int) -> int:
+        """How many nanoseconds of the time from `start` to `end` had audio in them, loud or not."""
+        return sum(
+            max(0, min(end, played_to) - max(start, played_from))
+            for played_from, played_to in self._stretches
+        )
+
+    def _place(self, handed: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
+        before = self.end
+        if at is not None and before is not None and before - at > REPLACED:
+            self._cut(at)
+        start = super()._place(handed, pcm, rate, encoding, at)
+        if start is None or self.end is None:
+            return None
+        if self._stretches and self._stretches.end == start:
+            self._stretches.go_on(self.end)
+        else:
+            self._stretches.add(start, self.end)
+        if self._marked is not None:
+            self._answers = (*self._answers, (self._marked, start))[-_ANSWERS:]
+            self._answer, self._marked = start, None
+        elif not self._answers and (self._afresh or before is None or start - before >= BREAK):
+            self._answer = start
+        self._afresh = False
+        return start
+
+    def _flowed(self, end: int) -> None:
+        self._stretches.go_on(end)
+
+    def _first(self, handed: int, at: int | None) -> int:
+        if not self._afresh or self.end is None:
+            return super()._first(handed, at)
+        # What comes after a cut continues nothing: not even within the tolerance.
+        return max(handed, self.end) if at is None else at
+
+    def _after_playing(self, duration: int) -> int:
+        """Where so much of the newest answer has been played."""
+        place = self._answer
+        for start, end in self._stretches:
+            length = end - max(start, self._answer)
+            if length > 0 and duration > 0:
+                place = max(start, self._answer) + min(duration, length)
+                duration -= length
+        return place
+
+    def _cut(self, place: int) -> int:
+        removed = sum(run.cut(place) for run in self._runs if run.end > place)
+        if self.end is not None and self.end > place:
+            self.end = place
+        self._odd, self._format, self._flow = b"", (0, ""), None  # what follows completes no sample of before
+        self._afresh = True
+        self._stretches.cut(place)
+        while self._runs and self._runs[-1].samples == 0:
+            self._runs.pop()
+        return removed

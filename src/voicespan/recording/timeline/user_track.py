@@ -1,0 +1,125 @@
+"""The user's side: what is true of a microphone, and of no speaker.
+
+A microphone cannot hear the future. Audio that comes without a time, in a burst, right after a gap in an
+otherwise steady stream, was captured during that gap: the event loop had stalled, the user had not. The
+gap is closed again, as far as it has not been written.
+
+Nor does a microphone get ahead of time by itself. A stream whose lead over the handing over grows slowly
+has a clock that runs fast (50 ppm are 0.36 s in two hours), and is anchored anew when it is `TOLERANCE`
+off. A sender that is ahead by design, a test that reads a file, gets ahead at once and stays there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voicespan.recording.codec.formats import SAMPLE_BYTES
+from voicespan.recording.timeline.segment import NS, Run, size_of, without_head
+from voicespan.recording.timeline.track import MS, TOLERANCE, Side
+
+if TYPE_CHECKING:
+    from voicespan.recording.timeline.segment import Pcm
+
+#: The longest gap that can be a stall: what lies further back has been written.
+STALL = 400 * MS
+
+#: A stream is live while it is handed over at most so long before its place.
+LIVE = 100 * MS
+
+
+class Microphone(Side):
+    """The user's side.
+
+    Attributes:
+        resumed: When the last pause ended, in nanoseconds of the monotonic clock.
+    """
+
+    def __init__(self, origin: int) -> None:
+        super().__init__(origin)
+        self.resumed: int | None = None
+        self._pace = Pace()
+        self._lead = 0  # of the piece that was handed over last
+        self._gap = 0  # before the stalled run
+        self._stalled: Run | None = None
+
+    def _place(self, handed: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
+        if at is None and self.resumed is not None:
+            pcm = self._without_the_pause(handed, self.resumed, pcm, rate, encoding)
+            if not pcm:
+                return None
+        if at is not None or self.end is None:
+            self._stalled = None
+            return super()._place(handed, pcm, rate, encoding, at)
+        lead = self.end - handed
+        gap = -lead
+        if lead < -TOLERANCE:
+            self._pace = Pace()
+        else:
+            if self._stalled is not None and lead >= self._gap - TOLERANCE:
+                self._close_gap()
+            excess = self._pace.excess(handed, lead)
+            at = self.end - excess if excess else None
+        start = super()._place(handed, pcm, rate, encoding, at)
+        if gap > TOLERANCE:
+            stalled = gap <= STALL and self._lead <= LIVE
+            self._stalled, self._gap, lead = (self._runs[-1] if stalled else None), gap, 0
+        self._lead = lead
+        return start
+
+    def _close_gap(self) -> None:
+        stalled, self._stalled = self._stalled, None
+        if stalled is None or not self._runs or self._runs[-1] is not stalled or stalled.taken:
+            return
+        self._lead = 0
+        start = max(stalled.start - self._gap, self.settled)
+        before = self._runs[-2] if len(self._runs) > 1 else None
+        if before is not None and before.end == start and before.continued_by(stalled):
+            self._runs.pop()
+            before.absorb(stalled)
+        else:
+            stalled.move(start)
+        self.end = self._runs[-1].end
+
+    def _without_the_pause(self, handed: int, resumed: int, pcm: Pcm, rate: int, encoding: str) -> Pcm:
+        """Silence what was captured before the pause ended: a piece begins before it is handed over."""
+        width = SAMPLE_BYTES[encoding]
+        since = (handed - resumed) * rate // NS * width
+        muted = min(size_of(pcm) - since, size_of(pcm))
+        if muted <= 0:
+            self.resumed = None
+            return pcm
+        super()._place(handed, muted, rate, encoding, None)
+        return without_head(pcm, muted)
+
+
+class Pace:
+    """Tells a clock that runs fast from audio that is handed over ahead of time."""
+
+    WINDOW = 5 * NS
+    #: More than a clock can gain in a window (4,000 ppm): the sender got ahead on purpose.
+    STEP = 20 * MS
+
+    def __init__(self) -> None:
+        self._since: int | None = None
+        self._least = 0  # lead in this window: the others are jitter
+        self._before: int | None = None  # the same, of the window before
+        self._usual = 0
+
+    def excess(self, handed: int, lead: int) -> int:
+        """By how much the stream is ahead because of its clock, once that is worth a correction."""
+        if self._since is None:
+            self._since, self._least = handed, lead
+        self._least = min(self._least, lead)
+        if handed - self._since < self.WINDOW:
+            return 0
+        least, before = self._least, self._before
+        self._since, self._least, self._before = handed, lead, least
+        if before is None:
+            self._usual = least
+        elif least - before > self.STEP:
+            self._usual += least - before
+        excess = least - self._usual
+        if excess <= TOLERANCE:
+            return 0
+        self._since = None  # part of a piece may be all that can be left out: look again
+        return excess

@@ -1,0 +1,241 @@
+"""The one low-priority thread that turns recordings into what is attached.
+
+It follows the settled part of each recording while the call runs, a few seconds at a time, so at the end of
+a call only a tail is left to encode. Opus costs 1.7 % of a core a conversation, and a process may hold more
+than there are cores for. Then this is what gives way, and nothing else:
+
+1. It rests while the writer is behind.
+2. A call that is over goes before all that are not: somebody waits for it.
+3. One that has waited for a minute is not encoded. Its FLAC is handed on, three times as large, and not late. Nor
+   are those that have waited for longest where very many wait: their minute would pass, and each of them takes memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from voicespan.recording.codec.formats import FORMATS
+from voicespan.recording.codec.transcode import Transcoding
+from voicespan.recording.recording_thread import SHARED
+from voicespan.recording.timeline.segment import NS
+from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.fork import watch
+from voicespan.runtime.guard import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from voicespan.recording.recorder import Recorder
+    from voicespan.recording.recording_thread import Writer
+    from voicespan.runtime.clock import Clock
+
+#: Seconds between two looks at the recordings.
+PERIOD = 0.25
+#: How much is encoded at a turn, in seconds of audio: opening the growing file costs 0.5 ms.
+_TURN = 5
+#: How long a call that is over waits to be encoded, in seconds.
+_PATIENCE = 60.0
+#: So many wait at most: about as many as are followed while they go on.
+_MOST_WAITING = 64
+#: The share of a core that it takes to see who has ended, while there is nothing to do, and the most seconds between.
+_LOOKING = 0.01
+_SELDOM = 2.0
+_NICENESS = 10
+#: The states of a recorder in which more may come.
+_OPEN = frozenset({"waiting", "recording", "paused"})
+
+
+class _Followed:
+    """A recording, and who is told what it has become."""
+
+    def __init__(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
+        self.recorder = recorder
+        #: Since when it waits to be finished, in nanoseconds of the monotonic clock.
+        self.ended_at: int | None = None
+        self._form = form
+        self._done = done
+        self._encodes = True
+        self.transcoding = None if recorder.path is None else Transcoding(recorder.path, form)
+        if form not in FORMATS:
+            raise ValueError(f"no recording is written as {form}: {', '.join(FORMATS)} are known")
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self.recorder.status not in _OPEN
+
+    def follow(self) -> bool:
+        """Encode a few seconds; False: there are not so many that have not been."""
+        done = 0 if self.transcoding is None else self.transcoding.done
+        enough = self._encodes and self.recorder.frames_on_disk - done >= _TURN * self.recorder.rate > 0
+        if enough and (path := self.recorder.path) is not None:
+            self._transcoding(path).advance(done + _TURN * self.recorder.rate)
+        return enough
+
+    def finish(self, *, encode: bool) -> bool:
+        """Encode what is left, or hand on what was recorded as it is."""
+        path = self.recorder.finish()
+        if path is not None and encode and self._encodes:
+            path = self._transcoding(path).finish()
+        else:
+            self.leave_as_it_is()
+        self._done(path)
+        return True
+
+    def leave_as_it_is(self) -> None:
+        """It cannot be encoded (no space, no codec), or there is no time to."""
+        self._encodes = False
+        if self.transcoding is not None:
+            self.transcoding.abandon()
+
+    def hand_on(self) -> bool:
+        """Something went wrong with its end as well: hand on what there is."""
+        path = self.recorder.path
+        self._done(path if path is not None and path.exists() else None)
+        return True
+
+    def _transcoding(self, path: Path) -> Transcoding:
+        if self.transcoding is None:
+            self.transcoding = Transcoding(path, self._form)
+        return self.transcoding
+
+
+class Follower:
+    """Transcodes recordings while they grow.
+
+    Args:
+        writer: Whose recordings they are; by default the process's.
+        clock: Tells how long a call that is over has waited.
+        threaded: Whether a thread does it; otherwise `run_once` is called by hand.
+    """
+
+    def __init__(self, writer: Writer | None = None, *, clock: Clock = SYSTEM, threaded: bool = True) -> None:
+        self._writer = writer or SHARED
+        self._clock = clock
+        self._threaded = threaded
+        self._followed: list[_Followed] = []
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        watch(self)
+
+    def follow(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
+        """Transcode what `recorder` records.
+
+        The recorder is finished when it has been closed.
+
+        Args:
+            recorder: One that has just begun.
+            form: See `transcode`.
+            done: Called once the recorder is closed, with the transcoded file; with the FLAC itself where there was
+                no time to transcode it, or it cannot be; with None when nothing was recorded.
+
+        Raises:
+            ValueError: There is no such format.
+        """
+        followed = _Followed(recorder, form, done)
+        with self._lock:
+            self._followed.append(followed)
+            self._wake.clear()
+            if self._threaded and self._thread is None:
+                thread = threading.Thread(target=self._loop, name="voicespan-transcoding", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def run_once(self) -> bool:
+        """Give every recording a turn; whether anything was done."""
+        busy = self._finish_ended()
+        for followed in self._all() if not self._rests else ():
+            # A turn takes its time: who waits meanwhile?
+            if not followed.ended and not self._rests and self._step(followed, followed.follow):
+                self._finish_ended()
+                busy = True
+        return busy
+
+    @property
+    def _rests(self) -> bool:
+        return self._writer.is_behind
+
+    def _all(self) -> list[_Followed]:
+        with self._lock:
+            return list(self._followed)
+
+    def _finish_ended(self) -> bool:
+        """Finish the calls that are over, in the order in which they ended; whether there was one."""
+        finished = False
+        while ended := self._ended():
+            first = ended[0]
+            waited = (self._clock.monotonic_ns() - (first.ended_at or 0)) / NS
+            encode = waited < _PATIENCE and len(ended) <= _MOST_WAITING
+            if encode and self._rests:
+                break
+            self._finish(first, encode=encode)
+            self._forget(first)
+            finished = True
+        return finished
+
+    def _ended(self) -> list[_Followed]:
+        """Those that are over, the first first."""
+        ended = [followed for followed in self._all() if followed.ended]
+        for followed in ended:
+            if followed.ended_at is None:
+                followed.ended_at = self._clock.monotonic_ns()
+        return sorted(ended, key=lambda followed: followed.ended_at or 0)
+
+    def _finish(self, followed: _Followed, *, encode: bool) -> None:
+        # Whatever goes wrong, who waits for it is told.
+        steps = (
+            partial(followed.finish, encode=encode),
+            partial(followed.finish, encode=False),
+            followed.hand_on,
+        )
+        any(self._step(followed, step) for step in steps)
+
+    def _step(self, followed: _Followed, step: Callable[[], bool]) -> bool:
+        """Do it; a recording that cannot be encoded goes as it is when it is whole, and no other minds."""
+        with guard(), contextlib.suppress(OSError, RuntimeError, ValueError, ImportError):
+            return step()
+        with guard():
+            followed.leave_as_it_is()
+        return False
+
+    def _forget(self, followed: _Followed) -> None:
+        with self._lock:
+            if followed in self._followed:
+                self._followed.remove(followed)
+
+    def forget_the_parent(self) -> None:
+        """Begin anew, in a forked child: what was followed is the parent's."""
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._thread = None
+        self._followed = []
+
+    def _loop(self) -> None:
+        _be_nice()
+        while True:
+            began = time.thread_time()
+            busy = self.run_once()
+            with self._lock:
+                if not self._followed:
+                    self._thread = None
+                    return
+            # Hundreds are not to be looked at all the time, to see that nobody has ended.
+            looked = 0.0 if busy else time.thread_time() - began
+            self._wake.wait(min(max(PERIOD, looked / _LOOKING), _SELDOM))
+
+
+def _be_nice() -> None:
+    """Let everybody else go first. Linux alone gives a thread a priority of its own."""
+    if sys.platform == "linux":
+        with guard():
+            thread = threading.get_native_id()
+            # A process may have been started with a priority of its own, and raising it takes privileges.
+            own = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(own + _NICENESS, 19))

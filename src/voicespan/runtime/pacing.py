@@ -1,0 +1,108 @@
+"""How a background thread leaves the interpreter to the application's."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from voicespan.runtime import fork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from voicespan.runtime.clock import Clock
+
+_Piece = TypeVar("_Piece")
+
+#: Shorter than anybody notices, and longer than it takes another thread to wake up.
+_LEAST = 50e-6
+_MOST = 10e-3
+#: As long a thread works before it rests: not noticed either, and some ten spans are written in it.
+_HOLDS = 1e-3
+#: How long a thread waits for its turn.
+_PATIENCE = 50e-3
+
+
+class _Turns:
+    def __init__(self) -> None:
+        self.forget_the_parent()
+        fork.watch(self)
+
+    def forget_the_parent(self) -> None:
+        """In a forked child nobody is left to give it back."""
+        self.lock = threading.Lock()
+        self.patience = _PATIENCE
+
+
+_turns = _Turns()
+
+
+class turn:  # noqa: N801  reads as a statement: `with turn():`
+    """Of the threads that are ours one works at a time.
+
+    When one lets go of the interpreter, any that waits may get it: an application's thread would wait behind each of
+    ours. Whoever has waited for 50 ms works all the same, and so do all until a turn is free again: what one of them
+    does for long (a user's own hook, a slow disk) is not to hold up the others.
+
+    Args:
+        share: Of those 50 ms, for who is late.
+    """
+
+    def __init__(self, share: float = 1.0) -> None:
+        self._share = share
+
+    def __enter__(self) -> None:
+        self._lock = _turns.lock
+        self._is_ours = self._lock.acquire(timeout=_turns.patience * self._share)
+        if self._is_ours:
+            _turns.patience = _PATIENCE
+        elif self._share == 1.0:
+            _turns.patience = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_ours:
+            self._lock.release()
+
+
+def one_by_one(
+    pieces: Collection[_Piece],
+    work: Callable[[_Piece], object],
+    seconds: float,
+    clock: Clock,
+    *,
+    rests: float = 0.0,
+    waits: float = 1.0,
+) -> None:
+    """Work on pieces, spread evenly over a time, and let a thread that waits for the interpreter have it in between.
+
+    A thread that works on is made to let go only every 5 ms, and so long an event loop would wait each time it wakes
+    up. Calls that leave the interpreter for some microseconds, as those of an encoder, do not help: they have it back
+    before the other thread has woken up. And an event loop lets go of it with each read, write and wait, thousands of
+    times a second: next to a thread that does all its work at once it waits each time, and comes to a standstill long
+    before the processor is used up. So a thread that has time takes it, and one that has none leaves half of it. It
+    does not rest after each piece, however small: to have the interpreter again is what a small one costs most.
+
+    Args:
+        pieces: What is worked on.
+        work: Does so, in a turn of ours. What it raises ends it.
+        seconds: For how long they are spread.
+        clock: Tells how late it is.
+        rests: How long who is late rests, as a share of the processor time that was worked since the last rest; at
+            least for as long as another thread needs to wake up.
+        waits: See `turn`.
+    """
+    due = float(clock.monotonic_ns())
+    left = len(pieces)
+    each = seconds * 1e9 / max(left, 1)
+    queue = iter(pieces)
+    while left:
+        began, worked = time.thread_time(), 0.0
+        with turn(waits):
+            while left and worked < _HOLDS:
+                work(next(queue))
+                left -= 1
+                due += each
+                worked = time.thread_time() - began
+        if left:
+            time.sleep(min(max((due - clock.monotonic_ns()) / 1e9, worked * rests, _LEAST), _MOST))

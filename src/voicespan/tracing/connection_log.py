@@ -1,0 +1,114 @@
+"""The connections of one conversation: how many there were, what they carried, when there was none.
+
+That a connection opens or closes is told as a moment only where it says more than the root's own begin
+and end: in a scope, and from the second connection on. So the first one's moments are kept until then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voicespan.content.policy import cut_text
+from voicespan.protocol.events import ConnectionClosed, ConnectionOpened
+
+if TYPE_CHECKING:
+    from voicespan.protocol.events import Moment
+    from voicespan.tracing.connection import Connection
+
+
+class Connections:
+    """Not thread-safe: the conversation's lock is held."""
+
+    def __init__(self, *, scoped: bool) -> None:
+        """`scoped`: whether a single connection is worth telling of."""
+        self.live: list[Connection] = []
+        self.reconnects = 0
+        self._kept: list[Moment] | None = None if scoped else []
+        self._past = 0
+        self._frames = (0, 0, 0)  # received, sent and unsent, on those that are over
+        self._sockets = 0
+        self._numbers: dict[Connection, tuple[int, int]] = {}
+        self._none_since: int | None = None
+        self._close: dict[str, Any] = {}
+
+    def opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Moment]:
+        """A connection is open. As all of these: what that tells."""
+        self.live.append(connection)
+        return self._opened(connection, at, facts)
+
+    def reopened(self, connection: Connection, at: int) -> list[Moment]:
+        """The SDK has opened a new socket behind the same connection."""
+        self.reconnects += 1
+        closed = self._closed(connection, at if connection.lost_at is None else connection.lost_at)
+        if len(self.live) == 1:
+            self._none_since = connection.lost_at
+        return closed + self._opened(connection, at, {})
+
+    def closed(self, connection: Connection, at: int) -> list[Moment]:
+        """A connection is over."""
+        self.live.remove(connection)
+        self._past += 1
+        received, sent, unsent = self._frames
+        self._frames = (
+            received + connection.frames_received,
+            sent + connection.frames_sent,
+            unsent + connection.frames_unsent,
+        )
+        self._close = _close_facts(connection)
+        if not self.live:
+            self._none_since = at
+        return self._closed(connection, at)
+
+    def leave(self) -> None:
+        """The conversation is over, whatever still comes on them."""
+        for connection in self.live:
+            connection.leave()
+        self.live.clear()
+        self._numbers.clear()
+
+    def facts(self) -> dict[str, Any]:
+        """For the root."""
+        received, sent, unsent = self._frames
+        return {
+            "connection_count": self._past + len(self.live),
+            "reconnect_count": self.reconnects or None,
+            "event_count": received
+            + sent
+            + sum(each.frames_received + each.frames_sent for each in self.live),
+            "frames_unsent": (unsent + sum(each.frames_unsent for each in self.live)) or None,
+            **self._close,
+        }
+
+    def _opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Moment]:
+        self._sockets += 1
+        self._numbers[connection] = (self._sockets, at)
+        gap = None if self._none_since is None else round((at - self._none_since) / 1e6, 3)
+        self._none_since = None
+        return self._note(
+            ConnectionOpened(at, "connection_opened", {"connection": self._sockets, "gap_ms": gap, **facts})
+        )
+
+    def _closed(self, connection: Connection, at: int) -> list[Moment]:
+        number, opened_at = self._numbers.pop(connection, (self._sockets, at))
+        facts = {
+            "connection": number,
+            "realtime_session_id": connection.session_id,
+            "abnormal": connection.closed_abnormally,
+            "duration_s": round((at - opened_at) / 1e9, 6),
+            **_close_facts(connection),
+        }
+        return self._note(ConnectionClosed(at, "connection_closed", facts))
+
+    def _note(self, moment: Moment) -> list[Moment]:
+        if self._kept is not None and self._sockets <= 1:
+            self._kept.append(moment)
+            return []
+        kept, self._kept = self._kept, None
+        return [*(kept or ()), moment]
+
+
+def _close_facts(connection: Connection) -> dict[str, Any]:
+    return {
+        "close_code": connection.close_code,
+        "close_reason": cut_text(connection.close_reason, 200) if connection.close_reason else None,
+    }

@@ -1,0 +1,141 @@
+"""Which conversation a context belongs to, and how the application's contexts come into one and leave it.
+
+Two context variables are kept apart: the *scope* (which conversation new connections join, set by `conversation()`)
+and the *current* one (whose live parent the application's own spans nest under, set by every frame that is handed to
+the application).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, cast
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from voicespan.runtime.guard import guard
+from voicespan.tracing.proxy_span import LiveParent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from voicespan.tracing.conversation import Conversation
+
+#: Where a context keeps the standing of its current conversation.
+CURRENT = otel_context.create_key("voicespan-conversation")
+#: That of the conversation that new connections join.
+SCOPE: ContextVar[Standing | None] = ContextVar("voicespan_scope", default=None)
+
+
+def _current_context() -> Callable[[], Context]:
+    """What gives the current context. Mostly that is one variable; read directly it costs a half."""
+    variable = getattr(getattr(otel_context, "_RUNTIME_CONTEXT", None), "_current_context", None)
+    return variable.get if isinstance(variable, ContextVar) else otel_context.get_current
+
+
+get_current = _current_context()
+
+
+class Standing:
+    """How the application's contexts stand in one conversation.
+
+    They have this, and not the conversation: what was started in a context (a task, a timer, the SDK's own, which
+    refer to themselves) has a copy of it for as long as there is any.
+    """
+
+    def __init__(self, conversation: Conversation | None) -> None:
+        #: None: it is over.
+        self.conversation: Conversation | None = conversation
+        #: Its root's, also when it is over.
+        self.root = trace.INVALID_SPAN_CONTEXT
+        self._live = LiveParent(trace.INVALID_SPAN)
+        self._before: Span | None = None
+        self._standing_before: Standing | None = None
+
+    def open(self, root: Span, before: Context) -> None:
+        """The conversation has its `root`, and was opened in the context `before`."""
+        self.root = root.get_span_context()
+        self._before = trace.get_current_span(before)
+        self._standing_before = standing_of(before)
+        self._live = LiveParent(root, self._before.get_span_context())
+
+    def point_to(self, span: Span | None) -> None:
+        """From now on `span` is current in the conversation; None: its root."""
+        self._live.point_to(span)
+
+    def enter(self) -> None:
+        """Bring the current context into the conversation.
+
+        No token is kept: the frame that moves a context into another conversation can come at any depth of the
+        application's own blocks, and those restore what they replaced.
+        """
+        otel_context.attach(trace.set_span_in_context(self._live, self._context()))
+
+    @contextlib.contextmanager
+    def within(self, span: Span | None = None) -> Iterator[None]:
+        """Have `span` current inside the block; None: what is current in the conversation."""
+        token = None
+        with guard():
+            current = self._live if span is None else span
+            token = otel_context.attach(trace.set_span_in_context(current, self._context()))
+        try:
+            yield
+        finally:
+            if token is not None:
+                otel_context.detach(token)
+
+    def leave(self) -> None:
+        """Where the current context still stands in the conversation, make current what was so before it."""
+        before, earlier = self._before, self._standing_before
+        context = otel_context.get_current()
+        if before is None or trace.get_current_span(context) is not self._live:
+            return
+        if earlier is not None and earlier.conversation is None:
+            before, earlier = trace.NonRecordingSpan(before.get_span_context()), None
+        otel_context.attach(
+            trace.set_span_in_context(before, otel_context.set_value(CURRENT, earlier, context))
+        )
+
+    def release(self) -> None:
+        """The conversation is over. Else each ended conversation of a task would hold all those before it."""
+        self.conversation = self._before = self._standing_before = None
+        self._live.release()
+
+    def _context(self) -> Context:
+        return otel_context.set_value(CURRENT, self)
+
+
+#: Of what could not be opened.
+NOBODYS = Standing(None)
+
+
+def current_conversation(context: Context | None = None) -> Conversation | None:
+    """The conversation that spans started here and now belong to, if there is one.
+
+    Inside `conversation()` that is its conversation even before a connection is open. None outside of
+    any, after its end, and (without a scope) when the trace is not sampled.
+    """
+    found = standing_of(otel_context.get_current() if context is None else context)
+    if found is None and context is None:
+        found = SCOPE.get()
+    return _still_open(found)
+
+
+def conversation_in_scope() -> Conversation | None:
+    """The conversation that a connection opened here and now joins."""
+    return _still_open(SCOPE.get())
+
+
+def _still_open(standing: Standing | None) -> Conversation | None:
+    found = None if standing is None else standing.conversation
+    return None if found is None or found.ended else found
+
+
+def standing_of(context: Context) -> Standing | None:
+    """That of the conversation that is current in `context`, which may have ended."""
+    # The key is ours alone.
+    return cast("Standing | None", context.get(CURRENT))

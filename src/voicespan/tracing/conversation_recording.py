@@ -1,0 +1,141 @@
+"""A conversation's recording: whether there is one, and how its file gets beside the root run.
+
+Nothing is recorded unless the application hands over audio (or devices, or the wire, were asked for), the
+trace is sampled, content may be captured, the conversation is in the recorded share, and a destination
+takes recordings. A conversation that is not recorded gets a recorder that copies nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from voicespan.recording.recorder import Cut, Recorder
+from voicespan.recording.transcoding_thread import Follower
+from voicespan.runtime.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Protocol
+
+    from voicespan.recording.recording_thread import Writer
+    from voicespan.runtime.clock import Clock
+    from voicespan.runtime.settings import Settings
+
+    class Delivery(Protocol):
+        """What a destination that takes recordings registers with the conversation."""
+
+        def wait_for_folder(self) -> Path | None:
+            """Where the recorder may write; None: nowhere. Called by the recorder's threads."""
+
+        def attach(
+            self,
+            source: bytes | str | Path,
+            mime_type: str,
+            started_at: float | None = None,
+            *,
+            recorder: bool = False,
+        ) -> None:
+            """Put a recording beside the root before it goes; `started_at`: seconds since the epoch."""
+
+        def give_up(self, status: str = "none") -> None:
+            """No recording is coming."""
+
+        def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
+            """Hold the root for a recording, at most `timeout` seconds after its end."""
+
+        def recorded_by(self, recorder: Recorder) -> None:
+            """Learn whom to ask for what is recorded and not written yet, where nothing is waited for any more."""
+
+
+MIME_TYPES = {"ogg": "audio/ogg", "flac": "audio/flac", "wav": "audio/wav", "mp3": "audio/mpeg"}
+#: Seconds that the root waits for its recording after the conversation: there is only a tail to encode,
+#: but a process that holds hundreds of calls can be far behind.
+_LONGEST_TAIL = 6 * 3600.0
+_MOST_CUTS = 64
+
+_follower: Follower | None = None
+_lock = threading.Lock()
+
+
+class ConversationRecorder(Recorder):
+    """The recorder of a conversation, which hears of its cuts."""
+
+    def __init__(self, folder: Any, *, clock: Clock, writer: Writer | None = None) -> None:
+        super().__init__(folder, clock=clock, writer=writer)
+        #: Cuts that the conversation has not looked at yet.
+        self.cuts: deque[Cut] = deque(maxlen=_MOST_CUTS)
+
+    def cut(self, at: int | None, played: int | None = None) -> Cut:
+        """See `Recorder.cut`."""
+        cut = super().cut(at, played)
+        self.cuts.append(cut)
+        return cut
+
+
+class Recorded:
+    """The recording of one conversation, from its first audio to the file beside the root."""
+
+    def __init__(self, deliveries: Sequence[Delivery], settings: Settings, clock: Clock) -> None:
+        """Begin it. The deliveries hold their root until it is there, or it is known that there is none."""
+        self._deliveries = deliveries
+        # The folder is made in the background while the conversation opens, and needed half a second later.
+        self.recorder = ConversationRecorder(self._deliveries[0].wait_for_folder, clock=clock)
+        for delivery in self._deliveries:
+            delivery.recorded_by(self.recorder)
+            delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
+        _shared_follower().follow(self.recorder, settings.recording_format, self._attach)
+
+    def close(self) -> None:
+        """The conversation is over. The rest is done in the background."""
+        self.recorder.close()
+
+    def facts(self) -> dict[str, Any]:
+        """What the root tells of it: how it stands, from where, what is missing."""
+        recorder = self.recorder
+        if not recorder.has_audio:
+            return {}
+        return {
+            "recording": recorder.status,
+            "recording_source": recorder.source,
+            "recording_estimated": True if recorder.source == "wire" else None,
+            "recording_seconds": round(recorder.seconds, 3) or None,
+            "recording_channels": "left: user, right: agent",
+            "recording_sample_rate": recorder.rate or None,
+            "recording_dropped_bytes": recorder.dropped_bytes or None,
+            "recording_error": recorder.error,
+        }
+
+    @property
+    def _started_at(self) -> float:
+        """Seconds since the epoch."""
+        return self.recorder.started_at_wall_ns / 1e9
+
+    @guarded
+    def _attach(self, path: Path | None) -> None:
+        mime_type = None if path is None else MIME_TYPES.get(path.suffix.removeprefix("."))
+        for delivery in self._deliveries:
+            if path is None or mime_type is None:
+                delivery.give_up("none" if self.recorder.error is None else "failed")
+            else:
+                delivery.attach(path, mime_type, self._started_at, recorder=True)
+
+
+def is_recorded(trace_id: int, settings: Settings) -> bool:
+    """Whether a conversation is in the recorded share: by its trace id, so that everybody decides alike."""
+    return settings.keeps_audio and (trace_id & (1 << 56) - 1) < settings.record * (1 << 56)
+
+
+def no_recorder(clock: Clock) -> Recorder:
+    """What a conversation that is not recorded gives its application."""
+    return Recorder(None, clock=clock)
+
+
+def _shared_follower() -> Follower:
+    global _follower  # noqa: PLW0603  one per process, like the writer
+    with _lock:
+        if _follower is None:
+            _follower = Follower()
+        return _follower

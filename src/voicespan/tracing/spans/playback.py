@@ -1,0 +1,80 @@
+"""What came out of the loudspeaker, as far as the recorder knows. All times: monotonic nanoseconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voicespan.recording.recorder import Cut
+    from voicespan.tracing.conversation_recording import ConversationRecorder
+
+
+class Heard:
+    """Asks the recorder of a conversation. Without one nothing is known."""
+
+    def __init__(self) -> None:
+        #: Set once there is one that hears what is played.
+        self.recorder: ConversationRecorder | None = None
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether something may still be told."""
+        recorder = self.recorder
+        if recorder is None:
+            return False
+        # What was handed over is written half a second later, and much later in a process that has no time.
+        return recorder.status == "recording" or (recorder.status == "waiting" and recorder.has_audio)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the recorder has more to do than it can: what it is asked now takes long to be found."""
+        return self.recorder is not None and self.recorder.is_behind
+
+    @property
+    def sees_devices(self) -> bool:
+        """Whether the sound device itself is listened to, so that silence is silence."""
+        return self.recorder is not None and self.recorder.source == "devices"
+
+    def answer_began(self) -> None:
+        """The first audio of an answer has been received."""
+        if self.recorder is not None:
+            self.recorder.mark_answer()
+
+    def next_cut(self) -> tuple[int, Cut] | None:
+        """The oldest cut of the playback that was not taken yet, with its time."""
+        cuts = self.recorder.cuts if self.recorder is not None else ()
+        if not cuts or (at := cuts[0].at) is None:
+            return None
+        return round(at * 1e9), cuts[0]
+
+    def take_cut(self) -> None:
+        """The oldest cut has been looked at."""
+        if self.recorder is not None:
+            self.recorder.cuts.popleft()
+
+    def first(self, since: int | None, *, patient: bool = False) -> int | None:
+        """When the first sound of what was received from `since` on was heard.
+
+        `patient`: it is asked again, so in a busy process None will do.
+        """
+        if self.recorder is None or since is None:
+            return None
+        return _nanoseconds(self.recorder.first_heard(since / 1e9, patient=patient))
+
+    def last(self, until: int | None) -> int | None:
+        """When the last sound (before `until`) was heard."""
+        return None if self.recorder is None else _nanoseconds(self.recorder.last_heard(_seconds(until)))
+
+    def milliseconds(self, since: int | None, until: int | None) -> int:
+        """How much was heard from `since` (None: nothing was) to `until`."""
+        if self.recorder is None or since is None:
+            return 0
+        return round(self.recorder.heard_ms(since / 1e9, _seconds(until)))
+
+
+def _nanoseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1e9)
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9

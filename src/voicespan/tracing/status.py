@@ -1,0 +1,73 @@
+"""How a conversation went: completed, cancelled, or failed, and by what."""
+
+from __future__ import annotations
+
+from voicespan.content.policy import cut_text
+from voicespan.protocol.events import WireError
+from voicespan.protocol.json_values import described
+
+#: What ends a block without being an error of the conversation.
+_NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)
+_LONGEST_MESSAGE = 2_000
+
+
+class Outcome:
+    """As far as it is known."""
+
+    def __init__(self) -> None:
+        self._cancelled = False
+        self._told: str | None = None
+        self._error: WireError | None = None
+        self._setback: WireError | None = None
+
+    @property
+    def failure(self) -> WireError | None:
+        """What makes the root an error, if it stays at that."""
+        return self._error or self._setback
+
+    @property
+    def status(self) -> str:
+        """In a word or two."""
+        if self._told is not None:
+            return self._told
+        if self.failure is not None:
+            return "error"
+        return "cancelled" if self._cancelled else "completed"
+
+    def is_told(self, status: str | None) -> None:
+        """Whoever ended it says how; None: nobody does."""
+        self._told = status
+
+    def left_by(self, error: BaseException) -> None:
+        """`error` left the block of a connection or of the conversation."""
+        if _is_error(error):
+            self._error = self._error or _wire_error(error)
+        else:
+            self._cancelled = True
+
+    def handshake_failed(self, error: BaseException) -> None:
+        """A connection could not be opened; another may be."""
+        if _is_error(error):
+            self._setback = _wire_error(error)
+        else:
+            self._cancelled = True
+
+    def connection_lost(self, close_code: int | None) -> None:
+        """A connection was closed abnormally; another may follow."""
+        self._setback = WireError(
+            "connection_closed", f"the connection closed abnormally (code {close_code})"
+        )
+
+    def recovered(self) -> None:
+        """A connection is open again: what had failed before did not end the conversation."""
+        self._setback = None
+
+
+def _is_error(error: BaseException) -> bool:
+    # CancelledError is told by its name: importing asyncio costs what a sync application need not pay.
+    return not isinstance(error, _NO_ERROR) and type(error).__name__ != "CancelledError"
+
+
+def _wire_error(error: BaseException) -> WireError:
+    # The message of a foreign exception may quote anything: headers, keys, a person's words.
+    return WireError(type(error).__qualname__, cut_text(described(error), _LONGEST_MESSAGE))

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from benchmarks.call_audio import CHUNKS_A_SECOND, voices
 from benchmarks.results import VOICESPAN, Result, Row, row, run
 from voicespan.recording import Recorder
-from voicespan.recording.recording_thread import PERIOD, Writer
-from voicespan.recording.transcoding_thread import Follower
+from voicespan.recording.recording_thread import PERIOD, RecordingThread
+from voicespan.recording.transcoding_thread import TranscodingThread
 from voicespan.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def measure(*, quick: bool) -> Iterator[Result]:
 def _callbacks(rounds: int) -> Iterator[Row]:
     said = voices().user[:500]
     with tempfile.TemporaryDirectory() as folder:
-        writer = Writer(threaded=False)
+        writer = RecordingThread(threaded=False)
         recorder = Recorder(Path(folder), writer=writer)
         plain: deque[bytes] = deque()
         session = _langsmith_session()
@@ -113,7 +113,7 @@ class _Calls:
 
     def __init__(self, folder: Path, count: int) -> None:
         self.clock = FakeClock()
-        self.writer = Writer(self.clock, threaded=False)
+        self.writer = RecordingThread(self.clock, threaded=False)
         self.recorders = [
             Recorder(folder, name=str(number), clock=self.clock, writer=self.writer)
             for number in range(count)
@@ -146,7 +146,7 @@ def _background(seconds: float, rounds: int) -> Iterator[Row]:
         for _ in range(rounds if count == 1 else max(2, rounds // 2)):
             with tempfile.TemporaryDirectory() as folder:
                 calls = _Calls(Path(folder), count)
-                follower = Follower(calls.writer, threaded=False)
+                follower = TranscodingThread(calls.writer, threaded=False)
                 for recorder in calls.recorders[:5]:
                     follower.follow(recorder, "ogg", _nobody)
                 written = encoded = 0.0
@@ -168,7 +168,7 @@ def _close(minutes: float, rounds: int) -> Iterator[Row]:
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             calls = _Calls(Path(folder), 1)
-            follower = Follower(calls.writer, threaded=False)
+            follower = TranscodingThread(calls.writer, threaded=False)
             follower.follow(calls.recorders[0], "ogg", _nobody)
             for _ in calls.pass_by(minutes * 60):
                 calls.writer.run_once()

@@ -29,8 +29,8 @@ def _no_thread_is_left():
     before = set(threading.enumerate())
     yield
     for thread in threading.enumerate():
-        # The scribe is the process's own.
-        if thread.name.startswith("voicespan") and thread not in before and thread.name != "voicespan-scribe":
+        # The span thread is the process's own.
+        if thread.name.startswith("voicespan") and thread not in before and thread.name != "voicespan-spans":
             thread.join(10)
             assert not thread.is_alive(), thread.name
 
@@ -39,9 +39,9 @@ def _no_thread_is_left():
 def unattended(monkeypatch):
     """What a frame tells is not written by another thread: only where too much waits, or somebody catches up.
 
-    To be asked for before a conversation begins: the scribe comes again to one that it knows.
+    To be asked for before a conversation begins: the span thread comes again to one that it knows.
     """
-    monkeypatch.setattr(event_queue._scribe, "announce", lambda _untold: None)
+    monkeypatch.setattr(event_queue._span_thread, "announce", lambda _queue: None)
 
 
 @pytest.fixture(autouse=True)

@@ -516,7 +516,7 @@ class Told:
 
     def says(self, text, role="user"):
         with self.conversation.lock:
-            self.conversation.record([events.Transcribed(1, "t", role, f"item_{len(text)}", 1, text)])
+            self.conversation.ingest([events.TranscriptCompleted(1, "t", role, f"item_{len(text)}", 1, text)])
         return self
 
     @property
@@ -575,7 +575,7 @@ def test_an_interrupt_in_the_hook_reaches_the_thread_it_runs_in_and_the_text_is_
 
     call = told(redact)
     with pytest.raises(interrupt):
-        call.says("first").conversation.catch_up()
+        call.says("first").conversation.flush()
     assert call.says("second").stored == ["second"]
 
 

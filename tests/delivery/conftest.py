@@ -117,9 +117,9 @@ class ManualAgent(Agent):
 
 @pytest.fixture
 def manual(monkeypatch, langsmith_server, fake_clock):
-    from voicespan.runtime.background import Worker
+    from voicespan.runtime.background import Loop
 
-    monkeypatch.setattr(Worker, "wake", lambda self, *, urgent=False: None)
+    monkeypatch.setattr(Loop, "wake", lambda self, *, urgent=False: None)
 
     def start(server=langsmith_server, **arguments):
         return ManualAgent(server, fake_clock, **arguments)
@@ -127,4 +127,4 @@ def manual(monkeypatch, langsmith_server, fake_clock):
     yield start
     # What a test left open must not be ended, and delivered, when the tests are over.
     for conversation in open_conversations():
-        conversation.abandon()
+        conversation.discard_after_fork()

@@ -297,9 +297,9 @@ def test_to_add_up_a_large_spool_is_spread_over_some_time(manual, monkeypatch):
 
     def told(pieces, work, seconds, clock):
         spread.append((len(pieces), seconds))
-        assert not pacing._turns.lock.locked()
+        assert not pacing._slot.lock.locked()
 
-    monkeypatch.setattr(spool_module, "one_by_one", told)
+    monkeypatch.setattr(spool_module, "paced", told)
     voice.write()
     assert spread == []
     voice.clock.advance(10)

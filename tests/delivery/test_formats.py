@@ -17,10 +17,10 @@ from voicespan.delivery.encoding import journal
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.encoding.protobuf import Base64, Message, field, varint
 from voicespan.delivery.export import requests
-from voicespan.delivery.export.delivery_state import Batch, Encoding, Progress, Step
-from voicespan.delivery.export.responses import Answer, Reaction, retry_after
+from voicespan.delivery.export.delivery_state import Batch, DeliveryState, Encoding, Step
+from voicespan.delivery.export.responses import Action, Answer, retry_after
 from voicespan.delivery.spool.files import Memory
-from voicespan.delivery.spool.folder import Folder, Meta, Settled
+from voicespan.delivery.spool.folder import Folder, Meta, RecordingResult
 
 
 def read(content, *where):
@@ -127,7 +127,7 @@ def test_batches_are_valid_requests_grouped_by_what_spans_have_in_common(folder)
     folder.append(envelope("a"), [span(1).SerializeToString(), span(2).SerializeToString()])
     folder.append(envelope("b"), [span(3).SerializeToString()])
     folder.append(envelope("a"), [span(4).SerializeToString()])
-    progress = Progress()
+    progress = DeliveryState()
     assert requests.cut(folder, progress)
     [batch] = progress.batches
     assert contents(requests.batch_body(folder, batch)) == [
@@ -143,7 +143,7 @@ def test_batches_are_cut_once_by_count_and_size(folder, monkeypatch):
     folder.append(
         envelope("b"), [span(7, size=600).SerializeToString(), span(8, size=600).SerializeToString()]
     )
-    progress = Progress()
+    progress = DeliveryState()
     requests.cut(folder, progress)
     assert [batch.spans for batch in progress.batches] == [3, 3, 2, 1]
     assert not requests.cut(folder, progress)
@@ -158,7 +158,7 @@ def test_batches_are_cut_once_by_count_and_size(folder, monkeypatch):
 def test_halves_hold_what_the_whole_held(folder):
     folder.append(envelope("a"), [span(number).SerializeToString() for number in range(4)])
     folder.append(envelope("b"), [span(4).SerializeToString()])
-    progress = Progress()
+    progress = DeliveryState()
     requests.cut(folder, progress)
     first, second = requests.halves(folder, progress.batches[0])
     assert contents(requests.batch_body(folder, first)) == [("a", ["span 0", "span 1"])]
@@ -176,8 +176,8 @@ def test_the_root_carries_its_recording_as_langsmith_wants_it(folder):
     root.attributes.add(key="kept").value.int_value = 1
     folder.end(request.SerializeToString())
     folder.files.replace("attachment.ogg", b"recording")
-    settled = Settled("attached", "attachment.ogg", 'audio/"odd', 10**9 - 0.25)
-    body = requests.root_body(folder, Progress(), settled)
+    settled = RecordingResult("attached", "attachment.ogg", 'audio/"odd', 10**9 - 0.25)
+    body = requests.root_body(folder, DeliveryState(), settled)
     [(_, [name])] = contents(body)
     assert name == "conversation"
     sent = ExportTraceServiceRequest.FromString(b"".join(body)).resource_spans[0].scope_spans[0].spans[0]
@@ -194,7 +194,7 @@ def test_the_root_carries_its_recording_as_langsmith_wants_it(folder):
 
 
 def test_a_damaged_progress_sends_again_and_believes_a_409():
-    progress = Progress.of(b'{"batches": [{"segm')
+    progress = DeliveryState.of(b'{"batches": [{"segm')
     assert progress.next(0.0, has_root=True) is Step.ROOT
     assert progress.sending(Step.ROOT)
     progress.answered(Step.ROOT, Answer(409), 1.0, sent_before=True)
@@ -203,28 +203,28 @@ def test_a_damaged_progress_sends_again_and_believes_a_409():
 
 
 def test_progress_is_read_as_it_was_written():
-    progress = Progress(
+    progress = DeliveryState(
         {"a": 3}, [Batch("a", 0, 3, 0, 1, sent=True, delivered_at=2.0)], encoding=Encoding.SMALLER
     )
-    assert Progress.of(progress.encoded()) == progress
-    assert Progress.of(None) == Progress()
+    assert DeliveryState.of(progress.encoded()) == progress
+    assert DeliveryState.of(None) == DeliveryState()
 
 
 def test_every_status_has_a_reaction():
-    reactions = {status: Answer(status).reaction for status in range(200, 600)}
-    assert {status for status, reaction in reactions.items() if reaction is Reaction.DELIVERED} == set(
+    reactions = {status: Answer(status).action for status in range(200, 600)}
+    assert {status for status, reaction in reactions.items() if reaction is Action.DELIVERED} == set(
         range(200, 300)
     )
-    assert {status for status, reaction in reactions.items() if reaction is Reaction.LATER} == {
+    assert {status for status, reaction in reactions.items() if reaction is Action.LATER} == {
         408,
         425,
         429,
         *range(500, 600),
     }
-    assert {status for status, reaction in reactions.items() if reaction is Reaction.REFUSED} == {400, 422}
-    assert {status for status, reaction in reactions.items() if reaction is Reaction.KEY} == {401, 403}
-    assert (reactions[409], reactions[413]) == (Reaction.DUPLICATE, Reaction.TOO_LARGE)
-    assert Answer(None).reaction is Reaction.LATER
+    assert {status for status, reaction in reactions.items() if reaction is Action.REFUSED} == {400, 422}
+    assert {status for status, reaction in reactions.items() if reaction is Action.KEY} == {401, 403}
+    assert (reactions[409], reactions[413]) == (Action.DUPLICATE, Action.TOO_LARGE)
+    assert Answer(None).action is Action.LATER
 
 
 @pytest.mark.parametrize(

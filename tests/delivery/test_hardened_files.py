@@ -19,14 +19,14 @@ from types import SimpleNamespace
 import pytest
 
 from voicespan.cli import spool as commands
-from voicespan.delivery.attachments import Delivery
+from voicespan.delivery.attachments import RootAttachment
 from voicespan.delivery.destination.destination import SpoolSettings
 from voicespan.delivery.encoding import journal
-from voicespan.delivery.export.delivery_state import Progress
+from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.spool import files, secure_file
 from voicespan.delivery.spool import spool as spool_module
 from voicespan.delivery.spool.files import Files, Memory, MemoryFullError
-from voicespan.delivery.spool.folder import Folder, Meta, Settled, read_meta
+from voicespan.delivery.spool.folder import Folder, Meta, RecordingResult, read_meta
 from voicespan.delivery.spool.locks import FolderLock
 from voicespan.delivery.spool.spool import Spool
 from voicespan.recording.codec.audio_file import AudioFile
@@ -200,7 +200,7 @@ def test_nor_after_a_kill(left, voice, langsmith_server, spool_dir):
     voice.write()
     [entry] = voice.engine.writer._entries.values()
     entry.folder.release()
-    voice.engine.writer.forget_all()
+    voice.engine.writer.reset_after_fork()
     [folder] = spool_dir.iterdir()
     damage(folder / "open.pb", left)
     voice.clock.advance(100)
@@ -228,7 +228,7 @@ def test_a_dead_processs_recording_is_not_repaired_through_a_link(
     [entry] = voice.engine.writer._entries.values()
     (entry.folder.files.folder / "recording.flac").symlink_to(outside)
     entry.folder.release()
-    voice.engine.writer.forget_all()
+    voice.engine.writer.reset_after_fork()
     voice.clock.advance(100)
     voice.send_for(10)
     assert langsmith_server.roots[0].metadata["ls_audio_attach_status"] == "none"
@@ -404,15 +404,15 @@ def test_a_folder_whose_meta_is_of_another_kind_is_no_folder(name, value):
 
 @pytest.mark.parametrize(("name", "value"), cases(BAD_SETTLED))
 def test_a_recording_that_is_told_of_in_another_kind_is_unreadable(name, value):
-    assert Settled.of(json.dumps(SETTLED).encode()) == Settled(**SETTLED)
-    assert Settled.of(json.dumps({**SETTLED, name: value}).encode()) == Settled("unreadable")
+    assert RecordingResult.of(json.dumps(SETTLED).encode()) == RecordingResult(**SETTLED)
+    assert RecordingResult.of(json.dumps({**SETTLED, name: value}).encode()) == RecordingResult("unreadable")
 
 
 @pytest.mark.parametrize(("name", "value"), cases(BAD_PROGRESS))
 def test_progress_of_another_kind_is_no_progress(name, value):
     sound = {"batches": [BATCH], "cut": {BATCH["segment"]: 9}, "lost": 1, "reason": "r"}
-    assert len(Progress.of(json.dumps(sound).encode()).batches) == 1
-    assert Progress.of(json.dumps({**sound, name: value}).encode()) == Progress(root_sent=True)
+    assert len(DeliveryState.of(json.dumps(sound).encode()).batches) == 1
+    assert DeliveryState.of(json.dumps({**sound, name: value}).encode()) == DeliveryState(root_sent=True)
 
 
 @pytest.mark.parametrize(
@@ -420,8 +420,8 @@ def test_progress_of_another_kind_is_no_progress(name, value):
 )
 def test_json_that_is_none_or_has_no_end_is_nothing(written):
     assert Meta.of(written) is None
-    assert Settled.of(written) == Settled("unreadable")
-    assert Progress.of(written) == Progress(root_sent=True)
+    assert RecordingResult.of(written) == RecordingResult("unreadable")
+    assert DeliveryState.of(written) == DeliveryState(root_sent=True)
 
 
 @pytest.mark.usefixtures("destination")
@@ -778,11 +778,11 @@ def test_a_recording_that_comes_late_counts_in_the_bound_too(fake_clock):
     engine = SimpleNamespace(
         settle=lambda: None, late=lambda *late: came.append(late), reserve=lambda _: False
     )
-    delivery = Delivery(fake_clock, engine)
+    delivery = RootAttachment(fake_clock, engine)
     delivery._making.release()
     delivery.attach(b"sound", "audio/ogg")
     assert came == []
-    assert delivery.close() == Settled("spool_full")
+    assert delivery.close() == RecordingResult("spool_full")
 
 
 @pytest.mark.parametrize(

@@ -283,10 +283,10 @@ import atexit, threading
 from opentelemetry.sdk.trace import TracerProvider
 from voicespan.tracing.scope import conversation
 from voicespan.delivery import LangSmithSpanProcessor
-from voicespan import tracers
+from voicespan.tracing import tracer
 provider = TracerProvider()
 provider.add_span_processor(LangSmithSpanProcessor())
-tracers.name_provider(provider)
+tracer.name_provider(provider)
 @atexit.register
 def last_words():
     def refuse(thread):

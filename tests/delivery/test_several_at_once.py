@@ -8,9 +8,9 @@ import pytest
 
 from voicespan.cli import spool
 from voicespan.delivery.export.scheduler import AT_ONCE
-from voicespan.runtime.background import Worker
+from voicespan.runtime.background import Loop
 
-_wake = Worker.wake
+_wake = Loop.wake
 
 
 def converse(voice, spans=1):
@@ -45,7 +45,7 @@ def test_a_slow_langsmith_is_asked_for_several_at_once(agent, langsmith_server):
         conversation.end()
     langsmith_server.wait_for(lambda server: server.hanging == AT_ONCE)
     assert len(voice.processor._running().sender.left()) == len(conversations)
-    assert sum(thread.name == "voicespan-sender" for thread in threading.enumerate()) == AT_ONCE
+    assert sum(thread.name == "voicespan-export" for thread in threading.enumerate()) == AT_ONCE
     langsmith_server.release()
     # What hung up is an outage for all, until one try has shown that it is over.
     assert voice.deliver(30)
@@ -58,9 +58,9 @@ def test_recover_sends_several_at_once_too(manual, langsmith_server, monkeypatch
     langsmith_server.down()
     conversations = [converse(voice) for _ in range(AT_ONCE + 4)]
     voice.send_for(60)
-    voice.engine.forget_all()
+    voice.engine.reset_after_fork()
     langsmith_server.up()
-    monkeypatch.setattr(Worker, "wake", _wake)
+    monkeypatch.setattr(Loop, "wake", _wake)
     # None of them is answered before two are under way at once.
     langsmith_server.fail(hang="answer", stored=True, times=2)
     release = threading.Thread(

@@ -25,7 +25,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from voicespan.cli import spool
 from voicespan.delivery.destination.destination import DeliverySettingsError, resolve
 from voicespan.delivery.encoding.protobuf import Message
-from voicespan.delivery.export.http_client import Post
+from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.safe_text import printable
 from voicespan.runtime.clock import SYSTEM
 from voicespan.testing import LangSmithServer
@@ -143,7 +143,7 @@ def post():
 
     def to(url, **arguments):
         arguments = {"api_key": "the-key", "endpoint": url, "project": "p", **arguments}
-        posts.append(Post(resolve(**arguments), SYSTEM))
+        posts.append(HttpClient(resolve(**arguments), SYSTEM))
         return posts[-1]
 
     yield to

@@ -219,11 +219,11 @@ def main(folder: Path, way: str) -> None:
         each.instrument()
     recorder = Remembering(folder)
     conversation = object()
-    routing.opened(conversation, recorder)
+    routing.conversation_opened(conversation, recorder)
     name, *arguments = json.loads(way)
     given = [folder] if name.endswith("listening") else []
     globals()[name](*given, *arguments)
-    routing.closed(conversation)
+    routing.conversation_closed(conversation)
     path = recorder.finish()
     cuts = [[cut.at, cut.heard_ms, cut.unheard_ms] for cut in recorder.cuts]
     json.dump({"path": str(path), "source": recorder.source, "cuts": cuts}, sys.stdout)

@@ -66,7 +66,7 @@ def seconds(call, *args):
 
 def read(connection, frame):
     connection.received(frame)
-    connection.conversation.catch_up()
+    connection.conversation.flush()
 
 
 def parse(frame):
@@ -292,7 +292,7 @@ def test_what_never_repeats_is_not_kept(connect, kept, monkeypatch, protocol, na
             n = next(numbers)
             for frame in stream(n):
                 connection.received(json.dumps(frame).encode() if protocol is OpenAI else frame)
-        connection.conversation.catch_up()
+        connection.conversation.flush()
 
     tracemalloc.start()
     try:

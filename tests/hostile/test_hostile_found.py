@@ -12,7 +12,7 @@ from witness import Kept, LeapingClock, look_at
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.gemini_live.turns import bytes_per_ms
-from voicespan.openai_realtime.frames import Speech
+from voicespan.openai_realtime.frames import AudioDeltaCounter
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.openai_realtime.sdk import _QUEUED, _queued
 from voicespan.tracing import semconv
@@ -107,7 +107,7 @@ def test_an_audio_frame_that_is_cut_off_counts_for_nothing():
         b'{"type":"response.output_audio.delta","item_id":"i","delta":5}',
         b'{"type":"response.output_audio.delta","item_id":"i","delta":null,"event_id":"AAAA"}',
     ):
-        speech = Speech()
+        speech = AudioDeltaCounter()
         speech.arrives_under("i")
         assert not speech.find(frame)
         assert speech.characters == 0

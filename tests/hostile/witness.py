@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from voicespan.delivery import checkpoint
 from voicespan.delivery.destination.destination import Privacy
-from voicespan.delivery.encoding.langsmith_spans import Copy
+from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.protocol.events import Level
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CHILD_BYTES = 64_000
 ROOT_BYTES = 4_200_000
 _JSON = (semconv.PROMPT, semconv.COMPLETION, semconv.RAW_EVENT, semconv.USAGE_METADATA)
-_COPY = Copy(Privacy())
+_COPY = SpanEncoder(Privacy())
 
 #: How a conversation may be set up; the first one is the default.
 SETTINGS = tuple(

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile as sf
 
 from voicespan.recording import Recorder
-from voicespan.recording.recording_thread import Writer
+from voicespan.recording.recording_thread import RecordingThread
 from voicespan.testing import FakeClock
 
 
@@ -23,7 +23,7 @@ class Studio:
     def __init__(self, folder) -> None:
         self.folder = folder
         self.clock = FakeClock()
-        self.writer = Writer(self.clock, threaded=False)
+        self.writer = RecordingThread(self.clock, threaded=False)
         self.opened_at = self.now
 
     @property

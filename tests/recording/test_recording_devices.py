@@ -147,9 +147,9 @@ def studio(tmp_path, monkeypatch):
 @pytest.fixture
 def recorder(studio):
     recorder = studio.recorder()
-    routing.opened(recorder, recorder)
+    routing.conversation_opened(recorder, recorder)
     yield recorder
-    routing.closed(recorder)
+    routing.conversation_closed(recorder)
     recorder.finish()
 
 
@@ -158,7 +158,7 @@ def other(tmp_path, studio):
     (tmp_path / "other").mkdir()
     recorder = Recorder(tmp_path / "other", clock=studio.clock, writer=studio.writer)
     yield recorder
-    routing.closed(recorder)
+    routing.conversation_closed(recorder)
     recorder.finish()
 
 
@@ -196,17 +196,17 @@ def test_a_stream_plays_into_the_only_open_conversation(studio, recorder):
 
 
 def test_with_two_open_neither_is_recorded(studio, recorder, other, caplog):
-    routing.opened(other, other)
+    routing.conversation_opened(other, other)
     Stream(studio).play(noise(4_800))
     assert (recorder.has_audio, other.has_audio) == (False, False)
     assert "only streams bound" in caplog.text
-    routing.closed(other)
+    routing.conversation_closed(other)
     Stream(studio).play(noise(4_800))
     assert (recorder.has_audio, other.has_audio) == (True, False)
 
 
 def test_a_bound_stream_belongs_to_its_recorder(studio, recorder, other):
-    routing.opened(other, other)
+    routing.conversation_opened(other, other)
     stream = Stream(studio)
     other.bind(stream)
     stream.play(noise(4_800))
@@ -220,10 +220,10 @@ def test_what_is_no_stream_is_told_once_and_disturbs_nobody(recorder, caplog):
 
 def test_before_and_after_a_conversation_nothing_is_kept(studio, recorder):
     stream = Stream(studio)
-    routing.closed(recorder)
+    routing.conversation_closed(recorder)
     stream.play(noise(480))
-    routing.opened(recorder, recorder)
-    routing.closed(recorder)
+    routing.conversation_opened(recorder, recorder)
+    routing.conversation_closed(recorder)
     stream.play(noise(480))
     assert not recorder.has_audio
 

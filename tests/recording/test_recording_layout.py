@@ -546,10 +546,10 @@ def test_the_file_is_the_owner_s_alone_and_takes_no_other_s_place(studio):
 
 
 def test_two_runs_that_are_rounded_to_one_frame_keep_their_times():
-    from voicespan.recording.codec.resampler import Channel
+    from voicespan.recording.codec.resampler import Resampler
     from voicespan.recording.timeline.track import Piece
 
-    channel = Channel(0, 8_000)
+    channel = Resampler(0, 8_000)
     channel.feed(Piece(0, 8_000, "pcm16", b"", first=True, last=True), noise(5))
     channel.feed(Piece(125_000 * 4 + 50_000, 8_000, "pcm16", b"", first=True, last=True), noise(5, 3))
     column = np.zeros(10, np.int16)
@@ -570,10 +570,10 @@ def test_what_the_resampler_holds_back_is_waited_for(studio):
 
 def test_a_side_that_begins_where_the_other_s_last_frame_was_rounded_up():
     """Two rates, and times that fall between frames: the file has room for both."""
-    from voicespan.recording.codec.resampler import Channel
+    from voicespan.recording.codec.resampler import Resampler
     from voicespan.recording.timeline.track import Piece
 
-    channel = Channel(0, 8_000)
+    channel = Resampler(0, 8_000)
     channel.feed(Piece(125_000 * 9, 8_000, "pcm16", b"", first=True, last=True), noise(5))
     column = np.zeros(8, np.int16)
     channel.fill(column, 10)  # frame 9 has been written

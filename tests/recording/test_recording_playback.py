@@ -12,7 +12,7 @@ from studio import noise
 
 from voicespan.recording.codec.samples import AT_ONCE
 from voicespan.recording.timeline import activity
-from voicespan.recording.timeline.activity import Audible
+from voicespan.recording.timeline.activity import ActivityDetector
 
 RATE = 24_000
 
@@ -212,7 +212,7 @@ def test_what_is_told_of_the_file(studio):
 def test_however_the_audio_comes_in_pieces_the_same_was_heard(pieces, apart):
     """At 1,000 Hz, where 200 samples of quiet are still speech."""
     loud = set(itertools.accumulate(apart))
-    told = Audible()
+    told = ActivityDetector()
     begin, heard = 0, []
     for size in pieces:
         samples = np.array([100 * (place in loud) for place in range(begin, begin + size)], np.int16)
@@ -244,7 +244,7 @@ def test_what_is_heard_of_long_audio_is_what_each_sample_says(stretches, merged)
     places = np.flatnonzero(np.abs(samples) > 32)
     gaps = np.flatnonzero(np.diff(places) > merged)
     told = list(zip(places[[0, *(gaps + 1)]], places[[*gaps, -1]], strict=True)) if len(places) else []
-    assert list(activity._stretches(samples, merged)) == told
+    assert list(activity._intervals(samples, merged)) == told
 
 
 def test_of_speech_so_little_is_looked_at_that_numpy_keeps_the_interpreter(monkeypatch):
@@ -253,7 +253,7 @@ def test_of_speech_so_little_is_looked_at_that_numpy_keeps_the_interpreter(monke
     loud = activity._loud
     monkeypatch.setattr(activity, "_loud", lambda samples: looks.append(len(samples)) or loud(samples))
     speech = np.concatenate([noise(5 * RATE), np.zeros(RATE, np.int16), noise(5 * RATE)])
-    heard = Audible()
+    heard = ActivityDetector()
     heard.listen(0, RATE, speech)
     assert len(heard._times) == 2
     assert max(looks) <= AT_ONCE

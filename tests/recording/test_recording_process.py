@@ -16,8 +16,8 @@ import soundfile as sf
 from studio import noise
 
 from voicespan.recording import Recorder, repair
-from voicespan.recording.recording_thread import Writer
-from voicespan.recording.recording_writer import Tape
+from voicespan.recording.recording_thread import RecordingThread
+from voicespan.recording.recording_writer import RecordingWriter
 
 HERE = Path(__file__).parent
 
@@ -91,11 +91,11 @@ import os, sys
 from studio import Studio, noise
 from pathlib import Path
 from voicespan.recording import Recorder
-from voicespan.recording.transcoding_thread import Follower
+from voicespan.recording.transcoding_thread import TranscodingThread
 
 studio = Studio(Path(sys.argv[1]))
 recorder = studio.recorder()
-follower = Follower(studio.writer, threaded=False)
+follower = TranscodingThread(studio.writer, threaded=False)
 became = []
 follower.follow(recorder, "ogg", became.append)
 said = noise(24_000 * 8)
@@ -222,7 +222,7 @@ def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):
 @pytest.mark.parametrize(("recordings", "passes", "most"), [(125, 1, 125), (126, 2, 125), (1_000, 4, 250)])
 def test_of_very_many_each_has_its_turn_once_a_second(studio, monkeypatch, recordings, passes, most):
     turns = []
-    monkeypatch.setattr(Tape, "run", lambda tape, _, **__: turns.append(tape))
+    monkeypatch.setattr(RecordingWriter, "run", lambda tape, _, **__: turns.append(tape))
     recorders = [studio.recorder(name=str(n)) for n in range(recordings)]
     for _ in range(passes):
         before = len(turns)
@@ -246,7 +246,7 @@ def test_fifty_at_once(studio):
 
 
 def test_one_thread_writes_for_all_while_there_is_something_to_write(tmp_path):
-    writer = Writer()
+    writer = RecordingThread()
     recorders = [Recorder(tmp_path, name=str(n), writer=writer) for n in range(3)]
     for recorder in recorders:
         recorder.user(noise(24_000).tobytes())
@@ -254,7 +254,7 @@ def test_one_thread_writes_for_all_while_there_is_something_to_write(tmp_path):
     while not all(recorder.seconds > 0.2 for recorder in recorders) and time.monotonic() < deadline:
         time.sleep(0.02)
     names = [thread.name for thread in threading.enumerate()]
-    assert names.count("voicespan-recording") == 1
+    assert names.count("voicespan-audio") == 1
     assert all(0.2 < recorder.seconds < 1 for recorder in recorders)
     for recorder in recorders:
         samples, _ = sf.read(recorder.finish(), dtype="int16")
@@ -285,7 +285,7 @@ def test_one_that_cannot_be_laid_out_does_not_stop_the_others(studio, monkeypatc
 
 def test_handing_over_is_cheap(tmp_path):
     """A microsecond or two; the limit leaves room for a busy machine."""
-    recorder = Recorder(tmp_path, writer=Writer(threaded=False))
+    recorder = Recorder(tmp_path, writer=RecordingThread(threaded=False))
     piece = bytes(960)
     times = []
     for _ in itertools.repeat(None, 2_000):
@@ -305,10 +305,10 @@ def test_the_turns_of_a_pass_are_spread_over_it(monkeypatch, tmp_path, fake_cloc
 
     monkeypatch.setattr("time.sleep", sleep)
     monkeypatch.setattr("time.thread_time", lambda: fake_clock.monotonic_ns() / 1e9)
-    monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(0.0006))
-    writer = Writer(fake_clock, threaded=False)
+    monkeypatch.setattr(RecordingWriter, "run", lambda _self, _now: fake_clock.advance(0.0006))
+    writer = RecordingThread(fake_clock, threaded=False)
     for number in range(100):
-        writer.add(Tape(tmp_path, str(number), 0, fake_clock))
+        writer.add(RecordingWriter(tmp_path, str(number), 0, fake_clock))
     writer._threaded = True
     writer.run_once()
     # Each has 2 ms, and two go together.
@@ -325,12 +325,12 @@ def test_who_is_very_late_rests_less(monkeypatch, tmp_path, fake_clock):
         for piece in pieces:
             work(piece)
 
-    monkeypatch.setattr("voicespan.recording.recording_thread.one_by_one", told)
+    monkeypatch.setattr("voicespan.recording.recording_thread.paced", told)
     took = []
-    monkeypatch.setattr(Tape, "run", lambda _self, _now: fake_clock.advance(took[-1]))
-    writer = Writer(fake_clock, threaded=False)
+    monkeypatch.setattr(RecordingWriter, "run", lambda _self, _now: fake_clock.advance(took[-1]))
+    writer = RecordingThread(fake_clock, threaded=False)
     for number in range(500):
-        writer.add(Tape(tmp_path, str(number), 0, fake_clock))
+        writer.add(RecordingWriter(tmp_path, str(number), 0, fake_clock))
     writer._threaded = True
     for seconds in (0.001, 0.016, 0.02, 0.03, 0.001):
         took.append(seconds)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voicespan.recording.timeline.agent_track import Speaker
+from voicespan.recording.timeline.agent_track import AgentTrack
 from voicespan.recording.timeline.timeline import Timeline
 from voicespan.recording.timeline.track import MS, TOLERANCE
-from voicespan.recording.timeline.user_track import Microphone
+from voicespan.recording.timeline.user_track import UserTrack
 
 RATE = 8_000
 SAMPLE = 125_000  # nanoseconds
@@ -54,7 +54,7 @@ def laid_out(taken):
 
 
 @made_up
-@given(pieces, st.sampled_from([Speaker, Microphone]), st.booleans())
+@given(pieces, st.sampled_from([AgentTrack, UserTrack]), st.booleans())
 def test_nothing_is_invented_doubled_or_swapped(steps, kind, known):
     side = kind(ORIGIN)
     hand_over(side, steps, known)
@@ -68,7 +68,7 @@ def test_nothing_is_invented_doubled_or_swapped(steps, kind, known):
 @made_up
 @given(pieces)
 def test_without_times_the_speaker_plays_everything_in_order_and_never_before_it_has_it(steps):
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     told = hand_over(side, steps)
     placed = {number: time for time, number in laid_out(side.take(LATER))}
     assert len(placed) == sum(count for _, count in steps)
@@ -86,7 +86,7 @@ def test_without_times_the_speaker_plays_everything_in_order_and_never_before_it
 @made_up
 @given(pieces)
 def test_with_times_every_sample_lies_where_it_was_said_to_lie(steps):
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     told = hand_over(side, steps, known=True)
     placed = {number: time for time, number in laid_out(side.take(LATER))}
     for handed, _, first, count in told:
@@ -98,7 +98,7 @@ def test_with_times_every_sample_lies_where_it_was_said_to_lie(steps):
 
 
 @made_up
-@given(pieces, st.lists(st.integers(1, 400), max_size=30), st.sampled_from([Speaker, Microphone]))
+@given(pieces, st.lists(st.integers(1, 400), max_size=30), st.sampled_from([AgentTrack, UserTrack]))
 def test_taking_in_steps_gives_what_taking_at_once_gives(steps, takes, kind):
     at_once, stepwise = kind(ORIGIN), kind(ORIGIN)
     hand_over(at_once, steps)
@@ -118,7 +118,7 @@ def test_taking_in_steps_gives_what_taking_at_once_gives(steps, takes, kind):
 @made_up
 @given(pieces, st.data())
 def test_a_cut_removes_exactly_what_had_not_been_heard(steps, data):
-    whole, cut = Speaker(ORIGIN), Speaker(ORIGIN)
+    whole, cut = AgentTrack(ORIGIN), AgentTrack(ORIGIN)
     hand_over(whole, steps)
     told = hand_over(cut, steps)
     reported = told[-1][0]
@@ -133,7 +133,7 @@ def test_a_cut_removes_exactly_what_had_not_been_heard(steps, data):
 @made_up
 @given(pieces, st.integers(0, 500), st.integers(1, 250))
 def test_what_is_spoken_after_a_cut_lies_at_its_own_time(steps, wait, count):
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     reported = hand_over(side, steps)[-1][0]
     side.cut(reported, None, None)
     start = side.place(reported + wait * MS, numbered(0, count), COARSE, "pcm16")
@@ -142,7 +142,7 @@ def test_what_is_spoken_after_a_cut_lies_at_its_own_time(steps, wait, count):
 
 
 @made_up
-@given(pieces, st.lists(st.integers(0, 3), min_size=1, max_size=40), st.sampled_from([Speaker, Microphone]))
+@given(pieces, st.lists(st.integers(0, 3), min_size=1, max_size=40), st.sampled_from([AgentTrack, UserTrack]))
 def test_samples_that_are_split_between_pieces_are_put_together(steps, splits, kind):
     whole, split = kind(ORIGIN), kind(ORIGIN)
     now, number = ORIGIN, 0
@@ -161,7 +161,7 @@ def test_samples_that_are_split_between_pieces_are_put_together(steps, splits, k
 @made_up
 @given(st.lists(st.integers(1, 199), min_size=2, max_size=20))
 def test_a_split_sample_survives_a_short_gap(cuts):
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     pcm = numbered(0, 200)
     edges = [0, *sorted({2 * cut - 1 for cut in cuts}), len(pcm)]
     for n, (first, beyond) in enumerate(itertools.pairwise(edges)):
@@ -170,7 +170,7 @@ def test_a_split_sample_survives_a_short_gap(cuts):
 
 
 def test_a_split_sample_survives_its_run():
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     side.place(ORIGIN, numbered(0, 10) + b"\x0b", RATE, "pcm16")
     taken = side.take(ORIGIN + 200 * MS)
     side.place(ORIGIN + 300 * MS, b"\0" + numbered(11, 9), RATE, "pcm16")
@@ -178,7 +178,7 @@ def test_a_split_sample_survives_its_run():
 
 
 def test_what_comes_too_late_keeps_the_step_of_a_sender_that_splits_samples():
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     side.take(ORIGIN + 1_000 * MS)
     pcm = numbered(0, 20)
     side.place(ORIGIN + 1_000 * MS, pcm[:7], RATE, "pcm16", ORIGIN + 500 * MS)
@@ -188,14 +188,14 @@ def test_what_comes_too_late_keeps_the_step_of_a_sender_that_splits_samples():
 
 @pytest.mark.parametrize(("rate", "encoding"), [(16_000, "pcm16"), (RATE, "g711_alaw")])
 def test_half_a_sample_belongs_to_nothing_of_another_kind(rate, encoding):
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     side.place(ORIGIN, numbered(0, 10) + b"\x77", RATE, "pcm16")
     side.place(ORIGIN, numbered(30, 10), rate, encoding)
     assert side.take(LATER)[1].pcm == numbered(30, 10)
 
 
 def test_half_a_sample_does_not_outlive_a_cut_of_nothing():
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     side.place(ORIGIN, numbered(0, 10) + b"\x77", RATE, "pcm16")
     side.cut(ORIGIN + 100 * MS, None, None)
     side.place(ORIGIN + 100 * MS, numbered(30, 10), RATE, "pcm16")
@@ -203,7 +203,7 @@ def test_half_a_sample_does_not_outlive_a_cut_of_nothing():
 
 
 def test_half_a_sample_does_not_outlive_a_cut_or_a_long_silence():
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     side.place(ORIGIN, numbered(0, 10) + b"\x77", RATE, "pcm16")
     side.cut(ORIGIN, ORIGIN + 5 * SAMPLE, None)
     side.place(ORIGIN + 100 * MS, numbered(100, 10) + b"\x77", RATE, "pcm16")
@@ -213,7 +213,7 @@ def test_half_a_sample_does_not_outlive_a_cut_or_a_long_silence():
 
 
 def test_a_cut_goes_through_all_that_was_planned():
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     for n in range(4):
         side.place(ORIGIN, numbered(n * 80, 80), RATE, "pcm16", ORIGIN + n * 100 * MS)
     assert side.cut(ORIGIN + 105 * MS, None, None) == (ORIGIN + 105 * MS, 15 * MS, 25 * MS)
@@ -222,7 +222,7 @@ def test_a_cut_goes_through_all_that_was_planned():
 
 
 def test_a_cut_that_comes_too_late_leaves_what_was_taken():
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     side.place(ORIGIN, numbered(0, 8_000), RATE, "pcm16")
     taken = side.take(ORIGIN + 500 * MS)
     at, heard, removed = side.cut(ORIGIN + 900 * MS, ORIGIN + 300 * MS, None)
@@ -235,7 +235,7 @@ def test_a_cut_that_comes_too_late_leaves_what_was_taken():
 
 
 def test_jitter_moves_and_loses_nothing():
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     for n in range(500):
         at = ORIGIN + n * 20 * MS
         side.place(at, numbered(n * 160, 160), RATE, "pcm16", at + (n * 7 % 41 - 20) * MS if n else at)
@@ -246,7 +246,7 @@ def test_jitter_moves_and_loses_nothing():
 
 def test_jitter_is_no_gap_and_drift_is_anchored_anew():
     """A device clock that runs 400 ppm slow, read with 5 ms of jitter, for half an hour."""
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     worst, seams = 0, 0
     for n in range(90_000):
         captured = ORIGIN + n * 20_008_000
@@ -261,7 +261,7 @@ def test_jitter_is_no_gap_and_drift_is_anchored_anew():
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_clock_that_runs_fast_is_anchored_anew_by_leaving_a_little_out(known):
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     worst = 0
     for n in range(90_000):
         captured = ORIGIN + n * 19_996_000  # 200 ppm
@@ -274,7 +274,7 @@ def test_a_clock_that_runs_fast_is_anchored_anew_by_leaving_a_little_out(known):
 
 
 def test_a_sender_that_is_ahead_by_design_loses_nothing():
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     for n in range(12_000):
         side.place(ORIGIN + max(0, n - 15) * 20 * MS, 320, RATE, "pcm16")
     assert side.left_out == 0
@@ -282,7 +282,7 @@ def test_a_sender_that_is_ahead_by_design_loses_nothing():
 
 
 def test_a_stalled_event_loop_is_no_gap_in_what_the_user_said():
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     handed = [n * 20 for n in range(10)] + [500] * 15 + [n * 20 for n in range(26, 40)]
     for n, at in enumerate(handed):
         side.place(ORIGIN + at * MS, numbered(160 * n, 160), RATE, "pcm16")
@@ -292,7 +292,7 @@ def test_a_stalled_event_loop_is_no_gap_in_what_the_user_said():
 
 
 def test_a_stall_is_closed_as_far_as_it_was_not_written():
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     for n in range(10):
         side.place(ORIGIN + n * 20 * MS, numbered(160 * n, 160), RATE, "pcm16")
     side.take(ORIGIN + 300 * MS)
@@ -302,7 +302,7 @@ def test_a_stall_is_closed_as_far_as_it_was_not_written():
 
 
 def test_a_pause_of_the_user_stays_a_gap():
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     for n in range(10):
         side.place(ORIGIN + n * 20 * MS, 320, RATE, "pcm16")
     for n in range(20):
@@ -319,21 +319,21 @@ def test_a_pause_of_the_user_stays_a_gap():
     ],
 )
 def test_a_burst_after_a_gap_stays_where_it_is(handed):
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     for at in handed:
         side.place(ORIGIN + at * MS, 320, RATE, "pcm16")
     assert [piece.start - ORIGIN for piece in side.take(LATER)] == [0, 700 * MS]
 
 
 def test_the_speaker_s_underrun_stays_a_gap():
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     for at in [n * 20 for n in range(10)] + [500] * 15:
         side.place(ORIGIN + at * MS, 320, RATE, "pcm16")
     assert [piece.start - ORIGIN for piece in side.take(LATER)] == [0, 500 * MS]
 
 
 def test_a_speaker_that_plays_something_else_did_not_play_the_rest():
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     side.place(ORIGIN, numbered(0, 40_000), RATE, "pcm16")
     side.place(ORIGIN, numbered(50_000, 800), RATE, "pcm16", ORIGIN + 1_000 * MS)
     placed = laid_out(side.take(LATER))
@@ -342,7 +342,7 @@ def test_a_speaker_that_plays_something_else_did_not_play_the_rest():
 
 
 def test_audio_for_a_time_that_was_taken_comes_too_late():
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     side.take(ORIGIN + 1_000 * MS)
     start = side.place(ORIGIN + 1_400 * MS, numbered(0, 1_600), RATE, "pcm16", ORIGIN + 900 * MS)
     assert start == ORIGIN + 1_000 * MS
@@ -353,12 +353,12 @@ def test_audio_for_a_time_that_was_taken_comes_too_late():
 
 @pytest.mark.parametrize("at", [0, ORIGIN - 10**12, 1_767_323_045 * 10**9])
 def test_a_time_of_another_clock_is_no_time(at):
-    side = Speaker(ORIGIN)
+    side = AgentTrack(ORIGIN)
     assert side.place(ORIGIN + 5 * MS, 320, RATE, "pcm16", at) == ORIGIN + 5 * MS
 
 
 def test_a_change_of_rate_goes_on_without_a_gap():
-    side = Microphone(ORIGIN)
+    side = UserTrack(ORIGIN)
     side.place(ORIGIN, 320, RATE, "pcm16")
     side.place(ORIGIN + 20 * MS, 640, 16_000, "pcm16")
     side.place(ORIGIN + 40 * MS, 160, RATE, "g711_ulaw")
@@ -371,7 +371,7 @@ class TestPlayed:
     """A player that counts what it has played."""
 
     def test_counts_from_the_marked_answer(self):
-        side = Speaker(ORIGIN)
+        side = AgentTrack(ORIGIN)
         side.place(ORIGIN, numbered(0, 8_000), RATE, "pcm16")
         side.mark_answer(ORIGIN + 100 * MS)
         side.place(ORIGIN + 200 * MS, numbered(8_000, 8_000), RATE, "pcm16")
@@ -379,13 +379,13 @@ class TestPlayed:
         assert (at - ORIGIN, heard, removed) == (1_250 * MS, 250 * MS, 750 * MS)
 
     def test_skips_underruns(self):
-        side = Speaker(ORIGIN)
+        side = AgentTrack(ORIGIN)
         side.place(ORIGIN, numbered(0, 800), RATE, "pcm16")
         side.place(ORIGIN + 300 * MS, numbered(800, 8_000), RATE, "pcm16")
         assert side.cut(ORIGIN + 500 * MS, None, 250 * MS)[0] == ORIGIN + 450 * MS
 
     def test_begins_anew_after_a_silence_and_after_a_cut(self):
-        side = Speaker(ORIGIN)
+        side = AgentTrack(ORIGIN)
         side.place(ORIGIN, numbered(0, 800), RATE, "pcm16")
         side.place(ORIGIN + 900 * MS, numbered(0, 8_000), RATE, "pcm16")
         assert side.cut(ORIGIN + 1_000 * MS, None, 90 * MS) == (ORIGIN + 990 * MS, 90 * MS, 910 * MS)
@@ -393,7 +393,7 @@ class TestPlayed:
         assert side.cut(ORIGIN + 1_400 * MS, None, 200 * MS) == (ORIGIN + 1_300 * MS, 200 * MS, 800 * MS)
 
     def test_more_than_there_is_removes_nothing(self):
-        side = Speaker(ORIGIN)
+        side = AgentTrack(ORIGIN)
         side.place(ORIGIN, numbered(0, 800), RATE, "pcm16")
         assert side.cut(ORIGIN + 50 * MS, None, 5_000 * MS) == (ORIGIN + 100 * MS, 100 * MS, 0)
 

@@ -16,10 +16,10 @@ from voicespan.recording import transcoding_thread as follower_module
 from voicespan.recording.codec import transcode
 from voicespan.recording.codec.formats import FORMATS, rate_at_least
 from voicespan.recording.recorder import Recorder
-from voicespan.recording.recording_thread import Writer
-from voicespan.recording.transcoding_thread import Follower
+from voicespan.recording.recording_thread import RecordingThread
+from voicespan.recording.transcoding_thread import TranscodingThread
 
-FOLLOWED = follower_module._Followed
+FOLLOWED = follower_module._Transcoded
 
 
 def tone(seconds: float, rate: int) -> np.ndarray:
@@ -102,7 +102,7 @@ class TestFollowing:
     @pytest.fixture
     def followed(self, studio):
         recorder = studio.recorder()
-        follower = Follower(studio.writer, clock=studio.clock, threaded=False)
+        follower = TranscodingThread(studio.writer, clock=studio.clock, threaded=False)
         became = []
         follower.follow(recorder, "wav", became.append)
         return recorder, follower, became
@@ -196,7 +196,7 @@ class TestFollowing:
             recorder.user(noise(8_000).tobytes(), 8_000)
         studio.wait(2)
         with monkeypatch.context() as busy:
-            busy.setattr(follower_module.Follower, "_rests", True)
+            busy.setattr(follower_module.TranscodingThread, "_rests", True)
             for recorder in recorders:
                 recorder.close()
                 studio.wait(1)
@@ -263,22 +263,22 @@ class TestFollowing:
 
     def test_refuses_what_it_does_not_know(self, studio):
         with pytest.raises(ValueError, match="aiff"):
-            Follower(studio.writer, threaded=False).follow(studio.recorder(), "aiff", print)
+            TranscodingThread(studio.writer, threaded=False).follow(studio.recorder(), "aiff", print)
 
     def test_has_a_thread_of_low_priority_while_there_is_something_to_do(self, tmp_path, monkeypatch):
         priorities = []
-        finish = follower_module._Followed.finish
+        finish = follower_module._Transcoded.finish
 
         def spy(self, *, encode):
             if sys.platform == "linux":
                 priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
             return finish(self, encode=encode)
 
-        monkeypatch.setattr(follower_module._Followed, "finish", spy)
+        monkeypatch.setattr(follower_module._Transcoded, "finish", spy)
         monkeypatch.setattr(follower_module, "PERIOD", 0.01)
-        writer = Writer()
+        writer = RecordingThread()
         recorder = Recorder(tmp_path, writer=writer)
-        thread = Follower(writer)
+        thread = TranscodingThread(writer)
         became = Queue()
         thread.follow(recorder, "ogg", became.put)
         recorder.user(noise(24_000).tobytes())

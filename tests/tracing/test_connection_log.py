@@ -104,9 +104,9 @@ def test_a_reconnect_of_the_sdk_is_a_close_and_an_opening(tracer_provider, span_
     conversation = Conversation(tracer_provider=tracer_provider, clock=fake_clock)
     connection = openai(conversation)
     fake_clock.advance(1)
-    connection.broke(ConnectionError(), 1006, None)
+    connection.lost(ConnectionError(), 1006, None)
     fake_clock.advance(0.5)
-    connection.resumed()
+    connection.reopened()
     connection.closed(1000)
     spans = [span for span in span_exporter.get_finished_spans() if span.parent is not None]
     assert [span.name for span in spans] == [

@@ -28,12 +28,11 @@ from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
-from voicespan.tracing import root_span
-from voicespan.tracing import tracer as tracers
+from voicespan.tracing import root_span, tracer
 from voicespan.tracing.context import CURRENT, current_conversation
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.registry import open_conversations
-from voicespan.tracing.spans import Spans
+from voicespan.tracing.spans import SpanTranslator
 
 META = "langsmith.metadata."
 CREATED = {"type": "session.created", "event_id": "e", "session": {"id": "sess_1", "model": "gpt-realtime"}}
@@ -144,7 +143,7 @@ def test_a_long_transcript_loses_from_its_middle_and_says_so(tracer_provider, sp
     conversation = Conversation(tracer_provider=tracer_provider)
     for number in range(700):
         words = f"{number} " + "x" * 10_000
-        conversation.record([events.Transcribed(number, "t", "user", f"u{number}", number, words)])
+        conversation.ingest([events.TranscriptCompleted(number, "t", "user", f"u{number}", number, words)])
     conversation.end()
     root = span_exporter.get_finished_spans()[-1]
     text = root.attributes["gen_ai.prompt"] + root.attributes["gen_ai.completion"]
@@ -397,7 +396,7 @@ def test_one_that_is_over_before_its_connection_is_freed_as_well(tracer_provider
 def test_what_was_started_in_a_conversation_does_not_keep_it(tracer_provider, traced):
     """Every task and timer has a copy of the context, and the SDKs' own refer to themselves."""
     if traced:
-        tracers.name_provider(tracer_provider)
+        tracer.name_provider(tracer_provider)
     with voicespan.conversation() as conversation, conversation.use():
         started_in_it = contextvars.copy_context()
     assert conversation.recording is traced
@@ -549,14 +548,14 @@ def test_a_conversation_that_is_being_opened_can_be_asked_for_its_facts(tracer_p
     """The spool's thread does, as soon as the root has started."""
     asked = []
 
-    class Watched(Spans):
+    class Watched(SpanTranslator):
         def __init__(self, tracer, context, *args, **kwargs):
             opening = otel_context.get_value(CURRENT, context).conversation
             asked.append((opening.root_facts(), opening.open_calls()))
             super().__init__(tracer, context, *args, **kwargs)
 
     # Not by its path: `voicespan.conversation` is a function.
-    monkeypatch.setattr(sys.modules[Conversation.__module__], "Spans", Watched)
+    monkeypatch.setattr(sys.modules[Conversation.__module__], "SpanTranslator", Watched)
     conversation = Conversation(tracer_provider=tracer_provider)
     assert META + "status" in conversation.root_facts()
     conversation.end()

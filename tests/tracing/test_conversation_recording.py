@@ -15,7 +15,7 @@ from voicespan.openai_realtime.protocol import Protocol
 from voicespan.protocol import events
 from voicespan.recording.audio_queue import AGENT
 from voicespan.recording.devices import taps
-from voicespan.recording.recording_thread import Writer
+from voicespan.recording.recording_thread import RecordingThread
 from voicespan.runtime.settings import Settings
 from voicespan.tracing import tracer
 from voicespan.tracing.conversation import Conversation
@@ -35,9 +35,9 @@ class Told:
     def __init__(self, tracer_provider, exporter, clock, folder):
         self.clock, self._exporter = clock, exporter
         self.conversation = Conversation(tracer_provider=tracer_provider, clock=clock)
-        self.writer = Writer(clock, threaded=False)
+        self.writer = RecordingThread(clock, threaded=False)
         self.recorder = ConversationRecorder(folder, clock=clock, writer=self.writer)
-        self.conversation._spans.heard.recorder = self.recorder
+        self.conversation._spans.playback.recorder = self.recorder
 
     def pass_time(self, seconds):
         for _ in range(round(seconds / 0.05)):
@@ -47,9 +47,9 @@ class Told:
 
     def tell(self, kind, *fields, **named):
         with self.conversation.lock:
-            self.conversation.record([kind(self.clock.monotonic_ns(), "wire", *fields, **named)])
-        # Before the clock moves on, of which the scribe knows nothing.
-        self.conversation.catch_up()
+            self.conversation.ingest([kind(self.clock.monotonic_ns(), "wire", *fields, **named)])
+        # Before the clock moves on, of which the span thread knows nothing.
+        self.conversation.flush()
         return self
 
     def ask(self, item):
@@ -255,7 +255,7 @@ def test_the_microphone_that_speaks_first_does_not_slow_the_agent_down(
     monkeypatch.setenv("VOICESPAN_RECORDING_FORMAT", "flac")
     with voicespan.conversation() as conversation:
         with conversation.lock:
-            conversation.record([events.SessionDescribed(0, "session.created", "s", "m", {}, agent_rate)])
+            conversation.ingest([events.SessionDescribed(0, "session.created", "s", "m", {}, agent_rate)])
         conversation.recorder.user(tone(0.1), 16_000)
     assert delivered.force_flush(20_000)
     (root,) = langsmith_server.roots

@@ -55,7 +55,7 @@ def told(conversation, *happened, frame=None):
 
 
 def said(text, at=1):
-    return events.Transcribed(at, "transcript", "user", f"item {text}", at, text)
+    return events.TranscriptCompleted(at, "transcript", "user", f"item {text}", at, text)
 
 
 def error(message):
@@ -71,7 +71,7 @@ def test_what_happened_is_written_by_another_thread_in_its_order(conversation, e
         told(conversation, said(text), error(text))
     assert exported.has(4)
     assert exported.names == ["input_transcription", "error"] * 2
-    assert set(exported.threads) == {"voicespan-scribe"}
+    assert set(exported.threads) == {"voicespan-spans"}
 
 
 def test_all_is_written_before_the_root_ends(conversation, exported, unattended):
@@ -90,9 +90,9 @@ def test_whoever_asks_for_the_facts_has_all_of_them(conversation, unattended):
 def test_a_function_call_is_current_before_the_application_has_the_frame(conversation, exported, unattended):
     told(conversation, said("one"))
     assert told(conversation, called()) is True
-    conversation.catch_up()
+    conversation.flush()
     assert exported.names == ["input_transcription"]
-    conversation.make_current()
+    conversation.attach()
     (name, span) = conversation.open_calls()["c1"]
     assert name == "weather"
     assert trace.get_current_span().get_span_context() == span.get_span_context()
@@ -110,7 +110,7 @@ def test_a_function_call_that_is_not_written_yet_is_found_when_it_is_asked_for(c
 def test_an_event_that_is_the_applications_own_is_written_before_it_has_it_back(conversation, unattended):
     event = {"type": "session.update"}
     assert told(
-        conversation, events.WireEvent(1, "session.update", events.Level.STANDARD, event), frame=event
+        conversation, events.ProviderEvent(1, "session.update", events.Level.STANDARD, event), frame=event
     )
     assert not told(conversation, said("one"), frame=b"{}")
 
@@ -174,7 +174,7 @@ def test_a_processor_may_end_the_conversation(conversation, tracer_provider, exp
     tracer_provider.add_span_processor(Impatient())
     told(conversation, events.Interrupted(1, "response.done", "r1", "i1", "response.done"))
     told(conversation, error("one"), said("two"))
-    conversation.catch_up()
+    conversation.flush()
     conversation.end()
     assert conversation.ended
     assert exported.names.count("conversation") == 1
@@ -183,7 +183,7 @@ def test_a_processor_may_end_the_conversation(conversation, tracer_provider, exp
 
 def test_a_processor_may_use_the_conversation_while_the_application_does(conversation, tracer_provider):
     writing = threading.Event()
-    lock = conversation._untold.lock = Contended(conversation._untold.lock)
+    lock = conversation._events.lock = Contended(conversation._events.lock)
 
     class Curious(SpanProcessor):
         def on_end(self, span):
@@ -220,7 +220,7 @@ def test_a_forked_child_has_a_scribe_of_its_own(tracer_provider, exported, conve
         try:
             own = Conversation(tracer_provider=tracer_provider, scoped=True, settings=Settings())
             told(own, said("child"))
-            status = 0 if exported.has(2) and exported.threads[-1] == "voicespan-scribe" else 2
+            status = 0 if exported.has(2) and exported.threads[-1] == "voicespan-spans" else 2
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -231,8 +231,8 @@ def test_where_no_thread_can_be_started_it_is_written_at_the_end(conversation, e
         def start(self):
             raise RuntimeError("can't start new thread at interpreter shutdown")
 
-    scribe = event_queue._Scribe()
-    monkeypatch.setattr(event_queue, "_scribe", scribe)
+    span_thread = event_queue.SpanThread()
+    monkeypatch.setattr(event_queue, "_span_thread", span_thread)
     monkeypatch.setattr(event_queue.threading, "Thread", NoMore)
     told(conversation, error("one"))
     conversation.end()
@@ -240,7 +240,7 @@ def test_where_no_thread_can_be_started_it_is_written_at_the_end(conversation, e
 
 
 def test_what_is_added_while_the_scribe_turns_away_is_not_forgotten():
-    class Raced(event_queue.Untold):
+    class Raced(event_queue.EventQueue):
         """Another thread adds something in the very moment in which nothing more seems to wait."""
 
         seen = True
@@ -275,7 +275,7 @@ def test_an_answer_is_marked_before_the_application_can_play_it(conversation, un
     conversation._spans.heard.recorder = Marked()
     told(conversation, events.FirstAudio(1, "audio", "response"))
     assert conversation._spans.heard.recorder.marks == 1
-    conversation.catch_up()
+    conversation.flush()
     assert conversation._spans.heard.recorder.marks == 1
 
 
@@ -336,10 +336,10 @@ def test_two_flushes_out_of_two_conversations_do_not_wait_for_each_other(
         def on_end(self, span):
             if span.name == "error":
                 both.wait(30)
-                registry.catch_up()
+                registry.flush()
 
     tracer_provider.add_span_processor(Flushing())
-    threads = [threading.Thread(target=each.catch_up) for each in (conversation, other)]
+    threads = [threading.Thread(target=each.flush) for each in (conversation, other)]
     for each, thread in zip((conversation, other), threads, strict=True):
         told(each, error("one"))
         thread.start()

@@ -62,7 +62,7 @@ def test_a_received_frame_that_tells_nothing_new(connection, frame, most):
 def test_a_frame_that_becomes_a_span(connection):
     def read_and_write(frame):
         connection.received(frame)
-        connection.conversation.catch_up()
+        connection.conversation.flush()
 
     read_and_write(SPOKEN)
     read = instructions(connection.received, SPOKEN, within=OURS)

@@ -23,7 +23,7 @@ def record(tracer_provider, span_exporter):
 
     def tell(*told, provider=tracer_provider, **kwargs):
         conversation = Conversation(tracer_provider=provider, **kwargs)
-        conversation.record(told)
+        conversation.ingest(told)
         conversation.end()
         return span_exporter.get_finished_spans()
 
@@ -31,7 +31,7 @@ def record(tracer_provider, span_exporter):
 
 
 def event(name, level=Level.STANDARD, payload=None):
-    return events.WireEvent(1, name, level, payload or {})
+    return events.ProviderEvent(1, name, level, payload or {})
 
 
 def size(span):
@@ -41,7 +41,7 @@ def size(span):
 def test_past_the_budget_only_essential_spans_are_kept_and_the_rest_is_counted(record, monkeypatch):
     monkeypatch.setattr(settings, "SPAN_BUDGET", 3)
     monkeypatch.setattr(settings, "SPAN_LIMIT", 5)
-    said = [events.Transcribed(n, "t", "user", f"u{n}", n, "words") for n in range(4)]
+    said = [events.TranscriptCompleted(n, "t", "user", f"u{n}", n, "words") for n in range(4)]
     spans = record(*[event("rate_limits.updated")] * 5, event("session.updated", Level.ESSENTIAL), *said)
     names = [span.name for span in spans]
     assert names == ["rate_limits.updated"] * 3 + ["session.updated", "input_transcription", "conversation"]
@@ -91,7 +91,7 @@ def test_the_sdks_own_limit_never_cuts_our_json(span_exporter, record, length):
         span_limits=SpanLimits(max_span_attribute_length=length), shutdown_on_exit=False
     )
     provider.add_span_processor(SimpleSpanProcessor(span_exporter))
-    said = [events.Transcribed(n, "t", "user", f"u{n}", n, "word " * 200) for n in range(30)]
+    said = [events.TranscriptCompleted(n, "t", "user", f"u{n}", n, "word " * 200) for n in range(30)]
     spans = record(
         event("e", payload={"text": "x" * 5_000}),
         *said,
@@ -155,7 +155,7 @@ def test_what_the_redaction_returns_is_what_is_stored(record, monkeypatch):
 
     monkeypatch.setattr(settings, "_redact", redact)
     spans = record(
-        events.Transcribed(1, "t", "user", "u1", 1, "my card is Q4111"),
+        events.TranscriptCompleted(1, "t", "user", "u1", 1, "my card is Q4111"),
         events.FunctionCalled(2, "t", "c1", "pay", '{"card": "Q4111"}'),
         events.FunctionAnswered(3, "t", "c1", "paid with Q4111"),
         events.ErrorReported(4, "error", events.WireError("e", "bad Q4111")),
@@ -176,7 +176,7 @@ def test_a_redaction_that_fails_withholds_the_text(record, monkeypatch):
         raise KeyError(text)
 
     monkeypatch.setattr(settings, "_redact", redact)
-    spans = record(events.Transcribed(1, "t", "user", "u1", 1, "secret words"))
+    spans = record(events.TranscriptCompleted(1, "t", "user", "u1", 1, "secret words"))
     assert not any("secret words" in span.to_json() for span in spans)
     assert "[withheld]" in spans[0].attributes["gen_ai.prompt"]
 
@@ -202,10 +202,10 @@ def test_what_waits_is_bounded_whatever_comes(tracer_provider, span_exporter):
     """Hours of frames that nothing follows: calls without answers, cuts without answers, words without an answer."""
     conversation = Conversation(tracer_provider=tracer_provider)
     for n in range(3_000):
-        conversation.record([
+        conversation.ingest([
             events.FunctionCalled(n, "t", f"c{n}", "tool", "{}"),
             events.Interrupted(n, "t", f"r{n}", None, "t"),
-            events.Written(n, "t", f"m{n}", "user", "words", seeded=True),
+            events.MessageText(n, "t", f"m{n}", "user", "words", seeded=True),
             events.GenerationEnded(n, "t", f"g{n}", "completed", None, None, (), None, None, had_speech=False),
         ])  # fmt: skip
     spans = conversation._spans

@@ -16,10 +16,10 @@ import voicespan
 from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-from voicespan.openai_realtime.audio import Sound
+from voicespan.openai_realtime.audio import WireAudio
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.recording import Recorder
-from voicespan.recording.recording_thread import Writer
+from voicespan.recording.recording_thread import RecordingThread
 from voicespan.tracing import tracer
 from voicespan.tracing.connection import Connection
 from voicespan.tracing.conversation import Conversation
@@ -42,9 +42,9 @@ class Wire:
     """A connection whose sound is written when it is told to."""
 
     def __init__(self, clock, folder) -> None:
-        self.clock, self.writer = clock, Writer(clock, threaded=False)
+        self.clock, self.writer = clock, RecordingThread(clock, threaded=False)
         self.recorder = Recorder(folder, clock=clock, writer=self.writer)
-        self.sound = Sound(self.recorder)
+        self.sound = WireAudio(self.recorder)
 
     def wait(self, seconds):
         for _ in range(round(seconds / 0.05)):
@@ -272,4 +272,4 @@ def test_an_estimate_is_never_passed_off_as_heard(delivered):
     with voicespan.conversation() as conversation:
         conversation.connect(Protocol(), {})
         assert conversation.recorder.source == "wire"
-        assert conversation._spans.heard.recorder is None
+        assert conversation._spans.playback.recorder is None

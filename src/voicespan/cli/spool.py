@@ -9,13 +9,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
 from voicespan.delivery.destination import destination as settings
-from voicespan.delivery.export.delivery_state import Progress
-from voicespan.delivery.export.http_client import Post
+from voicespan.delivery.export.delivery_state import DeliveryState
+from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.safe_text import printable
-from voicespan.delivery.export.scheduler import Sender
-from voicespan.delivery.export.uploader import Courier
+from voicespan.delivery.export.scheduler import ExportScheduler
+from voicespan.delivery.export.uploader import Uploader
 from voicespan.delivery.spool import secure_file
-from voicespan.delivery.spool.folder import KEPT, PROGRESS, SETTLED, Settled, is_held, read_meta
+from voicespan.delivery.spool.folder import KEPT, PROGRESS, SETTLED, RecordingResult, is_held, read_meta
 from voicespan.delivery.spool.spool import Spool, folder_size
 from voicespan.runtime.clock import SYSTEM
 
@@ -98,9 +98,9 @@ def recover(
     destination = settings.resolve(api_key=api_key, endpoint=endpoint, project=project, workspace=workspace)
     privacy = settings.Privacy.from_environment()
     place = Spool(settings.SpoolSettings.from_environment(folder=spool_dir), clock)
-    post = Post(destination, clock)
-    sender = Sender(
-        place, destination, Courier(destination, post, clock, privacy), clock, privacy, new_key=new_key
+    post = HttpClient(destination, clock)
+    sender = ExportScheduler(
+        place, destination, Uploader(destination, post, clock, privacy), clock, privacy, new_key=new_key
     )
     sender.sweep()
     _work(sender, patience, clock, sleep)
@@ -137,7 +137,7 @@ def recover_command(engine_destination: Destination, spool_dir: Path) -> str:
     return shlex.join(command)
 
 
-def _work(sender: Sender, patience: float, clock: Clock, sleep: Callable[[float], None]) -> None:
+def _work(sender: ExportScheduler, patience: float, clock: Clock, sleep: Callable[[float], None]) -> None:
     taken_at = clock.monotonic_ns() / 1e9
     delivered = 0
     while sender.left(everything=True):
@@ -166,8 +166,8 @@ def _row(path: Path, now: float) -> tuple[str, ...]:
 
 
 def _state(path: Path, meta: Meta) -> str:
-    progress = Progress.of(_content(path, PROGRESS))
-    settled = Settled.of(_content(path, SETTLED))
+    progress = DeliveryState.of(_content(path, PROGRESS))
+    settled = RecordingResult.of(_content(path, SETTLED))
     if path.name.startswith(KEPT):
         refused = progress.root_refused or next(
             (batch.refused for batch in progress.batches if batch.refused), None
@@ -175,7 +175,7 @@ def _state(path: Path, meta: Meta) -> str:
         if refused:
             return f"refused: {refused}"
         return f"recording not attached: {progress.recording_status or (settled.status if settled else 'unknown')}"
-    if settled is None and not meta.loose:
+    if settled is None and not meta.standalone:
         return "open" if is_held(path) else f"its process ({meta.process} on {meta.host}) has died"
     if progress.reason:
         return f"waits: {progress.reason}"

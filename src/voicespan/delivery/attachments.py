@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from voicespan.delivery.spool.folder import Settled
+from voicespan.delivery.spool.folder import RecordingResult
 from voicespan.delivery.spool.spool import say_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voicespan.delivery.destination.destination import Destination
-    from voicespan.delivery.pipeline import Engine
+    from voicespan.delivery.pipeline import Pipeline
     from voicespan.delivery.spool.folder import Folder
     from voicespan.recording.recorder import Recorder
     from voicespan.runtime.clock import Clock
@@ -46,7 +46,7 @@ _MIME_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}( *; *{_TOKEN}=({_TOKEN}|"[ !#-\[\]-
 
 
 @dataclass
-class _Promise:
+class ExpectedRecording:
     """A recording that one side may make: the client, or our recorder."""
 
     #: Seconds after the conversation that it is waited for; None: nobody said that it is coming.
@@ -54,7 +54,7 @@ class _Promise:
     #: Monotonic seconds; None: the conversation is open.
     deadline: float | None = None
     #: What came, or why nothing did.
-    outcome: Settled | None = None
+    outcome: RecordingResult | None = None
 
     @property
     def attached(self) -> bool:
@@ -84,14 +84,14 @@ class _Promise:
         if self.deadline is not None:
             self.deadline = min(self.deadline, now + seconds)
 
-    def told(self) -> Settled | None:
+    def told(self) -> RecordingResult | None:
         """What became of it; None: nobody had said that it is coming."""
         if self.outcome is None and self.within is not None:
-            return Settled("timeout")
+            return RecordingResult("timeout")
         return self.outcome
 
 
-class Delivery:
+class RootAttachment:
     """One conversation's way to one destination.
 
     The root goes when the conversation has ended and no recording is expected any more. A recording that
@@ -102,7 +102,7 @@ class Delivery:
     def __init__(
         self,
         clock: Clock,
-        engine: Engine,
+        engine: Pipeline,
         *,
         hidden: bool = False,
     ) -> None:
@@ -118,8 +118,8 @@ class Delivery:
         self._ended = False
         #: It is closed, with a recording.
         self._complete = False
-        self._client = _Promise()
-        self._recorder = _Promise()
+        self._client = ExpectedRecording()
+        self._recorder = ExpectedRecording()
         self._recording: Recorder | None = None
         #: How many recordings are being copied right now.
         self._taking = 0
@@ -158,7 +158,7 @@ class Delivery:
         with self._lock:
             self.recording_started_at = started_at if recorder else self.recording_started_at
             self._promise(recorder=recorder).expect(timeout, self._now())
-        self._engine.settle()
+        self._engine.recording_settled()
 
     def attach(
         self,
@@ -191,7 +191,7 @@ class Delivery:
             say_once(f"voicespan: a recording cannot be attached ({reason})")
             self._settle("unreadable", recorder=recorder)
 
-    def give_up(self, status: str = "none") -> None:
+    def no_recording(self, status: str = "none") -> None:
         """Our recorder's recording is not coming; `status` says why."""
         self._settle(status, recorder=True)
 
@@ -235,7 +235,7 @@ class Delivery:
         if recording is not None and self._recorder.outcome is None and not self._client.attached:
             recording.finish()
 
-    def close(self, *, otherwise: Callable[[], Settled | None] = lambda: None) -> Settled:
+    def close(self, *, otherwise: Callable[[], RecordingResult | None] = lambda: None) -> RecordingResult:
         """What became of the recording. What comes later is late.
 
         `otherwise`: asked for it where nothing came in time.
@@ -245,8 +245,8 @@ class Delivery:
             recording, self._recording = self._recording, None
             if recording is not None and not recording.has_audio and self._recorder.outcome is None:
                 # It was opened and is given nothing: no recording is late.
-                self._recorder.outcome = Settled("none")
-            settled = self._client.told() or self._recorder.told() or Settled("none")
+                self._recorder.outcome = RecordingResult("none")
+            settled = self._client.told() or self._recorder.told() or RecordingResult("none")
             if self._recorder.attached and not self._client.attached:
                 settled = self._recorder.told() or settled
             if settled.status == "timeout":
@@ -273,7 +273,7 @@ class Delivery:
             self._taking += 1
         inside = None if folder is None else _inside(source, folder.files.folder)
         name = inside or _name(mime_type, recorder=recorder)
-        attached = Settled("attached", name, mime_type, started_at)
+        attached = RecordingResult("attached", name, mime_type, started_at)
         try:
             if inside is None and not self._engine.reserve(file.seek(0, io.SEEK_END)):
                 self._settle("spool_full", recorder=recorder)
@@ -290,20 +290,20 @@ class Delivery:
                 self._promise(recorder=recorder).outcome = attached
             if recorder:
                 _remove_unencoded(folder, name)
-        self._engine.settle()
+        self._engine.recording_settled()
 
     def _settle(self, status: str, *, recorder: bool) -> None:
         with self._lock:
             promise = self._promise(recorder=recorder)
             if promise.outcome is None or (status != "none" and not promise.attached):
-                promise.outcome = Settled(status)
-        self._engine.settle()
+                promise.outcome = RecordingResult(status)
+        self._engine.recording_settled()
 
     def _wait(self) -> None:
         if self._making.acquire(timeout=_FOLDER_WAIT):
             self._making.release()
 
-    def _promise(self, *, recorder: bool) -> _Promise:
+    def _promise(self, *, recorder: bool) -> ExpectedRecording:
         return self._recorder if recorder else self._client
 
     def _now(self) -> float:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
     from voicespan.delivery.encoding.journal import Envelope
-    from voicespan.delivery.encoding.langsmith_spans import Copy
+    from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
     from voicespan.delivery.traces import Trace
 
 
-def opened(trace: Trace, copy: Copy) -> bytes | None:
+def opened(trace: Trace, copy: SpanEncoder) -> bytes | None:
     """The root, with what it would tell if it ended now, and the other open spans; None: the root has ended."""
     root = trace.root
     if root is None:

@@ -9,15 +9,15 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.encoding.langsmith_spans import Copy
-from voicespan.delivery.export.delivery_state import Progress
-from voicespan.delivery.export.http_client import Post
-from voicespan.delivery.export.scheduler import Sender
-from voicespan.delivery.export.uploader import Courier
+from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
+from voicespan.delivery.export.delivery_state import DeliveryState
+from voicespan.delivery.export.http_client import HttpClient
+from voicespan.delivery.export.scheduler import ExportScheduler
+from voicespan.delivery.export.uploader import Uploader
 from voicespan.delivery.spool.folder import PROGRESS, Folder, Meta
 from voicespan.delivery.spool.spool import Spool
-from voicespan.delivery.spool_writer import Ended, Loose, Opened, Started, Writer
-from voicespan.runtime.background import Worker
+from voicespan.delivery.spool_writer import Ended, Opened, SpoolWriter, StandaloneSpan, Started
+from voicespan.runtime.background import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from voicespan.delivery.attachments import Delivery
+    from voicespan.delivery.attachments import RootAttachment
     from voicespan.delivery.destination.destination import Destination, Privacy, SpoolSettings
-    from voicespan.delivery.spool.folder import Settled
+    from voicespan.delivery.spool.folder import RecordingResult
     from voicespan.delivery.traces import Trace
     from voicespan.runtime.clock import Clock
 
@@ -41,7 +41,7 @@ _LOOK_EVERY = 0.02
 _RECORDING_SHARE = 0.5
 
 
-class Engine:
+class Pipeline:
     """One destination's delivery. Its methods may be called from any thread; none but the waits wait."""
 
     def __init__(
@@ -56,15 +56,15 @@ class Engine:
         self.destination = destination
         self.spool = Spool(spool_settings, clock)
         self._clock = clock
-        copy = Copy(privacy, marked=destination.through_collector, sample_rate=sample_rate)
-        self.post = Post(destination, clock)
-        courier = Courier(destination, self.post, clock, privacy)
-        self.sender = Sender(self.spool, destination, courier, clock, privacy)
+        copy = SpanEncoder(privacy, marked=destination.through_collector, sample_rate=sample_rate)
+        self.post = HttpClient(destination, clock)
+        courier = Uploader(destination, self.post, clock, privacy)
+        self.sender = ExportScheduler(self.spool, destination, courier, clock, privacy)
         # One salt for each process: folders of one process can be told to have one key, and no more.
         named = destination.named(secrets.token_bytes(16))
-        self.writer = Writer(self.spool, copy, named, clock, self._hand_over)
-        self._writing = Worker("voicespan-spool", self.writer.step, linger=_LINGER)
-        self._sending = Worker("voicespan-sender", self.sender.step)
+        self.writer = SpoolWriter(self.spool, copy, named, clock, self._hand_over)
+        self._writing = Loop("voicespan-spool", self.writer.step, batch_delay=_LINGER)
+        self._sending = Loop("voicespan-export", self.sender.step)
 
     def opened(self, trace: Trace) -> None:
         """A conversation has opened."""
@@ -85,14 +85,14 @@ class Engine:
         # A process that is told to end does so moments after its conversations.
         self._writing.wake(urgent=root)
 
-    def loose(self, trace: Trace | None, span: ReadableSpan) -> None:
+    def standalone(self, trace: Trace | None, span: ReadableSpan) -> None:
         """A span has ended that waits for no root."""
-        if not self.writer.put(Loose(trace, span), always=False):
-            self.lose()
+        if not self.writer.put(StandaloneSpan(trace, span), always=False):
+            self.drop()
         self._writing.wake()
         self._sending.wake()
 
-    def lose(self) -> None:
+    def drop(self) -> None:
         """A span came when nothing could take it any more."""
         self.writer.lost += 1
         if self.writer.lost == 1:
@@ -100,7 +100,7 @@ class Engine:
                 "voicespan: a span ended too long after its conversation; such spans are not sent"
             )
 
-    def settle(self) -> None:
+    def recording_settled(self) -> None:
         """Something changed about a recording."""
         self._writing.wake(urgent=True)
 
@@ -108,7 +108,7 @@ class Engine:
         """Whether so many bytes of a recording may be written."""
         return self.spool.reserve(size)
 
-    def late(self, delivery: Delivery, file: BinaryIO, settled: Settled) -> None:
+    def late(self, delivery: RootAttachment, file: BinaryIO, settled: RecordingResult) -> None:
         """A recording came when its conversation was complete: it still joins a root that waits.
 
         Raises:
@@ -119,10 +119,10 @@ class Engine:
             _logger.warning("voicespan: a recording came too late and there is no disk to keep it on")
             return
         folder = Folder.claim(root / name, self.spool.memory)
-        if folder is not None and not Progress.of(folder.files.read(PROGRESS)).root_sent:
+        if folder is not None and not DeliveryState.of(folder.files.read(PROGRESS)).root_sent:
             try:
                 folder.files.copy_in(settled.file, file)
-                folder.settle(settled)
+                folder.set_recording_result(settled)
             finally:
                 folder.release()
             return
@@ -150,15 +150,15 @@ class Engine:
         self._sending.stop()
         self.sender.stop()
 
-    def forget_all(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: everything here is the parent's."""
-        self.writer.forget_all()
-        self.sender.forget_all()
-        self.post.forget()
+        self.writer.reset_after_fork()
+        self.sender.reset_after_fork()
+        self.post.reset_after_fork()
 
     def left(self) -> int:
         """How many conversations of this process have ended and are not delivered."""
-        return self.writer.unsettled + len(self.sender.left())
+        return self.writer.pending + len(self.sender.left())
 
     def _deliver_until(
         self, deadline: float, on_wait: Callable[[], None], *, recordings_within: float | None = None
@@ -173,7 +173,7 @@ class Engine:
         if recordings_within is not None:
             self.writer.hurry(recordings_within)
             self._writing.wake(urgent=True)
-        if not self._until(lambda: not self.writer.unsettled, deadline, on_wait):
+        if not self._until(lambda: not self.writer.pending, deadline, on_wait):
             return False
         self.sender.hurry()
         self._sending.wake()
@@ -190,16 +190,16 @@ class Engine:
             if self.now() >= deadline or hopeless(deadline):
                 return False
             on_wait()
-            self._writing.help()
-            self._sending.help()
+            self._writing.run_once()
+            self._sending.run_once()
             time.sleep(_LOOK_EVERY)
         return True
 
-    def _keep(self, name: str, file: BinaryIO, settled: Settled) -> None:
+    def _keep(self, name: str, file: BinaryIO, settled: RecordingResult) -> None:
         meta = Meta(destination={}, started_at=self._clock.time_ns(), after=name)
         kept = Folder.create(self.spool.root, f"{name}-late", meta, None, self.spool.memory)
         kept.files.copy_in(settled.file or "recording", file)
-        kept.settle(replace(settled, status="late"))
+        kept.set_recording_result(replace(settled, status="late"))
         kept.keep()
         _logger.warning("voicespan: a recording came after its root was sent; kept in %s", kept.files.folder)
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
 from voicespan.content import masking
-from voicespan.delivery.attachments import Delivery
+from voicespan.delivery.attachments import RootAttachment
 from voicespan.delivery.destination import destination
 from voicespan.delivery.traces import (
     LATE_SECONDS,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 
     from voicespan.delivery.destination.destination import Destination
-    from voicespan.delivery.pipeline import Engine
+    from voicespan.delivery.pipeline import Pipeline
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.conversation import Conversation
 
@@ -80,7 +80,7 @@ class LangSmithSpanProcessor(SpanProcessor):
         self._everything = export == "all"
         self._traces = Traces()
         self._starting = threading.Lock()
-        self._engine: Engine | None = None
+        self._engine: Pipeline | None = None
         self._closed = False
         self._privacy = destination.Privacy.from_environment()
         self._spool_settings = destination.SpoolSettings.from_environment(folder=spool_dir)
@@ -116,7 +116,7 @@ class LangSmithSpanProcessor(SpanProcessor):
         trace = self._traces.of(span)
         if trace is None:
             if self._everything and not self._off and not self._closed and _is_sampled(span):
-                self._running().loose(None, span)
+                self._running().standalone(None, span)
         elif self._engine is not None and _is_sampled(span) and trace.takes(span):
             self._pass_on(self._engine, trace, span)
 
@@ -134,7 +134,7 @@ class LangSmithSpanProcessor(SpanProcessor):
 
         What belongs to an open conversation is on disk and goes when that has ended.
         """
-        registry.catch_up()
+        registry.flush()
         pipeline = self._engine
         if pipeline is None:
             return True
@@ -153,7 +153,7 @@ class LangSmithSpanProcessor(SpanProcessor):
         thread_id = (root.attributes or {}).get(semconv.THREAD_ID)
         trace = Trace.opened(root, conversation, None if thread_id is None else str(thread_id))
         pipeline = self._running()
-        trace.delivery = Delivery(self._clock, pipeline, hidden=self._privacy.hide_recording)
+        trace.delivery = RootAttachment(self._clock, pipeline, hidden=self._privacy.hide_recording)
         trace.delivery.destination = self.destination
         self._traces.add(trace, self._now())
         pipeline.opened(trace)
@@ -169,21 +169,21 @@ class LangSmithSpanProcessor(SpanProcessor):
         """
         if parent_context is None:
             return
-        from voicespan.tracing.context import standing_of  # noqa: PLC0415  not before there is a conversation
-        from voicespan.tracing.proxy_span import LiveParent  # noqa: PLC0415
+        from voicespan.tracing.context import conversation_context  # noqa: PLC0415  not before there is a conversation
+        from voicespan.tracing.proxy_span import ProxySpan  # noqa: PLC0415
 
-        found = standing_of(parent_context)
-        if found is not None and isinstance(get_current_span(parent_context), LiveParent):
+        found = conversation_context(parent_context)
+        if found is not None and isinstance(get_current_span(parent_context), ProxySpan):
             trace = self._traces.of_root(found.root.trace_id, found.root.span_id)
             if trace is not None:
                 self._traces.adopt(trace, span)
 
-    def _pass_on(self, pipeline: Engine, trace: Trace, span: ReadableSpan) -> None:
+    def _pass_on(self, pipeline: Pipeline, trace: Trace, span: ReadableSpan) -> None:
         if trace.ended_at is not None:
             if self._now() - trace.ended_at <= LATE_SECONDS:
-                pipeline.loose(trace, span)
+                pipeline.standalone(trace, span)
             else:
-                pipeline.lose()
+                pipeline.drop()
             return
         is_its_root = trace.is_root(span)
         pipeline.ended(trace, span, root=is_its_root)
@@ -192,16 +192,16 @@ class LangSmithSpanProcessor(SpanProcessor):
 
     def _is_same(self, other: object) -> bool:
         # The processor was added twice: once by hand and once by an auto-instrumentation, say.
-        return isinstance(other, Delivery) and other.destination == self.destination
+        return isinstance(other, RootAttachment) and other.destination == self.destination
 
-    def _running(self) -> Engine:
+    def _running(self) -> Pipeline:
         with self._starting:
             if self._engine is None:
                 # Imports what it takes to encode and to send: not before there is something.
-                from voicespan.delivery.pipeline import Engine  # noqa: PLC0415
+                from voicespan.delivery.pipeline import Pipeline  # noqa: PLC0415
 
                 assert self.destination is not None  # noqa: S101  where tracing is off nothing opens
-                self._engine = Engine(
+                self._engine = Pipeline(
                     self.destination,
                     self._spool_settings,
                     self._privacy,
@@ -212,9 +212,9 @@ class LangSmithSpanProcessor(SpanProcessor):
 
     def _after_fork(self) -> None:
         self._starting = threading.Lock()
-        self._traces.forget_all()
+        self._traces.reset_after_fork()
         if self._engine is not None:
-            self._engine.forget_all()
+            self._engine.reset_after_fork()
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from voicespan.cli.spool import recover_command
 
 if TYPE_CHECKING:
-    from voicespan.delivery.pipeline import Engine
+    from voicespan.delivery.pipeline import Pipeline
 
 _logger = logging.getLogger("voicespan")
 
 
-def wait_at_exit(engine: Engine, seconds: float) -> None:
+def wait_at_exit(engine: Pipeline, seconds: float) -> None:
     """Deliver what is complete within `seconds`; on a terminal with one line that tells how far it is."""
     line = _Line(engine)
     try:
@@ -30,7 +30,7 @@ def wait_at_exit(engine: Engine, seconds: float) -> None:
         line.say(_farewell(conversations, engine))
 
 
-def _farewell(conversations: str, engine: Engine) -> str:
+def _farewell(conversations: str, engine: Pipeline) -> str:
     root = engine.spool.root
     if root is None:
         return f"voicespan: {conversations} in memory and could not be sent"
@@ -40,7 +40,7 @@ def _farewell(conversations: str, engine: Engine) -> str:
 class _Line:
     """One line at the bottom of the terminal, drawn again and again; nothing where there is no terminal."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Pipeline) -> None:
         self._engine = engine
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self._drawn = ""

@@ -10,13 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan.delivery import checkpoint
-from voicespan.delivery.attachments import Delivery
+from voicespan.delivery.attachments import RootAttachment
 from voicespan.delivery.encoding import langsmith_spans
 from voicespan.delivery.spool import recordings
 from voicespan.delivery.spool.files import MemoryFullError
 from voicespan.delivery.spool.folder import Folder, Meta
 from voicespan.runtime.guard import guard, guarded
-from voicespan.runtime.pacing import one_by_one
+from voicespan.runtime.pacing import paced
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from voicespan.delivery.encoding.journal import Envelope
-    from voicespan.delivery.encoding.langsmith_spans import Copy
+    from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
     from voicespan.delivery.spool.spool import Spool
     from voicespan.delivery.traces import Trace
     from voicespan.runtime.clock import Clock
@@ -69,14 +69,14 @@ class Ended(NamedTuple):
     span: ReadableSpan
 
 
-class Loose(NamedTuple):
+class StandaloneSpan(NamedTuple):
     """A span has ended that waits for no root; `trace`: whose root it comes after."""
 
     trace: Trace | None
     span: ReadableSpan
 
 
-Event: TypeAlias = "Opened | Started | Ended | Loose | threading.Event"
+Event: TypeAlias = "Opened | Started | Ended | StandaloneSpan | threading.Event"
 
 
 @dataclass(eq=False)
@@ -104,19 +104,19 @@ class _Entry:
 
 
 @dataclass(eq=False)
-class _LooseEntry:
+class _StandaloneEntry:
     folder: Folder
     close_at: float
     size: int = 0
 
 
-class Writer:
-    """The only one that writes to folders of open conversations. `step` is called by its worker alone."""
+class SpoolWriter:
+    """The only one that writes to folders of open conversations. `step` is called by its thread alone."""
 
     def __init__(
         self,
         spool: Spool,
-        copy: Copy,
+        copy: SpanEncoder,
         destination: dict[str, str | None],
         clock: Clock,
         hand_over: Callable[[Folder], None],
@@ -129,7 +129,7 @@ class Writer:
         self._hand_over = hand_over
         self._queue: deque[Event] = deque()
         self._entries: dict[Trace, _Entry] = {}
-        self._loose: dict[Trace | None, _LooseEntry] = {}
+        self._loose: dict[Trace | None, _StandaloneEntry] = {}
         self._retry_disk_at = 0.0
         #: Spans that came after everything that could still take them.
         self.lost = 0
@@ -142,7 +142,7 @@ class Writer:
         return True
 
     @property
-    def unsettled(self) -> int:
+    def pending(self) -> int:
         """How many conversations have ended whose folder is not complete: they wait for a recording."""
         return sum(entry.ended for entry in list(self._entries.values()))
 
@@ -159,18 +159,18 @@ class Writer:
                 if entry is not None:
                     touched[entry] = None
         # Not over more: what has ended is to be on the disk a quarter of a second later.
-        one_by_one(touched, self._journal, _SPREAD, self._clock)
+        paced(touched, self._journal, _SPREAD, self._clock)
         for trace, spans in loose.items():
             with guard():
-                self._write_loose(trace, spans)
+                self._write_standalone(trace, spans)
         if flushed:
-            self._close_loose()
+            self._close_standalone()
         delay = self._tend()
         for waiting in flushed:
             waiting.set()
         return delay
 
-    def _taken(self, flushed: list[threading.Event]) -> Iterator[Opened | Started | Ended | Loose]:
+    def _taken(self, flushed: list[threading.Event]) -> Iterator[Opened | Started | Ended | StandaloneSpan]:
         # One at a time: a list would hold each span until the last has been written, and what is held in large
         # numbers makes the garbage collector look through the whole process, while nothing else runs.
         for _ in range(len(self._queue)):
@@ -181,13 +181,13 @@ class Writer:
                 yield event
 
     def _note(
-        self, event: Opened | Started | Ended | Loose, loose: dict[Trace | None, list[ReadableSpan]]
+        self, event: Opened | Started | Ended | StandaloneSpan, loose: dict[Trace | None, list[ReadableSpan]]
     ) -> _Entry | None:
         """Put the event where it belongs; the conversation that it changed."""
         entry = None if event.trace is None else self._entries.get(event.trace)
         if isinstance(event, Opened):
             entry = self._entries[event.trace] = self._begin(event.trace)
-        elif isinstance(event, Loose) or (isinstance(event, Ended) and entry is None):
+        elif isinstance(event, StandaloneSpan) or (isinstance(event, Ended) and entry is None):
             # Also what ended while its root did, in another thread.
             loose.setdefault(event.trace, []).append(event.span)
             return None
@@ -268,8 +268,8 @@ class Writer:
                 delays.append(self._tend_one(entry) if entry.ended else self._checkpoint(entry, now))
 
         changed.sort(key=lambda entry: entry.checkpoint_at)
-        one_by_one(changed, tend, _TEND_AT_MOST, self._clock)
-        delays += [self._tend_loose(trace, entry, now) for trace, entry in list(self._loose.items())]
+        paced(changed, tend, _TEND_AT_MOST, self._clock)
+        delays += [self._tend_standalone(trace, entry, now) for trace, entry in list(self._loose.items())]
         delays.append(self._move_to_disk(now))
         due = [delay for delay in delays if delay is not None]
         return min(due) if due else None
@@ -284,7 +284,9 @@ class Writer:
         with guard():
             delivery.make_whole()
         with guard():
-            entry.folder.settle(delivery.close(otherwise=partial(recordings.finished, entry.folder)))
+            entry.folder.set_recording_result(
+                delivery.close(otherwise=partial(recordings.finished, entry.folder))
+            )
         self._complete(entry.folder)
         del self._entries[entry.trace]
         entry.trace.delivery = None
@@ -324,19 +326,19 @@ class Writer:
         if conversation is None or own is None or len(conversation.deliveries) < 2:  # noqa: PLR2004
             return
         first = conversation.deliveries[0]
-        theirs = first.folder if isinstance(first, Delivery) else None
+        theirs = first.folder if isinstance(first, RootAttachment) else None
         if theirs is None or theirs == own:
             return
         for recording in theirs.glob("*.flac"):
             with contextlib.suppress(OSError):
                 (own / recording.name).hardlink_to(recording)
 
-    def _write_loose(self, trace: Trace | None, spans: list[ReadableSpan]) -> None:
+    def _write_standalone(self, trace: Trace | None, spans: list[ReadableSpan]) -> None:
         entry = self._loose.get(trace)
         now = self._now()
         if entry is None:
-            folder = self._spool.create(self._loose_meta(trace))
-            entry = self._loose[trace] = _LooseEntry(folder, now + _LOOSE_SECONDS)
+            folder = self._spool.create(self._standalone_meta(trace))
+            entry = self._loose[trace] = _StandaloneEntry(folder, now + _LOOSE_SECONDS)
         groups = (
             self._copy.of(spans, None)
             if trace is None
@@ -346,13 +348,13 @@ class Writer:
             self.lost += self._append(entry.folder, envelope, encoded)
             entry.size += sum(span.ByteSize() for span in encoded)
 
-    def _loose_meta(self, trace: Trace | None) -> Meta:
+    def _standalone_meta(self, trace: Trace | None) -> Meta:
         now = self._clock.time_ns()
         if trace is None:
             return Meta(self._destination, now)
         return Meta(self._destination, now, trace_id=f"{trace.trace_id:032x}", after=trace.folder_name)
 
-    def _tend_loose(self, trace: Trace | None, entry: _LooseEntry, now: float) -> float | None:
+    def _tend_standalone(self, trace: Trace | None, entry: _StandaloneEntry, now: float) -> float | None:
         if now < entry.close_at and entry.size < _LOOSE_BYTES:
             return entry.close_at - now
         self._complete(entry.folder)
@@ -380,7 +382,7 @@ class Writer:
             if entry.trace.delivery is not None:
                 entry.trace.delivery.hurry(seconds)
 
-    def _close_loose(self) -> None:
+    def _close_standalone(self) -> None:
         # Somebody waits: collect no longer.
         for entry in self._loose.values():
             entry.close_at = 0.0
@@ -388,7 +390,7 @@ class Writer:
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
 
-    def forget_all(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: what the parent was writing is the parent's."""
         self._queue = deque()
         self._entries = {}

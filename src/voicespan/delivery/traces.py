@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span
     from opentelemetry.trace import SpanContext
 
-    from voicespan.delivery.attachments import Delivery
+    from voicespan.delivery.attachments import RootAttachment
     from voicespan.tracing.conversation import Conversation
 
     #: Of a conversation that is complete: the root's span id, its start, its end, the thread, the folder, how many spans
@@ -94,7 +94,7 @@ class Trace:
         self.conversation: Conversation | None = None
         self.thread_id = thread_id
         #: None again when all of it is complete.
-        self.delivery: Delivery | None = None
+        self.delivery: RootAttachment | None = None
         #: Of its folder in the spool.
         self.folder_name: str | None = None
         #: Spans that were not kept; told on the root.
@@ -297,7 +297,7 @@ class Traces:
             trace.end(now)
             self._ended.append(trace)
 
-    def forget_all(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: they are the parent's."""
         self.__init__()  # type: ignore[misc]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan.gemini_live import values
 from voicespan.gemini_live.turns import bytes_per_ms
 from voicespan.recording.audio_queue import AGENT, USER
-from voicespan.recording.wire_source import WireReporter, decoded
+from voicespan.recording.wire_source import WireAudioSource, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ _AGENT_RATE = 24_000
 _USER_RATE = 16_000
 
 
-class Sound(WireReporter):
+class WireAudio(WireAudioSource):
     """The sound of one connection."""
 
     def __init__(self, recorder: Recorder) -> None:

@@ -30,7 +30,7 @@ _GENERATION = frozenset({
 })  # fmt: skip
 
 
-class Opening:
+class Handshake:
     """A handshake that is under way."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Opening:
     ) -> None:
         """`live`: the SDK's `AsyncLive`; `arguments`: what its `connect` was given."""
         self._live = live
-        self._attributes = describe(live, arguments.get("model"))
+        self._attributes = attributes(live, arguments.get("model"))
         self._setup = setup(arguments)
         fingerprint = frames.fingerprint(_handle(self._setup))
         scoped = conversation_in_scope()
@@ -72,10 +72,10 @@ class Opening:
         self._conversation.connect_failed(error, self._attributes, resumes=self._resumes)
 
 
-Begin: TypeAlias = Callable[[Any, Mapping[str, Any]], "Opening | None"]
+Begin: TypeAlias = Callable[[Any, Mapping[str, Any]], "Handshake | None"]
 
 
-def describe(live: Any, model: Any) -> dict[str, AttributeValue]:
+def attributes(live: Any, model: Any) -> dict[str, AttributeValue]:
     """Provider, model and server, as far as they are known before the server says a word."""
     client = getattr(live, "_api_client", None)
     vertex = bool(getattr(client, "vertexai", False))
@@ -126,7 +126,7 @@ def setup(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def broke(connection: Connection, error: BaseException, code: int, reason: str | None) -> None:
     """The socket was closed; an abnormal close is an error of the conversation."""
-    connection.broke(error, code, reason)
+    connection.lost(error, code, reason)
     if connection.closed_abnormally:
         told = WireError("connection_closed", f"{code} {reason or ''}".strip())
-        connection.tell(lambda at: [ErrorReported(at, "connection_closed", told, {"code": code})])
+        connection.ingest(lambda at: [ErrorReported(at, "connection_closed", told, {"code": code})])

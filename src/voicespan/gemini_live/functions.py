@@ -12,13 +12,13 @@ from voicespan.gemini_live import frames, values
 from voicespan.protocol import events
 from voicespan.protocol.events import LocalId
 from voicespan.protocol.json_values import json_text
-from voicespan.runtime.bounded import MOST, remember
+from voicespan.runtime.bounded import MOST, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from voicespan.gemini_live.turns import Turn
-    from voicespan.protocol.events import Moment
+    from voicespan.protocol.events import Event
 
 #: Of one call's streamed arguments: how many, and characters of each.
 _MOST_ARGUMENTS = 256
@@ -36,7 +36,7 @@ class Functions:
 
     def called(
         self, turn: Turn, calls: list[dict[str, Any]], at: int, event_type: str = "tool_call"
-    ) -> Iterator[Moment]:
+    ) -> Iterator[Event]:
         """The model asks for functions, in one message."""
         item_id = LocalId.new("calls")
         for call in calls:
@@ -46,12 +46,12 @@ class Functions:
             if arguments is None:
                 continue
             call_id = call_id or LocalId.new(name)
-            remember(self._names, call_id, name)
+            put(self._names, call_id, name)
             if len(turn.call_ids) < MOST:
                 turn.call_ids.append(call_id)
             yield events.FunctionCalled(at, event_type, call_id, name, json_text(arguments), item_id, turn.id)
 
-    def cancelled(self, call_ids: list[str], at: int) -> Iterator[Moment]:
+    def cancelled(self, call_ids: list[str], at: int) -> Iterator[Event]:
         """The model no longer wants these answers."""
         for call_id in call_ids[:MOST]:
             self._names.pop(call_id, None)
@@ -59,7 +59,7 @@ class Functions:
 
     def answered(
         self, turn: Turn | None, answer: dict[str, Any], at: int, event_type: str = "tool_response"
-    ) -> Iterator[Moment]:
+    ) -> Iterator[Event]:
         """The application answers a call; `turn` is in progress."""
         name, more = values.name(answer.get("name")), answer.get("willContinue") is True
         call_id = values.name(answer.get("id")) or next(
@@ -84,9 +84,9 @@ class Functions:
 
     def _arguments(self, call: dict[str, Any], key: str) -> dict[str, Any] | None:
         """The arguments, when they are complete; where they are streamed, they come in pieces."""
-        pieces, more = values.objects(call.get("partialArgs")), call.get("willContinue") is True
+        pieces, more = values.as_objects(call.get("partialArgs")), call.get("willContinue") is True
         if not pieces and not more:
-            return {**self._partial.pop(key, {}), **values.members(call.get("args"))}
+            return {**self._partial.pop(key, {}), **values.as_object(call.get("args"))}
         known = self._partial.setdefault(key, {})
         for piece in pieces:
             path = (values.name(piece.get("jsonPath")) or "").removeprefix("$.")
@@ -97,6 +97,6 @@ class Functions:
             elif path in known or len(known) < _MOST_ARGUMENTS:
                 known[path] = value
         if more:
-            remember(self._partial, key, known)
+            put(self._partial, key, known)
             return None
-        return {**self._partial.pop(key, {}), **values.members(call.get("args"))}
+        return {**self._partial.pop(key, {}), **values.as_object(call.get("args"))}

@@ -31,14 +31,14 @@ class GeminiLiveInstrumentor(SeamInstrumentor):
 
     modules = sdk.MODULES
 
-    def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
-        return sdk.seams(module, self._begin)
+    def _patches(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
+        return sdk.patches(module, self._begin)
 
     @guarded
-    def _begin(self, live: Any, arguments: Mapping[str, Any]) -> endpoint.Opening | None:
+    def _begin(self, live: Any, arguments: Mapping[str, Any]) -> endpoint.Handshake | None:
         if not self.is_tracing():
             return None
-        return endpoint.Opening(live, arguments, self.tracer_provider, self.clock)
+        return endpoint.Handshake(live, arguments, self.tracer_provider, self.clock)
 
     def _end_open(self) -> None:
         end_open_conversations("untraced")

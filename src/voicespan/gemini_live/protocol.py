@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from voicespan.gemini_live import frames, turn_tracker, values
 from voicespan.gemini_live import usage as tokens
 from voicespan.gemini_live.functions import Functions
-from voicespan.gemini_live.turn_tracker import Exchange
+from voicespan.gemini_live.turn_tracker import TurnTracker
 from voicespan.protocol import events as moments
-from voicespan.protocol.events import Level, LocalId, Moment, WireError, WireEvent
-from voicespan.runtime.bounded import remember
+from voicespan.protocol.events import Event, Level, LocalId, ProviderEvent, WireError
+from voicespan.runtime.bounded import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from voicespan.gemini_live.turns import Turn
     from voicespan.recording.recorder import Recorder
-    from voicespan.recording.wire_source import WireReporter
+    from voicespan.recording.wire_source import WireAudioSource
 
-    _Reader: TypeAlias = Callable[["Protocol", Any, int, dict[str, Any]], Iterable[Moment]]
+    _Reader: TypeAlias = Callable[["Protocol", Any, int, dict[str, Any]], Iterable[Event]]
 
 #: Of one message's unknown fields so many are told.
 _MOST_UNKNOWN = 64
@@ -62,11 +62,11 @@ class Protocol:
         self.fingerprint: str | None = None
         #: The server said that it is about to close the connection.
         self.going_away = False
-        self._exchange = Exchange()
+        self._exchange = TurnTracker()
         self._functions = Functions()
         self._updates: dict[tuple[str | None, bool], None] = {}
 
-    def count_speech(self, frame: Any) -> bool:
+    def skip_server_frame(self, frame: Any) -> bool:
         """Count a message that carries only more audio of the turn that is in progress."""
         turn = self._exchange.turn
         if turn is None or turn.audio == 0:
@@ -75,7 +75,7 @@ class Protocol:
         turn.audio += size
         return size > 0
 
-    def count_microphone(self, frame: Any) -> bool:
+    def skip_client_frame(self, frame: Any) -> bool:
         """Whether a client's message is microphone audio, which tells nothing but that it was sent."""
         given = frame.get("realtimeInput") or frame.get("realtime_input") if isinstance(frame, dict) else None
         if not isinstance(given, dict) or len(given) != 1:
@@ -89,7 +89,7 @@ class Protocol:
         self._exchange.user_spoke = True
         return True
 
-    def receive(self, frame: Any, at: int) -> list[Moment]:
+    def receive(self, frame: Any, at: int) -> list[Event]:
         """What a server's message (the SDK's, its JSON as text or bytes, or the object itself) tells."""
         # Most messages without audio are a piece of a transcript, and to convert one takes longer than all the rest.
         piece = frames.transcript_piece(frame) if self._events < Level.ALL else None
@@ -100,14 +100,14 @@ class Protocol:
             return [_unreadable(frame, at, from_client=False)]
         return list(self._read(_SERVER, message, at, from_client=False))
 
-    def send(self, frame: Any, at: int) -> list[Moment]:
+    def send(self, frame: Any, at: int) -> list[Event]:
         """What a client's message tells."""
         message = frames.parsed(frame)
         if message is None:
             return [_unreadable(frame, at, from_client=True)]
         return list(self._read(_CLIENT, frames.wire(message), at, from_client=True))
 
-    def finish(self, at: int) -> list[Moment]:
+    def connection_lost(self, at: int) -> list[Event]:
         """What is still open when the connection is over."""
         return list(self._exchange.cut_off(at))
 
@@ -115,11 +115,11 @@ class Protocol:
         """Whether the application can, and is likely to, take up the session on another connection."""
         return self.fingerprint is not None and (self.going_away or abnormal)
 
-    def sound(self, recorder: Recorder) -> WireReporter:
+    def sound(self, recorder: Recorder) -> WireAudioSource:
         """What hears the frames, where what was heard is estimated from them."""
-        from voicespan.gemini_live.audio import Sound  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
+        from voicespan.gemini_live.audio import WireAudio  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
 
-        return Sound(recorder)
+        return WireAudio(recorder)
 
     def _read(
         self,
@@ -128,7 +128,7 @@ class Protocol:
         at: int,
         *,
         from_client: bool,
-    ) -> Iterator[Moment]:
+    ) -> Iterator[Event]:
         told: dict[str, Any] = {}
         inside: dict[str, str] = {}
         for key, value in message.items():
@@ -154,17 +154,17 @@ class Protocol:
             if level <= self._events:
                 name = _NAMES.get(key) or values.snake(key)
                 payload = {inside[key]: {key: value}} if key in inside else {key: value}
-                yield WireEvent(at, name, level, frames.without_bytes(payload), from_client)
+                yield ProviderEvent(at, name, level, frames.without_bytes(payload), from_client)
 
     # The session.
 
-    def _setup(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        setup = values.members(value)
-        generation = values.members(setup.get("generationConfig"))
-        speech = values.members(generation.get("speechConfig"))
-        voice = values.members(values.members(speech.get("voiceConfig")).get("prebuiltVoiceConfig"))
-        realtime = values.members(setup.get("realtimeInputConfig"))
-        detection = values.members(realtime.get("automaticActivityDetection"))
+    def _setup(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+        setup = values.as_object(value)
+        generation = values.as_object(setup.get("generationConfig"))
+        speech = values.as_object(generation.get("speechConfig"))
+        voice = values.as_object(values.as_object(speech.get("voiceConfig")).get("prebuiltVoiceConfig"))
+        realtime = values.as_object(setup.get("realtimeInputConfig"))
+        detection = values.as_object(realtime.get("automaticActivityDetection"))
         self._exchange.transcribes = setup.get("inputAudioTranscription") is not None
         yield moments.SessionDescribed(
             at,
@@ -178,35 +178,35 @@ class Protocol:
                 "transcribes_input": self._exchange.transcribes,
                 "transcribes_output": setup.get("outputAudioTranscription") is not None,
                 "turn_detection": "manual" if detection.get("disabled") is True else "automatic",
-                "resumed": bool(values.members(setup.get("sessionResumption")).get("handle")) or None,
+                "resumed": bool(values.as_object(setup.get("sessionResumption")).get("handle")) or None,
             },
             _AUDIO_RATE,
         )
         if self._events >= Level.ALL:
-            yield WireEvent(at, "setup", Level.ALL, {"setup": _without_handle(setup)}, from_client=True)
+            yield ProviderEvent(at, "setup", Level.ALL, {"setup": _without_handle(setup)}, from_client=True)
 
-    def _setup_complete(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        session_id = values.name(values.members(value).get("sessionId"))
+    def _setup_complete(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+        session_id = values.name(values.as_object(value).get("sessionId"))
         yield moments.SessionDescribed(at, "setup_complete", session_id, None)
 
-    def _resumption(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        update = values.members(value)
+    def _resumption(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+        update = values.as_object(value)
         fingerprint = frames.fingerprint(update.get("newHandle"))
         resumable = update.get("resumable") is True
         self.fingerprint = fingerprint if resumable else None
         if self.fingerprint is not None:
             yield moments.ResumptionOffered(at, "session_resumption_update", self.fingerprint)
         if (fingerprint, resumable) not in self._updates:
-            remember(self._updates, (fingerprint, resumable), None)
+            put(self._updates, (fingerprint, resumable), None)
             payload = {"sessionResumptionUpdate": _without_handle(update)}
-            yield WireEvent(at, "session_resumption_update", Level.ESSENTIAL, payload)
+            yield ProviderEvent(at, "session_resumption_update", Level.ESSENTIAL, payload)
 
-    def _go_away(self, *_: Any) -> Iterable[Moment]:
+    def _go_away(self, *_: Any) -> Iterable[Event]:
         self.going_away = True
         return ()
 
-    def _error(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        error = values.members(value)
+    def _error(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+        error = values.as_object(value)
         kind = values.name(error.get("status")) or "error"
         message = values.text(error.get("message"), 4_000) or values.text(value, 4_000) or kind
         yield moments.ErrorReported(
@@ -215,8 +215,8 @@ class Protocol:
 
     # What the user says.
 
-    def _voice_activity(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        told = values.members(value)
+    def _voice_activity(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+        told = values.as_object(value)
         # The SDK and the wire have different names for it, and there are two generations of the message.
         kinds = (told.get(key) for key in ("voiceActivityType", "type", "vadSignalType"))
         kind = next((kind for kind in map(values.name, kinds) if kind is not None), "")
@@ -225,23 +225,23 @@ class Protocol:
         elif kind.endswith(("ACTIVITY_END", "_EOS")):
             yield moments.SpeechStopped(at, "voice_activity", None)
 
-    def _activity_start(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+    def _activity_start(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
         yield moments.SpeechStarted(at, "activity_start", None)
 
-    def _activity_end(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+    def _activity_end(self, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
         yield moments.SpeechStopped(at, "activity_end", None)
 
     # Who says what: see `exchange`.
 
-    def _user_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterable[Moment]:
-        return self._exchange.heard(values.members(value), at)
+    def _user_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterable[Event]:
+        return self._exchange.heard(values.as_object(value), at)
 
-    def _model_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterable[Moment]:
-        return self._exchange.said(values.members(value), at)
+    def _model_fragment(self, value: Any, at: int, _: dict[str, Any]) -> Iterable[Event]:
+        return self._exchange.said(values.as_object(value), at)
 
-    def _model_turn(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+    def _model_turn(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
         has_audio = False
-        for part in values.objects(values.members(value).get("parts")):
+        for part in values.as_objects(values.as_object(value).get("parts")):
             if any(part.values()):
                 turn = yield from self._exchange.begin(at, "model_turn")
                 yield from self._exchange.part(turn, part, at)
@@ -249,21 +249,21 @@ class Protocol:
                 has_audio = has_audio or turn_tracker.is_audio(part)
         if self._events >= Level.ALL and not has_audio:
             payload = {"serverContent": {"modelTurn": frames.without_bytes(value)}}
-            yield WireEvent(at, "model_turn", Level.ALL, payload)
+            yield ProviderEvent(at, "model_turn", Level.ALL, payload)
 
-    def _other_part(self, turn: Turn, part: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _other_part(self, turn: Turn, part: dict[str, Any], at: int) -> Iterator[Event]:
         call = part.get("functionCall")
         if isinstance(call, dict):
             yield from self._functions.called(turn, [call], at, "model_turn")
         if self._events >= Level.STANDARD:
             for key in ("executableCode", "codeExecutionResult"):
                 if part.get(key):
-                    yield WireEvent(at, values.snake(key), Level.STANDARD, {key: part[key]})
+                    yield ProviderEvent(at, values.snake(key), Level.STANDARD, {key: part[key]})
 
-    def _interrupted(self, _value: Any, at: int, _: dict[str, Any]) -> Iterable[Moment]:
+    def _interrupted(self, _value: Any, at: int, _: dict[str, Any]) -> Iterable[Event]:
         return self._exchange.interrupted(at)
 
-    def _usage(self, value: Any, at: int, beside: dict[str, Any]) -> Iterator[Moment]:
+    def _usage(self, value: Any, at: int, beside: dict[str, Any]) -> Iterator[Event]:
         told = tokens.usage(value)
         if told is None:
             return
@@ -273,34 +273,34 @@ class Protocol:
             return
         yield moments.UsageReported(at, "usage_metadata", told)
         if self._events >= Level.STANDARD:
-            yield WireEvent(at, "usage_metadata", Level.STANDARD, {"usageMetadata": value})
+            yield ProviderEvent(at, "usage_metadata", Level.STANDARD, {"usageMetadata": value})
 
-    def _turn_complete(self, _value: Any, at: int, beside: dict[str, Any]) -> Iterable[Moment]:
+    def _turn_complete(self, _value: Any, at: int, beside: dict[str, Any]) -> Iterable[Event]:
         reason = values.name(beside.get("turnCompleteReason"))
         return self._exchange.complete(at, reason, tokens.facts(beside.get("usageMetadata")))
 
     # Functions.
 
-    def _tool_call(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        calls = values.objects(values.members(value).get("functionCalls"))
+    def _tool_call(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+        calls = values.as_objects(values.as_object(value).get("functionCalls"))
         if calls:
             turn = yield from self._exchange.begin(at, "tool_call")
             yield from self._functions.called(turn, calls, at)
 
-    def _tool_call_cancelled(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        yield from self._functions.cancelled(values.texts(values.members(value).get("ids")), at)
+    def _tool_call_cancelled(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+        yield from self._functions.cancelled(values.texts(values.as_object(value).get("ids")), at)
 
-    def _tool_response(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        for answer in values.objects(values.members(value).get("functionResponses")):
+    def _tool_response(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+        for answer in values.as_objects(values.as_object(value).get("functionResponses")):
             yield from self._functions.answered(self._exchange.turn, answer, at)
 
     # What the application types and shows.
 
-    def _client_content(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
-        turns = values.members(value).get("turns")
-        for turn in values.objects(turns if isinstance(turns, list) else [turns]):
+    def _client_content(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+        turns = values.as_object(value).get("turns")
+        for turn in values.as_objects(turns if isinstance(turns, list) else [turns]):
             given = turn.get("parts")
-            parts = values.objects(given if isinstance(given, list) else [given])
+            parts = values.as_objects(given if isinstance(given, list) else [given])
             for part in parts:
                 if isinstance(part.get("functionResponse"), dict):
                     answer = part["functionResponse"]
@@ -308,14 +308,14 @@ class Protocol:
             text = " ".join(filter(None, map(_part_text, parts)))
             if text:
                 role: moments.Role = "assistant" if turn.get("role") == "model" else "user"
-                yield moments.Written(at, "client_content", LocalId.new("typed"), role, text, seeded=True)
+                yield moments.MessageText(at, "client_content", LocalId.new("typed"), role, text, seeded=True)
 
-    def _typed(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Moment]:
+    def _typed(self, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
         text = values.text(value)
         if text:
-            yield moments.Written(at, "realtime_input", LocalId.new("typed"), "user", text, seeded=True)
+            yield moments.MessageText(at, "realtime_input", LocalId.new("typed"), "user", text, seeded=True)
 
-    def _image(self, value: Any, at: int, beside: dict[str, Any]) -> Iterator[Moment]:
+    def _image(self, value: Any, at: int, beside: dict[str, Any]) -> Iterator[Event]:
         """A picture, or a frame of a video: of those only the first before each answer is told."""
         if self._exchange.showed_image and self._events < Level.ALL:
             return
@@ -323,10 +323,10 @@ class Protocol:
             self._exchange.showed_image = True
             blob = value[0] if isinstance(value, list) and value else value
             text = f"[{values.mime_type(blob) or 'image'}]"
-            yield moments.Written(at, "realtime_input", LocalId.new("image"), "user", text, seeded=True)
+            yield moments.MessageText(at, "realtime_input", LocalId.new("image"), "user", text, seeded=True)
         if self._events >= Level.STANDARD:
             payload = {"realtimeInput": frames.without_bytes(beside)}
-            yield WireEvent(at, "realtime_input", Level.STANDARD, payload, from_client=True)
+            yield ProviderEvent(at, "realtime_input", Level.STANDARD, payload, from_client=True)
 
     # The tables.
 
@@ -374,9 +374,9 @@ _SERVER = Protocol.SERVER
 _CLIENT = Protocol.CLIENT
 
 
-def _unreadable(frame: Any, at: int, *, from_client: bool) -> Moment:
+def _unreadable(frame: Any, at: int, *, from_client: bool) -> Event:
     length = len(frame) if isinstance(frame, (bytes, str)) else 0
-    return WireEvent(at, "unreadable_frame", Level.STANDARD, {"bytes": length}, from_client)
+    return ProviderEvent(at, "unreadable_frame", Level.STANDARD, {"bytes": length}, from_client)
 
 
 def _without_handle(told: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,9 @@ MODULES = ("google.genai.live",)
 _TRACED = "_voicespan"
 
 
-def seams(module: types.ModuleType, begin: endpoint.Begin) -> Iterator[tuple[type, str, Callable[..., Any]]]:
+def patches(
+    module: types.ModuleType, begin: endpoint.Begin
+) -> Iterator[tuple[type, str, Callable[..., Any]]]:
     """Every (class, attribute, replacement) of the module; `begin` opens a traced connection."""
     live, session = module.AsyncLive, module.AsyncSession
     yield live, "connect", _connecting(live.connect, _managers(begin))
@@ -120,7 +122,7 @@ def _connecting(
 
 
 @guarded
-def _opened(manager: Any, session: Any, opened: endpoint.Opening) -> None:
+def _opened(manager: Any, session: Any, opened: endpoint.Handshake) -> None:
     connection = opened.succeeded(session)
     if connection is None:
         return
@@ -141,7 +143,7 @@ def _before_close(session: Any, connection: Connection) -> None:
 
 @guarded
 def _closed(manager: Any, session: Any, connection: Connection, error: BaseException | None) -> None:
-    connection.closed(_close_code(session), None if _is_the_close(error, connection.lost) else error)
+    connection.closed(_close_code(session), None if _is_the_close(error, connection.loss) else error)
     # However long the application keeps them: they need not keep the conversation as well.
     manager._finalizer.detach()  # noqa: SLF001
     manager._session = manager._connection = None  # noqa: SLF001

@@ -21,13 +21,13 @@ from voicespan.protocol.events import LocalId, WireError
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from voicespan.protocol.events import Moment
+    from voicespan.protocol.events import Event
 
 #: Reasons of a turn's end that are none of its failures.
 _NO_FAILURE = frozenset({None, "TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT"})
 
 
-class Exchange:
+class TurnTracker:
     """What is being said on one connection."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Exchange:
 
     # The user.
 
-    def heard(self, told: dict[str, Any], at: int) -> Iterator[Moment]:
+    def heard(self, told: dict[str, Any], at: int) -> Iterator[Event]:
         """A fragment of what the user says."""
         if self._heard is None:
             if not told.get("text"):
@@ -52,13 +52,13 @@ class Exchange:
             item_id = None
             if self.turn is None or self.turn.interrupted:
                 item_id = LocalId.new("speech")
-                yield events.Placed(at, "input_transcription", item_id, "user", given=False)
+                yield events.MessageAdded(at, "input_transcription", item_id, "user", given=False)
             self._heard = Utterance(at, item_id)
         self._heard.take_in(told, at)
         if told.get("finished") is True:
             yield from self._flush_heard()
 
-    def _flush_heard(self) -> Iterator[Moment]:
+    def _flush_heard(self) -> Iterator[Event]:
         heard, self._heard = self._heard, None
         if heard is None:
             return
@@ -66,7 +66,7 @@ class Exchange:
         if heard.item_id is None and self.turn is not None:
             heard.item_id, part = self.turn.user_id, self.turn.user_parts
             self.turn.user_parts += 1
-        yield events.Transcribed(
+        yield events.TranscriptCompleted(
             heard.last_at,
             "input_transcription",
             "user",
@@ -87,7 +87,7 @@ class Exchange:
 
     # The model.
 
-    def begin(self, at: int, event_type: str) -> Generator[Moment, None, Turn]:
+    def begin(self, at: int, event_type: str) -> Generator[Event, None, Turn]:
         """The turn in progress, begun if there is none."""
         if self.turn is not None:
             return self.turn
@@ -97,13 +97,13 @@ class Exchange:
         if user_id is None and self.user_spoke and self.transcribes:
             # The words may come during the answer: their place is before it.
             user_id = LocalId.new("speech")
-            yield events.Placed(at, event_type, user_id, "user")
+            yield events.MessageAdded(at, event_type, user_id, "user")
         self.user_spoke = self.showed_image = False
         turn = self.turn = Turn(LocalId.new("turn"), LocalId.new("answer"), user_id, spoken)
         yield events.GenerationStarted(at, event_type, turn.id)
         return turn
 
-    def part(self, turn: Turn, part: dict[str, Any], at: int) -> Iterator[Moment]:
+    def part(self, turn: Turn, part: dict[str, Any], at: int) -> Iterator[Event]:
         """A part of what the model makes: speech, text, or a thought."""
         text = values.text(part.get("text"))
         if is_audio(part):
@@ -121,7 +121,7 @@ class Exchange:
             yield from self._place(turn, at, "model_turn")
             turn.text.add(text)
 
-    def said(self, told: dict[str, Any], at: int) -> Iterator[Moment]:
+    def said(self, told: dict[str, Any], at: int) -> Iterator[Event]:
         """A fragment of the words of what the model says."""
         if told.get("text"):
             turn = yield from self.begin(at, "output_transcription")
@@ -133,12 +133,12 @@ class Exchange:
             if told.get("finished") is True:
                 yield from self._flush_said()
 
-    def _place(self, turn: Turn, at: int, event_type: str) -> Iterator[Moment]:
+    def _place(self, turn: Turn, at: int, event_type: str) -> Iterator[Event]:
         if not turn.has_place:
             turn.has_place = True
-            yield events.Placed(at, event_type, turn.item_id, "assistant")
+            yield events.MessageAdded(at, event_type, turn.item_id, "assistant")
 
-    def _flush_said(self) -> Iterator[Moment]:
+    def _flush_said(self) -> Iterator[Event]:
         said, self._said = self._said, None
         turn = self.turn
         if said is None or turn is None:
@@ -146,7 +146,7 @@ class Exchange:
         part = len(turn.said) or None
         if len(turn.said) < MOST_UTTERANCES:
             turn.said.append(said.words.text)
-        yield events.Transcribed(
+        yield events.TranscriptCompleted(
             said.last_at,
             "output_transcription",
             "assistant",
@@ -157,7 +157,7 @@ class Exchange:
             facts={**said.facts, "content_index": part},
         )
 
-    def interrupted(self, at: int) -> Iterator[Moment]:
+    def interrupted(self, at: int) -> Iterator[Event]:
         """The user cut the model off."""
         turn = self.turn
         if turn is not None:
@@ -165,7 +165,7 @@ class Exchange:
             turn.interrupted = True
             if self._heard is not None and self._heard.item_id is None:
                 self._heard.item_id = LocalId.new("speech")
-                yield events.Placed(at, "interrupted", self._heard.item_id, "user", given=False)
+                yield events.MessageAdded(at, "interrupted", self._heard.item_id, "user", given=False)
         # The answer may be complete already, and be cut off while it is played.
         cut = turn or self._last
         if cut is not None and cut.has_output:
@@ -173,7 +173,7 @@ class Exchange:
                 at, "interrupted", cut.id, cut.item_id, "interrupted", generated_ms=cut.generated_ms
             )
 
-    def complete(self, at: int, reason: str | None, facts: dict[str, Any]) -> Iterator[Moment]:
+    def complete(self, at: int, reason: str | None, facts: dict[str, Any]) -> Iterator[Event]:
         """The turn is complete; `reason` and `facts` as the server tells them beside."""
         turn = yield from self.begin(at, "turn_complete")
         failed = reason not in _NO_FAILURE
@@ -183,7 +183,7 @@ class Exchange:
             turn, at, "turn_complete", status=status, reason=reason, error=error, facts=facts
         )
 
-    def cut_off(self, at: int) -> Iterator[Moment]:
+    def cut_off(self, at: int) -> Iterator[Event]:
         """The connection is over, whatever was being said."""
         if self.turn is not None:
             yield from self._end(self.turn, at, "connection_closed", status="incomplete")
@@ -199,7 +199,7 @@ class Exchange:
         reason: str | None = None,
         error: WireError | None = None,
         facts: dict[str, Any] | None = None,
-    ) -> Iterator[Moment]:
+    ) -> Iterator[Event]:
         if not turn.interrupted:
             yield from self._flush_heard()
         yield from self._flush_said()
@@ -207,7 +207,7 @@ class Exchange:
         if turn.text:
             texts.append(turn.text.text)
             item_id = LocalId.new("answer") if turn.said else turn.item_id
-            yield events.Written(at, "model_turn", item_id, "assistant", turn.text.text)
+            yield events.MessageText(at, "model_turn", item_id, "assistant", turn.text.text)
         self.turn, self._last = None, turn
         yield events.GenerationEnded(
             at,

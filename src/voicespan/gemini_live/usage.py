@@ -75,7 +75,7 @@ def _sums(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
 def _details(told: Any) -> dict[str, int]:
     """`[{"modality": "AUDIO", "tokenCount": 3}, …]` as `{"audio": 3, …}`."""
     counts: dict[str, int] = {}
-    for each in values.objects(told)[:_MOST_MODALITIES]:
+    for each in values.as_objects(told)[:_MOST_MODALITIES]:
         modality, tokens = values.name(each.get("modality")), _count(each.get("tokenCount"))
         if modality is not None and tokens is not None:
             counts[modality.lower()] = counts.get(modality.lower(), 0) + tokens

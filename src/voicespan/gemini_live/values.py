@@ -6,9 +6,9 @@ import functools
 import re
 from typing import Any
 
-from voicespan.protocol.json_values import elements, integer, members, name, objects, text, texts
+from voicespan.protocol.json_values import as_object, as_objects, elements, integer, name, text, texts
 
-__all__ = ["elements", "integer", "members", "mime_type", "name", "objects", "snake", "text", "texts"]
+__all__ = ["as_object", "as_objects", "elements", "integer", "mime_type", "name", "snake", "text", "texts"]
 
 
 def mime_type(blob: Any) -> str:

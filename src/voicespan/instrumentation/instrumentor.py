@@ -112,7 +112,7 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
             each for each in self._replaced if _wraps(each[0].__dict__.get(each[1]), each[2])
         ]
         standing = {(owner, name) for owner, name, _, _ in self._replaced}
-        for owner, name, ours in list(self._seams(module)):
+        for owner, name, ours in list(self._patches(module)):
             if (owner, name) not in standing:
                 self._replaced.append((owner, name, ours, owner.__dict__.get(name, _ABSENT)))
                 setattr(owner, name, ours)
@@ -121,7 +121,7 @@ class SeamInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no type
         """Whether a conversation that starts here and now is to be traced."""
         return self._active and is_instrumentation_enabled()
 
-    def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
+    def _patches(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
         """Every (class, attribute, replacement) in `module`."""
         raise NotImplementedError
 

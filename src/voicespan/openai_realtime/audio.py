@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from voicespan.openai_realtime.frames import parsed
 from voicespan.protocol.json_values import json_text, name
 from voicespan.recording.audio_queue import AGENT, USER
-from voicespan.recording.wire_source import WireReporter, decoded
+from voicespan.recording.wire_source import WireAudioSource, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ _G711 = {
 _PCM = (24_000, "pcm16")
 
 
-class Sound(WireReporter):
+class WireAudio(WireAudioSource):
     """The sound of one connection."""
 
     def __init__(self, recorder: Recorder) -> None:
@@ -111,7 +111,7 @@ class Sound(WireReporter):
         heard = _members(audio.get("output")).get("format", session.get("output_audio_format"))
         self._spoken, self._heard = _kind(spoken) or self._spoken, _kind(heard) or self._heard
 
-    _READERS: ClassVar[dict[str, Callable[[Sound, Timeline, bool, dict[str, Any], int], None]]] = {
+    _READERS: ClassVar[dict[str, Callable[[WireAudio, Timeline, bool, dict[str, Any], int], None]]] = {
         "session.created": _session,
         "session.updated": _session,
         _APPEND: _append,

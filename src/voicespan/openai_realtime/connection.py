@@ -26,7 +26,7 @@ class RealtimeConnection(Connection):
     def received(self, frame: Any) -> None:
         """See `Connection.received`. Most audio frames are known without a call: two are a fifth of what it costs."""
         try:
-            if get_current() is not self.context and not self.enter():
+            if get_current() is not self.context and not self.attach():
                 return
             self.frames_received += 1
             speech = self._glance.speech
@@ -38,7 +38,7 @@ class RealtimeConnection(Connection):
                 and frame[speech.type_ends] == QUOTE
             ):
                 speech.alike += 1
-            elif not self._glance.tells_nothing(frame):
-                self.read(frame)
+            elif not self._glance.is_redundant(frame):
+                self.process_frame(frame)
         except Exception as error:  # noqa: BLE001  the guard written out, as in the base
             report(error)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 _PROVIDERS = ((".azure.com", "azure.ai.openai"), (".azure.us", "azure.ai.openai"), ("api.x.ai", "x_ai"))
 
 
-class Opening:
+class Handshake:
     """A handshake that is under way."""
 
     def __init__(self, manager: Any, tracer_provider: TracerProvider | None, clock: Clock) -> None:
         self._manager = manager
-        self._attributes = describe(manager)
+        self._attributes = attributes(manager)
         self._conversation = conversation_in_scope() or Conversation(
             tracer_provider=tracer_provider, clock=clock
         )
@@ -51,10 +51,10 @@ class Opening:
         self._conversation.connect_failed(error, self._attributes)
 
 
-Begin: TypeAlias = Callable[[Any], "Opening | None"]
+Begin: TypeAlias = Callable[[Any], "Handshake | None"]
 
 
-def describe(manager: Any) -> dict[str, AttributeValue]:
+def attributes(manager: Any) -> dict[str, AttributeValue]:
     """Provider, model and server, as far as the manager tells before the server does."""
     client = _private(manager, "client")
     address = urlsplit(

@@ -27,7 +27,7 @@ _TRANSCRIPT_DELTAS = frozenset({
 })  # fmt: skip
 
 
-class Speech:
+class AudioDeltaCounter:
     """The audio of one response, as far as it has arrived."""
 
     __slots__ = (
@@ -103,14 +103,14 @@ class Speech:
         return True
 
 
-class Glance:
+class FrameScanner:
     """Looks at the server's frames of one connection before they are parsed."""
 
     def __init__(self, unwanted: frozenset[bytes]) -> None:
         """`unwanted`: the types that tell nothing."""
         self._unwanted = unwanted
         #: The answer whose audio is arriving.
-        self.speech: Speech | None = None
+        self.speech: AudioDeltaCounter | None = None
         self._transcript_mark = b""
         # Frames with fragments of texts, unread: one frame tells the whole text in the end.
         self._words = _fragments()
@@ -130,7 +130,7 @@ class Glance:
         words, self._words = self._words, _fragments()
         return [event for frame in words if (event := parsed(frame)) is not None]
 
-    def tells_nothing(self, frame: Any) -> bool:
+    def is_redundant(self, frame: Any) -> bool:
         """Whether a frame tells nothing new; audio of an answer is counted."""
         if type(frame) is not bytes:
             return False

@@ -29,12 +29,12 @@ class OpenAIRealtimeInstrumentor(SeamInstrumentor):
 
     modules = sdk.MODULES
 
-    def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
-        return sdk.seams(module, self._begin)
+    def _patches(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
+        return sdk.patches(module, self._begin)
 
     @guarded
-    def _begin(self, manager: Any) -> endpoint.Opening | None:
-        return endpoint.Opening(manager, self.tracer_provider, self.clock) if self.is_tracing() else None
+    def _begin(self, manager: Any) -> endpoint.Handshake | None:
+        return endpoint.Handshake(manager, self.tracer_provider, self.clock) if self.is_tracing() else None
 
     def _end_open(self) -> None:
         end_open_conversations("untraced")

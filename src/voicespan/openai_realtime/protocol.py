@@ -20,19 +20,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from voicespan.openai_realtime import unfinished, values
-from voicespan.openai_realtime.frames import Glance, Speech, is_microphone, parsed
+from voicespan.openai_realtime.frames import AudioDeltaCounter, FrameScanner, is_microphone, parsed
 from voicespan.openai_realtime.sent import SentMessages
 from voicespan.protocol import events as moments
-from voicespan.protocol.events import Level, Moment, WireEvent
-from voicespan.runtime.bounded import remember
+from voicespan.protocol.events import Event, Level, ProviderEvent
+from voicespan.runtime.bounded import put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from voicespan.recording.recorder import Recorder
-    from voicespan.recording.wire_source import WireReporter
+    from voicespan.recording.wire_source import WireAudioSource
 
-    _Reader: TypeAlias = Callable[["Protocol", dict[str, Any], int], Iterator[Moment]]
+    _Reader: TypeAlias = Callable[["Protocol", dict[str, Any], int], Iterator[Event]]
 
 #: Of one response so many items (and calls), and so many characters of what was said in them.
 _MOST_TEXTS = 64
@@ -46,7 +46,7 @@ class _Response:
     had_speech: bool = False
     heard_first_audio: bool = False
     #: While it arrives.
-    audio: Speech | None = None
+    audio: AudioDeltaCounter | None = None
     #: What was said or written, by item, in order.
     texts: dict[str, str] = field(default_factory=dict)
     call_ids: tuple[str, ...] = ()
@@ -81,11 +81,11 @@ class Protocol:
     def __init__(self, events: Level = Level.STANDARD) -> None:
         """`events`: up to which level frames under their own name are wanted."""
         self._events = events
-        self.glance = Glance(_quiet(events))
+        self.glance = FrameScanner(_quiet(events))
         #: Whether a server's frame tells nothing new; the audio in it has been counted then.
-        self.count_speech = self.glance.tells_nothing
+        self.skip_server_frame = self.glance.is_redundant
         #: The same for a client's frame.
-        self.count_microphone = is_microphone
+        self.skip_client_frame = is_microphone
         self._transcribes = False
         self._bytes_per_ms = 48.0
         self._responses: dict[str, _Response] = {}
@@ -100,21 +100,21 @@ class Protocol:
         self._sent = SentMessages()
         self._speaking: str | None = None
 
-    def receive(self, frame: Any, at: int) -> list[Moment]:
+    def receive(self, frame: Any, at: int) -> list[Event]:
         """What a server's frame (bytes, text, or the event itself) tells."""
         event = parsed(frame)
         if event is None:
             return [_unreadable(frame, at, from_client=False)]
         return list(self._read(_SERVER, event, at, from_client=False))
 
-    def send(self, frame: Any, at: int) -> list[Moment]:
+    def send(self, frame: Any, at: int) -> list[Event]:
         """What a client's frame tells."""
         event = parsed(frame)
         if event is None:
             return [_unreadable(frame, at, from_client=True)]
         return list(self._read(_CLIENT, event, at, from_client=True))
 
-    def finish(self, at: int) -> list[Moment]:
+    def connection_lost(self, at: int) -> list[Event]:
         """What was arriving when the connection ended, as far as it came."""
         return list(self._cut_off(at))
 
@@ -122,11 +122,11 @@ class Protocol:
         """Never: a new connection is a new session."""
         return False
 
-    def sound(self, recorder: Recorder) -> WireReporter:
+    def sound(self, recorder: Recorder) -> WireAudioSource:
         """What hears the frames, where what was heard is estimated from them."""
-        from voicespan.openai_realtime.audio import Sound  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
+        from voicespan.openai_realtime.audio import WireAudio  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
 
-        return Sound(recorder)
+        return WireAudio(recorder)
 
     def _read(
         self,
@@ -135,22 +135,22 @@ class Protocol:
         at: int,
         *,
         from_client: bool,
-    ) -> Iterator[Moment]:
+    ) -> Iterator[Event]:
         kind = values.name(event.get("type")) or "unknown"
         level, reader = table.get(kind) or (_unknown(kind, from_client=from_client), None)
         if reader is not None:
             yield from reader(self, event, at)
         if level <= self._events:
-            yield WireEvent(at, kind, level, event, from_client, values.error_in(kind, event))
+            yield ProviderEvent(at, kind, level, event, from_client, values.error_in(kind, event))
 
     # The session.
 
-    def _session(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        session = values.members(event.get("session"))
-        audio_in = values.members(values.members(session.get("audio")).get("input"))
-        audio_out = values.members(values.members(session.get("audio")).get("output"))
+    def _session(self, event: dict[str, Any], at: int) -> Iterator[Event]:
+        session = values.as_object(event.get("session"))
+        audio_in = values.as_object(values.as_object(session.get("audio")).get("input"))
+        audio_out = values.as_object(values.as_object(session.get("audio")).get("output"))
         transcription = audio_in.get("transcription", session.get("input_audio_transcription"))
-        detection = values.members(audio_in.get("turn_detection", session.get("turn_detection")))
+        detection = values.as_object(audio_in.get("turn_detection", session.get("turn_detection")))
         format_in = audio_in.get("format", session.get("input_audio_format"))
         format_out = audio_out.get("format", session.get("output_audio_format"))
         if "audio" in session or "input_audio_transcription" in session:
@@ -165,7 +165,7 @@ class Protocol:
             {
                 "session_type": values.name(session.get("type")),
                 "voice": values.name_or_named(audio_out.get("voice", session.get("voice"))),
-                "transcription_model": values.name(values.members(transcription).get("model")),
+                "transcription_model": values.name(values.as_object(transcription).get("model")),
                 "turn_detection": values.name(detection.get("type")),
                 "input_audio_format": values.format_name(format_in),
                 "output_audio_format": values.format_name(format_out),
@@ -175,30 +175,30 @@ class Protocol:
 
     # What the user does.
 
-    def _speech_started(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _speech_started(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         item_id = values.name(event.get("item_id"))
         self._speaking = item_id
         yield moments.SpeechStarted(at, event["type"], item_id)
         if item_id is not None:
-            yield moments.Placed(at, event["type"], item_id, "user", given=False)
+            yield moments.MessageAdded(at, event["type"], item_id, "user", given=False)
 
-    def _speech_stopped(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _speech_stopped(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         yield moments.SpeechStopped(at, event["type"], values.name(event.get("item_id")))
 
-    def _committed(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _committed(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         item_id = values.name(event.get("item_id"))
         if item_id is not None:
             self._speaking = None
             yield self._user_speech(event, at, item_id)
 
-    def _audio_cleared(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _audio_cleared(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         if self._speaking is not None:
-            yield moments.Withdrawn(at, event["type"], self._speaking)
+            yield moments.MessageRemoved(at, event["type"], self._speaking)
             self._speaking = None
 
-    def _user_speech(self, event: dict[str, Any], at: int, item_id: str) -> Moment:
+    def _user_speech(self, event: dict[str, Any], at: int, item_id: str) -> Event:
         awaited = self._transcribes and _part(item_id, 0) not in self._told
-        return moments.Placed(
+        return moments.MessageAdded(
             at,
             event["type"],
             item_id,
@@ -207,11 +207,11 @@ class Protocol:
             awaits_transcript=awaited,
         )
 
-    def _user_transcript_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _user_transcript_fragment(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         self._note_fragment(event, at)
         return iter(())
 
-    def _user_transcript(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _user_transcript(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         item_id, index = (
             values.name(event.get("item_id")) or "",
             values.integer(event.get("content_index")) or 0,
@@ -223,9 +223,9 @@ class Protocol:
         part = _part(item_id, index)
         if self._told.get(part, _NOTHING) == known:
             return
-        remember(self._told, part, known)
-        usage = values.members(event.get("usage"))
-        yield moments.Transcribed(
+        put(self._told, part, known)
+        usage = values.as_object(event.get("usage"))
+        yield moments.TranscriptCompleted(
             at,
             event["type"],
             "user",
@@ -245,8 +245,8 @@ class Protocol:
 
     # Items, whoever made them.
 
-    def _item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item = values.members(event.get("item"))
+    def _item(self, event: dict[str, Any], at: int) -> Iterator[Event]:
+        item = values.as_object(event.get("item"))
         kind = values.name(item.get("type")) or "message"
         if kind == "message":
             yield from self._message(event, item, at)
@@ -262,36 +262,38 @@ class Protocol:
             # An MCP item is complete only in this frame, and no other event carries its result.
             item_id = values.name(item.get("id")) or ""
             if item_id not in self._typed:
-                remember(self._typed, item_id, None)
-                yield WireEvent(at, event["type"], Level.STANDARD, event, error=values.error_in(kind, item))
+                put(self._typed, item_id, None)
+                yield ProviderEvent(
+                    at, event["type"], Level.STANDARD, event, error=values.error_in(kind, item)
+                )
 
-    def _message(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _message(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Event]:
         item_id, role = values.name(item.get("id")) or "", values.name(item.get("role")) or "user"
         after = values.name(event.get("previous_item_id"))
         if item_id in self._response_of:
-            yield moments.Placed(at, event["type"], item_id, "assistant", after)
+            yield moments.MessageAdded(at, event["type"], item_id, "assistant", after)
         elif role == "user" and not values.is_typed(item):
             yield self._user_speech(event, at, item_id)
         elif role == "assistant" and item.get("status") == "in_progress":
-            yield moments.Placed(at, event["type"], item_id, "assistant", after)
+            yield moments.MessageAdded(at, event["type"], item_id, "assistant", after)
         elif item_id not in self._typed and not (role == "assistant" and not self._sent.shown(item)):
-            remember(self._typed, item_id, None)
+            put(self._typed, item_id, None)
             if role != "assistant":
                 self._sent.shown(item)
-            yield moments.Written(
+            yield moments.MessageText(
                 at, event["type"], item_id, values.role(role), values.item_text(item), after, seeded=True
             )
             if self._events is Level.STANDARD:
-                yield WireEvent(at, event["type"], Level.STANDARD, event)
+                yield ProviderEvent(at, event["type"], Level.STANDARD, event)
 
-    def _call_item(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _call_item(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Event]:
         call_id, name = values.name(item.get("call_id")), values.name(item.get("name"))
         if call_id is not None and name is not None:
-            remember(self._names, call_id, name)
+            put(self._names, call_id, name)
         if item.get("status") in ("completed", None) and not event["type"].endswith(".added"):
             yield from self._call(event, item, at)
 
-    def _call(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _call(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Event]:
         call_id = values.name(item.get("call_id")) or values.name(item.get("id"))
         if call_id is None or call_id in self._called:
             return
@@ -299,7 +301,7 @@ class Protocol:
         if name is None:
             # Early versions leave the name out of the arguments' frame; the item follows with it.
             return
-        remember(self._called, call_id, None)
+        put(self._called, call_id, None)
         item_id = values.name(item.get("item_id")) or values.name(item.get("id"))
         response_id = values.name(event.get("response_id")) or self._response_of.get(item_id or "")
         response = self._responses.get(response_id or "")
@@ -315,11 +317,11 @@ class Protocol:
             response_id,
         )
 
-    def _answer(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _answer(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Event]:
         call_id = values.name(item.get("call_id"))
         if call_id is None or call_id in self._answered:
             return
-        remember(self._answered, call_id, None)
+        put(self._answered, call_id, None)
         yield moments.FunctionAnswered(
             at,
             event["type"],
@@ -331,13 +333,13 @@ class Protocol:
 
     # What the model does.
 
-    def _response_created(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _response_created(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         # What was sent before and neither shown nor refused is part of this response's input: not
         # every service shows the items that it takes.
         for sent in self._sent.taken():
             role = values.role(values.name(sent.item.get("role")))
-            remember(self._typed, sent.item_id, None)
-            yield moments.Written(
+            put(self._typed, sent.item_id, None)
+            yield moments.MessageText(
                 sent.at,
                 "conversation.item.create",
                 sent.item_id,
@@ -345,9 +347,9 @@ class Protocol:
                 values.item_text(sent.item),
                 seeded=True,
             )
-        response = values.members(event.get("response"))
+        response = values.as_object(event.get("response"))
         response_id = values.name(response.get("id")) or ""
-        remember(self._responses, response_id, _Response(in_progress=True))
+        put(self._responses, response_id, _Response(in_progress=True))
         yield moments.GenerationStarted(
             at,
             event["type"],
@@ -358,14 +360,14 @@ class Protocol:
             and bool(response.get("metadata")),
         )
 
-    def _output_item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item = values.members(event.get("item"))
+    def _output_item(self, event: dict[str, Any], at: int) -> Iterator[Event]:
+        item = values.as_object(event.get("item"))
         item_id, response_id = values.name(item.get("id")), values.name(event.get("response_id"))
         if item_id is not None and response_id is not None:
-            remember(self._response_of, item_id, response_id)
+            put(self._response_of, item_id, response_id)
         yield from self._item(event, at)
 
-    def _speech_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _speech_fragment(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """The first audio of an answer, or of another item of it; the rest is counted without parsing."""
         item_id = values.name(event.get("item_id")) or ""
         response_id = self._response_id(event, item_id)
@@ -374,20 +376,20 @@ class Protocol:
         delta = event.get("delta")
         response.counted += len(delta) if isinstance(delta, str) else 0
         if response.audio is None:
-            response.audio = Speech()
+            response.audio = AudioDeltaCounter()
         response.audio.arrives_under(item_id or response_id)
         self.glance.speech = response.audio
         if not response.heard_first_audio:
             response.heard_first_audio = True
             yield moments.FirstAudio(at, event["type"], response_id)
 
-    def _transcript_fragment(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _transcript_fragment(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         item_id = values.name(event.get("item_id")) or ""
         self._response(self._response_id(event, item_id)).had_speech = True
         self._note_fragment(event, at)
         return iter(())
 
-    def _transcript(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _transcript(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         item_id, index = (
             values.name(event.get("item_id")) or "",
             values.integer(event.get("content_index")) or 0,
@@ -397,12 +399,12 @@ class Protocol:
         if part in self._told:
             return
         text = values.text(event.get("transcript")) or ""
-        remember(self._told, part, hash(text))
+        put(self._told, part, hash(text))
         response_id = self._response_id(event, item_id)
         response = self._response(response_id)
         response.had_speech = True
         response.says(item_id, text)
-        yield moments.Transcribed(
+        yield moments.TranscriptCompleted(
             at,
             event["type"],
             "assistant",
@@ -413,28 +415,28 @@ class Protocol:
             facts={"content_index": index, "output_index": values.integer(event.get("output_index"))},
         )
 
-    def _text_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _text_done(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         item_id = values.name(event.get("item_id")) or ""
         text = values.text(event.get("text")) or ""
         self._response(self._response_id(event, item_id)).says(item_id, text)
-        yield moments.Written(at, event["type"], item_id, "assistant", text)
+        yield moments.MessageText(at, event["type"], item_id, "assistant", text)
 
-    def _arguments_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _arguments_done(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         yield from self._call(event, event, at)
 
-    def _response_done(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        told = values.members(event.get("response"))
+    def _response_done(self, event: dict[str, Any], at: int) -> Iterator[Event]:
+        told = values.as_object(event.get("response"))
         response_id = values.name(told.get("id")) or ""
         response = self._response(response_id)
         self.glance.transcript_is_over(response_id)
         if self.glance.speech is response.audio:
             self.glance.speech = None
         response.is_over()
-        items = [values.members(item) for item in values.elements(told.get("output"))]
+        items = [values.as_object(item) for item in values.elements(told.get("output"))]
         for item in items:
             yield from self._output_of(event, item, response_id, response, at)
         status = values.name(told.get("status")) or "unknown"
-        details = values.members(told.get("status_details"))
+        details = values.as_object(told.get("status_details"))
         reason = values.name(details.get("reason"))
         spoken = [values.name(item.get("id")) for item in items if item.get("type") == "message"]
         generated_ms = self._generated_ms(response)
@@ -449,7 +451,7 @@ class Protocol:
             )
         failed = status == "failed" or bool(details.get("error"))
         # Where the services that speak this protocol put it differently, beside the response.
-        usage = values.members(told.get("usage")) or values.members(event.get("usage"))
+        usage = values.as_object(told.get("usage")) or values.as_object(event.get("usage"))
         yield moments.GenerationEnded(
             at,
             event["type"],
@@ -471,15 +473,15 @@ class Protocol:
 
     def _output_of(
         self, event: dict[str, Any], item: dict[str, Any], response_id: str, response: _Response, at: int
-    ) -> Iterator[Moment]:
+    ) -> Iterator[Event]:
         """What an item of a finished response tells that no frame before it did."""
         item_id = values.name(item.get("id")) or ""
         if item.get("type") == "function_call":
             yield from self._call({**event, "response_id": response_id}, item, at)
         elif item.get("type") in ("message", None):
             for index, part in enumerate(values.elements(item.get("content"))):
-                transcript = values.text(values.members(part).get("transcript"))
-                text = values.text(values.members(part).get("text"))
+                transcript = values.text(values.as_object(part).get("transcript"))
+                text = values.text(values.as_object(part).get("text"))
                 if transcript and _part(item_id, index) not in self._told:
                     whole = {"item_id": item_id, "content_index": index, "transcript": transcript}
                     yield from self._transcript(
@@ -489,9 +491,9 @@ class Protocol:
                     response.says(item_id, transcript)
                 elif text and item_id not in response.texts:
                     response.says(item_id, text)
-                    yield moments.Written(at, event["type"], item_id, "assistant", text)
+                    yield moments.MessageText(at, event["type"], item_id, "assistant", text)
 
-    def _cut_off(self, at: int) -> Iterator[Moment]:
+    def _cut_off(self, at: int) -> Iterator[Event]:
         for (role, item_id), text in unfinished.texts(self.glance.take_words()).items():
             if _part(item_id, 0) not in self._told:
                 yield from self._words_so_far(role, item_id, text, at)
@@ -511,7 +513,7 @@ class Protocol:
                     response.had_speech,
                 )
 
-    def _words_so_far(self, role: moments.Role, item_id: str, text: str, at: int) -> Iterator[Moment]:
+    def _words_so_far(self, role: moments.Role, item_id: str, text: str, at: int) -> Iterator[Event]:
         response_id = self._response_of.get(item_id)
         response = self._responses.get(response_id or "")
         if role == "assistant":
@@ -520,18 +522,20 @@ class Protocol:
                 return
             response.says(item_id, text)
         started_at = self._fragments.pop(_part(item_id, 0), at)
-        yield moments.Transcribed(at, unfinished.EVENT_TYPE, role, item_id, started_at, text, response_id)
+        yield moments.TranscriptCompleted(
+            at, unfinished.EVENT_TYPE, role, item_id, started_at, text, response_id
+        )
 
     # Barge-ins.
 
-    def _playback_cleared(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _playback_cleared(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         response_id = values.name(event.get("response_id"))
         item_id = next((item for item, of in reversed(self._response_of.items()) if of == response_id), None)
         yield self._cut(
             event, at, response_id=response_id, item_id=item_id, cause="output_audio_buffer.cleared"
         )
 
-    def _truncated(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _truncated(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         item_id = values.name(event.get("item_id"))
         response_id = self._response_of.get(item_id or "")
         heard_ms = values.integer(event.get("audio_end_ms"))
@@ -548,7 +552,7 @@ class Protocol:
         item_id: str | None,
         cause: str,
         heard_ms: int | None = None,
-    ) -> Moment:
+    ) -> Event:
         return moments.Interrupted(
             at,
             event["type"],
@@ -562,8 +566,8 @@ class Protocol:
 
     # Errors, and what the application sends.
 
-    def _error(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        error = values.members(event.get("error")) or event
+    def _error(self, event: dict[str, Any], at: int) -> Iterator[Event]:
+        error = values.as_object(event.get("error")) or event
         refused = values.name(error.get("event_id"))
         if refused is not None:
             self._sent.refused(refused)
@@ -578,20 +582,20 @@ class Protocol:
             },
         )
 
-    def _sent_item(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
-        item = values.members(event.get("item"))
+    def _sent_item(self, event: dict[str, Any], at: int) -> Iterator[Event]:
+        item = values.as_object(event.get("item"))
         kind = values.name(item.get("type")) or "message"
         if kind == "function_call_output":
             yield from self._answer(event, item, at)
             return
         if kind == "function_call" and (call_id := values.name(item.get("call_id"))) is not None:
             # A call of an earlier session, put back into the history: nobody makes it now.
-            remember(self._called, call_id, None)
-            remember(self._answered, call_id, None)
+            put(self._called, call_id, None)
+            put(self._answered, call_id, None)
         elif kind == "message":
             self._sent.add(event, item, at)
 
-    def _committed_by_client(self, event: dict[str, Any], at: int) -> Iterator[Moment]:
+    def _committed_by_client(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         # Push to talk: nothing else tells when the user's speech ended.
         if self._speaking is None:
             yield moments.SpeechStopped(at, event["type"], None)
@@ -603,7 +607,7 @@ class Protocol:
         )
         part = _part(item_id, index)
         if part not in self._fragments:
-            remember(self._fragments, part, at)
+            put(self._fragments, part, at)
         if index == 0 and item_id:
             self.glance.transcript_begins(item_id)
 
@@ -611,7 +615,7 @@ class Protocol:
         response = self._responses.get(response_id)
         if response is None:
             response = _Response()
-            remember(self._responses, response_id, response)
+            put(self._responses, response_id, response)
         return response
 
     def _generated_ms(self, response: _Response | None) -> int | None:
@@ -621,7 +625,7 @@ class Protocol:
     def _response_id(self, event: dict[str, Any], item_id: str) -> str:
         response_id = values.name(event.get("response_id")) or self._response_of.get(item_id, "")
         if item_id and response_id and item_id not in self._response_of:
-            remember(self._response_of, item_id, response_id)
+            put(self._response_of, item_id, response_id)
         return response_id
 
     # The tables.
@@ -707,6 +711,6 @@ def _quiet(events: Level) -> frozenset[bytes]:
     )
 
 
-def _unreadable(frame: Any, at: int, *, from_client: bool) -> Moment:
+def _unreadable(frame: Any, at: int, *, from_client: bool) -> Event:
     size = len(frame) if isinstance(frame, (bytes, str)) else 0
-    return WireEvent(at, "unreadable_frame", Level.STANDARD, {"bytes": size}, from_client)
+    return ProviderEvent(at, "unreadable_frame", Level.STANDARD, {"bytes": size}, from_client)

@@ -44,7 +44,9 @@ _QUEUED = "_voicespan_queued"
 _MOST_QUEUED = 1000
 
 
-def seams(module: types.ModuleType, begin: endpoint.Begin) -> Iterator[tuple[type, str, Callable[..., Any]]]:
+def patches(
+    module: types.ModuleType, begin: endpoint.Begin
+) -> Iterator[tuple[type, str, Callable[..., Any]]]:
     """Every (class, attribute, replacement) of one module; `begin` opens a traced connection."""
     manager, connection = module.RealtimeConnectionManager, module.RealtimeConnection
     yield manager, "__enter__", _opening(manager.__enter__, begin, in_block=True)
@@ -108,7 +110,7 @@ def traced(sdk_connection: Any) -> Connection | None:
 
 
 @guarded
-def _opened(manager: Any, sdk_connection: Any, opened: endpoint.Opening, *, in_block: bool) -> None:
+def _opened(manager: Any, sdk_connection: Any, opened: endpoint.Handshake, *, in_block: bool) -> None:
     connection = opened.succeeded()
     if connection is None:
         return
@@ -293,7 +295,7 @@ def _queueing(original: Callable[..., Any]) -> Callable[..., Any]:
 def _reconnected(sdk_connection: Any, found: _Traced, *, success: bool) -> None:
     queued, found.queued = found.queued, []
     if success:
-        found.connection.resumed()
+        found.connection.reopened()
         _flushed(found)
         for frame in queued:
             found.connection.sent(frame)
@@ -378,7 +380,7 @@ def _before_close(sdk_connection: Any, found: _Traced) -> None:
     if code is not None and found.connection.close_code is None:
         found.connection.close_code = code
         if code not in (1000, 1001, 1005):
-            found.connection.lost = ConnectionError(f"closed with code {code}")
+            found.connection.loss = ConnectionError(f"closed with code {code}")
 
 
 @guarded

@@ -6,11 +6,26 @@ from typing import Any
 
 from voicespan.protocol import events
 from voicespan.protocol.events import WireError
-from voicespan.protocol.json_values import elements, integer, json_text, members, name, number, text
+from voicespan.protocol.json_values import as_object, elements, integer, json_text, name, number, text
 
 __all__ = [
-    "arguments", "bytes_per_ms", "elements", "error_in", "format_name", "integer", "is_typed", "item_text", "members",
-    "name", "name_or_named", "number", "role", "sample_rate", "text", "usage_of", "wire_error",
+    "arguments",
+    "as_object",
+    "bytes_per_ms",
+    "elements",
+    "error_in",
+    "format_name",
+    "integer",
+    "is_typed",
+    "item_text",
+    "name",
+    "name_or_named",
+    "number",
+    "role",
+    "sample_rate",
+    "text",
+    "usage_of",
+    "wire_error",
 ]  # fmt: skip
 
 #: Bytes of audio per millisecond, by GA and beta names of the formats.
@@ -41,13 +56,13 @@ def role(value: str | None) -> events.Role:
 
 def is_typed(item: dict[str, Any]) -> bool:
     """Whether somebody wrote this message, instead of speaking it."""
-    return any(name(members(part).get("type")) in _TYPED_PARTS for part in elements(item.get("content")))
+    return any(name(as_object(part).get("type")) in _TYPED_PARTS for part in elements(item.get("content")))
 
 
 def item_text(item: dict[str, Any]) -> str:
     """The words of a message: typed parts, and transcripts where a history was put back."""
     words = []
-    for part in map(members, elements(item.get("content"))):
+    for part in map(as_object, elements(item.get("content"))):
         if part.get("type") == "input_image":
             words.append("[image]")
         else:
@@ -104,15 +119,15 @@ def usage_of(told: dict[str, Any]) -> events.Usage | None:
     """Tokens as the server counted them; None where it did not."""
     if not told:
         return None
-    into = members(told.get("input_token_details") or told.get("input_tokens_details"))
-    out = members(told.get("output_token_details") or told.get("output_tokens_details"))
+    into = as_object(told.get("input_token_details") or told.get("input_tokens_details"))
+    out = as_object(told.get("output_token_details") or told.get("output_tokens_details"))
     details = {
         **_token_details(into),
         "cache_read": integer(into.get("cached_tokens")),
         "cache_creation": integer(into.get("cache_write_tokens")),
         **{
             f"cache_read_{detail}": tokens
-            for detail, tokens in _token_details(members(into.get("cached_tokens_details"))).items()
+            for detail, tokens in _token_details(as_object(into.get("cached_tokens_details"))).items()
         },
     }
     return events.Usage(

@@ -41,7 +41,7 @@ class Level(IntEnum):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Moment:
+class Event:
     """Something that happened."""
 
     at: int
@@ -61,7 +61,7 @@ class Moment:
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class SessionDescribed(Moment):
+class SessionDescribed(Event):
     """The server told what the session is; repeated when it changes or is reconnected."""
 
     session_id: str | None
@@ -72,7 +72,7 @@ class SessionDescribed(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class ResumptionOffered(Moment):
+class ResumptionOffered(Event):
     """Who has the handle that the server issued can take up the session on another connection."""
 
     #: SHA-256 of the handle, in hexadecimal digits.
@@ -80,35 +80,35 @@ class ResumptionOffered(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class ConnectionOpened(Moment):
+class ConnectionOpened(Event):
     """A connection of a conversation that has, or can have, several."""
 
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class ConnectionClosed(Moment):
+class ConnectionClosed(Event):
     """The end of such a connection."""
 
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class SpeechStarted(Moment):
+class SpeechStarted(Event):
     """The user began to speak."""
 
     item_id: str | None
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class SpeechStopped(Moment):
+class SpeechStopped(Event):
     """The user's speech ended: voice activity detection said so, or the application committed it."""
 
     item_id: str | None
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Placed(Moment):
+class MessageAdded(Event):
     """A message took its place in the conversation; its words may come later."""
 
     item_id: str
@@ -120,7 +120,7 @@ class Placed(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Written(Moment):
+class MessageText(Event):
     """A message of text: typed by the user, written by the model, or put there by the application."""
 
     item_id: str
@@ -132,14 +132,14 @@ class Written(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Withdrawn(Moment):
+class MessageRemoved(Event):
     """A message that had begun did not become part of the conversation."""
 
     item_id: str
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Transcribed(Moment):
+class TranscriptCompleted(Event):
     """One utterance in words: `input_transcription` (user) or `output_transcription` (assistant)."""
 
     role: Role
@@ -152,7 +152,7 @@ class Transcribed(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class FunctionCalled(Moment):
+class FunctionCalled(Event):
     """The model asks for a function, with its full arguments (JSON text as the model wrote it)."""
 
     call_id: str
@@ -164,7 +164,7 @@ class FunctionCalled(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class FunctionAnswered(Moment):
+class FunctionAnswered(Event):
     """An answer to a function call was sent to the model."""
 
     call_id: str
@@ -179,14 +179,14 @@ class FunctionAnswered(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class FunctionCancelled(Moment):
+class FunctionCancelled(Event):
     """The model no longer wants the answer."""
 
     call_id: str
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class GenerationStarted(Moment):
+class GenerationStarted(Event):
     """The model began a response."""
 
     response_id: str
@@ -194,14 +194,14 @@ class GenerationStarted(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class FirstAudio(Moment):
+class FirstAudio(Event):
     """The first audio of a response was received (not yet heard)."""
 
     response_id: str
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class GenerationEnded(Moment):
+class GenerationEnded(Event):
     """The model's response is over: `turn_complete`."""
 
     response_id: str
@@ -222,14 +222,14 @@ class GenerationEnded(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class UsageReported(Moment):
+class UsageReported(Event):
     """Tokens that the server counted outside of any response."""
 
     usage: Usage
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Interrupted(Moment):
+class Interrupted(Event):
     """A sign that the user cut the agent off; several signs can tell of one barge-in."""
 
     response_id: str | None
@@ -241,7 +241,7 @@ class Interrupted(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class ErrorReported(Moment):
+class ErrorReported(Event):
     """The server reported an error; the session goes on."""
 
     error: WireError
@@ -249,7 +249,7 @@ class ErrorReported(Moment):
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class WireEvent(Moment):
+class ProviderEvent(Event):
     """A frame that keeps its own wire type as its name."""
 
     level: Level

@@ -50,13 +50,13 @@ def parsed(frame: bytes | str) -> Any:
 def json_text(value: Any) -> str:
     """JSON of what a model or an application gave; only its type where it has none."""
     try:
-        return json.dumps(value, ensure_ascii=False, default=described)
+        return json.dumps(value, ensure_ascii=False, default=safe_str)
     except (ValueError, TypeError, RecursionError):
         # It holds itself, or is nested deeper than can be followed.
         return json.dumps({"unreadable": type(value).__name__})
 
 
-def described(odd: Any) -> str:
+def safe_str(odd: Any) -> str:
     """What an object of the application's says of itself; of those that hold others only the type."""
     if isinstance(odd, str):
         return encodable(str.__str__(odd))
@@ -72,7 +72,7 @@ def described(odd: Any) -> str:
         return f"[{type(odd).__name__}]"
 
 
-def members(value: Any) -> dict[str, Any]:
+def as_object(value: Any) -> dict[str, Any]:
     """The value, if it is an object."""
     return value if isinstance(value, dict) else {}
 
@@ -82,7 +82,7 @@ def elements(value: Any) -> Sequence[Any]:
     return value[:_MOST_ELEMENTS] if isinstance(value, list) else []
 
 
-def objects(value: Any) -> list[dict[str, Any]]:
+def as_objects(value: Any) -> list[dict[str, Any]]:
     """Every object in the value, if it is a list."""
     return [each for each in elements(value) if isinstance(each, dict)]
 

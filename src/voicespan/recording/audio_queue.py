@@ -1,7 +1,7 @@
 """What audio threads leave for the writer: one append, and never a wait.
 
 Each side has a deque of its own. What goes on where the piece before it ended, which is nearly all that comes with its
-time, is one part: its bytes. Any other audio is six (None and what `Side.place` takes), anything else two (what is
+time, is one part: its bytes. Any other audio is six (None and what `Track.place` takes), anything else two (what is
 done to the timeline, and with what). The parts of a fact come in with one `append` or `extend`. Where the interpreter
 has its lock that is atomic: a tuple is read and a deque grows without a line of Python in between. So no lock of ours
 is needed, and nothing is left that the garbage collector follows: with a tuple for each 20 ms, what waited of 500
@@ -43,7 +43,7 @@ _STEADY = 0.01
 _NEVER = -float("inf")
 
 
-class Intake:
+class TrackInput:
     """What was told of one side and has not been read, and what its newest piece was, if it came with its time.
 
     Attributes:
@@ -93,7 +93,7 @@ class Intake:
         self.end = at + len(pcm) * self.byte
 
 
-class Inbox:
+class AudioQueue:
     """Facts on their way to the timeline, in the order in which they were told.
 
     Args:
@@ -115,7 +115,7 @@ class Inbox:
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._monotonic_ns = clock.monotonic_ns
-        self.sides = Intake(), Intake()
+        self.sides = TrackInput(), TrackInput()
         self.open = True
         self.failed = False
         self.paused = False
@@ -135,7 +135,7 @@ class Inbox:
         """Whether anything was told that has not been read."""
         return bool(self.sides[USER].facts or self.sides[AGENT].facts)
 
-    def hand_over(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
+    def put(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
         """Leave a piece of audio as the application gives it, see `Recorder.user`.
 
         Raises:
@@ -167,10 +167,10 @@ class Inbox:
         if at is not None and time is not None and abs(time - handed) <= FOREIGN:
             intake.follow(pcm, rate, encoding, at, known)
 
-    def audio(  # noqa: PLR0917  what `Side.place` takes, in its order
+    def audio(  # noqa: PLR0917  what `Track.place` takes, in its order
         self, side: int, handed: int, pcm: bytes, rate: int, encoding: str, at: int | None
     ) -> None:
-        """Leave a piece of audio for one of the sides; see `Side.place`."""
+        """Leave a piece of audio for one of the sides; see `Track.place`."""
         intake = self.sides[side]
         intake.end = _NEVER
         held = intake.held + len(pcm) + PIECE_COST
@@ -258,7 +258,9 @@ class Inbox:
         if intake.held < _MOST_HELD_WITH_SILENCE:
             self._silence(intake, handed, len(pcm), kind, at)
 
-    def _silence(self, intake: Intake, handed: int, size: int, kind: tuple[int, str], at: int | None) -> None:
+    def _silence(
+        self, intake: TrackInput, handed: int, size: int, kind: tuple[int, str], at: int | None
+    ) -> None:
         self.has_audio = True
         intake.held += PIECE_COST
         intake.facts.extend((None, handed, size, *kind, at))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.codec.formats import CHANNELS
 from voicespan.recording.recording_thread import SHARED
-from voicespan.recording.recording_writer import Tape
+from voicespan.recording.recording_writer import RecordingWriter
 from voicespan.recording.repair import repair
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.clock import SYSTEM
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from voicespan.recording.audio_queue import Inbox
-    from voicespan.recording.recording_thread import Writer
+    from voicespan.recording.audio_queue import AudioQueue
+    from voicespan.recording.recording_thread import RecordingThread
     from voicespan.runtime.clock import Clock
 
     class Reporter(Protocol):
@@ -42,7 +42,7 @@ class Cut:
     A recorder that records nothing knows nothing: then all is None.
     """
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, tape: RecordingWriter) -> None:
         self._tape = tape
         self._told: list[int] = []
 
@@ -67,7 +67,7 @@ class Cut:
 
     def _ask(self) -> list[int] | None:
         if not self._told:
-            self._tape.read_inbox()
+            self._tape.read_queue()
         return self._told or None
 
 
@@ -109,7 +109,7 @@ class Recorder:
         name: str = "conversation",
         started_at: float | None = None,
         clock: Clock = SYSTEM,
-        writer: Writer | None = None,
+        writer: RecordingThread | None = None,
     ) -> None:
         now = clock.monotonic_ns()
         origin = now if started_at is None else round(started_at * NS)
@@ -118,7 +118,9 @@ class Recorder:
         self._clock = clock
         self._writer = writer or SHARED
         self._off = folder is None
-        self._tape = Tape(folder if callable(folder) else Path(folder or ""), f"{name}.flac", origin, clock)
+        self._tape = RecordingWriter(
+            folder if callable(folder) else Path(folder or ""), f"{name}.flac", origin, clock
+        )
         self._started_at_wall = clock.time_ns() - (now - origin)
         self._inbox = self._tape.inbox
         self._user, self._agent = self._inbox.sides
@@ -131,7 +133,7 @@ class Recorder:
     def __del__(self) -> None:
         # One that is dropped without a word is finished by the writer all the same.
         with guard():
-            inbox: Inbox | None = getattr(self, "_inbox", None)
+            inbox: AudioQueue | None = getattr(self, "_inbox", None)
             if inbox is not None:
                 inbox.close()
 
@@ -151,7 +153,7 @@ class Recorder:
         try:
             # Where it goes on, nobody else reports it: that would have ended it.
             if (at is None or not self._user.take(pcm, rate, encoding, at)) and self.reporters[USER] is None:
-                self._inbox.hand_over(USER, pcm, rate, encoding, at)
+                self._inbox.put(USER, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out: a decorator costs a sixth of it
             report(error)
 
@@ -174,7 +176,7 @@ class Recorder:
             if (at is None or not self._agent.take(pcm, rate, encoding, at)) and self.reporters[
                 AGENT
             ] is None:
-                self._inbox.hand_over(AGENT, pcm, rate, encoding, at)
+                self._inbox.put(AGENT, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out, as in `user`
             report(error)
 
@@ -245,7 +247,7 @@ class Recorder:
     def report(
         self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None = None
     ) -> None:
-        """Hand over audio of a side that the caller reports; see `Side.place`. Times in nanoseconds."""
+        """Hand over audio of a side that the caller reports; see `Track.place`. Times in nanoseconds."""
         self._inbox.audio(side, handed, pcm, *kind, at)
 
     def report_undecoded(

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.clock import SYSTEM
-from voicespan.runtime.fork import watch
+from voicespan.runtime.fork import register
 from voicespan.runtime.guard import guard
-from voicespan.runtime.pacing import one_by_one
+from voicespan.runtime.pacing import paced
 
 if TYPE_CHECKING:
-    from voicespan.recording.recording_writer import Tape
+    from voicespan.recording.recording_writer import RecordingWriter
     from voicespan.runtime.clock import Clock
 
 #: Seconds between two passes.
@@ -41,7 +41,7 @@ _SPREAD = 0.2
 _RESTS, _RESTS_NO_MORE = 4.0, 12.0
 
 
-class Writer:
+class RecordingThread:
     """Gives recordings their turns.
 
     Args:
@@ -52,14 +52,14 @@ class Writer:
     def __init__(self, clock: Clock = SYSTEM, *, threaded: bool = True) -> None:
         self._clock = clock
         self._threaded = threaded
-        self._tapes: dict[Tape, None] = {}  # in the order in which they came
+        self._tapes: dict[RecordingWriter, None] = {}  # in the order in which they came
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._last_pass = 0
         self._took = 0
         self._round = 0.0  # seconds in which the recordings of late had one turn each
-        watch(self)
+        register(self)
 
     @property
     def behind(self) -> float:
@@ -82,14 +82,14 @@ class Writer:
         # An event loop is late by what we do meanwhile, and a kill loses what waits: of two evils some of both.
         return min(max((_RESTS_NO_MORE - self._round) / (_RESTS_NO_MORE - _RESTS), 0.0), 1.0)
 
-    def add(self, tape: Tape) -> None:
+    def add(self, tape: RecordingWriter) -> None:
         """Give `tape` turns from now on, until it is over."""
         with self._lock:
             self._tapes[tape] = None
             self._wake.clear()
             if self._threaded and self._thread is None:
                 self._last_pass = self._clock.monotonic_ns()
-                thread = threading.Thread(target=self._loop, name="voicespan-recording", daemon=True)
+                thread = threading.Thread(target=self._loop, name="voicespan-audio", daemon=True)
                 thread.start()
                 self._thread = thread
 
@@ -105,7 +105,7 @@ class Writer:
         self._last_pass = self._clock.monotonic_ns()
         took: list[int] = []
 
-        def run(tape: Tape) -> None:
+        def run(tape: RecordingWriter) -> None:
             # Its own reading: the recordings before it may have taken a while.
             began = self._clock.monotonic_ns()
             self._run(tape, began)
@@ -113,7 +113,7 @@ class Writer:
 
         if self._threaded:
             share = self._share_of_rest
-            one_by_one(tapes, run, _SPREAD, self._clock, rests=share, waits=share)
+            paced(tapes, run, _SPREAD, self._clock, rests=share, waits=share)
         else:
             for tape in tapes:
                 run(tape)
@@ -121,7 +121,7 @@ class Writer:
         passes = -(-len(self._tapes) // max(len(tapes), 1))
         self._round = passes * (self._clock.monotonic_ns() - self._last_pass) / NS
 
-    def _run(self, tape: Tape, now: int) -> None:
+    def _run(self, tape: RecordingWriter, now: int) -> None:
         ran = False
         with guard():
             tape.run(now)
@@ -131,14 +131,14 @@ class Writer:
         if tape.over:
             self.discard(tape)
 
-    def discard(self, tape: Tape) -> None:
+    def discard(self, tape: RecordingWriter) -> None:
         """Give `tape` no more turns."""
         with self._lock:
             self._tapes.pop(tape, None)
             if not self._tapes:
                 self._wake.set()  # nothing to wait for
 
-    def forget_the_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Be a new writer, in a forked child."""
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -161,4 +161,4 @@ class Writer:
 
 
 #: The process's own. Its thread begins with the first recording.
-SHARED = Writer()
+SHARED = RecordingThread()

@@ -10,12 +10,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.recording.audio_queue import AGENT, USER, Inbox
+from voicespan.recording.audio_queue import AGENT, USER, AudioQueue
 from voicespan.recording.codec.audio_file import AudioFile
 from voicespan.recording.codec.formats import CHANNELS, rate_at_least
-from voicespan.recording.codec.resampler import Channel
+from voicespan.recording.codec.resampler import Resampler
 from voicespan.recording.codec.samples import decode
-from voicespan.recording.timeline.activity import Audible
+from voicespan.recording.timeline.activity import ActivityDetector
 from voicespan.recording.timeline.segment import NS
 from voicespan.recording.timeline.timeline import Timeline
 from voicespan.recording.timeline.track import MS
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from voicespan.recording.timeline.track import Piece, Side
+    from voicespan.recording.timeline.track import Piece, Track
     from voicespan.runtime.clock import Clock
 
 #: What lies so far back is settled: facts about it come too late (see also `timeline.LATE`).
@@ -49,7 +49,7 @@ _STEP = 10 * NS
 _IN_THE_ENCODER = 4096
 
 
-class Tape:
+class RecordingWriter:
     """One recording, from the writer's side.
 
     Args:
@@ -77,16 +77,16 @@ class Tape:
         self.origin = origin
         self._clock = clock
         self.timeline = Timeline(origin)
-        self.inbox = Inbox(clock)
+        self.inbox = AudioQueue(clock)
         self.state = "waiting"
         self.error: str | None = None
         self.least_rate = 0
         self.rate = 0
         self.frames = 0
-        self._audible = Audible()
+        self._audible = ActivityDetector()
         self._events_read = 0
         self._unwritten = 0  # bytes that were laid out in this pass
-        self._channels: tuple[Channel, Channel] | None = None
+        self._channels: tuple[Resampler, Resampler] | None = None
         self._out: AudioFile | None = None
         self._state = threading.Lock()
         self._file = threading.Lock()
@@ -141,13 +141,13 @@ class Tape:
         if not self.over:
             self.state = "forked"
 
-    def read_inbox(self) -> None:
+    def read_queue(self) -> None:
         """Let the timeline know what was told until now."""
         with self._state:
-            self._read_inbox()
+            self._read_queue()
 
     def cut(self, handed: int, at: int | None, played: int | None, tell: list[int]) -> None:
-        """Cut the agent's side, see `Speaker.cut`; `tell` is filled with what that returns."""
+        """Cut the agent's side, see `AgentTrack.cut`; `tell` is filled with what that returns."""
         told = self.timeline.agent.cut(handed, at, played)
         self._audible.cut(told[0])
         tell.extend(told)
@@ -159,7 +159,7 @@ class Tape:
             first = self._first(self._audible, after) if self._events_read == self.inbox.events else None
             return first if first is not None or now is None else self._first(self._listen_until(now), after)
 
-    def _first(self, audible: Audible, after: int) -> int | None:
+    def _first(self, audible: ActivityDetector, after: int) -> int | None:
         begin = self.timeline.agent.begin_of_answer(after)
         return None if begin is None else audible.first(begin)
 
@@ -177,15 +177,15 @@ class Tape:
                 return 0
             return self.timeline.agent.played(first, last)
 
-    def _listen_until(self, now: int) -> Audible:
+    def _listen_until(self, now: int) -> ActivityDetector:
         """When the agent was audible, what is not settled included."""
-        self._read_inbox()
+        self._read_queue()
         audible = self._audible.copy()
         for piece in self.timeline.peek_agent(now):
             self._listen(audible, piece, decode(piece.pcm, piece.encoding))
         return audible
 
-    def _listen(self, audible: Audible, piece: Piece, samples: NDArray[np.int16]) -> None:
+    def _listen(self, audible: ActivityDetector, piece: Piece, samples: NDArray[np.int16]) -> None:
         end = piece.start + len(samples) * NS // piece.rate
         answers = self.timeline.agent.answers_between(piece.start, end)
         for begin in (*answers, end):
@@ -194,7 +194,7 @@ class Tape:
             samples = samples[count:]
             piece = piece._replace(start=begin)
 
-    def _read_inbox(self) -> None:
+    def _read_queue(self) -> None:
         with guard():
             self._read(self.timeline.user, self.inbox.sides[USER].facts)
         with guard():
@@ -202,7 +202,7 @@ class Tape:
         self.inbox.sides[USER].held = self.timeline.user.held
         self.inbox.sides[AGENT].held = self.timeline.agent.held
 
-    def _read(self, side: Side, facts: deque[Any]) -> None:
+    def _read(self, side: Track, facts: deque[Any]) -> None:
         """Do to `side` what was told of it, see `inbox.py`."""
         take = facts.popleft
         left = len(facts)
@@ -232,7 +232,7 @@ class Tape:
         if not (self.inbox.waits or self.timeline.user or self.timeline.agent):
             return
         with self._state:
-            self._read_inbox()
+            self._read_queue()
             if self.inbox.open:
                 until = self.timeline.settles(until)
             rates = self.timeline.user.rates | self.timeline.agent.rates
@@ -249,7 +249,7 @@ class Tape:
         for piece, samples in zip(agent, heard, strict=True):
             right.feed(piece, samples)
 
-    def _start(self, fastest: int) -> tuple[Channel, Channel]:
+    def _start(self, fastest: int) -> tuple[Resampler, Resampler]:
         rate = rate_at_least(max(fastest, self.least_rate))
         ask, self._folder = self._folder, None
         if ask is not None and (folder := ask()) is not None:
@@ -258,7 +258,7 @@ class Tape:
             raise OSError("there is no folder to record into")
         self._out = AudioFile(self.path, "flac", rate, CHANNELS)
         self.rate = rate
-        self._channels = Channel(self.origin, rate), Channel(self.origin, rate)
+        self._channels = Resampler(self.origin, rate), Resampler(self.origin, rate)
         self.state = "recording"
         return self._channels
 
@@ -284,7 +284,7 @@ class Tape:
         self._unwritten = 0
 
     def _finish(self) -> None:
-        self.read_inbox()
+        self.read_queue()
         end = self.timeline.end
         if end is not None:
             until = min(self.timeline.user.settled, self.timeline.agent.settled)

@@ -25,7 +25,7 @@ from voicespan.recording.codec.transcode import Transcoding
 from voicespan.recording.recording_thread import SHARED
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.clock import SYSTEM
-from voicespan.runtime.fork import watch
+from voicespan.runtime.fork import register
 from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voicespan.recording.recorder import Recorder
-    from voicespan.recording.recording_thread import Writer
+    from voicespan.recording.recording_thread import RecordingThread
     from voicespan.runtime.clock import Clock
 
 #: Seconds between two looks at the recordings.
@@ -52,7 +52,7 @@ _NICENESS = 10
 _OPEN = frozenset({"waiting", "recording", "paused"})
 
 
-class _Followed:
+class _Transcoded:
     """A recording, and who is told what it has become."""
 
     def __init__(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
@@ -107,7 +107,7 @@ class _Followed:
         return self.transcoding
 
 
-class Follower:
+class TranscodingThread:
     """Transcodes recordings while they grow.
 
     Args:
@@ -116,15 +116,17 @@ class Follower:
         threaded: Whether a thread does it; otherwise `run_once` is called by hand.
     """
 
-    def __init__(self, writer: Writer | None = None, *, clock: Clock = SYSTEM, threaded: bool = True) -> None:
+    def __init__(
+        self, writer: RecordingThread | None = None, *, clock: Clock = SYSTEM, threaded: bool = True
+    ) -> None:
         self._writer = writer or SHARED
         self._clock = clock
         self._threaded = threaded
-        self._followed: list[_Followed] = []
+        self._followed: list[_Transcoded] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
-        watch(self)
+        register(self)
 
     def follow(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
         """Transcode what `recorder` records.
@@ -140,12 +142,12 @@ class Follower:
         Raises:
             ValueError: There is no such format.
         """
-        followed = _Followed(recorder, form, done)
+        followed = _Transcoded(recorder, form, done)
         with self._lock:
             self._followed.append(followed)
             self._wake.clear()
             if self._threaded and self._thread is None:
-                thread = threading.Thread(target=self._loop, name="voicespan-transcoding", daemon=True)
+                thread = threading.Thread(target=self._loop, name="voicespan-transcode", daemon=True)
                 thread.start()
                 self._thread = thread
 
@@ -163,7 +165,7 @@ class Follower:
     def _rests(self) -> bool:
         return self._writer.is_behind
 
-    def _all(self) -> list[_Followed]:
+    def _all(self) -> list[_Transcoded]:
         with self._lock:
             return list(self._followed)
 
@@ -181,7 +183,7 @@ class Follower:
             finished = True
         return finished
 
-    def _ended(self) -> list[_Followed]:
+    def _ended(self) -> list[_Transcoded]:
         """Those that are over, the first first."""
         ended = [followed for followed in self._all() if followed.ended]
         for followed in ended:
@@ -189,7 +191,7 @@ class Follower:
                 followed.ended_at = self._clock.monotonic_ns()
         return sorted(ended, key=lambda followed: followed.ended_at or 0)
 
-    def _finish(self, followed: _Followed, *, encode: bool) -> None:
+    def _finish(self, followed: _Transcoded, *, encode: bool) -> None:
         # Whatever goes wrong, who waits for it is told.
         steps = (
             partial(followed.finish, encode=encode),
@@ -198,7 +200,7 @@ class Follower:
         )
         any(self._step(followed, step) for step in steps)
 
-    def _step(self, followed: _Followed, step: Callable[[], bool]) -> bool:
+    def _step(self, followed: _Transcoded, step: Callable[[], bool]) -> bool:
         """Do it; a recording that cannot be encoded goes as it is when it is whole, and no other minds."""
         with guard(), contextlib.suppress(OSError, RuntimeError, ValueError, ImportError):
             return step()
@@ -206,12 +208,12 @@ class Follower:
             followed.leave_as_it_is()
         return False
 
-    def _forget(self, followed: _Followed) -> None:
+    def _forget(self, followed: _Transcoded) -> None:
         with self._lock:
             if followed in self._followed:
                 self._followed.remove(followed)
 
-    def forget_the_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew, in a forked child: what was followed is the parent's."""
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread = None

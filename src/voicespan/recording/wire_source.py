@@ -21,7 +21,7 @@ Kind: TypeAlias = "tuple[int, str]"
 _MS = 1_000_000
 
 
-class WireReporter:
+class WireAudioSource:
     """Reports both sides of a recording, from the frames of one connection.
 
     What a provider's frames tell is read by its own subclass. Everything but `received` and `sent` is

@@ -13,24 +13,24 @@ from voicespan.runtime.guard import guard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
+_loops: weakref.WeakSet[Loop] = weakref.WeakSet()
 
 
-class Worker:
+class Loop:
     """Calls `step` whenever it is woken, and when the time comes that `step` named.
 
     All decisions are `step`'s: it is called with nothing and returns after how many seconds it wants to
     be called again, or None. So it can be tested without a thread.
     """
 
-    def __init__(self, name: str, step: Callable[[], float | None], *, linger: float = 0.0) -> None:
+    def __init__(self, name: str, step: Callable[[], float | None], *, batch_delay: float = 0.0) -> None:
         """`linger`: seconds to wait after a wake-up for more of the same, unless it is urgent."""
         self._name = name
         self._step = step
-        self._linger = linger
+        self._batch_delay = batch_delay
         self._thread: threading.Thread | None = None
         self._reset()
-        _workers.add(self)
+        _loops.add(self)
 
     def wake(self, *, urgent: bool = False) -> None:
         """Have `step` called soon; the first time starts the thread. Never waits."""
@@ -41,7 +41,7 @@ class Worker:
         if self._thread is None:
             self._start()
 
-    def help(self) -> None:
+    def run_once(self) -> None:
         """Do a step here if there is no thread: an interpreter that ends starts no new ones."""
         if self._thread is None:
             with guard():
@@ -72,8 +72,8 @@ class Worker:
     def _run(self) -> None:
         delay: float | None = None
         while not self._stopping:
-            if self._woken.wait(delay) and self._linger:
-                self._urgent.wait(self._linger)
+            if self._woken.wait(delay) and self._batch_delay:
+                self._urgent.wait(self._batch_delay)
             self._woken.clear()
             self._urgent.clear()
             # What goes wrong once may go wrong again at once: not in a busy loop.
@@ -84,8 +84,8 @@ class Worker:
 
 def _after_fork() -> None:
     # Threads do not live on in a child, and an event or a lock may be as the fork found it.
-    for worker in list(_workers):
-        worker._reset()  # noqa: SLF001
+    for loop in list(_loops):
+        loop._reset()  # noqa: SLF001
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,7 +11,7 @@ _V = TypeVar("_V")
 MOST = 256
 
 
-def remember(memory: dict[_K, _V], key: _K, value: _V, most: int = MOST) -> None:
+def put(memory: dict[_K, _V], key: _K, value: _V, most: int = MOST) -> None:
     """Keep `value`, and forget the oldest if there are more than `most`.
 
     In a plain dict: unlike an `OrderedDict`, the garbage collector leaves it alone while it is empty or holds nothing

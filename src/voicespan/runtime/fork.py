@@ -10,21 +10,21 @@ from typing import Protocol
 class Forked(Protocol):
     """Something that has a thread or a lock."""
 
-    def forget_the_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew: called in a forked child, which has no other thread."""
 
 
 _watched: weakref.WeakSet[Forked] = weakref.WeakSet()
 
 
-def watch(thing: Forked) -> None:
+def register(thing: Forked) -> None:
     """Tell `thing` when it finds itself in a forked child."""
     _watched.add(thing)
 
 
 def _in_the_child() -> None:
     for thing in list(_watched):
-        thing.forget_the_parent()
+        thing.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks

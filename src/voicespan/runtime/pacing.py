@@ -24,21 +24,21 @@ _HOLDS = 1e-3
 _PATIENCE = 50e-3
 
 
-class _Turns:
+class _Slot:
     def __init__(self) -> None:
-        self.forget_the_parent()
-        fork.watch(self)
+        self.reset_after_fork()
+        fork.register(self)
 
-    def forget_the_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child nobody is left to give it back."""
         self.lock = threading.Lock()
         self.patience = _PATIENCE
 
 
-_turns = _Turns()
+_slot = _Slot()
 
 
-class turn:  # noqa: N801  reads as a statement: `with turn():`
+class background_slot:  # noqa: N801  reads as a statement: `with turn():`
     """Of the threads that are ours one works at a time.
 
     When one lets go of the interpreter, any that waits may get it: an application's thread would wait behind each of
@@ -53,19 +53,19 @@ class turn:  # noqa: N801  reads as a statement: `with turn():`
         self._share = share
 
     def __enter__(self) -> None:
-        self._lock = _turns.lock
-        self._is_ours = self._lock.acquire(timeout=_turns.patience * self._share)
+        self._lock = _slot.lock
+        self._is_ours = self._lock.acquire(timeout=_slot.patience * self._share)
         if self._is_ours:
-            _turns.patience = _PATIENCE
+            _slot.patience = _PATIENCE
         elif self._share == 1.0:
-            _turns.patience = 0.0
+            _slot.patience = 0.0
 
     def __exit__(self, *_: object) -> None:
         if self._is_ours:
             self._lock.release()
 
 
-def one_by_one(
+def paced(
     pieces: Collection[_Piece],
     work: Callable[[_Piece], object],
     seconds: float,
@@ -98,7 +98,7 @@ def one_by_one(
     queue = iter(pieces)
     while left:
         began, worked = time.thread_time(), 0.0
-        with turn(waits):
+        with background_slot(waits):
             while left and worked < _HOLDS:
                 work(next(queue))
                 left -= 1

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 
 @dataclass(frozen=True)
-class Tested:
+class Supported:
     """From which version to which; each as exact as its oldest end, `1.107` being all of 1.107."""
 
     oldest: str
@@ -31,31 +31,31 @@ class Tested:
         return f"{self.oldest} to {self.newest}"
 
 
-PYTHON: Final = Tested("3.10", "3.13")
+PYTHON: Final = Supported("3.10", "3.13")
 
 #: What voicespan needs, by the names of the distributions. The oldest are those of its metadata.
 DEPENDENCIES: Final = {
-    "opentelemetry-api": Tested("1.33", "1.45"),
-    "opentelemetry-sdk": Tested("1.33", "1.45"),
-    "opentelemetry-instrumentation": Tested("0.54", "0.66"),
-    "opentelemetry-semantic-conventions": Tested("0.54", "0.66"),
-    "opentelemetry-exporter-otlp-proto-common": Tested("1.33", "1.45"),
-    "wrapt": Tested("1.16", "2.5"),
-    "langsmith": Tested("0.4", "0.15"),
-    "requests": Tested("2.28", "2.34"),
-    "soundfile": Tested("0.13", "0.14"),
-    "numpy": Tested("1.24", "2.4"),
-    "soxr": Tested("0.5", "1.1"),
+    "opentelemetry-api": Supported("1.33", "1.45"),
+    "opentelemetry-sdk": Supported("1.33", "1.45"),
+    "opentelemetry-instrumentation": Supported("0.54", "0.66"),
+    "opentelemetry-semantic-conventions": Supported("0.54", "0.66"),
+    "opentelemetry-exporter-otlp-proto-common": Supported("1.33", "1.45"),
+    "wrapt": Supported("1.16", "2.5"),
+    "langsmith": Supported("0.4", "0.15"),
+    "requests": Supported("2.28", "2.34"),
+    "soundfile": Supported("0.13", "0.14"),
+    "numpy": Supported("1.24", "2.4"),
+    "soxr": Supported("0.5", "1.1"),
 }
 
 #: What it looks into, where that is installed. Of the two providers the oldest and those in which the way
 #: of a frame changed are run by `tests/compat/run.py`.
 LIBRARIES: Final = {
-    "openai": Tested("1.107", "3.54"),
-    "google-genai": Tested("1.9", "3.4"),
-    "websockets": Tested("13", "17"),
-    "sounddevice": Tested("0.4.6", "0.5"),
-    "PyAudio": Tested("0.2.13", "0.2.14"),
+    "openai": Supported("1.107", "3.54"),
+    "google-genai": Supported("1.9", "3.4"),
+    "websockets": Supported("13", "17"),
+    "sounddevice": Supported("0.4.6", "0.5"),
+    "PyAudio": Supported("0.2.13", "0.2.14"),
 }
 
 

@@ -17,5 +17,5 @@ class UpToDateSpanExporter(InMemorySpanExporter):
 
     def get_finished_spans(self) -> tuple[ReadableSpan, ...]:
         """Those that have ended and were exported, in that order."""
-        registry.catch_up()
+        registry.flush()
         return super().get_finished_spans()

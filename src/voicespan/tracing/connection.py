@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-    from voicespan.protocol.events import Moment
+    from voicespan.protocol.events import Event
     from voicespan.recording.recorder import Recorder
-    from voicespan.recording.wire_source import WireReporter
+    from voicespan.recording.wire_source import WireAudioSource
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.conversation import Conversation
 
@@ -30,23 +30,23 @@ _NORMAL_CLOSE = frozenset({1000, 1001, 1005})
 class WireProtocol(Protocol):
     """What both providers' protocols are: pure, given the time with each frame."""
 
-    def count_speech(self, frame: Any) -> bool:
+    def skip_server_frame(self, frame: Any) -> bool:
         """Whether the server's `frame` tells nothing new; the audio in it has been counted then."""
         ...
 
-    def count_microphone(self, frame: Any) -> bool:
+    def skip_client_frame(self, frame: Any) -> bool:
         """The same for a client's frame."""
         ...
 
-    def receive(self, frame: Any, at: int) -> Sequence[Moment]:
+    def receive(self, frame: Any, at: int) -> Sequence[Event]:
         """What a server's frame tells."""
         ...
 
-    def send(self, frame: Any, at: int) -> Sequence[Moment]:
+    def send(self, frame: Any, at: int) -> Sequence[Event]:
         """What a client's frame tells."""
         ...
 
-    def finish(self, at: int) -> Sequence[Moment]:
+    def connection_lost(self, at: int) -> Sequence[Event]:
         """What had begun when the connection ended, and will not go on."""
         ...
 
@@ -54,7 +54,7 @@ class WireProtocol(Protocol):
         """Whether the session can be, and is likely to be, taken up on another connection."""
         ...
 
-    def sound(self, recorder: Recorder) -> WireReporter:
+    def sound(self, recorder: Recorder) -> WireAudioSource:
         """What is to hear the frames, where what was heard is estimated from them."""
         ...
 
@@ -71,7 +71,7 @@ class Connection:
         self.frames_unsent = 0
         self.close_code: int | None = None
         self.close_reason: str | None = None
-        self.lost: BaseException | None = None
+        self.loss: BaseException | None = None
         self.lost_at: int | None = None
         self.session_id: str | None = None
         #: Another connection has taken up its session.
@@ -81,44 +81,44 @@ class Connection:
         #: None once the connection has ended, so that frames need not ask for that as well.
         self.context: Context | None = None
         self._monotonic_ns = clock.monotonic_ns
-        self._count_speech = protocol.count_speech
-        self._count_microphone = protocol.count_microphone
+        self._skip_server_frame = protocol.skip_server_frame
+        self._skip_client_frame = protocol.skip_client_frame
 
     def received(self, frame: Any) -> None:
         """The server's `frame` is about to be handed to the application."""
         try:
-            if get_current() is not self.context and not self.enter():
+            if get_current() is not self.context and not self.attach():
                 return
             self.frames_received += 1
-            if not self._count_speech(frame):
-                self.read(frame)
+            if not self._skip_server_frame(frame):
+                self.process_frame(frame)
         except Exception as error:  # noqa: BLE001  the guard written out: a decorator costs a fifth of an audio frame
             report(error)
 
-    def read(self, frame: Any) -> None:
+    def process_frame(self, frame: Any) -> None:
         """Record what the server's `frame` tells."""
         at = self._monotonic_ns()
         conversation = self.conversation
         with conversation.lock:
-            at_once = conversation.record(self.protocol.receive(frame, at), frame, self)
+            at_once = conversation.ingest(self.protocol.receive(frame, at), frame, self)
         if at_once:
-            conversation.catch_up()
+            conversation.flush()
 
-    def enter(self) -> bool:
+    def attach(self) -> bool:
         """The frame is handed over in another context than the one before: the conversation is current there too.
 
         Whether it is still open: once it has ended no context is its last one, so the frame comes by here.
         """
         if not self.ended:
-            if get_current().get(CURRENT) is not self.conversation.standing:
-                self.conversation.make_current()
+            if get_current().get(CURRENT) is not self.conversation.context:
+                self.conversation.attach()
             self.context = get_current()
         # Asked again: another thread may have closed it meanwhile.
         if self.ended:
             self.context = None
         return not self.ended
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """No frame is recorded any more."""
         self.ended = True
         self.context = None
@@ -129,41 +129,41 @@ class Connection:
             if self.ended:
                 return
             self.frames_sent += 1
-            if not self._count_microphone(frame):
+            if not self._skip_client_frame(frame):
                 at = self._monotonic_ns()
                 conversation = self.conversation
                 with conversation.lock:
-                    at_once = conversation.record(self.protocol.send(frame, at), frame, self)
+                    at_once = conversation.ingest(self.protocol.send(frame, at), frame, self)
                 if at_once:
-                    conversation.catch_up()
+                    conversation.flush()
         except Exception as error:  # noqa: BLE001  as above
             report(error)
 
     @guarded
-    def tell(self, read: Callable[[int], Sequence[Moment]]) -> None:
+    def ingest(self, read: Callable[[int], Sequence[Event]]) -> None:
         """Something that is no frame tells what `read` makes of it, given the time."""
         if not self.ended:
             conversation = self.conversation
             with conversation.lock:
-                at_once = conversation.record(read(self._monotonic_ns()))
+                at_once = conversation.ingest(read(self._monotonic_ns()))
             if at_once:
-                conversation.catch_up()
+                conversation.flush()
 
     @guarded
-    def broke(self, error: BaseException, code: int | None, reason: str | None) -> None:
+    def lost(self, error: BaseException, code: int | None, reason: str | None) -> None:
         """Reading failed because the socket is closed; a reconnect may follow."""
-        self.lost, self.lost_at = error, self._monotonic_ns()
+        self.loss, self.lost_at = error, self._monotonic_ns()
         self.close_code = code
         # The server's words: they can quote what it did not like.
-        self.close_reason = self.conversation.stored_error(reason)
+        self.close_reason = self.conversation.redact_error(reason)
         # Whatever follows, what was arriving will not go on.
-        self.tell(self.protocol.finish)
+        self.ingest(self.protocol.connection_lost)
 
     @guarded
-    def resumed(self) -> None:
+    def reopened(self) -> None:
         """The SDK reconnected on the same object."""
-        self.conversation.reconnected(self)
-        self.lost = self.lost_at = None
+        self.conversation.connection_reopened(self)
+        self.loss = self.lost_at = None
         self.close_code = self.close_reason = None
 
     @guarded
@@ -171,16 +171,16 @@ class Connection:
         """The connection is over; `error`: what left the application's block, if anything did."""
         if self.ended:
             return
-        self.tell(self.protocol.finish)
-        self.leave()
+        self.ingest(self.protocol.connection_lost)
+        self.stop()
         if self.close_code is None:
             self.close_code = code
-        self.conversation.disconnect(self, error)
+        self.conversation.connection_closed(self, error)
 
     @property
     def closed_abnormally(self) -> bool:
         """Whether the socket ended otherwise than by a normal close."""
-        return self.lost is not None and self.close_code not in _NORMAL_CLOSE
+        return self.loss is not None and self.close_code not in _NORMAL_CLOSE
 
 
 @guarded

@@ -12,18 +12,18 @@ from voicespan.content.policy import cut_text
 from voicespan.protocol.events import ConnectionClosed, ConnectionOpened
 
 if TYPE_CHECKING:
-    from voicespan.protocol.events import Moment
+    from voicespan.protocol.events import Event
     from voicespan.tracing.connection import Connection
 
 
-class Connections:
+class ConnectionLog:
     """Not thread-safe: the conversation's lock is held."""
 
     def __init__(self, *, scoped: bool) -> None:
         """`scoped`: whether a single connection is worth telling of."""
         self.live: list[Connection] = []
         self.reconnects = 0
-        self._kept: list[Moment] | None = None if scoped else []
+        self._kept: list[Event] | None = None if scoped else []
         self._past = 0
         self._frames = (0, 0, 0)  # received, sent and unsent, on those that are over
         self._sockets = 0
@@ -31,12 +31,12 @@ class Connections:
         self._none_since: int | None = None
         self._close: dict[str, Any] = {}
 
-    def opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Moment]:
+    def opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Event]:
         """A connection is open. As all of these: what that tells."""
         self.live.append(connection)
         return self._opened(connection, at, facts)
 
-    def reopened(self, connection: Connection, at: int) -> list[Moment]:
+    def reopened(self, connection: Connection, at: int) -> list[Event]:
         """The SDK has opened a new socket behind the same connection."""
         self.reconnects += 1
         closed = self._closed(connection, at if connection.lost_at is None else connection.lost_at)
@@ -44,7 +44,7 @@ class Connections:
             self._none_since = connection.lost_at
         return closed + self._opened(connection, at, {})
 
-    def closed(self, connection: Connection, at: int) -> list[Moment]:
+    def closed(self, connection: Connection, at: int) -> list[Event]:
         """A connection is over."""
         self.live.remove(connection)
         self._past += 1
@@ -59,10 +59,10 @@ class Connections:
             self._none_since = at
         return self._closed(connection, at)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """The conversation is over, whatever still comes on them."""
         for connection in self.live:
-            connection.leave()
+            connection.stop()
         self.live.clear()
         self._numbers.clear()
 
@@ -79,7 +79,7 @@ class Connections:
             **self._close,
         }
 
-    def _opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Moment]:
+    def _opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Event]:
         self._sockets += 1
         self._numbers[connection] = (self._sockets, at)
         gap = None if self._none_since is None else round((at - self._none_since) / 1e6, 3)
@@ -88,7 +88,7 @@ class Connections:
             ConnectionOpened(at, "connection_opened", {"connection": self._sockets, "gap_ms": gap, **facts})
         )
 
-    def _closed(self, connection: Connection, at: int) -> list[Moment]:
+    def _closed(self, connection: Connection, at: int) -> list[Event]:
         number, opened_at = self._numbers.pop(connection, (self._sockets, at))
         facts = {
             "connection": number,
@@ -99,7 +99,7 @@ class Connections:
         }
         return self._note(ConnectionClosed(at, "connection_closed", facts))
 
-    def _note(self, moment: Moment) -> list[Moment]:
+    def _note(self, moment: Event) -> list[Event]:
         if self._kept is not None and self._sockets <= 1:
             self._kept.append(moment)
             return []

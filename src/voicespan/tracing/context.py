@@ -15,7 +15,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from voicespan.runtime.guard import guard
-from voicespan.tracing.proxy_span import LiveParent
+from voicespan.tracing.proxy_span import ProxySpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Where a context keeps the standing of its current conversation.
 CURRENT = otel_context.create_key("voicespan-conversation")
 #: That of the conversation that new connections join.
-SCOPE: ContextVar[Standing | None] = ContextVar("voicespan_scope", default=None)
+SCOPE: ContextVar[ConversationContext | None] = ContextVar("voicespan_scope", default=None)
 
 
 def _current_context() -> Callable[[], Context]:
@@ -40,7 +40,7 @@ def _current_context() -> Callable[[], Context]:
 get_current = _current_context()
 
 
-class Standing:
+class ConversationContext:
     """How the application's contexts stand in one conversation.
 
     They have this, and not the conversation: what was started in a context (a task, a timer, the SDK's own, which
@@ -52,22 +52,22 @@ class Standing:
         self.conversation: Conversation | None = conversation
         #: Its root's, also when it is over.
         self.root = trace.INVALID_SPAN_CONTEXT
-        self._live = LiveParent(trace.INVALID_SPAN)
+        self._live = ProxySpan(trace.INVALID_SPAN)
         self._before: Span | None = None
-        self._standing_before: Standing | None = None
+        self._standing_before: ConversationContext | None = None
 
     def open(self, root: Span, before: Context) -> None:
         """The conversation has its `root`, and was opened in the context `before`."""
         self.root = root.get_span_context()
         self._before = trace.get_current_span(before)
-        self._standing_before = standing_of(before)
-        self._live = LiveParent(root, self._before.get_span_context())
+        self._standing_before = conversation_context(before)
+        self._live = ProxySpan(root, self._before.get_span_context())
 
-    def point_to(self, span: Span | None) -> None:
+    def set_current_span(self, span: Span | None) -> None:
         """From now on `span` is current in the conversation; None: its root."""
-        self._live.point_to(span)
+        self._live.set_current_span(span)
 
-    def enter(self) -> None:
+    def attach(self) -> None:
         """Bring the current context into the conversation.
 
         No token is kept: the frame that moves a context into another conversation can come at any depth of the
@@ -76,7 +76,7 @@ class Standing:
         otel_context.attach(trace.set_span_in_context(self._live, self._context()))
 
     @contextlib.contextmanager
-    def within(self, span: Span | None = None) -> Iterator[None]:
+    def attached(self, span: Span | None = None) -> Iterator[None]:
         """Have `span` current inside the block; None: what is current in the conversation."""
         token = None
         with guard():
@@ -88,7 +88,7 @@ class Standing:
             if token is not None:
                 otel_context.detach(token)
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         """Where the current context still stands in the conversation, make current what was so before it."""
         before, earlier = self._before, self._standing_before
         context = otel_context.get_current()
@@ -100,17 +100,17 @@ class Standing:
             trace.set_span_in_context(before, otel_context.set_value(CURRENT, earlier, context))
         )
 
-    def release(self) -> None:
+    def close(self) -> None:
         """The conversation is over. Else each ended conversation of a task would hold all those before it."""
         self.conversation = self._before = self._standing_before = None
-        self._live.release()
+        self._live.close()
 
     def _context(self) -> Context:
         return otel_context.set_value(CURRENT, self)
 
 
 #: Of what could not be opened.
-NOBODYS = Standing(None)
+NO_CONVERSATION = ConversationContext(None)
 
 
 def current_conversation(context: Context | None = None) -> Conversation | None:
@@ -119,7 +119,7 @@ def current_conversation(context: Context | None = None) -> Conversation | None:
     Inside `conversation()` that is its conversation even before a connection is open. None outside of
     any, after its end, and (without a scope) when the trace is not sampled.
     """
-    found = standing_of(otel_context.get_current() if context is None else context)
+    found = conversation_context(otel_context.get_current() if context is None else context)
     if found is None and context is None:
         found = SCOPE.get()
     return _still_open(found)
@@ -130,12 +130,12 @@ def conversation_in_scope() -> Conversation | None:
     return _still_open(SCOPE.get())
 
 
-def _still_open(standing: Standing | None) -> Conversation | None:
+def _still_open(standing: ConversationContext | None) -> Conversation | None:
     found = None if standing is None else standing.conversation
     return None if found is None or found.ended else found
 
 
-def standing_of(context: Context) -> Standing | None:
+def conversation_context(context: Context) -> ConversationContext | None:
     """That of the conversation that is current in `context`, which may have ended."""
     # The key is ours alone.
-    return cast("Standing | None", context.get(CURRENT))
+    return cast("ConversationContext | None", context.get(CURRENT))

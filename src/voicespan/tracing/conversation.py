@@ -25,9 +25,9 @@ from voicespan.protocol.events import (
     ResumptionOffered,
     SessionDescribed,
 )
-from voicespan.protocol.json_values import described, parsed
+from voicespan.protocol.json_values import parsed, safe_str
 from voicespan.runtime import guard
-from voicespan.runtime.bounded import remember
+from voicespan.runtime.bounded import put
 from voicespan.runtime.clock import SYSTEM, WallClock
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.ids import uuid7, uuid_text
@@ -35,13 +35,13 @@ from voicespan.runtime.settings import Settings
 from voicespan.runtime.version import __version__
 from voicespan.tracing import registry, resumption, semconv, tracer
 from voicespan.tracing.connection import Connection
-from voicespan.tracing.connection_log import Connections
-from voicespan.tracing.context import CURRENT, NOBODYS, SCOPE, Standing
-from voicespan.tracing.event_queue import Untold
-from voicespan.tracing.root_span import RootFacts
-from voicespan.tracing.spans import Spans
+from voicespan.tracing.connection_log import ConnectionLog
+from voicespan.tracing.context import CURRENT, NO_CONVERSATION, SCOPE, ConversationContext
+from voicespan.tracing.event_queue import EventQueue
+from voicespan.tracing.root_span import RootSpan
+from voicespan.tracing.spans import SpanTranslator
 from voicespan.tracing.spans.span_writer import mark_error, value_limit
-from voicespan.tracing.status import Outcome
+from voicespan.tracing.status import ConversationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.protocol.events import Moment
+    from voicespan.protocol.events import Event
     from voicespan.recording import Recorder
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.connection import WireProtocol
-    from voicespan.tracing.conversation_recording import Delivery, Recorded
+    from voicespan.tracing.conversation_recording import ConversationRecording, RecordingTarget
 
 
 _logger = logging.getLogger("voicespan")
@@ -65,7 +65,7 @@ _LONGEST_TRACEPARENT = 256
 #: What several tags come in; anything else is one.
 _SEVERAL = (list, tuple, set, frozenset)
 #: They move what is current: the application's spans may start as soon as it has the frame.
-_AT_ONCE = frozenset({FunctionCalled, FunctionAnswered, FunctionCancelled})
+_FLUSH_NOW = frozenset({FunctionCalled, FunctionAnswered, FunctionCancelled})
 #: Of names and ids that the application gives.
 _LONGEST_NAME = 1_000
 
@@ -96,13 +96,13 @@ class Conversation:
         self.scoped = scoped
         self.record_audio = record
         self.settings = Settings(enabled=False)
-        self.deliveries: list[Delivery] = []
+        self.deliveries: list[RecordingTarget] = []
         self._recorder: Recorder | None = None
-        self._recorded: Recorded | None = None
+        self._recording: ConversationRecording | None = None
         self._agent_rate: int | None = None
         self._clock = clock
         self._root: Span = trace.INVALID_SPAN
-        self.standing = NOBODYS
+        self.context = NO_CONVERSATION
         # The application gets a conversation, if need be one that tells nothing.
         whole = False
         with guard.guard():
@@ -117,22 +117,22 @@ class Conversation:
 
     def _open(self, tracer_provider: TracerProvider | None, settings: Settings) -> None:
         self.settings = settings
-        self._untold = Untold(self._write)
-        self.standing = Standing(self)
+        self._events = EventQueue(self._write)
+        self.context = ConversationContext(self)
         self._content = Content(settings)
         self._started_at = self._clock.monotonic_ns()
         # No span begins before the root, and none ends after it.
         self._wall = WallClock(self._clock, self._started_at)
-        self._connections = Connections(scoped=self.scoped)
+        self._connections = ConnectionLog(scoped=self.scoped)
         #: SHA-256 of the handles by which its sessions can be resumed.
         self._handles: dict[str, None] = {}
         # Since when it waits to be resumed, and how many connections are about to do so.
         self._left_at: int | None = None
         self._claims = 0
         self._model: dict[str, AttributeValue] = {}
-        self._outcome = Outcome()
+        self._status = ConversationStatus()
         self._tracer = tracer.tracer(tracer_provider)
-        self._facts = RootFacts(self._content, value_limit(self._tracer))
+        self._facts = RootSpan(self._content, value_limit(self._tracer))
 
     @guarded
     def _close_half_open(self) -> None:
@@ -151,7 +151,7 @@ class Conversation:
             context = trace.set_span_in_context(trace.INVALID_SPAN, context)
         if continues is not None:
             links += _link_to(continues)
-        context = otel_context.set_value(CURRENT, self.standing, context)
+        context = otel_context.set_value(CURRENT, self.context, context)
         common: dict[str, AttributeValue] = {semconv.THREAD_ID: self.thread_id}
         first: dict[str, AttributeValue] = {
             **common,
@@ -169,9 +169,9 @@ class Conversation:
             )
         if not (self.settings.enabled and self._root.is_recording()):
             return
-        self.standing.open(self._root, opened_in)
+        self.context.open(self._root, opened_in)
         self._first = first
-        self._spans = Spans(
+        self._spans = SpanTranslator(
             self._tracer,
             trace.set_span_in_context(self._root, context),
             self._content,
@@ -179,7 +179,7 @@ class Conversation:
             common=common,
             provider=self._model,
             wall=self._wall,
-            standing=self.standing,
+            conversation_context=self.context,
         )
         # From here on it can be asked for its facts. A processor knows it since its root has started.
         self.recording = True
@@ -229,34 +229,36 @@ class Conversation:
             self._root.get_span_context().trace_id, self.settings
         ):
             return None
-        self._recorded = conversation_recording.Recorded(self.deliveries, self.settings, self._clock)
+        self._recording = conversation_recording.ConversationRecording(
+            self.deliveries, self.settings, self._clock
+        )
         self._expect_rate()
         if self.settings.record_source != "wire":  # an estimate is never passed off as heard
-            self._spans.heard.recorder = self._recorded.recorder
-        return self._recorded.recorder
+            self._spans.playback.recorder = self._recording.recorder
+        return self._recording.recorder
 
     def _expect_rate(self) -> None:
         """The user mostly speaks first, and the file's rate must not be that of the slower microphone."""
-        if self._recorded is not None and self._agent_rate is not None:
-            self._recorded.recorder.expect_rate(self._agent_rate)
+        if self._recording is not None and self._agent_rate is not None:
+            self._recording.recorder.expect_rate(self._agent_rate)
 
     @guarded
     def _record_devices(self) -> None:
         from voicespan.recording.devices import routing  # noqa: PLC0415  as above
 
-        routing.opened(self, self.recorder)
+        routing.conversation_opened(self, self.recorder)
 
     @guarded
     def _leave_devices(self) -> None:
         from voicespan.recording.devices import routing  # noqa: PLC0415  as above
 
-        routing.closed(self)
+        routing.conversation_closed(self)
 
     def _end_recording(self) -> None:
         if self.settings.record_source == "devices":
             self._leave_devices()
-        if self._recorded is not None:
-            self._recorded.close()
+        if self._recording is not None:
+            self._recording.close()
 
     def set_metadata(self, **facts: Any) -> None:
         """Add metadata to the root: at most 40 keys, scalars as they are, structures as JSON."""
@@ -290,13 +292,13 @@ class Conversation:
     def tool_call(self, call_id: str) -> Iterator[None]:
         """Spans that start inside nest under exactly this function call, however many are open."""
         span = None
-        with guard.guard(), self._untold.lock:
-            self.catch_up()
+        with guard.guard(), self._events.lock:
+            self.flush()
             span = self._spans.calls.span(call_id) if self._goes_on else None
         if span is None:
             yield
             return
-        with self.standing.within(span):
+        with self.context.attached(span):
             yield
 
     @contextlib.contextmanager
@@ -307,9 +309,9 @@ class Conversation:
             return
         before = SCOPE.get()
         if self.scoped:
-            SCOPE.set(self.standing)
+            SCOPE.set(self.context)
         try:
-            with self.standing.within():
+            with self.context.attached():
                 yield self
         finally:
             SCOPE.set(before)
@@ -329,7 +331,7 @@ class Conversation:
         `kind`: the provider's own, where it has one. `resumes`: it takes up the session of an earlier connection, and the conversation was claimed for it.
         """
         # A turn that is over was the earlier connection's model's.
-        self.catch_up()
+        self.flush()
         with self.lock:
             connection = self._connection(protocol, kind)
             if resumes:
@@ -337,7 +339,7 @@ class Conversation:
                 for earlier in self._connections.live:
                     earlier.superseded = True
             self._left_at = None
-            self._outcome.recovered()
+            self._status.recovered()
             resumption.stop_waiting(self)
             self.describe(attributes)
             facts = {
@@ -345,25 +347,25 @@ class Conversation:
                 "model": attributes.get(semconv.REQUEST_MODEL),
                 "resumes": resumes or None,
             }
-            self.record(self._connections.opened(connection, self._clock.monotonic_ns(), facts))
-        self.make_current()
+            self.ingest(self._connections.opened(connection, self._clock.monotonic_ns(), facts))
+        self.attach()
         return connection
 
     def _connection(self, protocol: WireProtocol, kind: type[Connection]) -> Connection:
         if self.settings.record_source == "wire" and self.recorder.status != "off":
-            from voicespan.tracing.estimate import EstimatedConnection  # noqa: PLC0415  as for the recorder
+            from voicespan.tracing.estimate import WireRecordingConnection  # noqa: PLC0415  as for the recorder
 
-            return EstimatedConnection(self, protocol, self._clock, self.recorder)
+            return WireRecordingConnection(self, protocol, self._clock, self.recorder)
         return kind(self, protocol, self._clock)
 
     def connect_failed(
         self, error: BaseException, attributes: Mapping[str, AttributeValue], *, resumes: bool = False
     ) -> None:
         """A handshake failed. In a scope, or while there is time to resume, the application may try again."""
-        with self._untold.lock, self.lock:
+        with self._events.lock, self.lock:
             self._claims -= resumes
             self.describe(attributes)
-            self._outcome.handshake_failed(error)
+            self._status.handshake_failed(error)
             if self._left_at is not None:
                 self._wait(self._left_at)
             elif not self.scoped and not self._connections.live:
@@ -374,12 +376,12 @@ class Conversation:
         with self.lock:
             self._content.keep_secrets(secrets)
 
-    def stored_error(self, words: str | None) -> str | None:
+    def redact_error(self, words: str | None) -> str | None:
         """What may be stored of a service's words on what went wrong."""
         with self.lock:
             return self._content.text(words, role="system", place="error")
 
-    def claim(self, fingerprint: str) -> bool:
+    def claim_resumption(self, fingerprint: str) -> bool:
         """Whether this conversation issued that handle; it stays open for the connection that has it now."""
         with self.lock:
             if self.ended or fingerprint not in self._handles:
@@ -387,9 +389,9 @@ class Conversation:
             self._claims += 1
             return True
 
-    def give_up(self) -> None:
+    def resume_timeout(self) -> None:
         """Nobody has resumed it in time."""
-        with guard.guard(), self._untold.lock, self.lock:
+        with guard.guard(), self._events.lock, self.lock:
             if self._left_at is not None and not self._claims:
                 self.end()
 
@@ -405,12 +407,12 @@ class Conversation:
         self._root.set_attributes(attributes)
         self._first.update(attributes)
 
-    def record(
-        self, moments: Sequence[Moment], frame: Any = None, connection: Connection | None = None
+    def ingest(
+        self, moments: Sequence[Event], frame: Any = None, connection: Connection | None = None
     ) -> bool:
         """Note what happened on `connection`, told by `frame`. The lock is held.
 
-        Whether `catch_up` is to be called before the application goes on, when the lock is not held any more.
+        Whether `flush` is to be called before the application goes on, when the lock is not held any more.
         """
         if self.ended or not moments:
             return False
@@ -421,23 +423,23 @@ class Conversation:
         at_once = isinstance(frame, dict)
         for moment in told:
             kind = type(moment)
-            if kind in _AT_ONCE:
+            if kind in _FLUSH_NOW:
                 at_once = True
             elif kind is FirstAudio:
-                self._spans.heard.answer_began()
+                self._spans.playback.answer_began()
             elif isinstance(moment, SessionDescribed):
                 self._session(moment, connection)
-        self._untold.add(told, _parsed(frame) if self.settings.raw_events else None)
-        return at_once or self._untold.is_full
+        self._events.put(told, _parsed(frame) if self.settings.raw_events else None)
+        return at_once or self._events.is_full
 
-    def _is_offer(self, moment: Moment) -> bool:
+    def _is_offer(self, moment: Event) -> bool:
         """Whether it is only how to resume the session, which no span tells; that is noted."""
         if not isinstance(moment, ResumptionOffered):
             return False
-        remember(self._handles, moment.fingerprint, None, _MOST_HANDLES)
+        put(self._handles, moment.fingerprint, None, _MOST_HANDLES)
         return True
 
-    def _write(self, moments: Sequence[Moment], frame: Any) -> None:
+    def _write(self, moments: Sequence[Event], frame: Any) -> None:
         for moment in moments:
             # What hears of a span may end the conversation.
             if self.ended:
@@ -448,38 +450,38 @@ class Conversation:
                 else:
                     self._spans.record(moment, frame)
 
-    def catch_up(self, patience: float = -1) -> None:
-        """Write what happened until now. The lock is not held. `patience`: see `Untold.catch_up`."""
-        self._untold.catch_up(patience)
+    def flush(self, patience: float = -1) -> None:
+        """Write what happened until now. The lock is not held. `patience`: see `EventQueue.flush`."""
+        self._events.flush(patience)
 
-    def make_current(self) -> None:
+    def attach(self) -> None:
         """From now on the spans of this context nest in this conversation."""
         if self.recording and not self.ended:
-            self.standing.enter()
+            self.context.attach()
 
-    def reconnected(self, connection: Connection) -> None:
+    def connection_reopened(self, connection: Connection) -> None:
         """The SDK opened a new socket behind the same connection object."""
         with self.lock:
-            self.record(self._connections.reopened(connection, self._clock.monotonic_ns()))
+            self.ingest(self._connections.reopened(connection, self._clock.monotonic_ns()))
 
-    def disconnect(self, connection: Connection, error: BaseException | None) -> None:
+    def connection_closed(self, connection: Connection, error: BaseException | None) -> None:
         """A connection is over; without a scope the conversation ends with its last one, if no other can follow."""
-        with self._untold.lock, self.lock:
+        with self._events.lock, self.lock:
             if connection not in self._connections.live:
                 return
             at = self._clock.monotonic_ns()
-            self.record(self._connections.closed(connection, at))
+            self.ingest(self._connections.closed(connection, at))
             if error is not None:
-                self._outcome.left_by(error)
+                self._status.exited_with(error)
             if connection.closed_abnormally:
-                self._outcome.connection_lost(connection.close_code)
+                self._status.connection_lost(connection.close_code)
             if self.scoped or self._connections.live:
                 return
             abnormal = connection.closed_abnormally
             resumable = not connection.superseded and connection.protocol.resumable(abnormal=abnormal)
             if resumable and self.settings.resume_window > 0:
                 self._left_at = at
-                self.standing.leave()
+                self.context.detach()
                 self._wait(at)
             else:
                 self.end()
@@ -490,13 +492,13 @@ class Conversation:
 
     def end(self, error: BaseException | None = None, status: str | None = None) -> None:
         """End the root, at once, with what is known now."""
-        with self._untold.lock, self.lock:
+        with self._events.lock, self.lock:
             if self.ended or self._ending:
                 return
             if not self.recording:
                 self.ended = True
-                self.standing.release()
-                self._untold.close()
+                self.context.close()
+                self._events.close()
                 return
             at = self._clock.monotonic_ns()
             if self._left_at is not None:
@@ -504,35 +506,35 @@ class Conversation:
                 at, status = self._left_at, None
             resumption.stop_waiting(self)
             if error is not None:
-                self._outcome.left_by(error)
-            self._outcome.is_told(status)
+                self._status.exited_with(error)
+            self._status.override(status)
             self._ending = True
             with guard.guard():
                 for connection in self._connections.live:
-                    self.record(connection.protocol.finish(at))
-                self.catch_up()
+                    self.ingest(connection.protocol.connection_lost(at))
+                self.flush()
                 self._spans.finish(at)
                 self._root.set_attributes(self._attributes(at))
                 self._root.set_attributes(self._facts.conversation(self._spans.transcript.messages()))
-                if (failure := self._outcome.failure) is not None:
+                if (failure := self._status.failure) is not None:
                     mark_error(self._root, self._content.error(failure) or failure, self._wall(at))
             self.ended = True
             self._end_recording()
             registry.ended(self, self._handles, self._root)
-            self._connections.leave()
-            self.standing.leave()
-            self.standing.release()
-            self._untold.close()
+            self._connections.close()
+            self.context.detach()
+            self.context.close()
+            self._events.close()
             # Who keeps it, now that it is over, does not keep all that was said as well.
             del self._spans
-            self._recorded = None
+            self._recording = None
             self._wall(at)
         self._root.end(self._wall.last)
 
     def root_facts(self) -> dict[str, AttributeValue]:
         """The root's attributes as of now, so that it can be told even if the process dies; none after its end."""
-        with self._untold.lock:
-            self.catch_up()
+        with self._events.lock:
+            self.flush()
             with self.lock:
                 if not self._goes_on:
                     return {}
@@ -544,17 +546,17 @@ class Conversation:
 
     def open_calls(self) -> dict[str, tuple[str, Span]]:
         """Name and span of each function call that waits for its answer, by call id."""
-        with self._untold.lock:
-            self.catch_up()
+        with self._events.lock:
+            self.flush()
             return self._spans.calls.open() if self._goes_on else {}
 
-    def abandon(self) -> None:
+    def discard_after_fork(self) -> None:
         """Forget this conversation without telling anything: another process owns it (after a fork)."""
         self.ended = True
         self.recording = False
         self.lock = threading.RLock()
-        self._untold = Untold(self._write)
-        self.standing.release()
+        self._events = EventQueue(self._write)
+        self.context.close()
         if self.settings.record_source == "devices":
             self._leave_devices()
 
@@ -575,19 +577,19 @@ class Conversation:
 
     def _attributes(self, at: int) -> dict[str, AttributeValue]:
         facts: dict[str, Any] = {
-            "status": self._outcome.status,
+            "status": self._status.status,
             **self._connections.facts(),
             "duration_s": round((at - self._started_at) / 1e9, 6),
         }
-        if self._recorded is not None:
-            facts.update(self._recorded.facts())
+        if self._recording is not None:
+            facts.update(self._recording.facts())
         spans = self._spans
         return {**spans.counts.attributes(), **self._facts.attributes(facts, spans.transcript)}
 
 
 def _id(given: object) -> str | None:
     """What the application calls something, whatever it gave; None: nothing."""
-    return None if given is None else cut_text(described(given), _LONGEST_NAME) or None
+    return None if given is None else cut_text(safe_str(given), _LONGEST_NAME) or None
 
 
 _warned_of_hidden_audio = False
@@ -602,7 +604,7 @@ def _warn_of_hidden_audio() -> None:
 
 def _link_to(traceparent: object) -> list[trace.Link]:
     context = TraceContextTextMapPropagator().extract(
-        {"traceparent": described(traceparent)[:_LONGEST_TRACEPARENT]}
+        {"traceparent": safe_str(traceparent)[:_LONGEST_TRACEPARENT]}
     )
     earlier = trace.get_current_span(context).get_span_context()
     if not earlier.is_valid:

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from voicespan.recording.recorder import Cut, Recorder
-from voicespan.recording.transcoding_thread import Follower
+from voicespan.recording.transcoding_thread import TranscodingThread
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Protocol
 
-    from voicespan.recording.recording_thread import Writer
+    from voicespan.recording.recording_thread import RecordingThread
     from voicespan.runtime.clock import Clock
     from voicespan.runtime.settings import Settings
 
-    class Delivery(Protocol):
+    class RecordingTarget(Protocol):
         """What a destination that takes recordings registers with the conversation."""
 
         def wait_for_folder(self) -> Path | None:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         ) -> None:
             """Put a recording beside the root before it goes; `started_at`: seconds since the epoch."""
 
-        def give_up(self, status: str = "none") -> None:
+        def no_recording(self, status: str = "none") -> None:
             """No recording is coming."""
 
         def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
@@ -56,14 +56,14 @@ MIME_TYPES = {"ogg": "audio/ogg", "flac": "audio/flac", "wav": "audio/wav", "mp3
 _LONGEST_TAIL = 6 * 3600.0
 _MOST_CUTS = 64
 
-_follower: Follower | None = None
+_follower: TranscodingThread | None = None
 _lock = threading.Lock()
 
 
 class ConversationRecorder(Recorder):
     """The recorder of a conversation, which hears of its cuts."""
 
-    def __init__(self, folder: Any, *, clock: Clock, writer: Writer | None = None) -> None:
+    def __init__(self, folder: Any, *, clock: Clock, writer: RecordingThread | None = None) -> None:
         super().__init__(folder, clock=clock, writer=writer)
         #: Cuts that the conversation has not looked at yet.
         self.cuts: deque[Cut] = deque(maxlen=_MOST_CUTS)
@@ -75,10 +75,10 @@ class ConversationRecorder(Recorder):
         return cut
 
 
-class Recorded:
+class ConversationRecording:
     """The recording of one conversation, from its first audio to the file beside the root."""
 
-    def __init__(self, deliveries: Sequence[Delivery], settings: Settings, clock: Clock) -> None:
+    def __init__(self, deliveries: Sequence[RecordingTarget], settings: Settings, clock: Clock) -> None:
         """Begin it. The deliveries hold their root until it is there, or it is known that there is none."""
         self._deliveries = deliveries
         # The folder is made in the background while the conversation opens, and needed half a second later.
@@ -86,7 +86,7 @@ class Recorded:
         for delivery in self._deliveries:
             delivery.recorded_by(self.recorder)
             delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
-        _shared_follower().follow(self.recorder, settings.recording_format, self._attach)
+        _shared_transcoding_thread().follow(self.recorder, settings.recording_format, self._attach)
 
     def close(self) -> None:
         """The conversation is over. The rest is done in the background."""
@@ -118,7 +118,7 @@ class Recorded:
         mime_type = None if path is None else MIME_TYPES.get(path.suffix.removeprefix("."))
         for delivery in self._deliveries:
             if path is None or mime_type is None:
-                delivery.give_up("none" if self.recorder.error is None else "failed")
+                delivery.no_recording("none" if self.recorder.error is None else "failed")
             else:
                 delivery.attach(path, mime_type, self._started_at, recorder=True)
 
@@ -133,9 +133,9 @@ def no_recorder(clock: Clock) -> Recorder:
     return Recorder(None, clock=clock)
 
 
-def _shared_follower() -> Follower:
+def _shared_transcoding_thread() -> TranscodingThread:
     global _follower  # noqa: PLW0603  one per process, like the writer
     with _lock:
         if _follower is None:
-            _follower = Follower()
+            _follower = TranscodingThread()
         return _follower

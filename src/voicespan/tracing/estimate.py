@@ -21,7 +21,7 @@ _logger = logging.getLogger("voicespan")
 _said: set[str] = set()
 
 
-class EstimatedConnection(Connection):
+class WireRecordingConnection(Connection):
     """Feeds one socket's frames into its conversation, and their sound into its recorder."""
 
     def __init__(

@@ -3,7 +3,7 @@
 To write a span takes longer than all the rest that is done for a frame, and the thread that reads frames has to
 hand them over. So what a frame tells is noted, and written some milliseconds later by one thread for all
 conversations, in the order and with the times in which it happened. What cannot wait is written at once: whoever
-needs to see it calls `Untold.catch_up`.
+needs to see it calls `EventQueue.flush`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from voicespan.runtime import fork
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guarded, report
-from voicespan.runtime.pacing import one_by_one
+from voicespan.runtime.pacing import paced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from voicespan.protocol.events import Moment
+    from voicespan.protocol.events import Event
 
 #: How long the thread waits for more when it has been woken up, and over how long it spreads what came: to wake a
 #: thread for each frame of hundreds of conversations costs more than to write their spans.
@@ -30,15 +30,15 @@ _SECONDS = 0.02
 _MOST_WAITING = 256
 
 
-class Untold:
+class EventQueue:
     """Of one conversation; `write` takes what a frame told, and the frame."""
 
-    def __init__(self, write: Callable[[Sequence[Moment], Any], None]) -> None:
+    def __init__(self, write: Callable[[Sequence[Event], Any], None]) -> None:
         self._write = write
         #: Held while something is written. Whoever needs the conversation's own lock as well takes this one first:
         #: what hears of a span (a processor, a hook) may use the conversation.
         self.lock = threading.RLock()
-        self._waiting: deque[tuple[Sequence[Moment], Any]] = deque()
+        self._waiting: deque[tuple[Sequence[Event], Any]] = deque()
         self._announced = False
 
     @property
@@ -46,14 +46,14 @@ class Untold:
         """Whether too much waits."""
         return len(self._waiting) > _MOST_WAITING
 
-    def add(self, told: Sequence[Moment], frame: Any) -> None:
+    def put(self, told: Sequence[Event], frame: Any) -> None:
         """Have it written soon, after what was added before it."""
         self._waiting.append((told, frame))
         if not self._announced:
             self._announced = True
-            _scribe.announce(self)
+            _span_thread.announce(self)
 
-    def catch_up(self, patience: float = -1) -> None:
+    def flush(self, patience: float = -1) -> None:
         """Write all that waits. Not while the conversation's own lock is held.
 
         `patience`: seconds to wait for another thread that writes; negative: as long as it takes.
@@ -86,27 +86,27 @@ class Untold:
         self._write(*self._waiting.popleft())
 
 
-def _nobody(_moments: Sequence[Moment], _frame: Any) -> None:
+def _nobody(_moments: Sequence[Event], _frame: Any) -> None:
     """Take what comes too late."""
 
 
-class _Scribe:
+class SpanThread:
     """The thread that writes what waits, of all conversations by turns."""
 
     def __init__(self) -> None:
-        self.forget_the_parent()
-        fork.watch(self)
+        self.reset_after_fork()
+        fork.register(self)
 
-    def forget_the_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew: in a forked child the thread is gone."""
-        self._due: deque[Untold] = deque()
+        self._due: deque[EventQueue] = deque()
         self._awake = threading.Event()
         self._starting = threading.Lock()
         self._runs = False
 
-    def announce(self, untold: Untold) -> None:
-        """Something waits in `untold`."""
-        self._due.append(untold)
+    def announce(self, queue: EventQueue) -> None:
+        """Something waits in `queue`."""
+        self._due.append(queue)
         if not self._awake.is_set():
             self._awake.set()
         if not self._runs:
@@ -117,7 +117,7 @@ class _Scribe:
             if self._runs:
                 return
             self._runs = True
-            thread = threading.Thread(target=self._run, name="voicespan-scribe", daemon=True)
+            thread = threading.Thread(target=self._run, name="voicespan-spans", daemon=True)
             try:
                 thread.start()
             except RuntimeError:
@@ -137,19 +137,19 @@ class _Scribe:
             self._runs = False
 
     def _write_each(self) -> None:
-        one_by_one(range(len(self._due)), self._write_one, _SECONDS, SYSTEM)
+        paced(range(len(self._due)), self._write_one, _SECONDS, SYSTEM)
 
     def _write_one(self, _: int) -> None:
-        untold = self._due.popleft()
+        queue = self._due.popleft()
         more = True
         try:
-            more = untold.write_one()
+            more = queue.write_one()
         except Exception:
             raise  # the guard's, in our own tests
         except BaseException as error:  # noqa: BLE001  a hook that wants to exit, in a thread that has nowhere to go
             report(error, ours=False)
         if more:
-            self._due.append(untold)
+            self._due.append(queue)
 
 
-_scribe = _Scribe()
+_span_thread = SpanThread()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes, AttributeValue
 
 
-class LiveParent(Span):
+class ProxySpan(Span):
     """Current in the contexts of one conversation."""
 
     def __init__(self, root: Span, before: SpanContext = INVALID_SPAN_CONTEXT) -> None:
@@ -34,11 +34,11 @@ class LiveParent(Span):
         self._target = root
         self._before = before
 
-    def point_to(self, span: Span | None) -> None:
+    def set_current_span(self, span: Span | None) -> None:
         """From now on `span` is current in the conversation; None: its root."""
         self._target = self._root if span is None else span
 
-    def release(self) -> None:
+    def close(self) -> None:
         """The conversation is over."""
         self._root = self._target = NonRecordingSpan(self._before)
 

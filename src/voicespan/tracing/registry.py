@@ -53,18 +53,18 @@ def open_conversations() -> list[Conversation]:
     return list(_open)
 
 
-def catch_up() -> None:
+def flush() -> None:
     """Write what has happened in the open conversations until now.
 
     A flush may be asked for by what hears of one conversation's span, and two of those must not wait for each other.
     """
     for each in open_conversations():
-        each.catch_up(_PATIENCE)
+        each.flush(_PATIENCE)
 
 
 def resumed_by(fingerprint: str) -> Conversation | None:
     """The open conversation that issued the handle with this SHA-256, claimed for the connection that has it."""
-    return next((each for each in open_conversations() if each.claim(fingerprint)), None)
+    return next((each for each in open_conversations() if each.claim_resumption(fingerprint)), None)
 
 
 def ended_with(fingerprint: str) -> str | None:
@@ -102,4 +102,4 @@ def _forget_open() -> None:
     _open.clear()
     resumption.forget_all()
     for each in inherited:
-        each.abandon()
+        each.discard_after_fork()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     class Waiting(Protocol):
         """What can wait."""
 
-        def give_up(self) -> None:
+        def resume_timeout(self) -> None:
             """Nobody has come in time."""
 
 
@@ -55,7 +55,7 @@ def give_up_due() -> None:
         # Whoever did not call this from the watch itself: it may have nothing left to wait for.
         _changed.notify()
     for one in due:
-        one.give_up()
+        one.resume_timeout()
 
 
 def forget_all() -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from voicespan.content.policy import cut_text, encode, metadata, size_of
-from voicespan.protocol.json_values import described
+from voicespan.protocol.json_values import safe_str
 from voicespan.runtime.settings import ROOT_TRANSCRIPT_BYTES
 from voicespan.tracing import semconv
 
@@ -35,7 +35,7 @@ _THREAD_RIVALS = ("session_id", "conversation_id")
 _warned_rivals: set[str] = set()
 
 
-class RootFacts:
+class RootSpan:
     """Collected while the conversation is open. Not thread-safe: the conversation's lock is held."""
 
     def __init__(self, content: Content, value_limit: int) -> None:
@@ -51,7 +51,7 @@ class RootFacts:
         """The application's own, up to the most that are kept."""
         # One more than are kept, so that it is said that some are not.
         given = dict.items(facts) if isinstance(facts, dict) else facts.items()
-        some = {described(key): fact for key, fact in islice(given, _MOST_METADATA + 1)}
+        some = {safe_str(key): fact for key, fact in islice(given, _MOST_METADATA + 1)}
         for key, fact in self._content.facts(some, self._value_limit).items():
             if key in _THREAD_RIVALS:
                 _warn_of_rival(key)
@@ -68,7 +68,7 @@ class RootFacts:
             self._add_tag(tag)
 
     def _add_tag(self, tag: object) -> None:
-        text = self._content.text(described(tag), role="system", place="metadata") or ""
+        text = self._content.text(safe_str(tag), role="system", place="metadata") or ""
         # LangSmith takes one comma-separated string.
         name = cut_text(text.replace(",", " "), _LONGEST_TAG)
         if name and name not in self._tags:

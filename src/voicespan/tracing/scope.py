@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from voicespan.tracing.context import Standing
+    from voicespan.tracing.context import ConversationContext
 
 
 class ConversationScope:
@@ -21,16 +21,16 @@ class ConversationScope:
     def __init__(self, **arguments: Any) -> None:
         self._arguments = arguments
         self._conversation: Conversation | None = None
-        self._outer: Standing | None = None
+        self._outer: ConversationContext | None = None
 
     def __enter__(self) -> Conversation:
         """Open the conversation and make it the scope of new connections."""
         opened = Conversation(scoped=True, **self._arguments)
         self._conversation = opened
         self._outer = SCOPE.get()
-        SCOPE.set(opened.standing)
+        SCOPE.set(opened.context)
         with guard():
-            opened.make_current()
+            opened.attach()
         return opened
 
     def __exit__(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from voicespan.content.policy import cut_text
 from voicespan.protocol.events import WireError
-from voicespan.protocol.json_values import described
+from voicespan.protocol.json_values import safe_str
 
 #: What ends a block without being an error of the conversation.
 _NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)
 _LONGEST_MESSAGE = 2_000
 
 
-class Outcome:
+class ConversationStatus:
     """As far as it is known."""
 
     def __init__(self) -> None:
@@ -34,11 +34,11 @@ class Outcome:
             return "error"
         return "cancelled" if self._cancelled else "completed"
 
-    def is_told(self, status: str | None) -> None:
+    def override(self, status: str | None) -> None:
         """Whoever ended it says how; None: nobody does."""
         self._told = status
 
-    def left_by(self, error: BaseException) -> None:
+    def exited_with(self, error: BaseException) -> None:
         """`error` left the block of a connection or of the conversation."""
         if _is_error(error):
             self._error = self._error or _wire_error(error)
@@ -70,4 +70,4 @@ def _is_error(error: BaseException) -> bool:
 
 def _wire_error(error: BaseException) -> WireError:
     # The message of a foreign exception may quote anything: headers, keys, a person's words.
-    return WireError(type(error).__qualname__, cut_text(described(error), _LONGEST_MESSAGE))
+    return WireError(type(error).__qualname__, cut_text(safe_str(error), _LONGEST_MESSAGE))

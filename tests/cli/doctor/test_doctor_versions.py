@@ -100,7 +100,7 @@ def test_python_is_what_the_metadata_says():
     ],
 )
 def test_where_a_version_stands(version, where):
-    assert supported.Tested("1.107", "3.54").judge(version) == where
+    assert supported.Supported("1.107", "3.54").judge(version) == where
 
 
 # What is said

@@ -45,7 +45,7 @@ async def asgi(scope, receive, send):
 
 
 def traced_asgi():
-    from voicespan.tracing import tracer as tracers
+    from voicespan.tracing import tracer
 
-    tracers.name_provider(provider)
+    tracer.name_provider(provider)
     return asgi

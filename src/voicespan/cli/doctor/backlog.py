@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from voicespan.cli.doctor.findings import BROKEN, note, ok, warning
 from voicespan.cli.doctor.masked_output import public_url
 from voicespan.delivery.destination.destination import Destination
-from voicespan.delivery.export.delivery_state import Progress
+from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.spool import secure_file
 from voicespan.delivery.spool.folder import KEPT, PROGRESS, SETTLED, is_held, read_meta
 
@@ -89,10 +89,10 @@ _OPEN, _HELD = "open", "being sent"
 def _state(folder: Waiting) -> str:
     """Why it is still here, in few words."""
     held = is_held(folder.path)
-    settled = (folder.path / SETTLED).exists() or (folder.meta is not None and folder.meta.loose)
+    settled = (folder.path / SETTLED).exists() or (folder.meta is not None and folder.meta.standalone)
     if not settled:
         return _OPEN if held else "of a process that died"
-    progress = Progress.of(_content(folder.path, PROGRESS))
+    progress = DeliveryState.of(_content(folder.path, PROGRESS))
     if progress.reason:
         return f"waiting after {progress.reason}"
     return _HELD if held else "waiting"
@@ -101,7 +101,7 @@ def _state(folder: Waiting) -> str:
 def _kept(folders: Sequence[Waiting]) -> Iterator[Finding]:
     if folders:
         refused = sum(
-            Progress.of(_content(folder.path, PROGRESS)).root_refused is not None for folder in folders
+            DeliveryState.of(_content(folder.path, PROGRESS)).root_refused is not None for folder in folders
         )
         yield warning(
             "spool.kept",

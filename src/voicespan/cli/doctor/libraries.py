@@ -29,8 +29,8 @@ class _Provider(NamedTuple):
 
 
 _PROVIDERS = (
-    _Provider("openai", openai_realtime.MODULES[0], openai_realtime.seams, "openai"),
-    _Provider("google-genai", gemini_live.MODULES[0], gemini_live.seams, "gemini"),
+    _Provider("openai", openai_realtime.MODULES[0], openai_realtime.patches, "openai"),
+    _Provider("google-genai", gemini_live.MODULES[0], gemini_live.patches, "gemini"),
 )
 
 _GEMINI = "its Gemini Live sessions are traced: they go through google-genai"

@@ -175,10 +175,10 @@ def _told(error: Exception, destination: Destination) -> tuple[str, str]:
     if _SOCKS in names:
         return failure, "a SOCKS proxy needs PySocks (pip install 'requests[socks]')"
     if failure in ("tls", "proxy", "certificates") and isinstance(error, OSError):
-        from voicespan.delivery.export.tls import bundle, told  # noqa: PLC0415  as above
+        from voicespan.delivery.export.tls import bundle, safe_message  # noqa: PLC0415  as above
 
         # What failed stands before it already.
-        return failure, told(error, bundle(destination)).removeprefix("TLS failed").lstrip(": ")
+        return failure, safe_message(error, bundle(destination)).removeprefix("TLS failed").lstrip(": ")
     # The system's own words, such as "No route to host".
     words = (cause.strerror for cause in causes if isinstance(cause, OSError))
     return failure, next((each for each in words if each), "")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from voicespan.cli.doctor.findings import Finding, Surroundings
-    from voicespan.runtime.supported import Tested
+    from voicespan.runtime.supported import Supported
 
 _SUPPORTED = ("linux", "darwin")
 #: What has to be loaded to see whether it is whole: the modules, and what does not happen without them.
@@ -63,7 +63,7 @@ def loaded(module: str) -> ModuleType | str:
         return f"{type(error).__name__}: {error}"
 
 
-def judged(check: str, name: str, version: str, known: Tested, upgrade: str) -> Finding:
+def judged(check: str, name: str, version: str, known: Supported, upgrade: str) -> Finding:
     """What is to be said of a version."""
     told, facts = f"{name} {version}", {"version": version, "oldest": known.oldest, "newest": known.newest}
     where = known.judge(version)
@@ -104,7 +104,7 @@ def _python() -> Iterator[Finding]:
         )
 
 
-def _dependency(name: str, known: Tested) -> Finding:
+def _dependency(name: str, known: Supported) -> Finding:
     check, again = f"versions.{name}", f"pip install --upgrade {name}"
     version = installed(name)
     module, without = _LOADED.get(name, (None, ""))

@@ -106,7 +106,7 @@ def _parts(url: str) -> SplitResult:
     if known and (parts.query or parts.fragment):
         raise AddressError("voicespan takes no query in a URL: it would be written to the spool")
     if not known or not _URL.fullmatch(url):
-        raise AddressError(f"voicespan needs an http(s) URL to deliver to, {_told(url)}")
+        raise AddressError(f"voicespan needs an http(s) URL to deliver to, {_redacted(url)}")
     return parts
 
 
@@ -133,7 +133,7 @@ def _http_is_allowed(environ: Mapping[str, str]) -> bool:
     return environ.get("VOICESPAN_ALLOW_HTTP", "").strip().lower() in _YES
 
 
-def _told(url: str) -> str:
+def _redacted(url: str) -> str:
     scheme, separator, rest = url.split("?", 1)[0].rpartition("://")
     if not separator:
         # It may be anything: a key in the wrong variable, too.

@@ -84,7 +84,7 @@ class DamagedError(OSError):
 
 
 @dataclass(frozen=True)
-class Copy:
+class SpanEncoder:
     """How the copies of one conversation's spans differ from the spans."""
 
     privacy: Privacy

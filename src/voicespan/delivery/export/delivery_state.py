@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from voicespan.delivery.export.responses import Reaction
+from voicespan.delivery.export.responses import Action
 from voicespan.delivery.spool.secure_file import is_plain
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Outcome(Enum):
 
 
 @dataclass
-class Progress:
+class DeliveryState:
     """What `progress.json` holds."""
 
     #: Up to where each journal has been cut.
@@ -100,7 +100,7 @@ class Progress:
     failed_at: float | None = None
 
     @classmethod
-    def of(cls, written: bytes | None) -> Progress:
+    def of(cls, written: bytes | None) -> DeliveryState:
         """What was written; if it is damaged, from the beginning: nothing is lost by sending twice."""
         try:
             facts: dict[str, Any] = json.loads(written or b"{}")
@@ -170,7 +170,7 @@ class Progress:
                 what.sent = False
             else:
                 self.root_sent = False
-        if answer.reaction in _WAITING:
+        if answer.action in _WAITING:
             self.reason, self.failed_at = str(answer), now
             return Outcome.WAIT
         self.reason = self.failed_at = None
@@ -186,14 +186,14 @@ class Progress:
 
     def _batch_answered(self, batch: Batch, answer: Answer, now: float, sent_before: bool) -> Outcome:
         single = batch.spans <= 1
-        if answer.reaction is Reaction.DELIVERED or (
+        if answer.action is Action.DELIVERED or (
             # Of a batch that was never sent, another exporter has delivered some span or other; only of a
             # single one it is clear which.
-            answer.reaction is Reaction.DUPLICATE and (sent_before or single)
+            answer.action is Action.DUPLICATE and (sent_before or single)
         ):
             batch.delivered_at = now
             self.lost += answer.rejected
-        elif answer.reaction is Reaction.REFUSED or single:
+        elif answer.action is Action.REFUSED or single:
             batch.refused = answer.words or str(answer)
             self.lost += batch.spans
         else:
@@ -201,15 +201,15 @@ class Progress:
         return Outcome.SETTLED
 
     def _root_answered(self, answer: Answer, now: float, sent_before: bool, recording: bool) -> None:
-        if answer.reaction is Reaction.DELIVERED:
+        if answer.action is Action.DELIVERED:
             self.root_delivered_at = now
-        elif answer.reaction is Reaction.DUPLICATE:
+        elif answer.action is Action.DUPLICATE:
             self.root_delivered_at = now
             self.root_was_there = not sent_before
-        elif recording and answer.reaction is Reaction.REFUSED:
+        elif recording and answer.action is Action.REFUSED:
             # Without its root the whole conversation would stay invisible: perhaps it was the recording.
             self._go_without_recording("refused")
-        elif answer.reaction is Reaction.REFUSED or self.encoding is Encoding.NO_TRANSCRIPT:
+        elif answer.action is Action.REFUSED or self.encoding is Encoding.NO_TRANSCRIPT:
             self.root_refused = answer.words or str(answer)
         elif recording and self.encoding is Encoding.RECORDING:
             self.encoding = Encoding.SMALLER
@@ -238,7 +238,7 @@ class Progress:
         )
 
 
-_WAITING = frozenset({Reaction.KEY, Reaction.NOWHERE, Reaction.LATER})
+_WAITING = frozenset({Action.KEY, Action.NOWHERE, Action.LATER})
 
 
 def _is_place(segment: object, *numbers: object) -> bool:

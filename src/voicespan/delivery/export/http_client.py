@@ -35,7 +35,7 @@ _WORDS_READ = 4096
 _SHORTEST_SECRET = 4
 
 
-class Post:
+class HttpClient:
     """Sends requests to one destination; each thread that calls has its own connection, which is kept alive."""
 
     def __init__(self, destination: Destination, clock: Clock) -> None:
@@ -67,7 +67,7 @@ class Post:
         while self._sessions:
             self._sessions.popitem()[1].close()
 
-    def forget(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: the connections are the parent's."""
         self._sessions = {}
         self._under_way = set()
@@ -106,7 +106,7 @@ class Post:
             upload.raise_if_unreadable()
             self._sessions.pop(threading.get_ident(), None)
             own.close()
-            return Answer(None, tls.told(error, trusted), reached=upload.sent > 0)
+            return Answer(None, tls.safe_message(error, trusted), reached=upload.sent > 0)
         finally:
             with self._lock:
                 self._under_way.discard(upload)

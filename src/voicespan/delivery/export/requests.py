@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
     from voicespan.delivery.encoding.protobuf import Part
-    from voicespan.delivery.export.delivery_state import Progress
-    from voicespan.delivery.spool.folder import Folder, Settled
+    from voicespan.delivery.export.delivery_state import DeliveryState
+    from voicespan.delivery.spool.folder import Folder, RecordingResult
 
 #: A batch has at most so many bytes and spans, unless one span alone is larger.
 BATCH_BYTES = 2_000_000
@@ -38,7 +38,7 @@ _KEY_VALUE_VALUE = 2
 _ANY_VALUE_STRING = 1
 
 
-def cut(folder: Folder, progress: Progress) -> bool:
+def cut(folder: Folder, progress: DeliveryState) -> bool:
     """Cut what the journals hold and no batch does; whether there was something."""
     new = [
         batch
@@ -73,7 +73,7 @@ def batch_body(folder: Folder, batch: Batch) -> Message:
 
 
 def root_body(
-    folder: Folder, progress: Progress, settled: Settled, *, hide_metadata: bool = False
+    folder: Folder, progress: DeliveryState, settled: RecordingResult, *, hide_metadata: bool = False
 ) -> Message | None:
     """The request of the root, with the recording inside if `progress` says so.
 
@@ -96,7 +96,7 @@ def root_body(
     return message if len(message) <= LARGEST_MESSAGE else None
 
 
-def _tell_recording(root: Span, settled: Settled, progress: Progress) -> None:
+def _tell_recording(root: Span, settled: RecordingResult, progress: DeliveryState) -> None:
     status = progress.recording_status or settled.status
     langsmith_spans.set_attributes(root, {semconv.AUDIO_ATTACH_STATUS: status})
     if status != "attached":

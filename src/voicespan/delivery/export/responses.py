@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Reaction(Enum):
+class Action(Enum):
     """What to do after an answer."""
 
     DELIVERED = "delivered"
@@ -32,16 +32,16 @@ class Reaction(Enum):
 
 #: Everything that is not here: 2xx is delivered, 5xx is for later, the rest leads nowhere.
 _REACTIONS = {
-    400: Reaction.REFUSED,
-    401: Reaction.KEY,
-    403: Reaction.KEY,
-    404: Reaction.NOWHERE,
-    408: Reaction.LATER,
-    409: Reaction.DUPLICATE,
-    413: Reaction.TOO_LARGE,
-    422: Reaction.REFUSED,
-    425: Reaction.LATER,
-    429: Reaction.LATER,
+    400: Action.REFUSED,
+    401: Action.KEY,
+    403: Action.KEY,
+    404: Action.NOWHERE,
+    408: Action.LATER,
+    409: Action.DUPLICATE,
+    413: Action.TOO_LARGE,
+    422: Action.REFUSED,
+    425: Action.LATER,
+    429: Action.LATER,
 }
 
 
@@ -61,15 +61,15 @@ class Answer:
     reached: bool = True
 
     @property
-    def reaction(self) -> Reaction:
+    def action(self) -> Action:
         """What to do."""
         if self.status is None:
-            return Reaction.LATER
+            return Action.LATER
         if self.status in _REACTIONS:
             return _REACTIONS[self.status]
         if 200 <= self.status < 300:  # noqa: PLR2004
-            return Reaction.DELIVERED
-        return Reaction.LATER if self.status >= 500 else Reaction.NOWHERE  # noqa: PLR2004
+            return Action.DELIVERED
+        return Action.LATER if self.status >= 500 else Action.NOWHERE  # noqa: PLR2004
 
     @property
     def may_be_stored(self) -> bool:

@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.export.responses import BackOff, Reaction
+from voicespan.delivery.export.responses import Action, BackOff
 from voicespan.delivery.spool import locks, recovery
 from voicespan.delivery.spool.folder import Folder, read_meta
 from voicespan.delivery.spool.spool import say_once
-from voicespan.runtime.background import Worker
+from voicespan.runtime.background import Loop
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from voicespan.delivery.destination.destination import Destination, Privacy
     from voicespan.delivery.export.responses import Answer
-    from voicespan.delivery.export.uploader import Courier
+    from voicespan.delivery.export.uploader import Uploader
     from voicespan.delivery.spool.spool import Spool
     from voicespan.runtime.clock import Clock
 
@@ -35,7 +35,7 @@ SWEEP_EVERY = 60.0
 _FIRST = 1.0
 _CAP = 300.0
 #: Seconds to wait at least for what only a person can mend.
-_PATIENCE = {Reaction.KEY: 60.0, Reaction.NOWHERE: 60.0}
+_PATIENCE = {Action.KEY: 60.0, Action.NOWHERE: 60.0}
 #: Seconds until a folder is looked at again that somebody else works on, or that another must precede.
 _BUSY = 5.0
 #: Folders that are delivered at the same time at most, each by a thread of its own.
@@ -45,7 +45,7 @@ _LONG = 0.25
 
 
 @dataclass
-class Parcel:
+class ExportJob:
     """A folder that is to be delivered."""
 
     name: str
@@ -64,7 +64,7 @@ class Parcel:
     not_before: float = 0.0
 
 
-class Sender:
+class ExportScheduler:
     """Delivers folders. `step` is called by one thread, everything else by any.
 
     That thread delivers one after the other. Only while each takes long, because LangSmith does or a recording is
@@ -76,7 +76,7 @@ class Sender:
         self,
         spool: Spool,
         destination: Destination,
-        courier: Courier,
+        courier: Uploader,
         clock: Clock,
         privacy: Privacy,
         *,
@@ -91,7 +91,7 @@ class Sender:
         self._privacy = privacy
         self._chance = chance
         self._new_key = new_key
-        self._parcels: dict[str, Parcel] = {}
+        self._parcels: dict[str, ExportJob] = {}
         self._strangers: set[str] = set()
         self._lock = threading.Lock()
         self._gate = self._back_off()
@@ -108,14 +108,14 @@ class Sender:
         #: Seconds that the last delivery took.
         self._took = 0.0
         self._helpers = {
-            number: Worker("voicespan-sender", partial(self._help, number)) for number in range(1, AT_ONCE)
+            number: Loop("voicespan-export", partial(self._help, number)) for number in range(1, AT_ONCE)
         }
         self.delivered = 0
 
     def offer(self, folder: Folder) -> None:
         """A conversation of this process is complete; its folder is locked by this process."""
         path = folder.files.folder
-        parcel = Parcel(
+        parcel = ExportJob(
             folder.name,
             None if path is None else str(path),
             mine=True,
@@ -161,7 +161,9 @@ class Sender:
                 self._strangers.add(path.name)
                 continue
             with self._lock:
-                self._parcels[path.name] = Parcel(path.name, str(path), mine=False, back_off=self._back_off())
+                self._parcels[path.name] = ExportJob(
+                    path.name, str(path), mine=False, back_off=self._back_off()
+                )
 
     def hurry(self) -> None:
         """Somebody waits: try at once."""
@@ -190,7 +192,7 @@ class Sender:
         """Why the last try failed, if it did."""
         return self._problem if self._last_answer is None else str(self._last_answer)
 
-    def forget_all(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: they are the parent's."""
         self._lock = threading.Lock()
         self._all_idle = threading.Condition(self._lock)
@@ -198,7 +200,7 @@ class Sender:
         self._parcels = {}
         self._swept_at = None
 
-    def _left(self, *, everything: bool) -> list[Parcel]:
+    def _left(self, *, everything: bool) -> list[ExportJob]:
         return [parcel for parcel in self._parcels.values() if parcel.mine or everything]
 
     def _deliver_one(self, who: int) -> bool:
@@ -244,7 +246,7 @@ class Sender:
                 return _LONG - (now - oldest)
         return 0.0 if self._deliver_one(who) else None
 
-    def _ready(self, now: float) -> list[Parcel]:
+    def _ready(self, now: float) -> list[ExportJob]:
         return [
             parcel
             for parcel in self._parcels.values()
@@ -253,14 +255,14 @@ class Sender:
             and (self._gate_opens_at <= now or self._passes(parcel))
         ]
 
-    def _passes(self, parcel: Parcel) -> bool:
+    def _passes(self, parcel: ExportJob) -> bool:
         """Whether the folder is tried although others have failed.
 
         A conversation that has just ended is, once: that costs little, and tells soonest that the server
         is back.
         """
         answer = self._last_answer
-        asked_to_wait = answer is not None and (answer.retry_after or answer.reaction in _PATIENCE)
+        asked_to_wait = answer is not None and (answer.retry_after or answer.action in _PATIENCE)
         return parcel.mine and not parcel.back_off.failures and not asked_to_wait
 
     def _idle_for(self, now: float) -> float | None:
@@ -275,7 +277,7 @@ class Sender:
         return max(min(times) - now, 0.001)
 
     @guarded
-    def _try(self, parcel: Parcel, began: float) -> None:
+    def _try(self, parcel: ExportJob, began: float) -> None:
         try:
             self._deliver(parcel, began)
         except OSError as error:
@@ -284,7 +286,7 @@ class Sender:
             self._problem = f"{parcel.name}: {reason}"
             say_once(f"voicespan cannot deliver {parcel.name} ({reason}); it stays in the spool")
 
-    def _deliver(self, parcel: Parcel, began: float) -> None:
+    def _deliver(self, parcel: ExportJob, began: float) -> None:
         folder = parcel.folder or self._claim(parcel)
         if folder is None:
             return
@@ -304,7 +306,7 @@ class Sender:
         else:
             self._failed(answer, began)
 
-    def _claim(self, parcel: Parcel) -> Folder | None:
+    def _claim(self, parcel: ExportJob) -> Folder | None:
         assert parcel.path is not None  # noqa: S101  what is in memory is held all the time
         path = Path(parcel.path)
         folder = Folder.claim(path, self._spool.memory)
@@ -316,7 +318,7 @@ class Sender:
                 self._forget(parcel)
         return folder
 
-    def _must_wait(self, parcel: Parcel, folder: Folder) -> bool:
+    def _must_wait(self, parcel: ExportJob, folder: Folder) -> bool:
         after, path = folder.meta.after, folder.files.folder
         if after is None or path is None:
             return False
@@ -328,7 +330,7 @@ class Sender:
             parcel.not_before = self._now() + _BUSY
         return True
 
-    def _done(self, parcel: Parcel) -> None:
+    def _done(self, parcel: ExportJob) -> None:
         with self._lock:
             self.delivered += 1
             self._parcels.pop(parcel.name, None)
@@ -353,13 +355,13 @@ class Sender:
                 wait = self._gate.failed(answer.retry_after)
                 self._failed_at = self._now()
             self._last_answer = answer
-            opens_at = self._now() + max(wait, _PATIENCE.get(answer.reaction, 0.0))
+            opens_at = self._now() + max(wait, _PATIENCE.get(answer.action, 0.0))
             self._gate_opens_at = max(self._gate_opens_at, opens_at)
         if first:
             where = self._spool.root or "memory"
             _logger.warning("voicespan: LangSmith did not take traces (%s); they wait in %s", answer, where)
 
-    def _forget(self, parcel: Parcel) -> None:
+    def _forget(self, parcel: ExportJob) -> None:
         with self._lock:
             self._parcels.pop(parcel.name, None)
 

@@ -64,7 +64,7 @@ def client_certificate(destination: Destination, environ: Mapping[str, str]) -> 
     return None
 
 
-def told(error: OSError, trusted: tuple[str, str] | None) -> str:
+def safe_message(error: OSError, trusted: tuple[str, str] | None) -> str:
     """What failed, and what to do about it, without the exception's text.
 
     That quotes the URL and, behind a proxy, its password.

@@ -6,10 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from voicespan.delivery.export import requests
-from voicespan.delivery.export.delivery_state import Batch, Encoding, Outcome, Progress, Step
-from voicespan.delivery.export.responses import Answer, Reaction
+from voicespan.delivery.export.delivery_state import Batch, DeliveryState, Encoding, Outcome, Step
+from voicespan.delivery.export.responses import Action, Answer
 from voicespan.delivery.spool import recordings
-from voicespan.delivery.spool.folder import PROGRESS, ROOT, Settled
+from voicespan.delivery.spool.folder import PROGRESS, ROOT, RecordingResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ _logger = logging.getLogger("voicespan")
 _TOO_LARGE = Answer(413, "larger than any request can be", reached=False)
 
 
-class Courier:
+class Uploader:
     """Brings folders to one destination, each in the thread that calls."""
 
     def __init__(
@@ -49,9 +49,9 @@ class Courier:
         Raises:
             OSError: a file of the folder cannot be read.
         """
-        progress = Progress.of(folder.files.read(PROGRESS))
+        progress = DeliveryState.of(folder.files.read(PROGRESS))
         requests.cut(folder, progress)
-        has_root = not folder.meta.loose and folder.files.exists(ROOT)
+        has_root = not folder.meta.standalone and folder.files.exists(ROOT)
         while (what := progress.next(self._now(), has_root=has_root)) is not Step.DONE:
             answer, sent_before, recording = self._send(folder, progress, what)
             encoding = progress.encoding
@@ -63,13 +63,13 @@ class Courier:
             if outcome is Outcome.SPLIT and isinstance(what, Batch):
                 progress.split(what, requests.halves(folder, what))
             self._save(folder, progress)
-            self._tell(answer, sent_before=sent_before)
+            self._describe(answer, sent_before=sent_before)
             if outcome is Outcome.WAIT:
                 return answer
         self._close(folder, progress)
         return None
 
-    def _send(self, folder: Folder, progress: Progress, what: Batch | Step) -> tuple[Answer, bool, bool]:
+    def _send(self, folder: Folder, progress: DeliveryState, what: Batch | Step) -> tuple[Answer, bool, bool]:
         """The answer, whether it may have been sent before, and whether the recording went along."""
         recording = False
         body: Message | None
@@ -90,8 +90,8 @@ class Courier:
             progress.unreadable()
             return Answer(None, "the recording cannot be read", 0.0, reached=False), sent_before, True
 
-    def _root(self, folder: Folder, progress: Progress) -> tuple[Message | None, bool]:
-        settled = folder.settled or Settled("none")
+    def _root(self, folder: Folder, progress: DeliveryState) -> tuple[Message | None, bool]:
+        settled = folder.recording_result or RecordingResult("none")
         recording = settled.status == "attached" and progress.encoding.with_recording
         hide = self._privacy.hide_metadata
         try:
@@ -102,16 +102,16 @@ class Courier:
             progress.unreadable()
             return requests.root_body(folder, progress, settled, hide_metadata=hide), False
 
-    def _shrink(self, folder: Folder, progress: Progress) -> None:
-        smaller = recordings.smaller(folder, folder.settled or Settled("none"))
+    def _shrink(self, folder: Folder, progress: DeliveryState) -> None:
+        smaller = recordings.smaller(folder, folder.recording_result or RecordingResult("none"))
         if smaller is None:
             progress.no_smaller()
         else:
-            folder.settle(smaller)
+            folder.set_recording_result(smaller)
 
-    def _close(self, folder: Folder, progress: Progress) -> None:
+    def _close(self, folder: Folder, progress: DeliveryState) -> None:
         """Everything that can be delivered is: remove the folder, or keep what is left of it."""
-        settled = folder.settled
+        settled = folder.recording_result
         recording = None if settled is None else settled.file
         why = None
         if settled is not None and recording is not None:
@@ -128,20 +128,20 @@ class Courier:
         if why is not None:
             self._say(f"a recording could not be attached ({why}); it is kept in {folder.files.folder}")
 
-    def _save(self, folder: Folder, progress: Progress) -> None:
+    def _save(self, folder: Folder, progress: DeliveryState) -> None:
         folder.files.replace(PROGRESS, progress.encoded())
 
-    def _tell(self, answer: Answer, *, sent_before: bool) -> None:
-        reaction = answer.reaction
-        if reaction is Reaction.REFUSED:
+    def _describe(self, answer: Answer, *, sent_before: bool) -> None:
+        reaction = answer.action
+        if reaction is Action.REFUSED:
             self._say(f"LangSmith refused spans ({answer}); they are set aside in the spool")
-        elif reaction is Reaction.KEY:
+        elif reaction is Action.KEY:
             self._say(f"LangSmith does not take this key ({answer}); conversations wait in the spool")
-        elif reaction is Reaction.NOWHERE:
+        elif reaction is Action.NOWHERE:
             self._say(
                 f"nobody takes traces at {self._destination.url} ({answer}); conversations wait in the spool"
             )
-        elif reaction is Reaction.DUPLICATE and not sent_before:
+        elif reaction is Action.DUPLICATE and not sent_before:
             self._say("LangSmith had spans that voicespan had not sent: does another exporter send them too?")
         elif answer.rejected:
             self._say(f"{answer.rejected} spans were not taken ({answer.words})")

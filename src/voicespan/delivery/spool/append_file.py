@@ -14,13 +14,13 @@ from voicespan.delivery.spool import secure_file
 from voicespan.runtime import fork
 
 
-class Appended:
+class AppendFile:
     """Of one folder. One thread at a time."""
 
     def __init__(self) -> None:
         self._name = ""
         self._descriptor = -1
-        fork.watch(self)
+        fork.register(self)
 
     def open(self, folder: str, name: str) -> tuple[int, int]:
         """A descriptor of `name` in `folder`, made if need be, and its size. `leave` comes after it.
@@ -50,7 +50,7 @@ class Appended:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def forget_the_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: the file is the parent's."""
         self.close()
 

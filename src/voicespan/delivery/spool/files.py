@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from voicespan.delivery.spool import secure_file
-from voicespan.delivery.spool.append_file import Appended
+from voicespan.delivery.spool.append_file import AppendFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ class Files:
         self._folder = None if folder is None else str(folder)
         self._memory = memory
         self._kept: dict[str, bytearray] = {}
-        self._appended: Appended | None = None
+        self._appended: AppendFile | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -100,7 +100,7 @@ class Files:
         if self._folder is None:
             self.keep(name, content)
             return
-        appended = self._appended = self._appended or Appended()
+        appended = self._appended = self._appended or AppendFile()
         descriptor, size = appended.open(self._folder, name)
         try:
             _write(descriptor, content)

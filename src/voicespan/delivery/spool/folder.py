@@ -73,7 +73,7 @@ class Meta:
     version: int = _VERSION
 
     @property
-    def loose(self) -> bool:
+    def standalone(self) -> bool:
         """Whether there is no root to wait for."""
         return self.root_span_id is None
 
@@ -106,7 +106,7 @@ class Meta:
 
 
 @dataclass(frozen=True)
-class Settled:
+class RecordingResult:
     """What became of the recording."""
 
     #: `attached`, `none`, `too_large`, `unreadable`, `timeout`, ...
@@ -118,7 +118,7 @@ class Settled:
     started_at: float | None = None
 
     @classmethod
-    def of(cls, written: bytes | None) -> Settled | None:
+    def of(cls, written: bytes | None) -> RecordingResult | None:
         """What `settled.json` says."""
         try:
             settled = cls(**_json(written)) if written is not None else None
@@ -235,16 +235,16 @@ class Folder:
         """The root has ended."""
         self.files.replace(ROOT, root)
 
-    def settle(self, settled: Settled) -> None:
+    def set_recording_result(self, settled: RecordingResult) -> None:
         """The recording is there or is not coming: the folder is complete."""
         self.files.replace(SETTLED, json.dumps(asdict(settled)).encode())
 
     # When it is complete.
 
     @property
-    def settled(self) -> Settled | None:
+    def recording_result(self) -> RecordingResult | None:
         """What became of the recording; None: the folder is not complete."""
-        return Settled.of(self.files.read(SETTLED, _MOST_FACTS))
+        return RecordingResult.of(self.files.read(SETTLED, _MOST_FACTS))
 
     def segments(self) -> list[str]:
         """The journals, in order."""

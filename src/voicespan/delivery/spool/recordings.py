@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from voicespan.delivery.attachments import ATTACHMENT, SUFFIXES
 from voicespan.delivery.spool import secure_file
-from voicespan.delivery.spool.folder import Settled
+from voicespan.delivery.spool.folder import RecordingResult
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -28,30 +28,30 @@ _LENGTH = slice(18, 26)
 _LENGTH_MASK = (1 << 36) - 1
 
 
-def recovered(folder: Folder, environ: Mapping[str, str] = os.environ) -> Settled:
+def recovered(folder: Folder, environ: Mapping[str, str] = os.environ) -> RecordingResult:
     """What a process that died left of its recording: made whole, and encoded as it would have been."""
     whole = _made_by_client(folder) or _encoded(folder)
     if whole is not None:
-        return Settled("attached", whole, _type(whole) or "application/octet-stream")
+        return RecordingResult("attached", whole, _type(whole) or "application/octet-stream")
     flac = _flac(folder)
     if flac is None:
-        return Settled("none")
+        return RecordingResult("none")
     if not _repair(flac):
-        return Settled("unreadable" if flac.stat().st_size else "none", flac.name, _type(flac.name))
+        return RecordingResult("unreadable" if flac.stat().st_size else "none", flac.name, _type(flac.name))
     form = environ.get("VOICESPAN_RECORDING_FORMAT", "").strip().lower() or _SMALLEST
     encoded = _transcode(flac, form) or flac
-    return Settled("attached", encoded.name, _type(encoded.name))
+    return RecordingResult("attached", encoded.name, _type(encoded.name))
 
 
-def finished(folder: Folder) -> Settled | None:
+def finished(folder: Folder) -> RecordingResult | None:
     """The recorder's own file, if it is whole and has only not been encoded yet."""
     flac = _flac(folder)
     if flac is None or not _is_whole(flac):
         return None
-    return Settled("attached", flac.name, _type(flac.name))
+    return RecordingResult("attached", flac.name, _type(flac.name))
 
 
-def smaller(folder: Folder, settled: Settled) -> Settled | None:
+def smaller(folder: Folder, settled: RecordingResult) -> RecordingResult | None:
     """The recording in a smaller encoding; None: there is none."""
     path = folder.files.folder
     if path is None or settled.file is None or settled.file.endswith(f".{_SMALLEST}"):
@@ -62,7 +62,7 @@ def smaller(folder: Folder, settled: Settled) -> Settled | None:
     encoded = _transcode(source, _SMALLEST)
     if encoded is None or encoded.stat().st_size >= source.stat().st_size:
         return None
-    return Settled("attached", encoded.name, _type(encoded.name), settled.started_at)
+    return RecordingResult("attached", encoded.name, _type(encoded.name), settled.started_at)
 
 
 def _made_by_client(folder: Folder) -> str | None:

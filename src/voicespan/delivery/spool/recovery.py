@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from voicespan.delivery.encoding import langsmith_spans
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.spool import recordings
-from voicespan.delivery.spool.folder import OPEN, ROOT, Settled
+from voicespan.delivery.spool.folder import OPEN, ROOT, RecordingResult
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -29,13 +29,15 @@ def finish(folder: Folder, *, hide_recording: bool) -> None:
     Raises:
         OSError: it cannot be read or written.
     """
-    if folder.meta.loose:
+    if folder.meta.standalone:
         return
     # A root that cannot be read would hold up all the rest for ever: it is told from what is left.
     if len(_spans(folder, ROOT)) != 1:
         _close_spans(folder, folder.last_sign_of_life())
-    if folder.settled is None:
-        folder.settle(Settled("hidden") if hide_recording else recordings.recovered(folder))
+    if folder.recording_result is None:
+        folder.set_recording_result(
+            RecordingResult("hidden") if hide_recording else recordings.recovered(folder)
+        )
 
 
 def _spans(folder: Folder, name: str) -> list[tuple[Envelope, Span]]:

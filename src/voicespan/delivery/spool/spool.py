@@ -34,7 +34,7 @@ from voicespan.delivery.spool import locks, secure_file
 from voicespan.delivery.spool.files import Memory
 from voicespan.delivery.spool.folder import GONE, KEPT, MAKING, Folder, is_held
 from voicespan.delivery.spool.locks import FolderLock
-from voicespan.runtime.pacing import one_by_one
+from voicespan.runtime.pacing import paced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +170,7 @@ class Spool:
             self._used, self._limit = 0, self.settings.max_bytes
             return
         sizes: list[int] = []
-        one_by_one(_subfolders(root), lambda path: sizes.append(folder_size(path)), _LOOKING, self._clock)
+        paced(_subfolders(root), lambda path: sizes.append(folder_size(path)), _LOOKING, self._clock)
         self._used = sum(sizes)
         free = shutil.disk_usage(root).free
         self._limit = bound(self.settings.max_bytes, self._used, free)

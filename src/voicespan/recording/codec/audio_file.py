@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicespan.recording.codec.formats import FORMATS
-from voicespan.runtime.fork import watch
+from voicespan.runtime.fork import register
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ class AudioFile:
         # Or else soundfile asks where the file stands, and seeks there, six times a block: each time it lets
         # go of the interpreter, and waits for it among the application's threads.
         self._sound.seekable = _never
-        watch(self)
+        register(self)
 
     def write(self, block: NDArray[np.signedinteger]) -> None:
         """Append `block`, shape `(frames, channels)`, of the type that the format wants (`Format.samples`)."""
@@ -89,7 +89,7 @@ class AudioFile:
         with contextlib.suppress(OSError):
             Path(self._path).unlink()
 
-    def forget_the_parent(self) -> None:
+    def reset_after_fork(self) -> None:
         """Never touch the file again, in a forked child: it is the parent's, and so is its offset."""
         if self._descriptor is not None:
             self._send_to_nowhere(self._descriptor)

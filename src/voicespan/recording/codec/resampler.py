@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from voicespan.recording.timeline.track import Piece
 
 
-class Channel:
+class Resampler:
     """Frames that wait to be written.
 
     Args:

@@ -58,7 +58,7 @@ class Transcoding:
         if form not in FORMATS:
             raise ValueError(f"no recording is written as {form}: {', '.join(FORMATS)} are known")
         self.done = 0
-        # As texts, like those of `AudioFile` and `Tape`.
+        # As texts, like those of `AudioFile` and `RecordingWriter`.
         self._from, self._to = str(source), None if target is None else str(target)
         self._form = form
         self._out: AudioFile | None = None

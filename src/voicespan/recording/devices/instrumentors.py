@@ -27,8 +27,8 @@ class SoundDeviceInstrumentor(SeamInstrumentor):
 
     modules = ("sounddevice",)
 
-    def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
-        return sounddevice_patches.seams(module, self.is_tracing)
+    def _patches(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
+        return sounddevice_patches.patches(module, self.is_tracing)
 
 
 class PyAudioInstrumentor(SeamInstrumentor):
@@ -42,5 +42,5 @@ class PyAudioInstrumentor(SeamInstrumentor):
 
     modules = ("pyaudio",)
 
-    def _seams(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
-        return pyaudio_patches.seams(module, self.is_tracing)
+    def _patches(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
+        return pyaudio_patches.patches(module, self.is_tracing)

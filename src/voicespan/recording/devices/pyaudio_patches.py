@@ -31,7 +31,7 @@ _FORMATS = {
 }
 
 
-def seams(module: ModuleType, active: Callable[[], bool]) -> Iterator[tuple[type, str, Callable[..., Any]]]:
+def patches(module: ModuleType, active: Callable[[], bool]) -> Iterator[tuple[type, str, Callable[..., Any]]]:
     """Every (class, attribute, replacement) of the module; `active`: whether new streams are recorded."""
     # Before 0.2.13 the class stood beside `PyAudio`.
     stream = getattr(module.PyAudio, "Stream", None) or module.Stream

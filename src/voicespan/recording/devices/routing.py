@@ -32,7 +32,7 @@ _lock = threading.Lock()
 _said: set[str] = set()
 
 
-def opened(conversation: object, recorder: Recorder) -> None:
+def conversation_opened(conversation: object, recorder: Recorder) -> None:
     """A conversation has opened, in which devices are to be recorded."""
     if recorder.status != "off":
         _say_once(
@@ -44,7 +44,7 @@ def opened(conversation: object, recorder: Recorder) -> None:
         _choose()
 
 
-def closed(conversation: object) -> None:
+def conversation_closed(conversation: object) -> None:
     """It is over."""
     with _lock:
         if _open.pop(conversation, None) is not None:

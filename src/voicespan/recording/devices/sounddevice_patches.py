@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Callback = Callable[..., Any]
 
 
-def seams(module: ModuleType, active: Callable[[], bool]) -> Iterator[tuple[type, str, Callable[..., Any]]]:
+def patches(module: ModuleType, active: Callable[[], bool]) -> Iterator[tuple[type, str, Callable[..., Any]]]:
     """Every (class, attribute, replacement) of the module; `active`: whether new streams are recorded."""
     base = module._StreamBase  # noqa: SLF001  what all streams are, named in its own documentation
     yield base, "__init__", _opening(base.__init__, active, module.CallbackStop)

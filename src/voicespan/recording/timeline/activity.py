@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voicespan.recording.codec.samples import AT_ONCE
-from voicespan.recording.timeline.intervals import Stretches
+from voicespan.recording.timeline.intervals import Intervals
 from voicespan.recording.timeline.segment import NS
 
 if TYPE_CHECKING:
@@ -32,16 +32,16 @@ _LONG = 4_800
 _ZEROS = bytes(2 * _LONG)
 
 
-class Audible:
+class ActivityDetector:
     """The last few minutes' times of audible audio, in order."""
 
     def __init__(self) -> None:
-        self._times = Stretches(_KEPT)
+        self._times = Intervals(_KEPT)
         self._apart = False  # what is heard next belongs to nothing before
 
-    def copy(self) -> Audible:
+    def copy(self) -> ActivityDetector:
         """Another one that can be added to."""
-        other = Audible()
+        other = ActivityDetector()
         other._times = self._times.copy()
         other._apart = self._apart
         return other
@@ -57,7 +57,7 @@ class Audible:
                 short the quiet between.
         """
         self._apart |= apart
-        for first, last in _stretches(samples, _MERGE * rate // NS):
+        for first, last in _intervals(samples, _MERGE * rate // NS):
             self._add(start + first * NS // rate, start + (last + 1) * NS // rate)
 
     def cut(self, place: int) -> None:
@@ -101,7 +101,7 @@ def _loud(samples: NDArray[np.int16]) -> NDArray[np.bool_]:
     return loud
 
 
-def _stretches(samples: NDArray[np.int16], merged: int) -> Iterator[tuple[int, int]]:
+def _intervals(samples: NDArray[np.int16], merged: int) -> Iterator[tuple[int, int]]:
     """The first and the last audible sample of each stretch that has no more than `merged` quiet ones in a row.
 
     So few samples are looked at at a time that numpy keeps the interpreter, see `AT_ONCE`; and few in all: of speech

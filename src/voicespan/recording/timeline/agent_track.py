@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voicespan.recording.timeline.intervals import Stretches
-from voicespan.recording.timeline.track import BREAK, MS, Side
+from voicespan.recording.timeline.intervals import Intervals
+from voicespan.recording.timeline.track import BREAK, MS, Track
 
 if TYPE_CHECKING:
     from voicespan.recording.timeline.segment import Pcm
@@ -25,12 +25,12 @@ _STRETCHES = 256
 _ANSWERS = 64
 
 
-class Speaker(Side):
+class AgentTrack(Track):
     """The agent's side."""
 
     def __init__(self, origin: int) -> None:
         super().__init__(origin)
-        self._stretches = Stretches(_STRETCHES)  # of what is played
+        self._stretches = Intervals(_STRETCHES)  # of what is played
         self._answers: tuple[tuple[int, int], ...] = ()  # when marked, where it begins
         self._marked: int | None = None  # an answer of which nothing was handed over yet
         self._answer = origin  # where the newest answer begins

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Stretches:
+class Intervals:
     """The newest ones, in order, none of which begins before the one before it has ended.
 
     Their times stand in one array. With a tuple for each, hundreds of calls keep a hundred thousand of them, which
@@ -41,9 +41,9 @@ class Stretches:
         """Of the newest; there is one."""
         return self._times[-1]
 
-    def copy(self) -> Stretches:
+    def copy(self) -> Intervals:
         """Others that can be added to."""
-        other = Stretches(self._most)
+        other = Intervals(self._most)
         other._times = self._times[:]
         return other
 

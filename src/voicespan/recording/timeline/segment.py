@@ -35,7 +35,7 @@ def cost_of(pcm: Pcm) -> int:
     return PIECE_COST + (0 if isinstance(pcm, int) else len(pcm))
 
 
-class Run:
+class Segment:
     """Samples that follow each other: one start, one rate, one encoding.
 
     A sample may be split over two pieces of audio; it counts when its last byte has come.
@@ -92,7 +92,7 @@ class Run:
         """When the first sample that was not taken is heard."""
         return self.start + self.taken * NS // self.rate
 
-    def continued_by(self, other: Run) -> bool:
+    def continued_by(self, other: Segment) -> bool:
         """Whether the samples of `other` are of the same kind, and may follow."""
         return not self.closed and (self.rate, self.encoding) == (other.rate, other.encoding)
 
@@ -177,7 +177,7 @@ class Run:
         self.start = start
         self._find_end()
 
-    def absorb(self, other: Run) -> None:
+    def absorb(self, other: Segment) -> None:
         """Let the samples of `other`, of which none was taken, follow what is there."""
         for piece in other._pieces:
             self.append(piece)

@@ -22,10 +22,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voicespan.recording.codec.formats import SAMPLE_BYTES, SILENCE
-from voicespan.recording.timeline.agent_track import Speaker
+from voicespan.recording.timeline.agent_track import AgentTrack
 from voicespan.recording.timeline.segment import NS
 from voicespan.recording.timeline.track import MS
-from voicespan.recording.timeline.user_track import Microphone
+from voicespan.recording.timeline.user_track import UserTrack
 
 if TYPE_CHECKING:
     from voicespan.recording.timeline.track import Piece
@@ -48,8 +48,8 @@ class Timeline:
     """
 
     def __init__(self, origin: int) -> None:
-        self.user = Microphone(origin)
-        self.agent = Speaker(origin)
+        self.user = UserTrack(origin)
+        self.agent = AgentTrack(origin)
         self._pauses: tuple[tuple[int, int], ...] = ()
 
     @property

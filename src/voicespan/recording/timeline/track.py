@@ -6,7 +6,7 @@ from collections import deque
 from typing import NamedTuple
 
 from voicespan.recording.codec.formats import SAMPLE_BYTES
-from voicespan.recording.timeline.segment import NS, Pcm, Run, size_of, without_head
+from voicespan.recording.timeline.segment import NS, Pcm, Segment, size_of, without_head
 
 MS = 1_000_000
 
@@ -43,7 +43,7 @@ class Piece(NamedTuple):
     last: bool
 
 
-class Side:
+class Track:
     """One of the two channels.
 
     Args:
@@ -61,10 +61,10 @@ class Side:
         self.handed = origin
         self.settled = origin
         self.left_out = 0
-        self._runs: deque[Run] = deque()  # not taken yet, or not whole
+        self._runs: deque[Segment] = deque()  # not taken yet, or not whole
         self._odd: Pcm = b""  # half a sample, whose run has gone to the file
         self._format = (0, "")  # the rate and encoding of what was handed over last
-        self._flow: Run | None = None  # the newest run, while each piece continues it at its own time
+        self._flow: Segment | None = None  # the newest run, while each piece continues it at its own time
         # What goes on from the newest piece with a time: when, rate, encoding.
         self._next = origin, 0, ""
 
@@ -178,7 +178,7 @@ class Side:
                 if not pcm:
                     return None
             if run is None:
-                run = Run(start, rate, encoding)
+                run = Segment(start, rate, encoding)
                 self._runs.append(run)
             if odd:
                 run.append(odd)
@@ -212,7 +212,7 @@ class Side:
             return self.end
         return wanted
 
-    def _run(self, start: int, rate: int, encoding: str) -> Run | None:
+    def _run(self, start: int, rate: int, encoding: str) -> Segment | None:
         """The run that audio from `start` on continues, if there is one."""
         if not self._runs:
             return None

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voicespan.recording.codec.formats import SAMPLE_BYTES
-from voicespan.recording.timeline.segment import NS, Run, size_of, without_head
-from voicespan.recording.timeline.track import MS, TOLERANCE, Side
+from voicespan.recording.timeline.segment import NS, Segment, size_of, without_head
+from voicespan.recording.timeline.track import MS, TOLERANCE, Track
 
 if TYPE_CHECKING:
     from voicespan.recording.timeline.segment import Pcm
@@ -27,7 +27,7 @@ STALL = 400 * MS
 LIVE = 100 * MS
 
 
-class Microphone(Side):
+class UserTrack(Track):
     """The user's side.
 
     Attributes:
@@ -40,7 +40,7 @@ class Microphone(Side):
         self._pace = Pace()
         self._lead = 0  # of the piece that was handed over last
         self._gap = 0  # before the stalled run
-        self._stalled: Run | None = None
+        self._stalled: Segment | None = None
 
     def _place(self, handed: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
         if at is None and self.resumed is not None:

@@ -15,11 +15,11 @@ from voicespan.protocol.events import Level
 from voicespan.runtime import settings
 from voicespan.tracing.spans.barge_ins import BargeIns
 from voicespan.tracing.spans.function_calls import FunctionCalls
-from voicespan.tracing.spans.playback import Heard
+from voicespan.tracing.spans.playback import Playback
 from voicespan.tracing.spans.span_writer import SpanWriter
 from voicespan.tracing.spans.transcript import Transcript
 from voicespan.tracing.spans.turns import Turns
-from voicespan.tracing.spans.usage import Counts
+from voicespan.tracing.spans.usage import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content.policy import Content
-    from voicespan.tracing.context import Standing
+    from voicespan.tracing.context import ConversationContext
 
 
-class Spans:
+class SpanTranslator:
     """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
 
     def __init__(
@@ -45,28 +45,28 @@ class Spans:
         common: Mapping[str, AttributeValue],
         provider: Mapping[str, AttributeValue],
         wall: Callable[[int], int],
-        standing: Standing,
+        conversation_context: ConversationContext,
     ) -> None:
         """`context`: the root is current in it.
 
         `common` stands on every span, `provider` gives the model's facts for llm spans, `wall` maps
-        monotonic nanoseconds to the wall clock, `standing` points to the function call that is current.
+        monotonic nanoseconds to the wall clock, `conversation_context` is told which function call is current.
         """
         self._content = content
         self._events = config.events
         self.transcript = Transcript(settings.ROOT_TRANSCRIPT_CHARACTERS)
-        self.counts = Counts()
-        self.heard = Heard()
+        self.counts = Counters()
+        self.playback = Playback()
         self._writer = SpanWriter(tracer, context, content, config, self.counts, common=common, wall=wall)
-        self.calls = FunctionCalls(self._writer, standing)
-        self._barge_ins = BargeIns(self._writer, self.transcript, self.counts, self.heard)
-        self._turns = Turns(self._writer, content, self._barge_ins, self.heard, provider)
+        self.calls = FunctionCalls(self._writer, conversation_context)
+        self._barge_ins = BargeIns(self._writer, self.transcript, self.counts, self.playback)
+        self._turns = Turns(self._writer, content, self._barge_ins, self.playback, provider)
 
-    def record(self, moment: events.Moment, frame: Any = None) -> None:
+    def record(self, moment: events.Event, frame: Any = None) -> None:
         """Write what `moment` tells. `frame`: the frame that told it, for VOICESPAN_RAW_EVENTS."""
         self._writer.frame = frame
         if self._barge_ins.hear(moment.at):
-            self._settle()
+            self._write_ready()
         self._HANDLERS[type(moment)](self, moment)
 
     def finish(self, at: int) -> None:
@@ -74,32 +74,32 @@ class Spans:
         self._writer.frame = None
         self._barge_ins.hear(at)
         self.calls.finish(at)
-        self._settle(everything=True)
+        self._write_ready(everything=True)
 
-    def _settle(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
+    def _write_ready(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
         """Write what waited and is complete now, or will not become more complete."""
         final = heard_is_final or everything
-        self._barge_ins.settle(self._turns.generating, final=final)
-        self._turns.settle(final=final, everything=everything)
+        self._barge_ins.write_ready(self._turns.generating, final=final)
+        self._turns.write_ready(final=final, everything=everything)
 
     # What is said and written.
 
     def _speech_started(self, moment: events.SpeechStarted) -> None:
         self._barge_ins.user_spoke(moment.at)
         self._turns.user_spoke()
-        self._settle()
+        self._write_ready()
 
     def _speech_stopped(self, moment: events.SpeechStopped) -> None:
         self._turns.user_asked(moment.at)
 
-    def _placed(self, moment: events.Placed) -> None:
+    def _message_added(self, moment: events.MessageAdded) -> None:
         entry = self.transcript.place(moment.item_id, moment.role, moment.after)
         if moment.awaits_transcript and entry.text is None:
             entry.awaits_transcript = True
         if moment.given and moment.role != "assistant":
             self._turns.give(entry)
 
-    def _wrote(self, moment: events.Written) -> None:
+    def _message_text(self, moment: events.MessageText) -> None:
         entry = self.transcript.place(moment.item_id, moment.role, moment.after)
         text = self._content.text(moment.text, role=moment.role, place="transcript")
         self.transcript.write(entry, text if moment.text else None)
@@ -108,12 +108,12 @@ class Spans:
         if moment.seeded or moment.role != "assistant":
             self._turns.give(entry)
 
-    def _withdrawn(self, moment: events.Withdrawn) -> None:
+    def _message_removed(self, moment: events.MessageRemoved) -> None:
         entry = self.transcript.find(moment.item_id)
         if entry is not None and not entry.given:
             self.transcript.remove(moment.item_id)
 
-    def _transcribed(self, moment: events.Transcribed) -> None:
+    def _transcript_completed(self, moment: events.TranscriptCompleted) -> None:
         text = self._content.text(moment.text, role=moment.role, place="transcript")
         entry = self.transcript.place(moment.item_id, moment.role)
         user = moment.role == "user"
@@ -135,7 +135,7 @@ class Spans:
             facts={"item_id": moment.item_id, "response_id": moment.response_id, **moment.facts},
             error=self._content.error(moment.error),
         )
-        self._settle()
+        self._write_ready()
 
     # Function calls.
 
@@ -171,7 +171,7 @@ class Spans:
 
     def _generation_started(self, moment: events.GenerationStarted) -> None:
         # How much of an earlier answer was heard is told by now, or never.
-        self._settle(heard_is_final=True)
+        self._write_ready(heard_is_final=True)
         self._turns.begin(moment)
 
     def _first_audio(self, moment: events.FirstAudio) -> None:
@@ -184,14 +184,14 @@ class Spans:
             self.counts.add(moment.usage)
         self._barge_ins.answer_ended(moment.response_id, moment.generated_ms)
         self._turns.end(moment, self.calls.messages(moment.call_ids))
-        self._settle()
+        self._write_ready()
 
     def _usage_reported(self, moment: events.UsageReported) -> None:
         self.counts.add(moment.usage)
 
     def _interrupted(self, moment: events.Interrupted) -> None:
         self._barge_ins.tell(moment)
-        self._settle()
+        self._write_ready()
 
     # Everything else.
 
@@ -212,7 +212,7 @@ class Spans:
             error=error,
         )
 
-    def _wire_event(self, moment: events.WireEvent) -> None:
+    def _provider_event(self, moment: events.ProviderEvent) -> None:
         if moment.level > self._events:
             return
         payload = self._content.frame(moment.payload, role="user" if moment.from_client else "assistant")
@@ -226,13 +226,13 @@ class Spans:
             raw=False,
         )
 
-    _HANDLERS: ClassVar[dict[type[events.Moment], Callable[[Spans, Any], None]]] = {
+    _HANDLERS: ClassVar[dict[type[events.Event], Callable[[SpanTranslator, Any], None]]] = {
         events.SpeechStarted: _speech_started,
         events.SpeechStopped: _speech_stopped,
-        events.Placed: _placed,
-        events.Written: _wrote,
-        events.Withdrawn: _withdrawn,
-        events.Transcribed: _transcribed,
+        events.MessageAdded: _message_added,
+        events.MessageText: _message_text,
+        events.MessageRemoved: _message_removed,
+        events.TranscriptCompleted: _transcript_completed,
         events.FunctionCalled: _function_called,
         events.FunctionAnswered: _function_answered,
         events.FunctionCancelled: _function_cancelled,
@@ -244,5 +244,5 @@ class Spans:
         events.ErrorReported: _error_reported,
         events.ConnectionOpened: _connection_opened,
         events.ConnectionClosed: _connection_closed,
-        events.WireEvent: _wire_event,
+        events.ProviderEvent: _provider_event,
     }

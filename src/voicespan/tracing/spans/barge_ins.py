@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voicespan.protocol import events
-from voicespan.runtime.bounded import remember
+from voicespan.runtime.bounded import put
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from voicespan.recording.recorder import Cut
-    from voicespan.tracing.spans.playback import Heard
+    from voicespan.tracing.spans.playback import Playback
     from voicespan.tracing.spans.span_writer import SpanWriter
     from voicespan.tracing.spans.transcript import Transcript
-    from voicespan.tracing.spans.usage import Counts
+    from voicespan.tracing.spans.usage import Counters
 
 #: How many may wait for how much was heard.
 _MOST_WAITING = 8
@@ -56,7 +56,7 @@ class _Answer:
 class BargeIns:
     """Those of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
 
-    def __init__(self, writer: SpanWriter, transcript: Transcript, counts: Counts, heard: Heard) -> None:
+    def __init__(self, writer: SpanWriter, transcript: Transcript, counts: Counters, heard: Playback) -> None:
         self._writer = writer
         self._transcript = transcript
         self._counts = counts
@@ -88,7 +88,7 @@ class BargeIns:
 
     def spoken_in(self, response_id: str, item_id: str) -> None:
         """Which item of the transcript a response speaks."""
-        remember(self._spoken, response_id, item_id)
+        put(self._spoken, response_id, item_id)
 
     # The barge-ins themselves.
 
@@ -105,7 +105,7 @@ class BargeIns:
             spoke_at = self._spoke_before(moment.at) if moment.cause in _PLAYBACK_STOPPED else None
             barge_in_ms = None if spoke_at is None else round((moment.at - spoke_at) / 1e6, 3)
             cut = BargeIn(moment, moment.heard_ms, moment.generated_ms, barge_in_ms)
-            remember(self._known, key, cut)
+            put(self._known, key, cut)
             self._waiting += (cut,)
         else:
             cut.heard_ms = moment.heard_ms if cut.heard_ms is None else cut.heard_ms
@@ -144,7 +144,7 @@ class BargeIns:
                 heard = True
         return heard
 
-    def settle(self, generating: Container[str], *, final: bool) -> None:
+    def write_ready(self, generating: Container[str], *, final: bool) -> None:
         """Write those that are complete; with `final`, all.
 
         `generating`: the responses that are not over, so that how much was generated is not known.

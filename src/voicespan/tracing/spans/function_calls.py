@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan.content.policy import cut_text
 from voicespan.protocol import events
 from voicespan.protocol.events import LocalId, WireError
-from voicespan.runtime.bounded import MOST, remember
+from voicespan.runtime.bounded import MOST, put
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.protocol.events import FunctionCalled
-    from voicespan.tracing.context import Standing
+    from voicespan.tracing.context import ConversationContext
     from voicespan.tracing.spans.span_writer import SpanWriter
 
 #: Of arguments in messages, which stand in several spans; the call's own has them whole.
@@ -41,10 +41,10 @@ class _Call:
 class FunctionCalls:
     """The function calls of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
 
-    def __init__(self, writer: SpanWriter, standing: Standing) -> None:
-        """`standing` points to the call that is open: to none, if there are none or several."""
+    def __init__(self, writer: SpanWriter, context: ConversationContext) -> None:
+        """`context` points to the call that is open: to none, if there are none or several."""
         self._writer = writer
-        self._standing = standing
+        self._context = context
         self._open: dict[str, _Call] = {}
         self._past: dict[str, _Call] = {}
 
@@ -134,14 +134,14 @@ class FunctionCalls:
         call = self._open.pop(call_id, None)
         if call is None:
             return
-        remember(self._past, call_id, call)
+        put(self._past, call_id, call)
         if call.span is not None:
             self._writer.end(call.span, at, error=error, completion=completion)
         self._tell_current()
 
     def _tell_current(self) -> None:
         only = next(iter(self._open.values())).span if len(self._open) == 1 else None
-        self._standing.point_to(only)
+        self._context.set_current_span(only)
 
 
 def _json_or_text(text: str) -> Any:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from voicespan.tracing.conversation_recording import ConversationRecorder
 
 
-class Heard:
+class Playback:
     """Asks the recorder of a conversation. Without one nothing is known."""
 
     def __init__(self) -> None:

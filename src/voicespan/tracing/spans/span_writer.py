@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content.policy import Content
-    from voicespan.protocol.events import Moment
-    from voicespan.tracing.spans.usage import Counts
+    from voicespan.protocol.events import Event
+    from voicespan.tracing.spans.usage import Counters
 
 #: The SDK drops the oldest attributes past its limit (128), and those are the ones that name the span.
 _MOST_ATTRIBUTES = 60
@@ -41,7 +41,7 @@ class SpanWriter:
         context: Context,
         content: Content,
         config: settings.Settings,
-        counts: Counts,
+        counts: Counters,
         *,
         common: Mapping[str, AttributeValue],
         wall: Callable[[int], int],
@@ -65,7 +65,7 @@ class SpanWriter:
     def write(
         self,
         name: str,
-        moment: Moment,
+        moment: Event,
         *,
         started_at: int | None = None,
         kind: str = "chain",

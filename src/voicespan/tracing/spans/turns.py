@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.protocol import events
 from voicespan.protocol.events import LocalId
-from voicespan.runtime.bounded import remember
+from voicespan.runtime.bounded import put
 from voicespan.tracing import semconv
 from voicespan.tracing.spans.usage import usage_attributes
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from voicespan.content.policy import Content
     from voicespan.tracing.spans.barge_ins import BargeIn, BargeIns
-    from voicespan.tracing.spans.playback import Heard
+    from voicespan.tracing.spans.playback import Playback
     from voicespan.tracing.spans.span_writer import SpanWriter
     from voicespan.tracing.spans.transcript import Entry
 
@@ -71,7 +71,7 @@ class Turns:
         writer: SpanWriter,
         content: Content,
         barge_ins: BargeIns,
-        heard: Heard,
+        heard: Playback,
         provider: Mapping[str, AttributeValue],
     ) -> None:
         """`provider` gives the model's facts, as they are when a turn is written."""
@@ -118,7 +118,7 @@ class Turns:
         inputs: list[Entry] = []
         if not moment.out_of_band:
             inputs, self._inputs = _newest(self._inputs), []
-        remember(self._generations, moment.response_id, _Generation(moment.at, inputs), _MOST_GENERATIONS)
+        put(self._generations, moment.response_id, _Generation(moment.at, inputs), _MOST_GENERATIONS)
 
     def speak(self, response_id: str, at: int) -> None:
         """The first audio of an answer has been received."""
@@ -132,7 +132,7 @@ class Turns:
         generation = self._generations.pop(moment.response_id, None) or _Generation(moment.at, [])
         self._waiting += (_Turn(generation, moment, calls),)
 
-    def settle(self, *, final: bool = False, everything: bool = False) -> None:
+    def write_ready(self, *, final: bool = False, everything: bool = False) -> None:
         """Write those that are complete; `final`: what was heard is told by now, or when a late recorder comes to it."""
         if not self._waiting:
             return

@@ -19,7 +19,7 @@ _MOST_KINDS = 30
 _MOST_TOKENS = 1 << 53
 
 
-class Counts:
+class Counters:
     """What the root tells in numbers."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan import cli
+from voicespan.cli import main as cli
 from voicespan.tracing.conversation import Conversation
 
 
@@ -56,7 +56,7 @@ def test_it_runs_as_a_module_too():
 def test_help_loads_nothing_heavy():
     heavy = "{'numpy', 'soundfile', 'openai', 'requests', 'opentelemetry.sdk', 'websockets'}"
     finished = python(
-        "import sys; from voicespan import cli; status = cli.main([]);"
+        "import sys; from voicespan.cli import main as cli; status = cli.main([]);"
         f"print(sorted({heavy} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
     assert finished.stderr == "[]\n"
@@ -70,7 +70,7 @@ def test_help_loads_nothing_heavy():
 def test_the_demo_says_which_packages_it_lacks(provider, package):
     finished = python(
         f"import sys; sys.modules[{package!r}] = None;"
-        f"from voicespan import cli; sys.exit(cli.main(['demo', '--provider', {provider!r}]))"
+        f"from voicespan.cli import main as cli; sys.exit(cli.main(['demo', '--provider', {provider!r}]))"
     )
     assert finished.returncode == 2
     assert finished.stderr == (
@@ -80,7 +80,7 @@ def test_the_demo_says_which_packages_it_lacks(provider, package):
 
 def test_a_reader_that_has_seen_enough_is_no_error():
     finished = python(
-        "import os, sys; from voicespan import cli;"
+        "import os, sys; from voicespan.cli import main as cli;"
         "read, write = os.pipe(); os.close(read); os.dup2(write, 1);"
         "sys.exit(cli.main([]))"
     )

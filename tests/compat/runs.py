@@ -19,7 +19,7 @@ PYTHON_TESTS = (
     "tests/gemini_live",
     "tests/recording",
     "tests/tracing/test_conversation.py",
-    "tests/tracing/test_live_parent.py",
+    "tests/tracing/test_proxy_span.py",
 )
 
 

@@ -605,7 +605,7 @@ def test_an_error_is_asked_for_once(told):
         return f"{len(asked)}"
 
     call = told(redact)
-    call.conversation.record([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
+    call.conversation.ingest([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
     call.conversation.end()
     (span,) = [span for span in call.exporter.get_finished_spans() if span.parent is not None]
     assert asked == [("it failed", "system", "error")]
@@ -614,7 +614,7 @@ def test_an_error_is_asked_for_once(told):
 
 def test_an_error_stays_small_even_if_the_hook_makes_more_of_it(told):
     call = told(lambda text, *, role, place: text * 100_000)
-    call.conversation.record([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
+    call.conversation.ingest([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
     call.conversation.end()
     (span,) = [span for span in call.exporter.get_finished_spans() if span.parent is not None]
     (event,) = span.events

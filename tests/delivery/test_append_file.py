@@ -37,9 +37,9 @@ def files(folder):
 
 def test_it_is_opened_once(files, folder, monkeypatch):
     opened = []
-    open_file = append_file.private.open_file
+    open_file = append_file.secure_file.open_file
     monkeypatch.setattr(
-        append_file.private, "open_file", lambda *asked: opened.append(asked[1]) or open_file(*asked)
+        append_file.secure_file, "open_file", lambda *asked: opened.append(asked[1]) or open_file(*asked)
     )
     for _ in range(3):
         files.append("a.journal", b"one")

@@ -776,7 +776,7 @@ def test_what_has_no_room_in_memory_is_not_even_read(tmp_path):
 def test_a_recording_that_comes_late_counts_in_the_bound_too(fake_clock):
     came = []
     engine = SimpleNamespace(
-        settle=lambda: None, late=lambda *late: came.append(late), reserve=lambda _: False
+        recording_settled=lambda: None, late=lambda *late: came.append(late), reserve=lambda _: False
     )
     delivery = RootAttachment(fake_clock, engine)
     delivery._making.release()

@@ -237,10 +237,10 @@ def test_a_recorder_that_heard_nothing_does_not_end_the_wait_for_the_client(
     conversation.expect_recording(timeout=30)
     delivery.expect(60, recorder=True)
     voice.finish(conversation)
-    delivery.give_up("none")
+    delivery.no_recording("none")
     voice.clock.advance(29)
     voice.write()
-    assert voice.engine.writer.unsettled == 1
+    assert voice.engine.writer.pending == 1
     conversation.attach_recording(b"sound", "audio/ogg")
     voice.write()
     voice.send()
@@ -460,10 +460,10 @@ def test_an_exit_writes_what_the_thread_that_records_has_not_come_to(monkeypatch
     """A process that had more to do than it could is seconds behind when everybody hangs up."""
     program = """
 import voicespan
-from voicespan.recording.recording_thread import Writer
+from voicespan.recording.recording_thread import RecordingThread
 
-Writer.run_once = lambda self: None
-Writer.behind = 5.0
+RecordingThread.run_once = lambda self: None
+RecordingThread.behind = 5.0
 provider = voicespan.configure()
 with voicespan.conversation() as conversation:
     for n in range(40):

@@ -434,12 +434,12 @@ def test_through_a_collector_the_resource_says_so_and_no_key_goes(manual, monkey
 
 def test_configure_sets_up_a_provider_that_has_none(langsmith_server, tmp_path):
     program = """
-import voicespan.delivery as delivery
+import voicespan
 from opentelemetry import trace
 from voicespan.tracing.scope import conversation
-provider = delivery.configure(project="p")
+provider = voicespan.configure(project="p")
 assert trace.get_tracer_provider() is provider
-assert delivery.configure(project="p") is provider
+assert voicespan.configure(project="p") is provider
 with conversation():
     pass
 """

@@ -429,7 +429,7 @@ def test_a_proxy_that_refuses_makes_conversations_wait(post, monkeypatch, status
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:mi-ne@127.0.0.1:{proxy.server_port}")
         answer = post("https://langsmith.example.com")(BODY)
     assert answer.words == f"the proxy failed (it answered {status})"
-    assert (answer.status, answer.may_be_stored, answer.reaction.name) == (None, False, "LATER")
+    assert (answer.status, answer.may_be_stored, answer.action.name) == (None, False, "LATER")
     [(target, headers)] = proxy.seen
     assert target == "langsmith.example.com:443"
     assert "x-api-key" not in headers
@@ -481,7 +481,7 @@ def test_a_collector_in_plain_http_may_be_behind_a_proxy(collector_post, monkeyp
         answer = collector_post("http://collector:4318/v1/traces")(BODY)
     assert proxy.seen[0][0] == "http://collector:4318/v1/traces"
     assert (answer.status, answer.words) == (407, "Proxy-Authorization: [secret] [secret] of me:[secret]")
-    assert answer.reaction.name == "NOWHERE"
+    assert answer.action.name == "NOWHERE"
 
 
 # Plain HTTP

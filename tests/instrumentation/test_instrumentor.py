@@ -9,7 +9,7 @@ from openai import OpenAI
 from openai.resources.realtime.realtime import RealtimeConnection
 
 import voicespan
-from voicespan.distro import configure
+from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer, Send
 from voicespan.tracing import tracer
@@ -107,7 +107,7 @@ def test_configure_is_all_it_takes(instrumentor, langsmith_server, tmp_path, mon
         assert langsmith_server.received_count(root.id) == 1
     finally:
         tracer.name_provider(None)
-        configure.GeminiLiveInstrumentor().uninstrument()
+        GeminiLiveInstrumentor().uninstrument()
 
 
 def test_a_share_that_is_none_is_refused(tracer_provider, langsmith_server):

@@ -281,7 +281,7 @@ def test_stopping_what_has_fallen_silent_cuts_nothing(studio, recorder):
 def test_a_pause_in_the_middle_counts_as_heard_and_the_end_does_not(studio, recorder):
     quiet = np.zeros(4_800, np.int16)
     Stream(studio).play(np.concatenate([quiet, noise(4_800), quiet, noise(4_800), quiet, quiet, quiet]))
-    recorder._tape.read_inbox()
+    recorder._tape.read_queue()
     heard = recorder._tape.timeline.agent.played(0, studio.clock.monotonic_ns())
     assert heard == 600 * MS
 

@@ -246,7 +246,7 @@ def test_a_fact_that_cannot_be_laid_out_takes_no_other_along(studio, monkeypatch
         broken.setattr(guard, "reraise", False)
         broken.setattr(side, "go_on", lambda *_: 1 / 0)
         studio.clock.advance(0.2)
-        recorder._tape.read_inbox()
+        recorder._tape.read_queue()
     recorder.user(noise(4_800, 3).tobytes(), at=began + 0.3)
     left, _, _ = studio.listen(recorder)
     assert np.array_equal(left[-4_800:], noise(4_800, 3))

@@ -28,26 +28,26 @@ from voicespan.testing import gemini_live, openai_realtime
 
 PACKAGE = Path(voicespan.__file__).parent
 #: What stands in for the application's side is not voicespan's.
-NOT_OURS = tuple(str(PACKAGE / part) for part in ("testing", "demo", "guard.py"))
+NOT_OURS = tuple(str(PACKAGE / part) for part in ("testing", "cli/demo", "runtime/guard.py"))
 
 #: What is not inside the guard, but has it inside. First what the SDK's own functions are replaced with:
 #: nothing but the original, and guarded calls.
 GUARDED_INSIDE = {
-    "openai_realtime/seams.py": {"enter", "recv_bytes", "send", "__exit__", "close"},
-    "gemini_live/seams.py": {"__aenter__", "__aexit__", "connect", "_receive", "send", "close"},
+    "openai_realtime/sdk.py": {"enter", "recv_bytes", "send", "__exit__", "close"},
+    "gemini_live/sdk.py": {"__aenter__", "__aexit__", "connect", "_receive", "send", "close"},
     # The guard stands inside of these: a decorator would cost a fifth of an audio frame.
-    "connection.py": {"received"},
+    "tracing/connection.py": {"received"},
     "openai_realtime/connection.py": {"received"},
     # Nor what the application calls itself.
-    "scope.py": {"conversation", "__init__", "__enter__", "__exit__"},
-    "conversation.py": {
+    "tracing/scope.py": {"conversation", "__init__", "__enter__", "__exit__"},
+    "tracing/conversation.py": {
         "__init__", "set_metadata", "add_tags", "recorder", "tool_call", "use", "expect_recording",
         "attach_recording",
     },
-    "contexts.py": {"current_conversation", "within"},
+    "tracing/context.py": {"current_conversation", "attached"},
     "recording/recorder.py": {"user", "agent"},
     # The last resort.
-    "recorded.py": {"no_recorder"},
+    "tracing/conversation_recording.py": {"no_recorder"},
 }  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def ours(code):
     """Whether it runs in the application's calls. The sender's generators are only thrown away on its thread."""
     if not code.co_filename.startswith(str(PACKAGE)) or code.co_filename.startswith(NOT_OURS):
         return False
-    return not (code.co_flags & inspect.CO_GENERATOR and "langsmith" in code.co_filename)
+    return not (code.co_flags & inspect.CO_GENERATOR and "delivery" in code.co_filename)
 
 
 class Watched:

@@ -89,7 +89,7 @@ def test_each_tells_whose_session_it_was_and_how_it_closed(conversation, told):
     one, two = openai(conversation), gemini(conversation)
     one.received(json.dumps({"type": "session.created", "session": {"id": "sess_1"}}).encode())
     two.received({"setupComplete": {"sessionId": "session-2"}})
-    two.broke(ConnectionError(), 1011, "aborted" * 100)
+    two.lost(ConnectionError(), 1011, "aborted" * 100)
     two.closed(1011)
     one.closed(1000)
     second, first = told("connection_closed")

@@ -51,7 +51,7 @@ def conversation(tracer_provider):
 
 def told(conversation, *happened, frame=None):
     with conversation.lock:
-        return conversation.record(list(happened), frame)
+        return conversation.ingest(list(happened), frame)
 
 
 def said(text, at=1):
@@ -272,11 +272,11 @@ def test_an_answer_is_marked_before_the_application_can_play_it(conversation, un
         def mark_answer(self):
             self.marks += 1
 
-    conversation._spans.heard.recorder = Marked()
+    conversation._spans.playback.recorder = Marked()
     told(conversation, events.FirstAudio(1, "audio", "response"))
-    assert conversation._spans.heard.recorder.marks == 1
+    assert conversation._spans.playback.recorder.marks == 1
     conversation.flush()
-    assert conversation._spans.heard.recorder.marks == 1
+    assert conversation._spans.playback.recorder.marks == 1
 
 
 def test_two_threads_may_redact_at_the_same_time():

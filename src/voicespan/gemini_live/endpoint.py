@@ -124,7 +124,7 @@ def setup(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def broke(connection: Connection, error: BaseException, code: int, reason: str | None) -> None:
+def lost(connection: Connection, error: BaseException, code: int, reason: str | None) -> None:
     """The socket was closed; an abnormal close is an error of the conversation."""
     connection.lost(error, code, reason)
     if connection.closed_abnormally:

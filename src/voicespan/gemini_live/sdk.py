@@ -138,7 +138,7 @@ def _before_close(session: Any, connection: Connection) -> None:
     """A socket that was lost without a read to notice it is noticed here."""
     code = _close_code(session)
     if code is not None and connection.close_code is None:
-        endpoint.broke(connection, ConnectionError(f"closed with code {code}"), code, None)
+        endpoint.lost(connection, ConnectionError(f"closed with code {code}"), code, None)
 
 
 @guarded
@@ -184,7 +184,7 @@ def _lost(session: Any, error: BaseException) -> None:
         frame = getattr(closed, "rcvd", None) or getattr(closed, "sent", None)
         code, reason = getattr(frame, "code", None), getattr(frame, "reason", None)
         code, reason = code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None
-        endpoint.broke(connection, error, code, reason)
+        endpoint.lost(connection, error, code, reason)
         return
     # Newer versions raise a message of which they know no field.
     details = getattr(error, "details", None)

@@ -180,7 +180,7 @@ def _lost(sdk_connection: Any, error: BaseException) -> None:
         return
     frame = getattr(error, "rcvd", None) or getattr(error, "sent", None)
     code, reason = getattr(frame, "code", None), getattr(frame, "reason", None)
-    found.connection.broke(
+    found.connection.lost(
         error, code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None
     )
     if not found.in_block and getattr(sdk_connection, "_on_reconnecting", None) is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan import cli
+from voicespan.cli import main as cli
 from voicespan.cli.doctor import command
 from voicespan.cli.doctor import report as reports
 from voicespan.cli.doctor.findings import Surroundings, ok, problem

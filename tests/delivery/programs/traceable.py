@@ -27,13 +27,13 @@ def lookup(term, seconds=0.0):
 def call(held, call_id):
     with held.lock:
         at = time.monotonic_ns()
-        held.record([events.FunctionCalled(at, "call", call_id=call_id, name=call_id, arguments="{}")])
+        held.ingest([events.FunctionCalled(at, "call", call_id=call_id, name=call_id, arguments="{}")])
     held.flush()
 
 
 def answer(held, call_id):
     with held.lock:
-        held.record([events.FunctionAnswered(time.monotonic_ns(), "answer", call_id=call_id, output="{}")])
+        held.ingest([events.FunctionAnswered(time.monotonic_ns(), "answer", call_id=call_id, output="{}")])
     held.flush()
 
 

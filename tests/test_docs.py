@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from voicespan.protocol.events import Level
+from voicespan.runtime.settings import Level
 from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
 from voicespan.testing.gemini_live.certificates import authority
 

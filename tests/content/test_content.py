@@ -25,9 +25,8 @@ from voicespan.content.policy import Content
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.protocol import events
-from voicespan.protocol.events import Level
 from voicespan.runtime import settings
-from voicespan.runtime.settings import TEXT_KINDS, Settings
+from voicespan.runtime.settings import TEXT_KINDS, Level, Settings
 from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
 from voicespan.testing.openai_realtime import Close, Expect, Send
 

@@ -14,8 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
 from voicespan.gemini_live.protocol import Protocol
-from voicespan.protocol.events import Level
-from voicespan.runtime.settings import Settings
+from voicespan.runtime.settings import Level, Settings
 from voicespan.testing import FakeClock
 from voicespan.testing.exporter import UpToDateSpanExporter
 

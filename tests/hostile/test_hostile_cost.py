@@ -20,9 +20,8 @@ from witness import Kept, look_at
 from voicespan.gemini_live import functions, turns
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
-from voicespan.protocol.events import Level
 from voicespan.runtime import settings
-from voicespan.runtime.settings import Settings
+from voicespan.runtime.settings import Level, Settings
 from voicespan.tracing.conversation import Conversation
 
 ALL = Settings(events=Level.ALL, raw_events=True)

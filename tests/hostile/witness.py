@@ -18,8 +18,7 @@ from voicespan.delivery.destination.destination import Privacy
 from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
-from voicespan.protocol.events import Level
-from voicespan.runtime.settings import Settings
+from voicespan.runtime.settings import Level, Settings
 from voicespan.tracing import semconv
 from voicespan.tracing.conversation import Conversation
 

@@ -15,7 +15,7 @@ from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.protocol import events
 from voicespan.runtime import guard
-from voicespan.runtime.settings import Settings
+from voicespan.runtime.settings import Level, Settings
 from voicespan.tracing import event_queue, registry
 from voicespan.tracing.conversation import Conversation
 
@@ -109,9 +109,7 @@ def test_a_function_call_that_is_not_written_yet_is_found_when_it_is_asked_for(c
 
 def test_an_event_that_is_the_applications_own_is_written_before_it_has_it_back(conversation, unattended):
     event = {"type": "session.update"}
-    assert told(
-        conversation, events.ProviderEvent(1, "session.update", events.Level.STANDARD, event), frame=event
-    )
+    assert told(conversation, events.ProviderEvent(1, "session.update", Level.STANDARD, event), frame=event)
     assert not told(conversation, said("one"), frame=b"{}")
 
 

@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
 from voicespan.protocol import events
-from voicespan.protocol.events import Level
 from voicespan.runtime import settings
+from voicespan.runtime.settings import Level
 from voicespan.tracing.conversation import Conversation
 
 META = "langsmith.metadata."

@@ -259,17 +259,17 @@ async def test_gemini(delivered, langsmith_server):
 
 def test_nobody_else_has_the_connection_that_listens(tracer_provider, monkeypatch):
     conversation = Conversation(tracer_provider=tracer_provider)
-    assert type(conversation.connect(Protocol(), {})) is Connection
+    assert type(conversation.connect(Protocol(), {}, wire_audio=WireAudio)) is Connection
     conversation.end()
     monkeypatch.setenv("VOICESPAN_RECORD_SOURCE", "wire")
     # Nor has who has no destination for a recording.
     conversation = Conversation(tracer_provider=tracer_provider)
-    assert type(conversation.connect(Protocol(), {})) is Connection
+    assert type(conversation.connect(Protocol(), {}, wire_audio=WireAudio)) is Connection
     conversation.end()
 
 
 def test_an_estimate_is_never_passed_off_as_heard(delivered):
     with voicespan.conversation() as conversation:
-        conversation.connect(Protocol(), {})
+        conversation.connect(Protocol(), {}, wire_audio=WireAudio)
         assert conversation.recorder.source == "wire"
         assert conversation._spans.playback.recorder is None

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from voicespan.content import masking
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol
+from voicespan.instrumentation.handshake import Handshake, Provider
 from voicespan.protocol.events import ErrorReported, WireError
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
-from voicespan.tracing.context import conversation_in_scope
-from voicespan.tracing.conversation import Conversation
-from voicespan.tracing.registry import ended_with, resumed_by
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
+    from voicespan.recording.recorder import Recorder
+    from voicespan.recording.wire_source import WireAudioSource
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.connection import Connection
 
@@ -30,49 +31,48 @@ _GENERATION = frozenset({
 })  # fmt: skip
 
 
-class Handshake:
-    """A handshake that is under way."""
+def _wire_audio(recorder: Recorder) -> WireAudioSource:
+    from voicespan.gemini_live.audio import WireAudio  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
+
+    return WireAudio(recorder)
+
+
+PROVIDER = Provider(Protocol, _wire_audio)
+
+
+class SessionHandshake(Handshake):
+    """What the SDK does between the socket's opening and the session that it returns."""
 
     def __init__(
         self, live: Any, arguments: Mapping[str, Any], tracer_provider: TracerProvider | None, clock: Clock
     ) -> None:
         """`live`: the SDK's `AsyncLive`; `arguments`: what its `connect` was given."""
-        self._live = live
-        self._attributes = attributes(live, arguments.get("model"))
         self._setup = setup(arguments)
-        fingerprint = frames.fingerprint(_handle(self._setup))
-        scoped = conversation_in_scope()
-        resumed = resumed_by(fingerprint) if scoped is None and fingerprint is not None else None
-        self._resumes = resumed is not None
-        earlier = None if fingerprint is None else ended_with(fingerprint)
-        self._conversation = (
-            scoped or resumed or Conversation(tracer_provider=tracer_provider, clock=clock, continues=earlier)
+        super().__init__(
+            PROVIDER,
+            attributes(live, arguments.get("model")),
+            lambda: secrets(live),
+            tracer_provider=tracer_provider,
+            clock=clock,
+            fingerprint=frames.fingerprint(_handle(self._setup)),
         )
 
     @guarded
-    def succeeded(self, session: Any) -> Connection | None:
+    def set_up(self, session: Any) -> Connection | None:
         """The session is set up. None: the conversation is not traced."""
-        if not self._conversation.recording or self._conversation.ended:
+        connection = self.succeeded()
+        if connection is None:
             return None
-        protocol = Protocol(self._conversation.settings.events)
-        self._conversation.keep_secrets(secrets(self._live))
-        connection = self._conversation.connect(protocol, self._attributes, resumes=self._resumes)
         # Both passed before there was a session to see them on.
         connection.sent({"setup": self._setup})
         # Of what the server answered older SDKs keep only the id, and still older ones nothing.
-        told = frames.parsed(getattr(session, "setup_complete", None)) or {}
-        session_id = getattr(session, "session_id", None) or told.get("sessionId")
+        answer = frames.parsed(getattr(session, "setup_complete", None)) or {}
+        session_id = getattr(session, "session_id", None) or answer.get("sessionId")
         connection.received({"setupComplete": {"sessionId": session_id} if session_id else {}})
         return connection
 
-    @guarded
-    def failed(self, error: BaseException) -> None:
-        """The handshake raised `error`."""
-        self._conversation.keep_secrets(secrets(self._live))
-        self._conversation.connect_failed(error, self._attributes, resumes=self._resumes)
 
-
-Begin: TypeAlias = Callable[[Any, Mapping[str, Any]], "Handshake | None"]
+Begin: TypeAlias = "Callable[[Any, Mapping[str, Any]], SessionHandshake | None]"
 
 
 def attributes(live: Any, model: Any) -> dict[str, AttributeValue]:

@@ -1,20 +1,19 @@
-"""The instrumentor: sets and restores the seams."""
+"""The instrumentor: sets and restores the patches of `sdk`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from voicespan.gemini_live import endpoint, sdk
-from voicespan.instrumentation.instrumentor import SeamInstrumentor
+from voicespan.instrumentation.instrumentor import TracingInstrumentor
 from voicespan.runtime.guard import guarded
-from voicespan.tracing.registry import end_open_conversations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import ModuleType
 
 
-class GeminiLiveInstrumentor(SeamInstrumentor):
+class GeminiLiveInstrumentor(TracingInstrumentor):
     """Traces every Gemini Live session of the process, on the Gemini API and on Vertex AI.
 
     `instrument(tracer_provider=...)` takes the provider for the spans (default: the global one). It
@@ -35,10 +34,7 @@ class GeminiLiveInstrumentor(SeamInstrumentor):
         return sdk.patches(module, self._begin)
 
     @guarded
-    def _begin(self, live: Any, arguments: Mapping[str, Any]) -> endpoint.Handshake | None:
+    def _begin(self, live: Any, arguments: Mapping[str, Any]) -> endpoint.SessionHandshake | None:
         if not self.is_tracing():
             return None
-        return endpoint.Handshake(live, arguments, self.tracer_provider, self.clock)
-
-    def _end_open(self) -> None:
-        end_open_conversations("untraced")
+        return endpoint.SessionHandshake(live, arguments, self.tracer_provider, self.clock)

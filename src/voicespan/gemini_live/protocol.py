@@ -24,15 +24,14 @@ from voicespan.gemini_live import usage as tokens
 from voicespan.gemini_live.functions import Functions
 from voicespan.gemini_live.turn_tracker import TurnTracker
 from voicespan.protocol import events as moments
-from voicespan.protocol.events import Event, Level, LocalId, ProviderEvent, WireError
+from voicespan.protocol.events import Event, LocalId, ProviderEvent, WireError
 from voicespan.runtime.bounded import put
+from voicespan.runtime.settings import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from voicespan.gemini_live.turns import Turn
-    from voicespan.recording.recorder import Recorder
-    from voicespan.recording.wire_source import WireAudioSource
 
     _Reader: TypeAlias = Callable[["Protocol", Any, int, dict[str, Any]], Iterable[Event]]
 
@@ -114,12 +113,6 @@ class Protocol:
     def resumable(self, *, abnormal: bool) -> bool:
         """Whether the application can, and is likely to, take up the session on another connection."""
         return self.fingerprint is not None and (self.going_away or abnormal)
-
-    def sound(self, recorder: Recorder) -> WireAudioSource:
-        """What hears the frames, where what was heard is estimated from them."""
-        from voicespan.gemini_live.audio import WireAudio  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
-
-        return WireAudio(recorder)
 
     def _read(
         self,

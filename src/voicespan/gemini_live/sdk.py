@@ -122,8 +122,8 @@ def _connecting(
 
 
 @guarded
-def _opened(manager: Any, session: Any, opened: endpoint.Handshake) -> None:
-    connection = opened.succeeded(session)
+def _opened(manager: Any, session: Any, opened: endpoint.SessionHandshake) -> None:
+    connection = opened.set_up(session)
     if connection is None:
         return
     setattr(session, _TRACED, connection)

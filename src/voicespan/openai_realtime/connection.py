@@ -11,8 +11,8 @@ from voicespan.tracing.context import get_current
 
 if TYPE_CHECKING:
     from voicespan.openai_realtime.protocol import Protocol
+    from voicespan.protocol.interface import WireProtocol
     from voicespan.runtime.clock import Clock
-    from voicespan.tracing.connection import WireProtocol
     from voicespan.tracing.conversation import Conversation
 
 

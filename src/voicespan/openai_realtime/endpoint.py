@@ -2,56 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from voicespan.content import masking
+from voicespan.instrumentation.handshake import Handshake, Provider
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
-from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
-from voicespan.tracing.context import conversation_in_scope
-from voicespan.tracing.conversation import Conversation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
+    from voicespan.recording.recorder import Recorder
+    from voicespan.recording.wire_source import WireAudioSource
     from voicespan.runtime.clock import Clock
-    from voicespan.tracing.connection import Connection
 
 #: Hosts whose provider has a name of its own in the GenAI conventions.
 _PROVIDERS = ((".azure.com", "azure.ai.openai"), (".azure.us", "azure.ai.openai"), ("api.x.ai", "x_ai"))
 
 
-class Handshake:
-    """A handshake that is under way."""
+def _wire_audio(recorder: Recorder) -> WireAudioSource:
+    from voicespan.openai_realtime.audio import WireAudio  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
 
-    def __init__(self, manager: Any, tracer_provider: TracerProvider | None, clock: Clock) -> None:
-        self._manager = manager
-        self._attributes = attributes(manager)
-        self._conversation = conversation_in_scope() or Conversation(
-            tracer_provider=tracer_provider, clock=clock
-        )
-
-    @guarded
-    def succeeded(self) -> Connection | None:
-        """The socket is open. None: the conversation is not traced."""
-        if not self._conversation.recording or self._conversation.ended:
-            return None
-        self._conversation.keep_secrets(secrets(self._manager))
-        protocol = Protocol(self._conversation.settings.events)
-        return self._conversation.connect(protocol, self._attributes, kind=RealtimeConnection)
-
-    @guarded
-    def failed(self, error: BaseException) -> None:
-        """The handshake raised `error`."""
-        self._conversation.keep_secrets(secrets(self._manager))
-        self._conversation.connect_failed(error, self._attributes)
+    return WireAudio(recorder)
 
 
-Begin: TypeAlias = Callable[[Any], "Handshake | None"]
+PROVIDER = Provider(Protocol, _wire_audio, RealtimeConnection)
+
+Begin: TypeAlias = "Callable[[Any], Handshake | None]"
+
+
+def handshake(manager: Any, tracer_provider: TracerProvider | None, clock: Clock) -> Handshake:
+    """The handshake that the SDK's connection manager is about to make."""
+    return Handshake(
+        PROVIDER, attributes(manager), lambda: secrets(manager), tracer_provider=tracer_provider, clock=clock
+    )
 
 
 def attributes(manager: Any) -> dict[str, AttributeValue]:

@@ -1,20 +1,21 @@
-"""The instrumentor: sets and restores the seams."""
+"""The instrumentor: sets and restores the patches of `sdk`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.instrumentation.instrumentor import SeamInstrumentor
+from voicespan.instrumentation.instrumentor import TracingInstrumentor
 from voicespan.openai_realtime import endpoint, sdk
 from voicespan.runtime.guard import guarded
-from voicespan.tracing.registry import end_open_conversations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
+    from voicespan.instrumentation.handshake import Handshake
 
-class OpenAIRealtimeInstrumentor(SeamInstrumentor):
+
+class OpenAIRealtimeInstrumentor(TracingInstrumentor):
     """Traces every OpenAI Realtime connection of the process, whichever client made it.
 
     `instrument(tracer_provider=...)` takes the provider for the spans (default: the global one). It
@@ -33,8 +34,5 @@ class OpenAIRealtimeInstrumentor(SeamInstrumentor):
         return sdk.patches(module, self._begin)
 
     @guarded
-    def _begin(self, manager: Any) -> endpoint.Handshake | None:
-        return endpoint.Handshake(manager, self.tracer_provider, self.clock) if self.is_tracing() else None
-
-    def _end_open(self) -> None:
-        end_open_conversations("untraced")
+    def _begin(self, manager: Any) -> Handshake | None:
+        return endpoint.handshake(manager, self.tracer_provider, self.clock) if self.is_tracing() else None

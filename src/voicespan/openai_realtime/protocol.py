@@ -23,14 +23,12 @@ from voicespan.openai_realtime import unfinished, values
 from voicespan.openai_realtime.frames import AudioDeltaCounter, FrameScanner, is_microphone, parsed
 from voicespan.openai_realtime.sent import SentMessages
 from voicespan.protocol import events as moments
-from voicespan.protocol.events import Event, Level, ProviderEvent
+from voicespan.protocol.events import Event, ProviderEvent
 from voicespan.runtime.bounded import put
+from voicespan.runtime.settings import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from voicespan.recording.recorder import Recorder
-    from voicespan.recording.wire_source import WireAudioSource
 
     _Reader: TypeAlias = Callable[["Protocol", dict[str, Any], int], Iterator[Event]]
 
@@ -121,12 +119,6 @@ class Protocol:
     def resumable(self, *, abnormal: bool) -> bool:  # noqa: ARG002  Gemini's
         """Never: a new connection is a new session."""
         return False
-
-    def sound(self, recorder: Recorder) -> WireAudioSource:
-        """What hears the frames, where what was heard is estimated from them."""
-        from voicespan.openai_realtime.audio import WireAudio  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
-
-        return WireAudio(recorder)
 
     def _read(
         self,

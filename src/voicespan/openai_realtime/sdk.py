@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Awaitable, Callable, Iterator
 
+    from voicespan.instrumentation.handshake import Handshake
     from voicespan.tracing.connection import Connection
 
     #: Whether frames are traced at all, asked by each opening.
@@ -110,7 +111,7 @@ def traced(sdk_connection: Any) -> Connection | None:
 
 
 @guarded
-def _opened(manager: Any, sdk_connection: Any, opened: endpoint.Handshake, *, in_block: bool) -> None:
+def _opened(manager: Any, sdk_connection: Any, opened: Handshake, *, in_block: bool) -> None:
     connection = opened.succeeded()
     if connection is None:
         return

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, fields
-from enum import IntEnum
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from voicespan.runtime.settings import Level
 
 Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
 
@@ -29,15 +31,6 @@ class LocalId(str):
     def new(cls, kind: str) -> LocalId:
         """One that nothing else has; `kind` is for who debugs."""
         return cls(f"{kind} {next(cls._numbers)}")
-
-
-class Level(IntEnum):
-    """From which `VOICESPAN_EVENTS` on an event that has no name of its own gets a span."""
-
-    ESSENTIAL = 0
-    STANDARD = 1
-    ALL = 2
-    NEVER = 3
 
 
 @dataclass(slots=True, eq=False, repr=False)

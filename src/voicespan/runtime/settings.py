@@ -11,14 +11,23 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Literal, Protocol
-
-from voicespan.protocol.events import Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _logger = logging.getLogger("voicespan")
+
+
+class Level(IntEnum):
+    """At which `VOICESPAN_EVENTS` an event that keeps its own name gets a span."""
+
+    ESSENTIAL = 0
+    STANDARD = 1
+    ALL = 2
+    NEVER = 3
+
 
 _LEVELS = {"essential": Level.ESSENTIAL, "standard": Level.STANDARD, "all": Level.ALL}
 _YES = frozenset({"1", "true", "yes", "on"})

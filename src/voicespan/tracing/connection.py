@@ -7,7 +7,8 @@ protocol's byte search; it takes no lock.
 from __future__ import annotations
 
 import _thread
-from typing import TYPE_CHECKING, Any, Protocol
+import logging
+from typing import TYPE_CHECKING, Any
 
 from voicespan.runtime.guard import guarded, report
 from voicespan.tracing.context import CURRENT, get_current
@@ -18,45 +19,14 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from voicespan.protocol.events import Event
-    from voicespan.recording.recorder import Recorder
+    from voicespan.protocol.interface import WireProtocol
     from voicespan.recording.wire_source import WireAudioSource
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.conversation import Conversation
 
+_logger = logging.getLogger("voicespan")
 #: Close codes that are a normal end (RFC 6455, section 7.4.1): done, going away, and no code given.
 _NORMAL_CLOSE = frozenset({1000, 1001, 1005})
-
-
-class WireProtocol(Protocol):
-    """What both providers' protocols are: pure, given the time with each frame."""
-
-    def skip_server_frame(self, frame: Any) -> bool:
-        """Whether the server's `frame` tells nothing new; the audio in it has been counted then."""
-        ...
-
-    def skip_client_frame(self, frame: Any) -> bool:
-        """The same for a client's frame."""
-        ...
-
-    def receive(self, frame: Any, at: int) -> Sequence[Event]:
-        """What a server's frame tells."""
-        ...
-
-    def send(self, frame: Any, at: int) -> Sequence[Event]:
-        """What a client's frame tells."""
-        ...
-
-    def connection_lost(self, at: int) -> Sequence[Event]:
-        """What had begun when the connection ended, and will not go on."""
-        ...
-
-    def resumable(self, *, abnormal: bool) -> bool:
-        """Whether the session can be, and is likely to be, taken up on another connection."""
-        ...
-
-    def sound(self, recorder: Recorder) -> WireAudioSource:
-        """What is to hear the frames, where what was heard is estimated from them."""
-        ...
 
 
 class Connection:
@@ -181,6 +151,39 @@ class Connection:
     def closed_abnormally(self) -> bool:
         """Whether the socket ended otherwise than by a normal close."""
         return self.loss is not None and self.close_code not in _NORMAL_CLOSE
+
+
+class WireRecordingConnection(Connection):
+    """Its frames are recorded as well: VOICESPAN_RECORD_SOURCE=wire.
+
+    It is a class of its own, so that nobody else's frames pay for it.
+    """
+
+    _announced = False
+
+    def __init__(
+        self, conversation: Conversation, protocol: WireProtocol, clock: Clock, audio: WireAudioSource
+    ) -> None:
+        super().__init__(conversation, protocol, clock)
+        self._audio = audio
+        if not WireRecordingConnection._announced:
+            WireRecordingConnection._announced = True
+            _logger.warning("voicespan records both sides of its conversations, as they cross the wire")
+
+    def received(self, frame: Any) -> None:
+        """See `Connection.received`."""
+        super().received(frame)
+        self._record(self._audio.received, frame)
+
+    def sent(self, frame: Any) -> None:
+        """See `Connection.sent`."""
+        super().sent(frame)
+        self._record(self._audio.sent, frame)
+
+    @guarded
+    def _record(self, record: Callable[[object, int], None], frame: Any) -> None:
+        if not self.ended:
+            record(frame, self._monotonic_ns())
 
 
 @guarded

@@ -34,7 +34,7 @@ from voicespan.runtime.ids import uuid7, uuid_text
 from voicespan.runtime.settings import Settings
 from voicespan.runtime.version import __version__
 from voicespan.tracing import registry, resumption, semconv, tracer
-from voicespan.tracing.connection import Connection
+from voicespan.tracing.connection import Connection, WireRecordingConnection
 from voicespan.tracing.connection_log import ConnectionLog
 from voicespan.tracing.context import CURRENT, NO_CONVERSATION, SCOPE, ConversationContext
 from voicespan.tracing.event_queue import EventQueue
@@ -44,16 +44,17 @@ from voicespan.tracing.spans.span_writer import mark_error, value_limit
 from voicespan.tracing.status import ConversationStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from opentelemetry.trace import Span, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.protocol.events import Event
+    from voicespan.protocol.interface import WireProtocol
     from voicespan.recording import Recorder
+    from voicespan.recording.wire_source import WireAudioSource
     from voicespan.runtime.clock import Clock
-    from voicespan.tracing.connection import WireProtocol
     from voicespan.tracing.conversation_recording import ConversationRecording, RecordingTarget
 
 
@@ -324,16 +325,22 @@ class Conversation:
         attributes: Mapping[str, AttributeValue],
         *,
         kind: type[Connection] = Connection,
+        wire_audio: Callable[[Recorder], WireAudioSource] | None = None,
         resumes: bool = False,
     ) -> Connection:
-        """A connection has opened. `attributes`: provider, model and server, for the root and the llm spans.
+        """A connection has opened.
 
-        `kind`: the provider's own, where it has one. `resumes`: it takes up the session of an earlier connection, and the conversation was claimed for it.
+        Args:
+            protocol: reads its frames.
+            attributes: provider, model and server, for the root and the llm spans.
+            kind: the provider's own class of connections, where it has one.
+            wire_audio: makes what records its frames, with VOICESPAN_RECORD_SOURCE=wire.
+            resumes: it resumes an earlier connection's session, and has claimed this conversation.
         """
         # A turn that is over was the earlier connection's model's.
         self.flush()
         with self.lock:
-            connection = self._connection(protocol, kind)
+            connection = self._connection(protocol, kind, wire_audio)
             if resumes:
                 self._claims -= 1
                 for earlier in self._connections.live:
@@ -351,12 +358,15 @@ class Conversation:
         self.attach()
         return connection
 
-    def _connection(self, protocol: WireProtocol, kind: type[Connection]) -> Connection:
-        if self.settings.record_source == "wire" and self.recorder.status != "off":
-            from voicespan.tracing.estimate import WireRecordingConnection  # noqa: PLC0415  as for the recorder
-
-            return WireRecordingConnection(self, protocol, self._clock, self.recorder)
-        return kind(self, protocol, self._clock)
+    def _connection(
+        self,
+        protocol: WireProtocol,
+        kind: type[Connection],
+        wire_audio: Callable[[Recorder], WireAudioSource] | None,
+    ) -> Connection:
+        if wire_audio is None or self.settings.record_source != "wire" or self.recorder.status == "off":
+            return kind(self, protocol, self._clock)
+        return WireRecordingConnection(self, protocol, self._clock, wire_audio(self.recorder))
 
     def connect_failed(
         self, error: BaseException, attributes: Mapping[str, AttributeValue], *, resumes: bool = False

@@ -1,18 +1,18 @@
-"""The instrumentors: set and restore the seams of the two libraries that speak with PortAudio."""
+"""The instrumentors: patch the two libraries that speak with PortAudio."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.instrumentation.instrumentor import SeamInstrumentor
 from voicespan.recording.devices import pyaudio_patches, sounddevice_patches
+from voicespan.runtime.patching import PatchingInstrumentor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
 
-class SoundDeviceInstrumentor(SeamInstrumentor):
+class SoundDeviceInstrumentor(PatchingInstrumentor):
     """Records what the streams of `sounddevice` capture and play, where VOICESPAN_RECORD_SOURCE=devices.
 
     Every kind of stream, with a callback or with `read` and `write`, `sounddevice.play` and `rec` included.
@@ -31,7 +31,7 @@ class SoundDeviceInstrumentor(SeamInstrumentor):
         return sounddevice_patches.patches(module, self.is_tracing)
 
 
-class PyAudioInstrumentor(SeamInstrumentor):
+class PyAudioInstrumentor(PatchingInstrumentor):
     """The same for PyAudio. Needs `PyAudio` 0.2.12 or later.
 
     Example:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from voicespan.protocol import events
-from voicespan.protocol.events import Level
 from voicespan.runtime import settings
+from voicespan.runtime.settings import Level
 from voicespan.tracing.spans.barge_ins import BargeIns
 from voicespan.tracing.spans.function_calls import FunctionCalls
 from voicespan.tracing.spans.playback import Playback

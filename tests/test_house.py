@@ -128,7 +128,6 @@ OPEN: dict[str, set[str]] = {
         "tracing.connection_log",
         "tracing.context",
         "tracing.conversation",
-        "tracing.estimate",
         "tracing.registry",
         "tracing.root_span",
         "tracing.semconv",
@@ -142,15 +141,7 @@ OPEN: dict[str, set[str]] = {
     },
     "rooms": {
         "delivery.shutdown -> cli.spool",
-        "recording.devices.instrumentors -> instrumentation.instrumentor",
-        "runtime.settings -> protocol.events",
         "tracing.semconv -> delivery",
-    },
-    "pure": {
-        "gemini_live.protocol -> recording.recorder",
-        "gemini_live.protocol -> recording.wire_source",
-        "openai_realtime.protocol -> recording.recorder",
-        "openai_realtime.protocol -> recording.wire_source",
     },
     "delivery": {
         "delivery.attachments -> delivery.pipeline",
@@ -216,8 +207,6 @@ OPEN: dict[str, set[str]] = {
         "gemini_live.turn_tracker:told",
         "gemini_live.turns:told",
         "gemini_live.usage:told",
-        "instrumentation.instrumentor:SeamInstrumentor",
-        "instrumentation.instrumentor:standing",
         "openai_realtime.audio:told",
         "openai_realtime.connection:_glance",
         "openai_realtime.frames:told_by",

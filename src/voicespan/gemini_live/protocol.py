@@ -24,9 +24,8 @@ from voicespan.gemini_live import usage as tokens
 from voicespan.gemini_live.functions import Functions
 from voicespan.gemini_live.turn_tracker import TurnTracker
 from voicespan.protocol import events as moments
-from voicespan.protocol.events import Event, LocalId, ProviderEvent, WireError
+from voicespan.protocol.events import Event, Level, LocalId, ProviderEvent, WireError
 from voicespan.runtime.bounded import put
-from voicespan.runtime.settings import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

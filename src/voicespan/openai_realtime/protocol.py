@@ -23,9 +23,8 @@ from voicespan.openai_realtime import unfinished, values
 from voicespan.openai_realtime.frames import AudioDeltaCounter, FrameScanner, is_microphone, parsed
 from voicespan.openai_realtime.sent import SentMessages
 from voicespan.protocol import events as moments
-from voicespan.protocol.events import Event, ProviderEvent
+from voicespan.protocol.events import Event, Level, ProviderEvent
 from voicespan.runtime.bounded import put
-from voicespan.runtime.settings import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

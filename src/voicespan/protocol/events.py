@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from voicespan.runtime.settings import Level
+# Part of the vocabulary: a pure protocol imports nothing of the settings.
+from voicespan.runtime.settings import Level as Level  # noqa: PLC0414, TC001  re-exported, for use
 
 Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
 

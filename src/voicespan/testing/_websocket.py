@@ -200,8 +200,8 @@ class LoopbackServer:
     def _failure(self) -> BaseException:
         if len(self.failures) == 1:
             return self.failures[0]
-        told = "\n".join(f"- {type(failure).__name__}: {failure}" for failure in self.failures)
-        return AssertionError(f"{len(self.failures)} failures in the server:\n{told}")
+        listed = "\n".join(f"- {type(failure).__name__}: {failure}" for failure in self.failures)
+        return AssertionError(f"{len(self.failures)} failures in the server:\n{listed}")
 
     # What a session in the server's thread says.
 

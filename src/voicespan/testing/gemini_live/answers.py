@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
+
+from voicespan.testing._dialogue import ScriptedDialogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -115,7 +116,7 @@ class Turn:
     setup: Mapping[str, Any]
 
 
-class Dialogue:
+class Dialogue(ScriptedDialogue[Turn, Answer, Transcription]):
     """The model's part in a conversation.
 
     A dialogue continues over the connections of its server, as a session does that is resumed.
@@ -144,10 +145,12 @@ class Dialogue:
         self.chunk_ms = chunk_ms
         self.marks_last = marks_last
         self.voice_activity = voice_activity
-        self._answers = answers if answers is None or callable(answers) else iter(tuple(answers))
-        self._transcripts = iter(user_transcripts)
-        self._answered = 0
-        self._heard = 0
+        super().__init__(
+            answers,
+            user_transcripts,
+            default=Answer("Hello! How can I help you?"),
+            transcription=Transcription,
+        )
 
     def answer(self, contents: Iterable[Mapping[str, Any]], setup: Mapping[str, Any]) -> Answer:
         """The next answer.
@@ -155,19 +158,4 @@ class Dialogue:
         Raises:
             AssertionError: There is none left.
         """
-        turn = Turn(self._answered, tuple(contents), setup)
-        self._answered += 1
-        if self._answers is None:
-            return Answer("Hello! How can I help you?")
-        if callable(self._answers):
-            return self._answers(turn)
-        for answer in self._answers:
-            return answer
-        raise AssertionError(f"the dialogue has {turn.number} answers and was asked for one more")
-
-    def transcription(self) -> Transcription:
-        """The words of the user's next spoken turn."""
-        self._heard += 1
-        placeholder = f"(what the user said, turn {self._heard})"
-        heard = next(chain(self._transcripts, (placeholder,)))
-        return heard if isinstance(heard, Transcription) else Transcription(heard)
+        return self._answer(Turn(self._next_number(), tuple(contents), setup))

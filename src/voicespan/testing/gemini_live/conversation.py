@@ -15,11 +15,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from voicespan.testing._dialogue import pieces
+from voicespan.testing._scripted import Refused
+from voicespan.testing._speech import Format, SpeechDetector, SpeechStarted, TurnDetection
 from voicespan.testing.gemini_live.generation import Generation
 from voicespan.testing.gemini_live.usage import Counted, usage_metadata
-from voicespan.testing.openai_realtime.answers import pieces
-from voicespan.testing.openai_realtime.session import Format, TurnDetection
-from voicespan.testing.openai_realtime.speech import SpeechDetector, SpeechStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,15 +34,6 @@ _INPUT = Format("pcm16", 32, b"\0")
 _THRESHOLD = 0.5
 _PREFIX_MS = 20
 _SILENCE_MS = 500
-
-
-class Refused(Exception):  # noqa: N818  a name, not an Error: it is how the conversation ends
-    """Why the server closes the connection: a close code and its reason."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class LiveConversation:
@@ -123,13 +114,13 @@ class LiveConversation:
         """Send what the model does."""
         self.send({"serverContent": fields})
 
-    def tell_words(self, field: str, text: str) -> None:
+    def send_words(self, field: str, text: str) -> None:
         """Send a transcript, fragment by fragment."""
         words = pieces(text)
         for index, word in enumerate(words):
-            self.tell_fragment(field, word, last=index == len(words) - 1)
+            self.send_fragment(field, word, last=index == len(words) - 1)
 
-    def tell_fragment(self, field: str, word: str, *, last: bool) -> None:
+    def send_fragment(self, field: str, word: str, *, last: bool) -> None:
         """Send a fragment of a transcript, where the session has it switched on."""
         if f"{field[: -len('Transcription')]}AudioTranscription" in self.setup:
             marked = {"finished": True} if last and self.dialogue.marks_last else {}
@@ -250,7 +241,7 @@ class LiveConversation:
         words = self.dialogue.transcription()
         self._contents.append(_content("user", words.text))
         if words.arrives == "early":
-            self.tell_words("inputTranscription", words.text)
+            self.send_words("inputTranscription", words.text)
         if self._generation is None:
             self._answer(words.text if words.arrives == "during" else None)
 
@@ -263,7 +254,7 @@ class LiveConversation:
 
     def _settle(self, generation: Generation) -> None:
         """After a step: it is over, or it waits for a function, for the user's audio, or for the test."""
-        if generation.over:
+        if generation.finished:
             self._complete(generation)
         elif not generation.waiting and not generation.waits_for_audio:
             self._withdraw = self._hold(lambda chunks: self._resume(generation, chunks))

@@ -8,43 +8,69 @@ from __future__ import annotations
 
 import base64
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from voicespan.testing._dialogue import PacedGeneration, pieces
 from voicespan.testing.gemini_live.answers import OUTPUT_BYTES_PER_MS, Answer, FunctionCall
 from voicespan.testing.gemini_live.usage import Counted
-from voicespan.testing.openai_realtime.answers import pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from voicespan.testing.gemini_live.conversation import LiveConversation
+    from voicespan.testing.gemini_live.answers import Dialogue
 
 _MIME_TYPE = "audio/pcm;rate=24000"
 
 
-class Generation:
+class Speaker(Protocol):
+    """What a turn needs of the conversation that it is made for."""
+
+    dialogue: Dialogue
+    called: dict[str, FunctionCall]
+
+    @property
+    def speaks(self) -> bool:
+        """Whether answers are spoken."""
+
+    @property
+    def next_id(self) -> Callable[[str], str]:
+        """The next id for a prefix."""
+
+    def next_answer(self) -> Answer:
+        """What the dialogue says next."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message."""
+
+    def content(self, **fields: Any) -> None:
+        """Send what the model does."""
+
+    def send_words(self, field: str, text: str) -> None:
+        """Send a transcript, fragment by fragment."""
+
+    def send_fragment(self, field: str, word: str, *, last: bool) -> None:
+        """Send a fragment of a transcript."""
+
+
+class Generation(PacedGeneration):
     """A turn in the making.
 
     Attributes:
         waiting: Calls that must be answered before it goes on, by id (or by name, where they have none).
-        over: Whether everything up to `generationComplete` was sent.
         said: What was said or written so far.
         output: How much was made.
         thought: Characters of thoughts.
     """
 
-    def __init__(self, conversation: LiveConversation, late_words: str | None) -> None:
+    def __init__(self, conversation: Speaker, late_words: str | None) -> None:
+        super().__init__(conversation.dialogue.chunk_ms)
         self.waiting: dict[str, FunctionCall] = {}
-        self.over = False
         self.said = ""
         self.output = Counted()
         self.thought = 0
         self._conversation = conversation
         self._late_words = late_words
-        self._chunks = 0
-        self._due_ms = 0.0
         self._answer = conversation.next_answer()
-        self._steps = self._run()
 
     @property
     def answer(self) -> Answer:
@@ -52,30 +78,9 @@ class Generation:
         return self._answer
 
     @property
-    def waits_for_audio(self) -> bool:
-        """Whether the user's audio drives it."""
-        return self._answer.speed is not None and not self.waiting
-
-    def start(self) -> None:
-        """Begin, or go on with the next answer, as far as it says."""
-        limit = math.inf if self._answer.pause_after is None else self._answer.pause_after
-        self.advance(0 if self._answer.speed is not None else limit)
-
-    def advance(self, chunks: float = math.inf) -> None:
-        """Make at most so many chunks more; to the end when not given."""
-        limit = self._chunks + chunks
-        for _ in self._steps:
-            if self.waiting or self._chunks >= limit:
-                return
-        self.over = True
-
-    def keep_pace(self, heard_ms: float) -> None:
-        """Make what is due when so much more of the user's audio has come in."""
-        self._due_ms += heard_ms * (self._answer.speed or 0.0)
-        due = int(self._due_ms // self._conversation.dialogue.chunk_ms)
-        if due:
-            self._due_ms -= due * self._conversation.dialogue.chunk_ms
-            self.advance(due)
+    def blocked(self) -> bool:
+        """Whether calls must be answered before it goes on."""
+        return bool(self.waiting)
 
     def answered(self, key: str) -> bool:
         """An answer to a call has come; whether that was the last one it waited for."""
@@ -96,7 +101,7 @@ class Generation:
             while self.waiting:
                 yield
         if self._late_words is not None:
-            self._conversation.tell_words("inputTranscription", self._late_words)
+            self._conversation.send_words("inputTranscription", self._late_words)
         self._conversation.content(generationComplete=True)
 
     def _one(self, answer: Answer) -> Iterator[None]:
@@ -111,21 +116,21 @@ class Generation:
     def _speak(self, answer: Answer) -> Iterator[None]:
         audio, size = answer.spoken(), self._conversation.dialogue.chunk_ms * OUTPUT_BYTES_PER_MS
         words, count = pieces(answer.words), max(math.ceil(len(answer.spoken()) / size), 1)
-        told = 0
+        said = 0
         for index in range(count):
             due = math.ceil((index + 1) * len(words) / count)
-            for word in words[told:due]:
-                told += 1
+            for word in words[said:due]:
+                said += 1
                 self.said += word
-                self._conversation.tell_fragment("outputTranscription", word, last=told == len(words))
+                self._conversation.send_fragment("outputTranscription", word, last=said == len(words))
             if index == count // 2 and self._late_words is not None:
-                self._conversation.tell_words("inputTranscription", self._late_words)
+                self._conversation.send_words("inputTranscription", self._late_words)
                 self._late_words = None
             chunk = audio[index * size : (index + 1) * size]
             self.output.said_ms += len(chunk) / OUTPUT_BYTES_PER_MS
             blob = {"mimeType": _MIME_TYPE, "data": base64.b64encode(chunk).decode()}
             self._conversation.content(modelTurn={"parts": [{"inlineData": blob}]})
-            self._chunks += 1
+            self.chunks += 1
             yield
 
     def _write(self, answer: Answer) -> Iterator[None]:
@@ -133,16 +138,16 @@ class Generation:
             self.said += word
             self.output.characters += len(word)
             self._conversation.content(modelTurn={"parts": [{"text": word}]})
-            self._chunks += 1
+            self.chunks += 1
             yield
 
     def _call(self, calls: tuple[FunctionCall, ...] | list[FunctionCall]) -> None:
-        told: list[dict[str, Any]] = []
+        listed: list[dict[str, Any]] = []
         for call in calls:
             call_id = self._conversation.next_id("function-call") if call.call_id is None else call.call_id
             self.output.characters += len(call.name)
-            told.append({"name": call.name, "args": call.args, **({"id": call_id} if call_id else {})})
+            listed.append({"name": call.name, "args": call.args, **({"id": call_id} if call_id else {})})
             self._conversation.called[call_id or call.name] = call
             if call.blocking:
                 self.waiting[call_id or call.name] = call
-        self._conversation.send({"toolCall": {"functionCalls": told}})
+        self._conversation.send({"toolCall": {"functionCalls": listed}})

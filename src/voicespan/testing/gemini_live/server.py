@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import importlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from websockets.exceptions import ConnectionClosed
-
-from voicespan.testing._connection import Connection, Frame, Refuse
-from voicespan.testing._websocket import LoopbackServer, Wire
+from voicespan.testing._connection import Frame, Refuse
+from voicespan.testing._scripted import ScriptedServer
 from voicespan.testing.gemini_live.answers import Answer, Dialogue, Transcription, Turn
 from voicespan.testing.gemini_live.certificates import Authority, authority
-from voicespan.testing.gemini_live.conversation import LiveConversation, Refused
+from voicespan.testing.gemini_live.conversation import LiveConversation
 from voicespan.testing.script import Script, Step
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from voicespan.testing._websocket import Wire
     from voicespan.testing.gemini_live.usage import Counted
 
 #: What one connection gets; a list of steps is a script.
@@ -29,7 +27,7 @@ Part = Script | Dialogue | Refuse | Iterable[Step]
 _CERTIFICATES = "SSL_CERT_FILE"
 
 
-class GeminiLiveServer(LoopbackServer):
+class GeminiLiveServer(ScriptedServer[Dialogue, LiveConversation]):
     """A Gemini Live server on 127.0.0.1, for tests without a network or an account.
 
     It holds a conversation (`GeminiLiveServer.conversational`), as the real server does:
@@ -80,11 +78,10 @@ class GeminiLiveServer(LoopbackServer):
         timeout: Seconds after which what a test or a script waits for counts as missing.
     """
 
+    id_separator = "-"
+
     def __init__(self, *parts: Part, timeout: float = 5.0) -> None:
-        super().__init__(timeout=timeout, tls=authority().server_context())
-        self._parts = [_part(part) for part in parts] or [Dialogue()]
-        self._counts: Counter[str] = Counter()
-        self._conversations: dict[Connection, LiveConversation] = {}
+        super().__init__(parts, Dialogue(), timeout=timeout, tls=authority().server_context())
         self._sessions: dict[str, tuple[list[dict[str, Any]], Counted]] = {}
         self._environment = contextlib.ExitStack()
 
@@ -114,11 +111,10 @@ class GeminiLiveServer(LoopbackServer):
         Args:
             vertexai: Whether for Vertex AI instead of the Gemini API.
         """
-        from google.genai import types  # noqa: PLC0415  loaded when asked for
-        from google.genai._api_client import BaseApiClient  # noqa: PLC0415
-
+        types = importlib.import_module("google.genai.types")
+        api_client = importlib.import_module("google.genai._api_client")
         trusted: dict[str, Any] = {}
-        if hasattr(BaseApiClient, "_ensure_websocket_ssl_ctx"):
+        if hasattr(api_client.BaseApiClient, "_ensure_websocket_ssl_ctx"):
             trusted["async_client_args"] = {"ssl": authority().client_context()}
         else:
             self._trust_by_environment(authority())
@@ -143,19 +139,6 @@ class GeminiLiveServer(LoopbackServer):
         """The one key of a client's message, as the SDK writes it: `setup` or `realtime_input`, for example."""
         return next(iter(frame), "(empty)") if isinstance(frame, dict) else "(not a JSON object)"
 
-    def admit(self, number: int) -> Refuse | None:
-        """Refuse the connections for which the test says so."""
-        part = self._part(number)
-        return part if isinstance(part, Refuse) else None
-
-    async def converse(self, wire: Wire) -> None:
-        """Play the connection's script, or hold its conversation."""
-        part = self._part(wire.connection.number)
-        if isinstance(part, Script):
-            await part.play(self, wire)
-        elif isinstance(part, Dialogue):
-            await self._hold_conversation(part, wire)
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -163,34 +146,15 @@ class GeminiLiveServer(LoopbackServer):
         with self._environment:
             super().__exit__(kind, error, traceback)
 
-    async def _hold_conversation(self, dialogue: Dialogue, wire: Wire) -> None:
-        # Messages are queued, not sent from within: a client that sends a long time before it reads
-        # must be listened to all the while.
-        outbox: asyncio.Queue[str | Refused] = asyncio.Queue()
-        conversation = LiveConversation(
+    def _begin(self, dialogue: Dialogue, wire: Wire, send: Callable[[str], None]) -> LiveConversation:
+        return LiveConversation(
             dialogue,
-            emit=outbox.put_nowait,
+            emit=send,
             next_id=self._next_id,
             hold=self.hold,
             sessions=self._sessions,
             names_session="LlmBidiService" in wire.connection.path,
         )
-        self._conversations[wire.connection] = conversation
-        sending = asyncio.ensure_future(_send_all(wire, outbox))
-
-        def receive(frame: str | bytes) -> None:
-            try:
-                conversation.receive(frame)
-            except Refused as refused:
-                outbox.put_nowait(refused)
-
-        try:
-            await wire.listen(receive)
-        finally:
-            del self._conversations[wire.connection]
-            conversation.close()
-            sending.cancel()
-            await asyncio.wait({sending})
 
     def _trust_by_environment(self, trusted: Authority) -> None:
         before = os.environ.get(_CERTIFICATES)
@@ -200,32 +164,7 @@ class GeminiLiveServer(LoopbackServer):
         else:
             self._environment.callback(os.environ.__setitem__, _CERTIFICATES, before)
 
-    def _part(self, number: int) -> Script | Dialogue | Refuse:
-        return self._parts[min(number, len(self._parts) - 1)]
-
-    def _next_id(self, prefix: str) -> str:
-        self._counts[prefix] += 1
-        return f"{prefix}-{self._counts[prefix]:04d}"
-
 
 def _credentials() -> Any:
     """A token that is of no use anywhere, and that nobody tries to refresh."""
-    from google.oauth2 import credentials  # noqa: PLC0415  loaded when asked for
-
-    return credentials.Credentials(token="test")  # type: ignore[no-untyped-call]  # noqa: S106
-
-
-async def _send_all(wire: Wire, outbox: asyncio.Queue[str | Refused]) -> None:
-    try:
-        while True:
-            message = await outbox.get()
-            if isinstance(message, Refused):
-                await wire.close(message.code, message.reason)
-                return
-            await wire.send(message)
-    except ConnectionClosed:
-        return
-
-
-def _part(part: Part) -> Script | Dialogue | Refuse:
-    return part if isinstance(part, Script | Dialogue | Refuse) else Script(part)
+    return importlib.import_module("google.oauth2.credentials").Credentials(token="test")  # noqa: S106

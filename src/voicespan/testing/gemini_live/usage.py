@@ -1,4 +1,4 @@
-"""What a turn costs, counted roughly as the vendor does, and told as the vendor tells it."""
+"""What a turn costs, counted roughly as the vendor does, under the names that the vendor gives it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Counted:
 def usage_metadata(context: Counted, output: Counted, thought: int) -> dict[str, Any]:
     """The `usageMetadata` of a turn; `thought`: characters of thoughts, which no total includes, as recorded."""
     read, made = context.tokens, output.tokens
-    told: dict[str, Any] = {
+    usage: dict[str, Any] = {
         "promptTokenCount": sum(read.values()),
         "responseTokenCount": sum(made.values()),
         "totalTokenCount": sum(read.values()) + sum(made.values()),
@@ -45,5 +45,5 @@ def usage_metadata(context: Counted, output: Counted, thought: int) -> dict[str,
         "responseTokensDetails": [{"modality": name, "tokenCount": count} for name, count in made.items()],
     }
     if thought:
-        told["thoughtsTokenCount"] = math.ceil(thought / _CHARACTERS_PER_TOKEN)
-    return told
+        usage["thoughtsTokenCount"] = math.ceil(thought / _CHARACTERS_PER_TOKEN)
+    return usage

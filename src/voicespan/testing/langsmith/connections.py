@@ -173,7 +173,7 @@ class Listener:
 
 class _Connection(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version = "voicespan.testing"
+    server_version = "voicespan-testing"
 
     @property
     def _listener(self) -> Listener:

@@ -243,7 +243,7 @@ def _set_error(run: Run, events: list[tuple[str, dict[str, Any]]]) -> None:
         return
     run.status = "error"
     message, stacktrace = (_text(raised, f"exception.{part}") for part in ("message", "stacktrace"))
-    told = [message] if message else []
+    parts = [message] if message else []
     if stacktrace:
-        told.append("Stacktrace:\n" + stacktrace)
-    run.error = "\n\n".join(told) or None
+        parts.append("Stacktrace:\n" + stacktrace)
+    run.error = "\n\n".join(parts) or None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
+
+from voicespan.testing._dialogue import ScriptedDialogue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -111,7 +111,7 @@ class Turn:
     request: Mapping[str, Any]
 
 
-class Dialogue:
+class Dialogue(ScriptedDialogue[Turn, Answer, Transcription]):
     """The model's part in a conversation.
 
     A dialogue continues over the connections of its server, as a conversation does that is reopened.
@@ -136,10 +136,12 @@ class Dialogue:
     ) -> None:
         self.chunk_ms = chunk_ms
         self.rate_limits = rate_limits
-        self._answers = answers if answers is None or callable(answers) else iter(tuple(answers))
-        self._transcripts = iter(user_transcripts)
-        self._answered = 0
-        self._heard = 0
+        super().__init__(
+            answers,
+            user_transcripts,
+            default=Answer("Hello! How can I help you?"),
+            transcription=Transcription,
+        )
 
     def answer(
         self,
@@ -152,27 +154,7 @@ class Dialogue:
         Raises:
             AssertionError: There is none left.
         """
-        turn = Turn(self._answered, tuple(items), session, request)
-        self._answered += 1
-        if self._answers is None:
-            return Answer("Hello! How can I help you?")
-        if callable(self._answers):
-            return self._answers(turn)
-        for answer in self._answers:
-            return answer
-        raise AssertionError(f"the dialogue has {turn.number} answers and was asked for one more")
-
-    def transcription(self) -> Transcription:
-        """What the next spoken turn of the user is transcribed to."""
-        self._heard += 1
-        placeholder = f"(what the user said, turn {self._heard})"
-        heard = next(chain(self._transcripts, (placeholder,)))
-        return heard if isinstance(heard, Transcription) else Transcription(heard)
-
-
-def pieces(text: str) -> list[str]:
-    """The text cut into deltas: words, each with the space before it."""
-    return re.findall(r"\s*\S+(?:\s+$)?", text) or ([text] if text else [])
+        return self._answer(Turn(self._next_number(), tuple(items), session, request))
 
 
 def obfuscation(delta: str) -> str:

@@ -19,11 +19,11 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from voicespan.testing._speech import SpeechDetector, SpeechStarted
 from voicespan.testing.openai_realtime.items import Item, Items
 from voicespan.testing.openai_realtime.rejected import Rejected, required
 from voicespan.testing.openai_realtime.responses import Responses
 from voicespan.testing.openai_realtime.session import Session
-from voicespan.testing.openai_realtime.speech import SpeechDetector, SpeechStarted
 from voicespan.testing.openai_realtime.transcription import PendingTranscription
 
 if TYPE_CHECKING:

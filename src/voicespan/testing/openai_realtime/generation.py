@@ -10,37 +10,53 @@ from __future__ import annotations
 import base64
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from voicespan.testing.openai_realtime.answers import Answer, FunctionCall, obfuscation, pieces
+from voicespan.testing._dialogue import PacedGeneration, pieces
+from voicespan.testing.openai_realtime.answers import Answer, FunctionCall, obfuscation
 from voicespan.testing.openai_realtime.items import NO_USAGE, Item
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from voicespan.testing.openai_realtime.conversation import RealtimeConversation
-    from voicespan.testing.openai_realtime.session import Format
+    from voicespan.testing._speech import Format
+    from voicespan.testing.openai_realtime.items import Items
+    from voicespan.testing.openai_realtime.session import Session
     from voicespan.testing.openai_realtime.transcription import PendingTranscription
 
 # How many words of the transcript precede the first audio, as in recorded sessions.
 _WORDS_AHEAD = 3
 
 
-class Generation:
+class Speaker(Protocol):
+    """What a response needs of the conversation that it is made for."""
+
+    chunk_ms: int
+    on_media_track: bool
+    items: Items
+    session: Session
+
+    @property
+    def next_id(self) -> Callable[[str], str]:
+        """The next id for a prefix."""
+
+    def emit(self, kind: str, /, **fields: Any) -> None:
+        """Send an event."""
+
+
+class Generation(PacedGeneration):
     """A response in the making.
 
     Attributes:
         id: The response's id.
         out_of_band: Whether it stands outside the conversation (`conversation: "none"`).
-        finished: Whether `response.done` was sent.
-        chunks: How many chunks of output were made.
         cancelled: Why it was cancelled, as in `status_details`; None while it was not.
         playing: The item whose audio plays on the media track.
     """
 
     def __init__(
         self,
-        conversation: RealtimeConversation,
+        conversation: Speaker,
         answer: Answer,
         *,
         request: Mapping[str, Any],
@@ -48,10 +64,9 @@ class Generation:
         response: dict[str, Any],
         transcription: PendingTranscription | None,
     ) -> None:
+        super().__init__(conversation.chunk_ms)
         self.id = str(response["id"])
         self.out_of_band = request.get("conversation") == "none"
-        self.finished = False
-        self.chunks = 0
         self.cancelled: str | None = None
         self.playing: Item | None = None
         self._conversation = conversation
@@ -62,36 +77,11 @@ class Generation:
         self._transcription = transcription
         self._spoken = response["output_modalities"] == ["audio"]
         self._output: list[Item] = []
-        self._due_ms = 0.0
-        self._steps = self._run()
 
     @property
-    def waits_for_audio(self) -> bool:
-        """Whether the user's audio drives it."""
-        return self._answer.speed is not None
-
-    def advance(self, chunks: float = math.inf) -> None:
-        """Make at most so many chunks more; to the end when not given."""
-        limit = self.chunks + chunks
-        for _ in self._steps:
-            if self.chunks >= limit:
-                return
-        self.finished = True
-
-    def start(self) -> None:
-        """Begin, and go on as far as the answer says."""
-        if self._answer.speed is not None:
-            self.advance(0)
-        else:
-            self.advance(math.inf if self._answer.pause_after is None else self._answer.pause_after)
-
-    def keep_pace(self, heard_ms: float) -> None:
-        """Make what is due when so much more of the user's audio has come in."""
-        self._due_ms += heard_ms * (self._answer.speed or 0.0)
-        due = int(self._due_ms // self._conversation.chunk_ms)
-        if due:
-            self._due_ms -= due * self._conversation.chunk_ms
-            self.advance(due)
+    def answer(self) -> Answer:
+        """What is being said."""
+        return self._answer
 
     def cancel(self, reason: str) -> None:
         """End it without any more output; `reason` as in `status_details`."""

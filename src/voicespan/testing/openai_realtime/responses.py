@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from voicespan.testing.openai_realtime.generation import Generation
+from voicespan.testing.openai_realtime.generation import Generation, Speaker
 from voicespan.testing.openai_realtime.rejected import Rejected
 from voicespan.testing.openai_realtime.session import modalities
 
 if TYPE_CHECKING:
     from voicespan.testing.openai_realtime.answers import Dialogue
-    from voicespan.testing.openai_realtime.conversation import RealtimeConversation
+    from voicespan.testing.openai_realtime.transcription import PendingTranscription
 
 #: Has the test's `release()` call the function; returns how to take that back.
 Hold = Callable[[Callable[[int | None], None]], Callable[[], None]]
 
 
+class Answering(Speaker, Protocol):
+    """What the responses need of their conversation."""
+
+    transcription: PendingTranscription | None
+
+    def end_transcription(self) -> None:
+        """Let the pending transcription arrive, if there is one."""
+
+
 class Responses:
     """What is being generated."""
 
-    def __init__(self, conversation: RealtimeConversation, dialogue: Dialogue, hold: Hold) -> None:
+    def __init__(self, conversation: Answering, dialogue: Dialogue, hold: Hold) -> None:
         self._conversation = conversation
         self._conversation_id = conversation.next_id("conv")
         self._dialogue = dialogue

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable
-
-from websockets.exceptions import ConnectionClosed
+from typing import TYPE_CHECKING
 
 from voicespan.testing._connection import Connection, Frame, Refuse
-from voicespan.testing._websocket import LoopbackServer, Wire
+from voicespan.testing._scripted import ScriptedServer
 from voicespan.testing.openai_realtime.answers import Answer, Dialogue, Transcription, Turn
 from voicespan.testing.openai_realtime.conversation import RealtimeConversation
 from voicespan.testing.openai_realtime.dialect import DIALECTS, DialectName
 from voicespan.testing.script import Script, Step
 
+if TYPE_CHECKING:
+    from voicespan.testing._websocket import Wire
+
 #: What one connection gets; a list of steps is a script.
 Part = Script | Dialogue | Refuse | Iterable[Step]
 
 
-class OpenAIRealtimeServer(LoopbackServer):
+class OpenAIRealtimeServer(ScriptedServer[Dialogue, RealtimeConversation]):
     """An OpenAI Realtime server on 127.0.0.1, for tests without a network or an account.
 
     It holds a conversation (`OpenAIRealtimeServer.conversational`), as the real server does:
@@ -79,13 +79,10 @@ class OpenAIRealtimeServer(LoopbackServer):
     base_path = "/v1"
 
     def __init__(self, *parts: Part, dialect: DialectName | None = None, timeout: float = 5.0) -> None:
-        super().__init__(timeout=timeout)
+        super().__init__(parts, Dialogue(), timeout=timeout)
         if dialect is not None and dialect not in DIALECTS:
             raise ValueError(f"the dialects are {', '.join(DIALECTS)}")
-        self._parts = [_part(part) for part in parts] or [Dialogue()]
         self._dialect = dialect
-        self._counts: Counter[str] = Counter()
-        self._conversations: dict[Connection, RealtimeConversation] = {}
 
     @classmethod
     def conversational(
@@ -123,27 +120,11 @@ class OpenAIRealtimeServer(LoopbackServer):
         """A frame's `type`."""
         return str(frame.get("type")) if isinstance(frame, dict) else "(not a JSON object)"
 
-    def admit(self, number: int) -> Refuse | None:
-        """Refuse the connections for which the test says so."""
-        part = self._part(number)
-        return part if isinstance(part, Refuse) else None
-
-    async def converse(self, wire: Wire) -> None:
-        """Play the connection's script, or hold its conversation."""
-        part = self._part(wire.connection.number)
-        if isinstance(part, Script):
-            await part.play(self, wire)
-        elif isinstance(part, Dialogue):
-            await self._hold_conversation(part, wire)
-
-    async def _hold_conversation(self, dialogue: Dialogue, wire: Wire) -> None:
-        # Frames are queued, not sent from within: a client that sends a long time before it reads
-        # must be listened to all the while.
-        outbox: asyncio.Queue[str] = asyncio.Queue()
+    def _begin(self, dialogue: Dialogue, wire: Wire, send: Callable[[str], None]) -> RealtimeConversation:
         query = wire.connection.query
         conversation = RealtimeConversation(
             dialogue,
-            send=outbox.put_nowait,
+            send=send,
             next_id=self._next_id,
             hold=self.hold,
             dialect=DIALECTS[self._dialect or _spoken_dialect(wire.connection)],
@@ -151,36 +132,9 @@ class OpenAIRealtimeServer(LoopbackServer):
             transcribes_only=query.get("intent") == "transcription",
             on_media_track="call_id" in query,
         )
-        self._conversations[wire.connection] = conversation
-        sending = asyncio.ensure_future(_send_all(wire, outbox))
-        try:
-            conversation.open()
-            await wire.listen(conversation.receive)
-        finally:
-            del self._conversations[wire.connection]
-            conversation.close()
-            sending.cancel()
-            await asyncio.wait({sending})
-
-    def _part(self, number: int) -> Script | Dialogue | Refuse:
-        return self._parts[min(number, len(self._parts) - 1)]
-
-    def _next_id(self, prefix: str) -> str:
-        self._counts[prefix] += 1
-        return f"{prefix}_{self._counts[prefix]:04d}"
-
-
-async def _send_all(wire: Wire, outbox: asyncio.Queue[str]) -> None:
-    try:
-        while True:
-            await wire.send(await outbox.get())
-    except ConnectionClosed:
-        return
+        conversation.open()
+        return conversation
 
 
 def _spoken_dialect(connection: Connection) -> DialectName:
     return "beta" if connection.headers.get("openai-beta") == "realtime=v1" else "ga"
-
-
-def _part(part: Part) -> Script | Dialogue | Refuse:
-    return part if isinstance(part, Script | Dialogue | Refuse) else Script(part)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from voicespan.testing._speech import Format, TurnDetection
 from voicespan.testing.openai_realtime.rejected import Rejected, required
 
 # A far moment instead of one computed from the clock: every run of a test sees the same frames.
@@ -39,38 +39,12 @@ _FIELDS = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Format:
-    """An audio format of the session.
-
-    Attributes:
-        name: `pcm16`, `g711_ulaw` or `g711_alaw`.
-        bytes_per_ms: How many bytes a millisecond has.
-        silence: One byte of silence.
-    """
-
-    name: str
-    bytes_per_ms: int
-    silence: bytes
-
-
 #: By the name that GA has for them.
 FORMATS = {
     "audio/pcm": Format("pcm16", 48, b"\0"),
     "audio/pcmu": Format("g711_ulaw", 8, b"\xff"),
     "audio/pcma": Format("g711_alaw", 8, b"\xd5"),
 }
-
-
-@dataclass(frozen=True)
-class TurnDetection:
-    """When the server takes the user to begin and to end speaking, and what it does then."""
-
-    threshold: float
-    prefix_padding_ms: int
-    silence_duration_ms: int
-    create_response: bool
-    interrupt_response: bool
 
 
 class Session:

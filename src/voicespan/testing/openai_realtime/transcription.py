@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
-from voicespan.testing.openai_realtime.answers import Transcription, obfuscation, pieces
+from voicespan.testing._dialogue import pieces
+from voicespan.testing.openai_realtime.answers import Transcription, obfuscation
 
 if TYPE_CHECKING:
     from voicespan.testing.openai_realtime.items import Item

@@ -7,14 +7,10 @@ same audio gives the same events however fast it is sent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from voicespan.recording.codec.g711 import decode
-
-if TYPE_CHECKING:
-    from voicespan.testing.openai_realtime.session import Format, TurnDetection
 
 WINDOW_MS = 32
 
@@ -24,6 +20,32 @@ _RMS_AT_THRESHOLD_1 = 1310.0
 
 # A click fills one window, speech more.
 _ONSET_WINDOWS = 2
+
+
+@dataclass(frozen=True)
+class Format:
+    """An audio format.
+
+    Attributes:
+        name: `pcm16`, `g711_ulaw` or `g711_alaw`.
+        bytes_per_ms: How many bytes a millisecond has.
+        silence: One byte of silence.
+    """
+
+    name: str
+    bytes_per_ms: int
+    silence: bytes
+
+
+@dataclass(frozen=True)
+class TurnDetection:
+    """When the server takes the user to begin and to end speaking, and what it does then."""
+
+    threshold: float
+    prefix_padding_ms: int
+    silence_duration_ms: int
+    create_response: bool
+    interrupt_response: bool
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from voicespan.runtime.version import __version__
-from voicespan.tracing.context import current_conversation
 from voicespan.tracing.conversation import Conversation
-from voicespan.tracing.scope import conversation
+from voicespan.tracing.scope import conversation, current_conversation
 
 if TYPE_CHECKING:
     from voicespan.delivery import LangSmithSpanProcessor

@@ -29,10 +29,11 @@ from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
 from voicespan.tracing import root_span, tracer
-from voicespan.tracing.context import CURRENT, current_conversation
+from voicespan.tracing.context import CURRENT
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.registry import open_conversations
-from voicespan.tracing.spans import SpanTranslator
+from voicespan.tracing.scope import current_conversation
+from voicespan.tracing.spans.translator import SpanTranslator
 
 META = "langsmith.metadata."
 CREATED = {"type": "session.created", "event_id": "e", "session": {"id": "sess_1", "model": "gpt-realtime"}}

@@ -92,7 +92,7 @@ def test_a_forked_child_leaves_the_conversation_to_its_parent(run):
         child = os.fork()
         if child == 0:
             # Whatever the child does with what it inherited: the spans are the parent's to tell.
-            from voicespan.tracing.context import current_conversation
+            from voicespan.tracing.scope import current_conversation
             from voicespan.tracing.registry import open_conversations
             assert not open_conversations()
             assert current_conversation() is None

@@ -17,8 +17,8 @@ from opentelemetry.trace import StatusCode
 import voicespan
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import Answer, Expect, FunctionCall, OpenAIRealtimeServer, Send
-from voicespan.tracing.context import current_conversation
 from voicespan.tracing.registry import open_conversations
+from voicespan.tracing.scope import current_conversation
 
 CREATED = {"type": "session.created", "event_id": "e", "session": {"id": "sess_1"}}
 PING = {"type": "rate_limits.updated", "event_id": "e", "rate_limits": []}

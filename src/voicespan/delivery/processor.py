@@ -235,7 +235,7 @@ def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:
 
 
 def _conversation(context: Context | None) -> Conversation | None:
-    from voicespan.tracing.context import current_conversation  # noqa: PLC0415  it is loaded: it started the span
+    from voicespan.tracing.scope import current_conversation  # noqa: PLC0415  it is loaded: it started the span
 
     return current_conversation(context)
 

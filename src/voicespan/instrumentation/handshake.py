@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from voicespan.runtime.guard import guarded
 from voicespan.tracing.connection import Connection
-from voicespan.tracing.context import conversation_in_scope
 from voicespan.tracing.conversation import Conversation
-from voicespan.tracing.registry import ended_with, resumed_by
+from voicespan.tracing.registry import ended_with
+from voicespan.tracing.scope import conversation_in_scope, resumed_conversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -63,7 +63,7 @@ class Handshake:
         self._attributes = attributes
         self._secrets = secrets
         scoped = conversation_in_scope()
-        resumed = resumed_by(fingerprint) if scoped is None and fingerprint is not None else None
+        resumed = resumed_conversation(fingerprint) if scoped is None and fingerprint is not None else None
         self._resumes = resumed is not None
         earlier = None if fingerprint is None else ended_with(fingerprint)
         self._conversation = (

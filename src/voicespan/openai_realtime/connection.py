@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from voicespan.openai_realtime.protocol import Protocol
     from voicespan.protocol.interface import WireProtocol
     from voicespan.runtime.clock import Clock
-    from voicespan.tracing.conversation import Conversation
+    from voicespan.tracing.connection import FrameSink
 
 
 class RealtimeConnection(Connection):
     """Nothing here raises."""
 
-    def __init__(self, conversation: Conversation, protocol: WireProtocol, clock: Clock) -> None:
+    def __init__(self, conversation: FrameSink, protocol: WireProtocol, clock: Clock) -> None:
         super().__init__(conversation, protocol, clock)
         self._glance = cast("Protocol", protocol).glance
 

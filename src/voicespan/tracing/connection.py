@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import _thread
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from voicespan.runtime.guard import guarded, report
 from voicespan.tracing.context import CURRENT, get_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
 
@@ -22,17 +23,50 @@ if TYPE_CHECKING:
     from voicespan.protocol.interface import WireProtocol
     from voicespan.recording.wire_source import WireAudioSource
     from voicespan.runtime.clock import Clock
-    from voicespan.tracing.conversation import Conversation
+    from voicespan.tracing.context import ConversationContext
 
 _logger = logging.getLogger("voicespan")
 #: Close codes that are a normal end (RFC 6455, section 7.4.1): done, going away, and no code given.
 _NORMAL_CLOSE = frozenset({1000, 1001, 1005})
 
 
+class FrameSink(Protocol):
+    """Takes what a connection's frames tell: the connection's conversation."""
+
+    context: ConversationContext
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while a protocol reads a frame and while `ingest` runs."""
+        ...
+
+    def ingest(
+        self, moments: Sequence[Event], frame: Any = None, connection: Connection | None = None
+    ) -> bool:
+        """Take events. Whether `flush` has to be called once the lock is released."""
+        ...
+
+    def flush(self) -> None:
+        """Write the spans of what happened until now."""
+
+    def attach(self) -> None:
+        """From now on the spans of this context nest in this conversation."""
+
+    def redact_error(self, words: str | None) -> str | None:
+        """What may be stored of a service's words on what went wrong."""
+        ...
+
+    def connection_reopened(self, connection: Connection) -> None:
+        """The SDK opened a new socket behind the same connection object."""
+
+    def connection_closed(self, connection: Connection, error: BaseException | None) -> None:
+        """The connection is over; `error`: what left the application's block, if anything did."""
+
+
 class Connection:
     """Feeds one socket's frames into its conversation. Nothing here raises."""
 
-    def __init__(self, conversation: Conversation, protocol: WireProtocol, clock: Clock) -> None:
+    def __init__(self, conversation: FrameSink, protocol: WireProtocol, clock: Clock) -> None:
         self.conversation = conversation
         self.protocol = protocol
         self.frames_received = 0
@@ -162,7 +196,7 @@ class WireRecordingConnection(Connection):
     _announced = False
 
     def __init__(
-        self, conversation: Conversation, protocol: WireProtocol, clock: Clock, audio: WireAudioSource
+        self, conversation: FrameSink, protocol: WireProtocol, clock: Clock, audio: WireAudioSource
     ) -> None:
         super().__init__(conversation, protocol, clock)
         self._audio = audio

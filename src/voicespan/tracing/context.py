@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from voicespan.tracing.conversation import Conversation
-
-#: Where a context keeps the standing of its current conversation.
+#: Where an OpenTelemetry context keeps the `ConversationContext` of its current conversation.
 CURRENT = otel_context.create_key("voicespan-conversation")
 #: That of the conversation that new connections join.
 SCOPE: ContextVar[ConversationContext | None] = ContextVar("voicespan_scope", default=None)
@@ -40,6 +38,15 @@ def _current_context() -> Callable[[], Context]:
 get_current = _current_context()
 
 
+class Conversational(Protocol):
+    """What a context knows of its conversation."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the conversation is over."""
+        ...
+
+
 class ConversationContext:
     """How the application's contexts stand in one conversation.
 
@@ -47,9 +54,9 @@ class ConversationContext:
     refer to themselves) has a copy of it for as long as there is any.
     """
 
-    def __init__(self, conversation: Conversation | None) -> None:
+    def __init__(self, conversation: Conversational | None) -> None:
         #: None: it is over.
-        self.conversation: Conversation | None = conversation
+        self.conversation: Conversational | None = conversation
         #: Its root's, also when it is over.
         self.root = trace.INVALID_SPAN_CONTEXT
         self._live = ProxySpan(trace.INVALID_SPAN)
@@ -111,28 +118,6 @@ class ConversationContext:
 
 #: Of what could not be opened.
 NO_CONVERSATION = ConversationContext(None)
-
-
-def current_conversation(context: Context | None = None) -> Conversation | None:
-    """The conversation that spans started here and now belong to, if there is one.
-
-    Inside `conversation()` that is its conversation even before a connection is open. None outside of
-    any, after its end, and (without a scope) when the trace is not sampled.
-    """
-    found = conversation_context(otel_context.get_current() if context is None else context)
-    if found is None and context is None:
-        found = SCOPE.get()
-    return _still_open(found)
-
-
-def conversation_in_scope() -> Conversation | None:
-    """The conversation that a connection opened here and now joins."""
-    return _still_open(SCOPE.get())
-
-
-def _still_open(standing: ConversationContext | None) -> Conversation | None:
-    found = None if standing is None else standing.conversation
-    return None if found is None or found.ended else found
 
 
 def conversation_context(context: Context) -> ConversationContext | None:

@@ -39,8 +39,8 @@ from voicespan.tracing.connection_log import ConnectionLog
 from voicespan.tracing.context import CURRENT, NO_CONVERSATION, SCOPE, ConversationContext
 from voicespan.tracing.event_queue import EventQueue
 from voicespan.tracing.root_span import RootSpan
-from voicespan.tracing.spans import SpanTranslator
 from voicespan.tracing.spans.span_writer import mark_error, value_limit
+from voicespan.tracing.spans.translator import SpanTranslator
 from voicespan.tracing.status import ConversationStatus
 
 if TYPE_CHECKING:

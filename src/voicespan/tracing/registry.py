@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import resumption
@@ -15,27 +15,43 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span
 
-    from voicespan.tracing.conversation import Conversation
-
 #: Of conversations that are over so many handles are remembered; a service issues one with every turn.
 _MOST_HANDLES = 1_000
 
 #: Seconds to wait for a conversation of which another thread writes something.
 _PATIENCE = 1.0
 
-_open: set[Conversation] = set()
+
+class OpenConversation(Protocol):
+    """A conversation as the registry knows it."""
+
+    def flush(self, patience: float = -1) -> None:
+        """Write what happened until now; wait at most `patience` seconds for another thread that writes."""
+
+    def claim_resumption(self, fingerprint: str) -> bool:
+        """Whether this conversation issued that handle; it stays open for the connection that has it now."""
+        ...
+
+    def end(self, error: BaseException | None = None, status: str | None = None) -> None:
+        """End the root."""
+
+    def discard_after_fork(self) -> None:
+        """Forget the conversation without writing anything: the parent process owns it."""
+
+
+_open: set[OpenConversation] = set()
 #: The `traceparent` of an ended conversation, by the SHA-256 of its handles.
 _ended: OrderedDict[str, str] = OrderedDict()
 _registered = False
 
 
-def opened(conversation: Conversation) -> None:
+def opened(conversation: OpenConversation) -> None:
     """It is ended at the process's exit, and forgotten in a forked child."""
     _open.add(conversation)
     _end_open_at_exit()
 
 
-def ended(conversation: Conversation, handles: Iterable[str], root: Span) -> None:
+def ended(conversation: OpenConversation, handles: Iterable[str], root: Span) -> None:
     """It is over. A session that one of these handles resumes is linked to its `root`."""
     _open.discard(conversation)
     context = root.get_span_context()
@@ -48,7 +64,7 @@ def ended(conversation: Conversation, handles: Iterable[str], root: Span) -> Non
             _ended.popitem(last=False)
 
 
-def open_conversations() -> list[Conversation]:
+def open_conversations() -> list[OpenConversation]:
     """Every conversation of this process that is being traced."""
     return list(_open)
 
@@ -62,7 +78,7 @@ def flush() -> None:
         each.flush(_PATIENCE)
 
 
-def resumed_by(fingerprint: str) -> Conversation | None:
+def resumed_by(fingerprint: str) -> OpenConversation | None:
     """The open conversation that issued the handle with this SHA-256, claimed for the connection that has it."""
     return next((each for each in open_conversations() if each.claim_resumption(fingerprint)), None)
 
@@ -80,7 +96,7 @@ def end_open_conversations(status: str) -> None:
 
 
 @guarded
-def _end_as(conversation: Conversation, status: str) -> None:
+def _end_as(conversation: OpenConversation, status: str) -> None:
     conversation.end(status=status)
 
 

@@ -1,16 +1,21 @@
-"""`conversation()`: one conversation for all connections that are opened inside."""
+"""`conversation()`: one conversation for all connections that are opened inside; and which one is current or resumed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import context as otel_context
+
 from voicespan.runtime.guard import guard, guarded
-from voicespan.tracing.context import SCOPE
+from voicespan.tracing import registry
+from voicespan.tracing.context import SCOPE, conversation_context
 from voicespan.tracing.conversation import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+
+    from opentelemetry.context import Context
 
     from voicespan.tracing.context import ConversationContext
 
@@ -88,3 +93,31 @@ def conversation(
 @guarded
 def _end(ending: Conversation, error: BaseException | None) -> None:
     ending.end(error)
+
+
+def current_conversation(context: Context | None = None) -> Conversation | None:
+    """The conversation that spans started here and now belong to, if there is one.
+
+    Inside `conversation()` that is its conversation even before a connection is open. None outside of
+    any, after its end, and (without a scope) when the trace is not sampled.
+    """
+    found = conversation_context(otel_context.get_current() if context is None else context)
+    if found is None and context is None:
+        found = SCOPE.get()
+    return _still_open(found)
+
+
+def conversation_in_scope() -> Conversation | None:
+    """The conversation that a connection opened here and now joins."""
+    return _still_open(SCOPE.get())
+
+
+def resumed_conversation(fingerprint: str) -> Conversation | None:
+    """The open conversation that issued the handle with this SHA-256, claimed for the connection that has it."""
+    found = registry.resumed_by(fingerprint)
+    return found if isinstance(found, Conversation) else None
+
+
+def _still_open(context: ConversationContext | None) -> Conversation | None:
+    found = None if context is None else context.conversation
+    return found if isinstance(found, Conversation) and not found.ended else None

@@ -1,0 +1,248 @@
+"""Moments become spans: one child of the root for each meaningful event, none that did not happen.
+
+Three spans wait before they are written, because what they tell arrives later than their end: function
+calls (`voicespan.tracing.spans.function_calls`), turns (`voicespan.tracing.spans.turns`) and barge-ins (`voicespan.tracing.spans.barge_ins`).
+Whatever waits is written with the times at which it happened, at the latest when the conversation ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from voicespan.protocol import events
+from voicespan.runtime import settings
+from voicespan.runtime.settings import Level
+from voicespan.tracing.spans.barge_ins import BargeIns
+from voicespan.tracing.spans.function_calls import FunctionCalls
+from voicespan.tracing.spans.playback import Playback
+from voicespan.tracing.spans.span_writer import SpanWriter
+from voicespan.tracing.spans.transcript import Transcript
+from voicespan.tracing.spans.turns import Turns
+from voicespan.tracing.spans.usage import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Tracer
+    from opentelemetry.util.types import AttributeValue
+
+    from voicespan.content.policy import Content
+    from voicespan.tracing.context import ConversationContext
+
+
+class SpanTranslator:
+    """Writes the spans of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        context: Context,
+        content: Content,
+        config: settings.Settings,
+        *,
+        common: Mapping[str, AttributeValue],
+        provider: Mapping[str, AttributeValue],
+        wall: Callable[[int], int],
+        conversation_context: ConversationContext,
+    ) -> None:
+        """`context`: the root is current in it.
+
+        `common` stands on every span, `provider` gives the model's facts for llm spans, `wall` maps
+        monotonic nanoseconds to the wall clock, `conversation_context` is told which function call is current.
+        """
+        self._content = content
+        self._events = config.events
+        self.transcript = Transcript(settings.ROOT_TRANSCRIPT_CHARACTERS)
+        self.counts = Counters()
+        self.playback = Playback()
+        self._writer = SpanWriter(tracer, context, content, config, self.counts, common=common, wall=wall)
+        self.calls = FunctionCalls(self._writer, conversation_context)
+        self._barge_ins = BargeIns(self._writer, self.transcript, self.counts, self.playback)
+        self._turns = Turns(self._writer, content, self._barge_ins, self.playback, provider)
+
+    def record(self, moment: events.Event, frame: Any = None) -> None:
+        """Write what `moment` tells. `frame`: the frame that told it, for VOICESPAN_RAW_EVENTS."""
+        self._writer.frame = frame
+        if self._barge_ins.hear(moment.at):
+            self._write_ready()
+        self._HANDLERS[type(moment)](self, moment)
+
+    def finish(self, at: int) -> None:
+        """Write everything that waits; the conversation is over."""
+        self._writer.frame = None
+        self._barge_ins.hear(at)
+        self.calls.finish(at)
+        self._write_ready(everything=True)
+
+    def _write_ready(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
+        """Write what waited and is complete now, or will not become more complete."""
+        final = heard_is_final or everything
+        self._barge_ins.write_ready(self._turns.generating, final=final)
+        self._turns.write_ready(final=final, everything=everything)
+
+    # What is said and written.
+
+    def _speech_started(self, moment: events.SpeechStarted) -> None:
+        self._barge_ins.user_spoke(moment.at)
+        self._turns.user_spoke()
+        self._write_ready()
+
+    def _speech_stopped(self, moment: events.SpeechStopped) -> None:
+        self._turns.user_asked(moment.at)
+
+    def _message_added(self, moment: events.MessageAdded) -> None:
+        entry = self.transcript.place(moment.item_id, moment.role, moment.after)
+        if moment.awaits_transcript and entry.text is None:
+            entry.awaits_transcript = True
+        if moment.given and moment.role != "assistant":
+            self._turns.give(entry)
+
+    def _message_text(self, moment: events.MessageText) -> None:
+        entry = self.transcript.place(moment.item_id, moment.role, moment.after)
+        text = self._content.text(moment.text, role=moment.role, place="transcript")
+        self.transcript.write(entry, text if moment.text else None)
+        if moment.seeded and moment.role == "assistant":
+            entry.note(source="application")
+        if moment.seeded or moment.role != "assistant":
+            self._turns.give(entry)
+
+    def _message_removed(self, moment: events.MessageRemoved) -> None:
+        entry = self.transcript.find(moment.item_id)
+        if entry is not None and not entry.given:
+            self.transcript.remove(moment.item_id)
+
+    def _transcript_completed(self, moment: events.TranscriptCompleted) -> None:
+        text = self._content.text(moment.text, role=moment.role, place="transcript")
+        entry = self.transcript.place(moment.item_id, moment.role)
+        user = moment.role == "user"
+        if user:
+            self._turns.give(entry)
+        if moment.role == "assistant" and moment.response_id:
+            self._barge_ins.spoken_in(moment.response_id, moment.item_id)
+        # Silence that was transcribed is no message.
+        self.transcript.write(
+            entry, text if moment.text else None, part=moment.facts.get("content_index") or 0
+        )
+        message = {"role": moment.role, "content": text or ""}
+        self._writer.write(
+            events.INPUT_TRANSCRIPTION if user else events.OUTPUT_TRANSCRIPTION,
+            moment,
+            started_at=moment.started_at,
+            prompt={"messages": [message]} if user and text is not None else None,
+            completion={"messages": [message]} if not user and text is not None else None,
+            facts={"item_id": moment.item_id, "response_id": moment.response_id, **moment.facts},
+            error=self._content.error(moment.error),
+        )
+        self._write_ready()
+
+    # Function calls.
+
+    def _function_called(self, moment: events.FunctionCalled) -> None:
+        self.counts.function_calls += 1
+        arguments = self._content.text(moment.arguments, role="assistant", place="arguments") or ""
+        entry = self.transcript.place(moment.item_id or moment.call_id, "assistant")
+        self.transcript.call(entry, self.calls.begin(moment, arguments))
+
+    def _function_answered(self, moment: events.FunctionAnswered) -> None:
+        call_id = self.calls.answered_by(moment.call_id, moment.name)
+        if call_id != moment.call_id:
+            moment = replace(moment, call_id=call_id)
+        output = self._content.text(moment.output, role="tool", place="result") or ""
+        name = moment.name or self.calls.name_of(call_id)
+        if not moment.more:
+            self.calls.answer(call_id, moment.at, output)
+        entry = self.transcript.place(moment.item_id or f"answer {call_id}", "tool")
+        entry.answers(call_id, name)
+        self.transcript.write(entry, output)
+        self._turns.give(entry, moment.response_id)
+        self._writer.write(
+            events.FUNCTION_RESPONSE if name is None else f"{events.FUNCTION_RESPONSE}: {name}",
+            moment,
+            prompt={"messages": [entry.message()]},
+            facts={"call_id": call_id, "item_id": moment.item_id, **moment.facts},
+        )
+
+    def _function_cancelled(self, moment: events.FunctionCancelled) -> None:
+        self.calls.cancel(moment.call_id, moment.at)
+
+    # What the model does, and how it is cut off.
+
+    def _generation_started(self, moment: events.GenerationStarted) -> None:
+        # How much of an earlier answer was heard is told by now, or never.
+        self._write_ready(heard_is_final=True)
+        self._turns.begin(moment)
+
+    def _first_audio(self, moment: events.FirstAudio) -> None:
+        self._barge_ins.answer_began(moment.response_id, moment.at)
+        self._turns.speak(moment.response_id, moment.at)
+
+    def _generation_ended(self, moment: events.GenerationEnded) -> None:
+        self.counts.turns += 1
+        if moment.usage is not None:
+            self.counts.add(moment.usage)
+        self._barge_ins.answer_ended(moment.response_id, moment.generated_ms)
+        self._turns.end(moment, self.calls.messages(moment.call_ids))
+        self._write_ready()
+
+    def _usage_reported(self, moment: events.UsageReported) -> None:
+        self.counts.add(moment.usage)
+
+    def _interrupted(self, moment: events.Interrupted) -> None:
+        self._barge_ins.tell(moment)
+        self._write_ready()
+
+    # Everything else.
+
+    def _connection_opened(self, moment: events.ConnectionOpened) -> None:
+        self._writer.write(events.CONNECTION_OPENED, moment, facts=moment.facts)
+
+    def _connection_closed(self, moment: events.ConnectionClosed) -> None:
+        self._writer.write(events.CONNECTION_CLOSED, moment, facts=moment.facts)
+
+    def _error_reported(self, moment: events.ErrorReported) -> None:
+        self.counts.errors += 1
+        error = self._content.error(moment.error) or moment.error
+        self._writer.write(
+            events.ERROR,
+            moment,
+            completion={"type": error.type, "message": error.message},
+            facts=moment.facts,
+            error=error,
+        )
+
+    def _provider_event(self, moment: events.ProviderEvent) -> None:
+        if moment.level > self._events:
+            return
+        payload = self._content.frame(moment.payload, role="user" if moment.from_client else "assistant")
+        self._writer.write(
+            moment.event_type,
+            moment,
+            prompt=payload if moment.from_client else None,
+            completion=None if moment.from_client else payload,
+            error=self._content.error(moment.error),
+            essential=moment.level == Level.ESSENTIAL,
+            raw=False,
+        )
+
+    _HANDLERS: ClassVar[dict[type[events.Event], Callable[[SpanTranslator, Any], None]]] = {
+        events.SpeechStarted: _speech_started,
+        events.SpeechStopped: _speech_stopped,
+        events.MessageAdded: _message_added,
+        events.MessageText: _message_text,
+        events.MessageRemoved: _message_removed,
+        events.TranscriptCompleted: _transcript_completed,
+        events.FunctionCalled: _function_called,
+        events.FunctionAnswered: _function_answered,
+        events.FunctionCancelled: _function_cancelled,
+        events.GenerationStarted: _generation_started,
+        events.FirstAudio: _first_audio,
+        events.GenerationEnded: _generation_ended,
+        events.UsageReported: _usage_reported,
+        events.Interrupted: _interrupted,
+        events.ErrorReported: _error_reported,
+        events.ConnectionOpened: _connection_opened,
+        events.ConnectionClosed: _connection_closed,
+        events.ProviderEvent: _provider_event,
+    }

@@ -94,19 +94,13 @@ DELIVERY_FLOORS = (
 
 OPEN: dict[str, set[str]] = {
     "circles": {
-        "cli.spool",
         "content.masking",
         "content.named_secrets",
-        "delivery",
         "delivery.attachments",
         "delivery.checkpoint",
-        "delivery.encoding.langsmith_spans",
-        "delivery.export.requests",
         "delivery.export.scheduler",
         "delivery.export.uploader",
         "delivery.pipeline",
-        "delivery.processor",
-        "delivery.shutdown",
         "delivery.spool.recordings",
         "delivery.spool.recovery",
         "delivery.spool_writer",
@@ -114,24 +108,9 @@ OPEN: dict[str, set[str]] = {
         "recording.devices.routing",
         "recording.devices.taps",
         "recording.recorder",
-        "tracing.connection",
-        "tracing.connection_log",
-        "tracing.context",
-        "tracing.conversation",
-        "tracing.registry",
-        "tracing.root_span",
-        "tracing.semconv",
-        "tracing.spans",
-        "tracing.spans.barge_ins",
-        "tracing.spans.function_calls",
-        "tracing.spans.span_writer",
-        "tracing.spans.turns",
-        "tracing.spans.usage",
-        "tracing.tracer",
     },
     "rooms": {
         "delivery.shutdown -> cli.spool",
-        "tracing.semconv -> delivery",
     },
     "delivery": {
         "delivery.attachments -> delivery.pipeline",
@@ -154,7 +133,6 @@ OPEN: dict[str, set[str]] = {
         "cli.doctor.backlog: from voicespan.cli.spool import recover_command",
         "delivery.processor: from voicespan.delivery import pipeline",
         "delivery.processor: from voicespan.tracing import conversation_recording",
-        "delivery.processor: from voicespan.tracing.proxy_span import ProxySpan",
     },
     "words": {
         "cli.demo.tree:_TOLD",
@@ -216,8 +194,6 @@ OPEN: dict[str, set[str]] = {
         "recording.recording_writer:intake",
         "recording.recording_writer:told",
         "tracing.connection_log:moment",
-        "tracing.context:_standing_before",
-        "tracing.context:standing",
         "tracing.conversation:moment",
         "tracing.conversation:moments",
         "tracing.conversation:told",
@@ -231,7 +207,7 @@ OPEN: dict[str, set[str]] = {
         "tracing.spans.span_writer:moment",
         "tracing.spans.span_writer:told",
         "tracing.spans.turns:moment",
-        "tracing.spans:moment",
+        "tracing.spans.translator:moment",
         "tracing.status:_setback",
         "tracing.status:_told",
     },
@@ -283,6 +259,7 @@ def imports() -> list[Import]:
     return [
         Import(module, imported, node.lineno)
         for module, (_, nodes) in modules().items()
+        if module != "tracing.semconv"  # attribute names, one of which is a module's as well
         for node in nodes
         for name in names_in(node)
         if (imported := ours(name)) is not None and imported != module

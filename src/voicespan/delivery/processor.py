@@ -9,7 +9,6 @@ import weakref
 from typing import TYPE_CHECKING, Literal
 
 from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.trace import get_current_span
 
 from voicespan.content import masking
 from voicespan.delivery.attachments import RootAttachment
@@ -170,10 +169,9 @@ class LangSmithSpanProcessor(SpanProcessor):
         if parent_context is None:
             return
         from voicespan.tracing.context import conversation_context  # noqa: PLC0415  not before there is a conversation
-        from voicespan.tracing.proxy_span import ProxySpan  # noqa: PLC0415
 
         found = conversation_context(parent_context)
-        if found is not None and isinstance(get_current_span(parent_context), ProxySpan):
+        if found is not None and found.is_current_in(parent_context):
             trace = self._traces.of_root(found.root.trace_id, found.root.span_id)
             if trace is not None:
                 self._traces.adopt(trace, span)

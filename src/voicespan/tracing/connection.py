@@ -41,7 +41,7 @@ class FrameSink(Protocol):
         ...
 
     def ingest(
-        self, moments: Sequence[Event], frame: Any = None, connection: Connection | None = None
+        self, events: Sequence[Event], frame: Any = None, connection: Connection | None = None
     ) -> bool:
         """Take events. Whether `flush` has to be called once the lock is released."""
         ...

@@ -61,13 +61,13 @@ class ConversationContext:
         self.root = trace.INVALID_SPAN_CONTEXT
         self._live = ProxySpan(trace.INVALID_SPAN)
         self._before: Span | None = None
-        self._standing_before: ConversationContext | None = None
+        self._context_before: ConversationContext | None = None
 
     def open(self, root: Span, before: Context) -> None:
         """The conversation has its `root`, and was opened in the context `before`."""
         self.root = root.get_span_context()
         self._before = trace.get_current_span(before)
-        self._standing_before = conversation_context(before)
+        self._context_before = conversation_context(before)
         self._live = ProxySpan(root, self._before.get_span_context())
 
     def set_current_span(self, span: Span | None) -> None:
@@ -95,9 +95,13 @@ class ConversationContext:
             if token is not None:
                 otel_context.detach(token)
 
+    def is_current_in(self, context: Context) -> bool:
+        """Whether the current span of `context` is the one that stands for what is current in the conversation."""
+        return isinstance(trace.get_current_span(context), ProxySpan)
+
     def detach(self) -> None:
         """Where the current context still stands in the conversation, make current what was so before it."""
-        before, earlier = self._before, self._standing_before
+        before, earlier = self._before, self._context_before
         context = otel_context.get_current()
         if before is None or trace.get_current_span(context) is not self._live:
             return
@@ -109,7 +113,7 @@ class ConversationContext:
 
     def close(self) -> None:
         """The conversation is over. Else each ended conversation of a task would hold all those before it."""
-        self.conversation = self._before = self._standing_before = None
+        self.conversation = self._before = self._context_before = None
         self._live.close()
 
     def _context(self) -> Context:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from voicespan.content import kinds
-from voicespan.content.masking import MARK, names_secret, without_secrets
+from voicespan.content.masking import without_secrets
+from voicespan.content.secret_names import MARK, names_secret
 from voicespan.protocol.json_values import encodable
 
 if TYPE_CHECKING:
@@ -81,18 +82,18 @@ class FrameCopy:
         return self._scalar(value, key, kind, free=free)
 
     def _scalar(self, value: Any, key: str | None, kind: str | None, *, free: bool) -> Any:
-        is_content = free or kinds.is_told_by(key, kind)
+        is_content = free or kinds.is_content(key, kind)
         return None if is_content and kind in self._hidden and not isinstance(value, bool) else plain(value)
 
     def _object(
-        self, told: dict[Any, Any], key: str | None, kind: str | None, depth: int, more: int, *, free: bool
+        self, members: dict[Any, Any], key: str | None, kind: str | None, depth: int, more: int, *, free: bool
     ) -> dict[str, Any]:
         if not free:
-            kind = kinds.of_object(told, kind)
+            kind = kinds.of_object(members, kind)
         # The parameters of a function can be called `token`, and are no secret.
         are_parameters = key == "properties" and kind == kinds.PROGRAM
         copy: dict[str, Any] = {}
-        for given, inner in told.items():
+        for given, inner in members.items():
             name = given if type(given) is str and given.isascii() else plain_key(given)
             if free or not kinds.is_key(name):
                 shown = self._stored(name, kind)
@@ -153,8 +154,8 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not str.__len__(value))
 
 
-def _probability(told: Any) -> Any:
-    number = dict.get(told, "logprob") if isinstance(told, dict) else None
+def _probability(entry: Any) -> Any:
+    number = dict.get(entry, "logprob") if isinstance(entry, dict) else None
     return plain(number) if isinstance(number, (int, float)) else None
 
 

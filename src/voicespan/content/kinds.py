@@ -1,4 +1,4 @@
-"""Whose words stand where in a frame: told by the key, by the role, or by the type of what is around them.
+"""Whose words a text of a frame is: decided by its key, by the role beside it, or by the type of what is around it.
 
 The kinds are what VOICESPAN_HIDE names, and two more that no switch names. A text whose kind is not known
 (None) may be anybody's: it goes as soon as one kind of text is hidden.
@@ -16,10 +16,10 @@ INSTRUCTIONS = "instructions"
 #: The application's program: which tools there are, the labels that it gives to responses. The same in every call,
 #: and what a call is understood by.
 PROGRAM = "program"
-#: What the application tells of the conversation, in words of its own choice.
+#: Metadata that the application adds, in its own words.
 METADATA = "metadata"
 
-#: What the hook is told whose words these are.
+#: The role that the `redact` hook gets for each kind.
 ROLES = {
     USER: "user",
     AGENT: "assistant",
@@ -109,9 +109,9 @@ def of_text(role: str, place: str) -> str | None:
     return _BY_PLACE[place] if place in _BY_PLACE else _BY_ROLE.get(role) if place == "transcript" else None
 
 
-def of_object(told: dict[Any, Any], kind: str | None) -> str | None:
+def of_object(members: dict[Any, Any], kind: str | None) -> str | None:
     """The kind of the texts in an object which stands where they are of `kind`."""
-    role, named = dict.get(told, "role"), dict.get(told, "type")
+    role, named = dict.get(members, "role"), dict.get(members, "type")
     if isinstance(role, str) and kind in (None, USER, AGENT):
         kind = _BY_ROLE.get(str.__str__(role), kind)
     if isinstance(named, str) and kind is None:
@@ -138,8 +138,8 @@ def is_key(name: str) -> bool:
     return " " not in name and name.isascii()
 
 
-def is_told_by(key: str | None, kind: str | None) -> bool:
-    """Whether what stands under a key tells what somebody said or did, a number as well."""
+def is_content(key: str | None, kind: str | None) -> bool:
+    """Whether the value under a key is content even when it is a number: it gives away what somebody said or did."""
     return (kind, key) in _WORDS
 
 

@@ -15,32 +15,17 @@ that grows no faster than the text.
 from __future__ import annotations
 
 import base64
-import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from voicespan.content.secret_names import MARK, names_secret
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: What stands in a secret's place.
-MARK = "[secret]"
-
-#: Which keys are secrets: not those that a list is sorted by.
-KEYS = "(?:access|private|service|subscription|account|signing|encryption|master|ephemeral)"
-_NAMES_SECRET = re.compile(
-    rf"""(?ix)^(?:
-        .*authorization | .*headers | .*auth[-_]?header | .*cookies? | .*api[-_]?key.* | .*{KEYS}[-_]?key | .*token
-        | .*secret(?:s|[-_]?key|[-_].*)? | .*passw(?:or)?d.* | passphrase | pwd | .*credentials? | jwt | bearer
-        | .*(?:access|refresh|auth|session)[-_]?tokens | .*connection[-_]?string
-        | (?:api_?)?auth(?:_?config)? | (?:.*_)?sdp
-        | (?:new|previous|resumption)_?handle
-    )$"""
-)
-_LONGEST_NAME = 64
-
-#: Each secret that is told by its looks has one of these. Each begins with a letter of its own, by which `re` finds
+#: Each secret that is known by its looks has one of these. Each begins with a letter of its own, by which `re` finds
 #: the few places where one could be.
 _SIGN = re.compile(
     r"earer(?:\s|%20)|EARER(?:\s|%20)|asic |sk[-_]|ek[-_]|rk[-_]|pk[-_]|lsv2_|ls__|xai[-_]|gsk[-_]|AIza|auth_tokens|ya29\.|AQ\.|GOCSPX-|eyJ"
@@ -79,14 +64,14 @@ _SHAPE = re.compile(
 _PRIVATE_KEY = re.compile(
     r"(?s)-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)"
 )
-#: And each that is told by its name one of these.
+#: And each that is known by its name has one of these.
 _NAME_SIGN = re.compile(
     r"""(?x)(?:
         authorization | headers | cookies? | key | api[-_]?key\w{0,20} | token | secrets? | passw(?:or)?d | passphrase
         | credentials? | sdp | auth_?config | sig | signature | code | auth | pass | pwd | jwt
     )(?:\\{0,7}["'])?\s{0,8}[:=,] | :// | headers\( | --[\w-]{0,30}?(?:key|token|secret|passw)"""
 )
-#: Names of headers, and how long a value is that no name tells of.
+#: Names of headers, and how long a value has to be to count where the name does not say.
 _SIGNING = re.compile(r"(?i)auth|key|token|secret|cookie|passw|credential|signature")
 _NO_WORD = 24
 
@@ -112,17 +97,6 @@ def spellings(secret: str) -> tuple[str, ...]:
     encoded = base64.b64encode(secret.encode("utf-8", "replace")).decode().rstrip("=")
     written = (secret, quote(secret, safe="", errors="replace"), json.dumps(secret)[1:-1], encoded)
     return tuple(dict.fromkeys(written))
-
-
-@functools.lru_cache(4_096)
-def _is_secret_name(name: str) -> bool:
-    return _NAMES_SECRET.match(name) is not None
-
-
-def names_secret(name: str) -> bool:
-    """Whether what stands under this name in an object is a secret."""
-    # Longer ones are somebody's words, and not worth the memory.
-    return len(name) <= _LONGEST_NAME and _is_secret_name(name)
 
 
 def signing(headers: object) -> list[str]:
@@ -156,10 +130,10 @@ def _without_strange_secrets(text: str, depth: int) -> str:
     if (
         ":" in text or "=" in text or '",' in text or "'," in text or "eaders(" in text or "--" in text
     ) and _NAME_SIGN.search(text.lower()):
-        # What compiles for long is loaded with the first text that may have such a name.
-        from voicespan.content.named_secrets import without_named_secrets  # noqa: PLC0415
+        # Its patterns take milliseconds to compile, so it is loaded with the first text that needs them.
+        from voicespan.content.named_secrets import without_named_secrets  # noqa: PLC0415  as said above
 
-        text = without_named_secrets(text, depth)
+        text = without_named_secrets(text, depth, cleaned)
     if any(map(text.__contains__, _HINTS)) and _SIGN.search(text):
         if "PRIVATE KEY-----" in text:
             text = _PRIVATE_KEY.sub(MARK, text)
@@ -168,7 +142,7 @@ def _without_strange_secrets(text: str, depth: int) -> str:
 
 
 def cleaned(value: Any, depth: int) -> Any:
-    """What JSON tells, without secrets; `depth`: how deep it lies in other JSON."""
+    """A JSON value without secrets; `depth`: how deep it lies in other JSON."""
     if isinstance(value, str):
         return _without_strange_secrets(value, depth) if depth < _DEEPEST else MARK
     if depth >= _DEEPEST and isinstance(value, (dict, list)):

@@ -1,4 +1,4 @@
-"""Secrets that are told by the name under which they stand: in JSON, in a header line, in a URL.
+"""Finds secrets by the name under which they stand: in JSON, in a header line, in a URL.
 
 Loaded with the first text that may have one, or with what delivers: a process that holds no conversation need not wait
 for these patterns, which take milliseconds to compile.
@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING, Any
 
-from voicespan.content.masking import KEYS, MARK, cleaned
+from voicespan.content.secret_names import KEYS, MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ENDS = rf"""(?:
     authorization | cookies? | auth | api[-_]?key\w{{0,20}} | {KEYS}[-_]?key | token
@@ -62,17 +66,23 @@ _OPENING = re.compile(rf"(?i)(?:{_PREFIX})?(\\{{0,7}}[\"'])")
 _USER_INFO = re.compile(r"(?<=://)[^\s/?#\"'\\]*@")
 
 
-def without_named_secrets(text: str, depth: int) -> str:
-    """`text` with a mark in the place of each value that stands under such a name; `depth`: as for `cleaned`."""
+def without_named_secrets(text: str, depth: int, clean: Callable[[Any, int], Any]) -> str:
+    """`text` with a mark in place of each value that stands under such a name.
+
+    Args:
+        text: Any text; one that is JSON as a whole is read as JSON.
+        depth: How deep the text lies in other JSON.
+        clean: Returns a JSON value that lies so deep without its secrets.
+    """
     if text.lstrip()[:1] in ("{", "["):
         # Read, where it can be: what stands under such a name can be an object of any names.
         try:
             value = json.loads(text)
-            clean = cleaned(value, depth + 1)
+            without = clean(value, depth + 1)
         except (ValueError, RecursionError):
             pass
         else:
-            return text if clean == value else json.dumps(clean, ensure_ascii=False)
+            return text if without == value else json.dumps(without, ensure_ascii=False)
     if "://" in text:
         text = _USER_INFO.sub(f"{MARK}@", text)
     lowered = text.lower()

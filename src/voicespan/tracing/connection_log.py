@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicespan.content.policy import cut_text
+from voicespan.content.truncation import cut_text
 from voicespan.protocol.events import ConnectionClosed, ConnectionOpened
 
 if TYPE_CHECKING:

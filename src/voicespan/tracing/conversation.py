@@ -16,7 +16,8 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from voicespan.content.policy import Content, cut_text
+from voicespan.content.policy import Content
+from voicespan.content.truncation import cut_text
 from voicespan.protocol.events import (
     FirstAudio,
     FunctionAnswered,

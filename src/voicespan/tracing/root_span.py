@@ -7,7 +7,7 @@ import logging
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from voicespan.content.policy import cut_text, encode, metadata, size_of
+from voicespan.content.truncation import cut_text, encode, metadata, size_of
 from voicespan.protocol.json_values import safe_str
 from voicespan.runtime.settings import ROOT_TRANSCRIPT_BYTES
 from voicespan.tracing import semconv

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voicespan.content.policy import cut_text
+from voicespan.content.truncation import cut_text
 from voicespan.protocol.events import WireError
 from voicespan.protocol.json_values import safe_str
 

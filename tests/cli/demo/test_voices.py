@@ -6,7 +6,8 @@ import pytest
 import soundfile as sf
 
 from voicespan.cli.demo import story
-from voicespan.testing.openai_realtime import session, speech
+from voicespan.testing import _speech as speech
+from voicespan.testing.openai_realtime import session
 
 LINES = (*story.CALLER, *story.AGENT)
 
@@ -25,7 +26,7 @@ def test_every_line_is_mono_at_the_rate_of_the_services(line):
 
 @pytest.mark.parametrize("line", story.CALLER, ids=lambda line: line.name)
 def test_turn_detection_takes_each_of_the_caller_s_lines_for_one_turn(line):
-    detector, settings = speech.SpeechDetector(), session.TurnDetection(0.5, 300, 500, True, True)
+    detector, settings = speech.SpeechDetector(), speech.TurnDetection(0.5, 300, 500, True, True)
     found = detector.feed(line.pcm() + bytes(48 * 600), session.FORMATS["audio/pcm"], settings)
 
     assert [type(event) for event in found] == [speech.SpeechStarted, speech.SpeechStopped]

@@ -21,7 +21,8 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT
 
 # Not used here: else the first text that needs it would load it in the middle of a call.
 from voicespan.content import named_secrets  # noqa: F401
-from voicespan.content.masking import MARK, names_secret, without_secrets
+from voicespan.content.masking import without_secrets
+from voicespan.content.secret_names import MARK, names_secret
 from voicespan.delivery.encoding.journal import Envelope
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voicespan.content.policy import cut_text
+from voicespan.content.truncation import cut_text
 from voicespan.protocol import events
 from voicespan.protocol.events import LocalId, WireError
 from voicespan.runtime.bounded import MOST, put

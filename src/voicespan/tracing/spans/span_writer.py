@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from voicespan.content.policy import encode
+from voicespan.content.truncation import encode
 from voicespan.protocol.events import LocalId, WireError
 from voicespan.runtime import settings
 from voicespan.tracing import semconv

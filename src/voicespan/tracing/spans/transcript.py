@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from voicespan.content.policy import cut_text, encode
+from voicespan.content.truncation import cut_text, encode
 from voicespan.runtime.settings import NO_LIMIT
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from voicespan.testing.gemini_live import GeminiLiveServer
     from voicespan.testing.ids import SequentialIds
     from voicespan.testing.langsmith import Attachment, Dropped, LangSmithServer, Request, Run, render
+    from voicespan.testing.openai_live import OpenAILiveServer
     from voicespan.testing.openai_realtime import OpenAIRealtimeServer
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "FakeClock",
     "GeminiLiveServer",
     "LangSmithServer",
+    "OpenAILiveServer",
     "OpenAIRealtimeServer",
     "Request",
     "Run",
@@ -43,6 +45,7 @@ _HOMES = {
     "render": "voicespan.testing.langsmith",
     "OpenAIRealtimeServer": "voicespan.testing.openai_realtime",
     "GeminiLiveServer": "voicespan.testing.gemini_live",
+    "OpenAILiveServer": "voicespan.testing.openai_live",
 }
 
 

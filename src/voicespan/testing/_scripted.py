@@ -41,6 +41,14 @@ class Refused(Exception):  # noqa: N818  a name, not an Error: it is how the con
         self.reason = reason
 
 
+class Dropped(Exception):  # noqa: N818  as `Refused`
+    """The connection ends without a close frame, so many seconds after what was sent before."""
+
+    def __init__(self, after: float = 0.0) -> None:
+        super().__init__("dropped")
+        self.after = after
+
+
 class ScriptedServer(LoopbackServer, Generic[DialogueT, ConversationT]):
     """Plays a part on each connection: a script, a dialogue, or a refusal.
 
@@ -70,7 +78,7 @@ class ScriptedServer(LoopbackServer, Generic[DialogueT, ConversationT]):
         self._conversations: dict[Connection, ConversationT] = {}
 
     @abstractmethod
-    def _begin(self, dialogue: DialogueT, wire: Wire, send: Callable[[str], None]) -> ConversationT:
+    def _begin(self, dialogue: DialogueT, wire: Wire, send: Callable[[str | Dropped], None]) -> ConversationT:
         """Begin the conversation of one connection, which says what it has to say by `send`."""
 
     def admit(self, number: int) -> Refuse | None:
@@ -89,7 +97,7 @@ class ScriptedServer(LoopbackServer, Generic[DialogueT, ConversationT]):
     async def _hold_conversation(self, dialogue: DialogueT, wire: Wire) -> None:
         # Frames are queued, not sent from within: a client that sends a long time before it reads
         # must be listened to all the while.
-        outbox: asyncio.Queue[str | Refused] = asyncio.Queue()
+        outbox: asyncio.Queue[str | Refused | Dropped] = asyncio.Queue()
         conversation = self._conversations[wire.connection] = self._begin(dialogue, wire, outbox.put_nowait)
         sending = asyncio.ensure_future(_send_all(wire, outbox))
 
@@ -116,12 +124,16 @@ class ScriptedServer(LoopbackServer, Generic[DialogueT, ConversationT]):
         return f"{prefix}{self.id_separator}{self._counts[prefix]:04d}"
 
 
-async def _send_all(wire: Wire, outbox: asyncio.Queue[str | Refused]) -> None:
+async def _send_all(wire: Wire, outbox: asyncio.Queue[str | Refused | Dropped]) -> None:
     try:
         while True:
             message = await outbox.get()
             if isinstance(message, Refused):
                 await wire.close(message.code, message.reason)
+                return
+            if isinstance(message, Dropped):
+                await asyncio.sleep(message.after)
+                wire.drop()
                 return
             await wire.send(message)
     except ConnectionClosed:

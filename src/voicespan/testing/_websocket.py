@@ -124,6 +124,11 @@ class LoopbackServer:
         del number
         return None
 
+    def respond(self, request: Request) -> Response | None:
+        """Answer a request that opens no connection; None: it does."""
+        del request
+        return None
+
     async def converse(self, wire: Wire) -> None:
         """Serve one connection; the connection is closed when this returns or raises."""
         raise NotImplementedError
@@ -283,6 +288,9 @@ class LoopbackServer:
         self._held.clear()
 
     def _answer_handshake(self, socket: ServerConnection, request: Request) -> Response | None:
+        answer = self.respond(request)
+        if answer is not None:
+            return answer
         number = len(self.connections)
         refusal = self.admit(number)
         status = 101 if refusal is None else refusal.status

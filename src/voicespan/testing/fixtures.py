@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAIRealtimeServer
+    from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAILiveServer, OpenAIRealtimeServer
 
 
 #: Loaded when a test asks for them.
 _HOMES = {
     "GeminiLiveServer": "voicespan.testing.gemini_live",
     "LangSmithServer": "voicespan.testing.langsmith",
+    "OpenAILiveServer": "voicespan.testing.openai_live",
     "OpenAIRealtimeServer": "voicespan.testing.openai_realtime",
     "SequentialIds": "voicespan.testing.ids",
     "SimpleSpanProcessor": "opentelemetry.sdk.trace.export",
@@ -52,6 +53,12 @@ def langsmith_server(fake_clock: FakeClock) -> Iterator[LangSmithServer]:
 def openai_realtime_server() -> Iterator[Callable[..., OpenAIRealtimeServer]]:
     """A function that starts an `OpenAIRealtimeServer` with the arguments that it is given."""
     yield from _starter("OpenAIRealtimeServer")
+
+
+@pytest.fixture
+def openai_live_server() -> Iterator[Callable[..., OpenAILiveServer]]:
+    """A function that starts an `OpenAILiveServer` with the arguments that it is given."""
+    yield from _starter("OpenAILiveServer")
 
 
 @pytest.fixture

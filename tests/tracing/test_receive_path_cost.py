@@ -83,7 +83,7 @@ def kept_after(connection, rounds):
         connection.received(WORDS)
         connection.sent(MICROPHONE)
     # Of words the fragments are kept, as they are, until one frame tells the whole text.
-    connection.protocol.glance.transcript_is_over("item_1")
+    connection.protocol.scanner.transcript_is_over("item_1")
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return kept
@@ -100,6 +100,6 @@ def test_of_a_text_that_never_ends_the_last_thousand_fragments_are_kept(connecti
     for _ in range(2_000):
         connection.received(WORDS)
         connection.received(giant)
-    kept = connection.protocol.glance.take_words()
+    kept = connection.protocol.scanner.take_words()
     assert [event["delta"] for event in kept] == ["and so on"] * 1_000
-    assert connection.protocol.glance.take_words() == []
+    assert connection.protocol.scanner.take_words() == []

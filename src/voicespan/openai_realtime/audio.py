@@ -6,7 +6,7 @@ frame                                                     what it does to the es
 `conversation.item.truncate`, `.truncated`                cuts what its `audio_end_ms` says
 `output_audio_buffer.cleared`                             cuts there
 `response.done`, cancelled since the user spoke           cuts where the user began to speak
-`session.created`, `.updated`                             tell the formats
+`session.created`, `.updated`                             say the formats
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class WireAudio(WireAudioSource):
         if kind == _APPEND and isinstance(audio := _member(frame, "audio"), (str, bytes)):
             self.recorder.report_undecoded(USER, self._speak, audio, at)
         elif kind == _TRUNCATE:
-            told = {field: _member(frame, field) for field in ("type", "item_id", "audio_end_ms")}
-            self.recorder.report_undecoded(AGENT, self._read, json_text(told), at)
+            cut = {field: _member(frame, field) for field in ("type", "item_id", "audio_end_ms")}
+            self.recorder.report_undecoded(AGENT, self._read, json_text(cut), at)
 
     # By the writer.
 
@@ -134,7 +134,7 @@ def _member(frame: Any, field: str) -> Any:
 
 
 def _kind(form: Any) -> Kind | None:
-    """Rate and encoding of a session's audio format; None, where it is not told."""
+    """Rate and encoding of a session's audio format; None where unknown."""
     named, rate = (form.get("type"), form.get("rate")) if isinstance(form, dict) else (form, None)
     if not isinstance(named, str):
         return None

@@ -21,7 +21,7 @@ class RealtimeConnection(Connection):
 
     def __init__(self, conversation: FrameSink, protocol: WireProtocol, clock: Clock) -> None:
         super().__init__(conversation, protocol, clock)
-        self._glance = cast("Protocol", protocol).glance
+        self._scanner = cast("Protocol", protocol).scanner
 
     def received(self, frame: Any) -> None:
         """See `Connection.received`. Most audio frames are known without a call: two are a fifth of what it costs."""
@@ -29,7 +29,7 @@ class RealtimeConnection(Connection):
             if get_current() is not self.context and not self.attach():
                 return
             self.frames_received += 1
-            speech = self._glance.speech
+            speech = self._scanner.speech
             if (
                 speech is not None
                 and type(frame) is bytes
@@ -38,7 +38,7 @@ class RealtimeConnection(Connection):
                 and frame[speech.type_ends] == QUOTE
             ):
                 speech.alike += 1
-            elif not self._glance.is_redundant(frame):
+            elif not self._scanner.is_redundant(frame):
                 self.process_frame(frame)
         except Exception as error:  # noqa: BLE001  the guard written out, as in the base
             report(error)

@@ -1,4 +1,4 @@
-"""What a look at a frame's bytes tells: most frames need not be parsed.
+"""Reads a frame's bytes: most frames need not be parsed.
 
 Parsing 10 kB of base64 costs ten times as much as all the rest.
 """
@@ -112,17 +112,17 @@ class FrameScanner:
         #: The answer whose audio is arriving.
         self.speech: AudioDeltaCounter | None = None
         self._transcript_mark = b""
-        # Frames with fragments of texts, unread: one frame tells the whole text in the end.
+        # Frames with fragments of texts, unread: one frame has the whole text in the end.
         self._words = _fragments()
 
     def transcript_begins(self, item_id: str) -> None:
         """The first fragment of this item's transcript has arrived; the others tell nothing more."""
         self._transcript_mark = b'"%s"' % item_id.encode()
 
-    def transcript_is_over(self, told_by: str) -> None:
+    def transcript_is_over(self, item_or_response_id: str) -> None:
         """All fragments that carry this id, of an item or of a response, tell nothing more."""
         if self._words:
-            mark = b'"%s"' % told_by.encode()
+            mark = b'"%s"' % item_or_response_id.encode()
             self._words = _fragments(frame for frame in self._words if frame.find(mark, 0, _HEAD) < 0)
 
     def take_words(self) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ class FrameScanner:
         return [event for frame in words if (event := parsed(frame)) is not None]
 
     def is_redundant(self, frame: Any) -> bool:
-        """Whether a frame tells nothing new; audio of an answer is counted."""
+        """Whether a frame says nothing new; audio of an answer is counted."""
         if type(frame) is not bytes:
             return False
         speech = self.speech
@@ -148,7 +148,7 @@ class FrameScanner:
             return kind in self._unwanted
         if len(frame) <= _LONGEST_FRAGMENT:
             self._words.append(frame)
-        # Of a text that is arriving only the first fragment tells something: when it began.
+        # Of a text that is arriving only the first fragment matters: it is when it began.
         return self._transcript_mark != b"" and frame.find(self._transcript_mark, 0, _HEAD) >= 0
 
 
@@ -157,7 +157,7 @@ def _fragments(frames: Iterable[bytes] = ()) -> deque[bytes]:
 
 
 def is_microphone(frame: Any) -> bool:
-    """Whether a client's frame is microphone audio, which tells nothing but that it was sent."""
+    """Whether a client's frame is microphone audio, which says nothing but that it was sent."""
     if isinstance(frame, dict):
         return frame.get("type") == "input_audio_buffer.append"
     if isinstance(frame, str):

@@ -41,14 +41,14 @@ _TYPED_PARTS = frozenset({"input_text", "text", "output_text", "input_image"})
 
 def arguments(value: Any) -> str:
     """JSON text as the model wrote it; some services give the object itself."""
-    told = text(value)
-    if told is not None:
-        return told
+    written = text(value)
+    if written is not None:
+        return written
     return "" if value is None else json_text(value)
 
 
 def role(value: str | None) -> events.Role:
-    """Whose message it is; the user's where that is not told."""
+    """Whose message it is; the user's where that is not known."""
     if value in ("assistant", "system", "developer", "tool"):
         return value  # type: ignore[return-value]  # checked in the line above
     return "user"
@@ -115,12 +115,12 @@ def error_in(kind: str, event: dict[str, Any]) -> WireError | None:
     return None
 
 
-def usage_of(told: dict[str, Any]) -> events.Usage | None:
+def usage_of(given: dict[str, Any]) -> events.Usage | None:
     """Tokens as the server counted them; None where it did not."""
-    if not told:
+    if not given:
         return None
-    into = as_object(told.get("input_token_details") or told.get("input_tokens_details"))
-    out = as_object(told.get("output_token_details") or told.get("output_tokens_details"))
+    into = as_object(given.get("input_token_details") or given.get("input_tokens_details"))
+    out = as_object(given.get("output_token_details") or given.get("output_tokens_details"))
     details = {
         **_token_details(into),
         "cache_read": integer(into.get("cached_tokens")),
@@ -131,18 +131,18 @@ def usage_of(told: dict[str, Any]) -> events.Usage | None:
         },
     }
     return events.Usage(
-        integer(told.get("input_tokens")),
-        integer(told.get("output_tokens")),
-        integer(told.get("total_tokens")),
+        integer(given.get("input_tokens")),
+        integer(given.get("output_tokens")),
+        integer(given.get("total_tokens")),
         {detail: tokens for detail, tokens in details.items() if tokens is not None},
         {detail: tokens for detail, tokens in _token_details(out).items() if tokens is not None},
     )
 
 
-def _token_details(told: dict[str, Any]) -> dict[str, int | None]:
+def _token_details(given: dict[str, Any]) -> dict[str, int | None]:
     """`{"audio_tokens": 3, ...}` as `{"audio": 3, ...}`, whatever kinds there are."""
     return {
         (name(detail) or "").removesuffix("_tokens"): integer(tokens)
-        for detail, tokens in list(told.items())[: _MOST_DETAILS + 2]
+        for detail, tokens in list(given.items())[: _MOST_DETAILS + 2]
         if detail.endswith("_tokens") and detail not in ("cached_tokens", "cache_write_tokens")
     }

@@ -1,0 +1,108 @@
+"""What is known of each response of one connection: the state that all other parts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from voicespan.openai_realtime import values
+from voicespan.runtime.bounded import put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voicespan.openai_realtime.frames import AudioDeltaCounter
+
+#: Of one response so many items (and calls), and so many characters of what was said in them.
+MOST_ITEMS = 64
+_LONGEST_TEXT = 1_000_000
+
+
+@dataclass(slots=True)
+class Response:
+    """One response, from its first sign on."""
+
+    in_progress: bool = False
+    had_speech: bool = False
+    heard_first_audio: bool = False
+    #: While it arrives.
+    audio: AudioDeltaCounter | None = None
+    #: What was said or written, by item, in order.
+    texts: dict[str, str] = field(default_factory=dict)
+    call_ids: tuple[str, ...] = ()
+    #: Characters of base64 that `audio` does not count: of its first frame, and all of it when that is over.
+    counted: int = 0
+
+    @property
+    def characters(self) -> int:
+        """Characters of base64 of its audio, so far."""
+        return self.counted + (0 if self.audio is None else self.audio.characters)
+
+    def end(self) -> None:
+        """What it keeps is kept for as long as it can be asked for: minutes, of each answer."""
+        self.in_progress = False
+        self.counted, self.audio = self.characters, None
+
+    @property
+    def text(self) -> str | None:
+        """All that it says."""
+        return " ".join(text for text in self.texts.values() if text) or None
+
+    def add_text(self, item_id: str, text: str) -> None:
+        """What an item of it says."""
+        if item_id in self.texts or len(self.texts) < MOST_ITEMS:
+            room = _LONGEST_TEXT - sum(len(each) for each in self.texts.values())
+            self.texts[item_id] = text[: max(room, 0)]
+
+
+class ResponseStates:
+    """All responses of one connection, and which items are theirs."""
+
+    def __init__(self) -> None:
+        self.bytes_per_ms = 48.0
+        self._responses: dict[str, Response] = {}
+        self._response_of: dict[str, str] = {}
+
+    def begin(self, response_id: str) -> None:
+        """A response was created."""
+        put(self._responses, response_id, Response(in_progress=True))
+
+    def find(self, response_id: str | None) -> Response | None:
+        """The response, if it is known."""
+        return self._responses.get(response_id or "")
+
+    def get(self, response_id: str) -> Response:
+        """The response; a new one where its beginning was not seen."""
+        response = self._responses.get(response_id)
+        if response is None:
+            response = Response()
+            put(self._responses, response_id, response)
+        return response
+
+    def in_progress(self) -> Iterator[tuple[str, Response]]:
+        """Every response that is not over, with its id."""
+        return ((each, response) for each, response in self._responses.items() if response.in_progress)
+
+    def add_item(self, item_id: str, response_id: str) -> None:
+        """The item is part of the response."""
+        put(self._response_of, item_id, response_id)
+
+    def of_item(self, item_id: str | None) -> str | None:
+        """The id of the item's response, if it is known."""
+        return self._response_of.get(item_id or "")
+
+    def last_item(self, response_id: str | None) -> str | None:
+        """The id of the response's last item."""
+        return next((item for item, of in reversed(self._response_of.items()) if of == response_id), None)
+
+    def id_in(self, event: dict[str, Any], item_id: str) -> str:
+        """The id of the response that an event on one of its items belongs to."""
+        response_id = values.name(event.get("response_id")) or self._response_of.get(item_id, "")
+        if item_id and response_id and item_id not in self._response_of:
+            put(self._response_of, item_id, response_id)
+        return response_id
+
+    def generated_ms(self, response: Response | None) -> int | None:
+        """Milliseconds of speech that arrived for the response so far."""
+        characters = 0 if response is None else response.characters
+        return round(characters * 3 / 4 / self.bytes_per_ms) if characters else None

@@ -794,8 +794,8 @@ def test_memory_is_bounded(make_call):
         call.asks({"id": f"part-{number}", "name": "f", "willContinue": True})
         call.server(sessionResumptionUpdate={"newHandle": f"h{number}", "resumable": True})
     protocol = call.protocol
-    assert len(protocol._functions._names) <= 256
-    assert len(protocol._functions._partial) <= 257
+    assert len(protocol._session.calls._names) <= 256
+    assert len(protocol._session.calls._partial) <= 257
     assert len(protocol._updates) <= 256
     assert len(call.conversation._handles) <= 64
 

@@ -46,7 +46,7 @@ from sessions import (
 )
 
 from voicespan import current_conversation
-from voicespan.gemini_live import GeminiLiveInstrumentor, sdk
+from voicespan.gemini_live import GeminiLiveInstrumentor, sdk_connection
 from voicespan.testing.gemini_live import (
     Answer,
     Close,
@@ -284,7 +284,7 @@ async def test_an_exception_that_leaves_the_block_is_an_error_and_goes_on(
         async with scripted(gemini_live_server):
             raise LookupError("mine")
     assert trace.root.attributes["error.type"] == "LookupError"
-    assert sdk.__file__ not in [str(entry.path) for entry in raised.traceback[-1:]]
+    assert sdk_connection.__file__ not in [str(entry.path) for entry in raised.traceback[-1:]]
 
 
 async def test_a_group_of_nothing_but_the_close_is_the_close(instrumentor, trace, gemini_live_server):
@@ -433,7 +433,7 @@ async def test_what_is_not_sampled_is_left_alone(span_exporter, gemini_live_serv
     instrumentor.instrument(tracer_provider=provider)
     try:
         async with connect(gemini_live_server()) as session:
-            assert sdk.traced(session) is None
+            assert sdk_connection.traced(session) is None
             assert current_conversation() is None
             await say(session)
             assert await turn(session)
@@ -468,11 +468,11 @@ async def test_sessions_at_once_do_not_mix(instrumentor, trace, gemini_live_serv
 async def test_two_sessions_in_one_task_are_two_conversations(instrumentor, trace, gemini_live_server):
     server = gemini_live_server()
     async with connect(server) as one, connect(server) as two:
-        first = sdk.traced(one).conversation
+        first = sdk_connection.traced(one).conversation
         await say(one)
         await say(two)
         await turn(two)
-        assert current_conversation() is sdk.traced(two).conversation
+        assert current_conversation() is sdk_connection.traced(two).conversation
         await turn(one)
         assert current_conversation() is first
     assert len({root.context.trace_id for root in trace.roots}) == 2

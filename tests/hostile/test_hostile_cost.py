@@ -17,7 +17,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from witness import Kept, look_at
 
-from voicespan.gemini_live import functions, turns
+from voicespan.gemini_live import function_calls, turns
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.runtime import settings
@@ -282,7 +282,7 @@ def test_what_never_repeats_is_not_kept(connect, kept, monkeypatch, protocol, na
     monkeypatch.setattr(settings, "SPAN_LIMIT", 400)
     monkeypatch.setattr(settings, "ROOT_TRANSCRIPT_CHARACTERS", 60_000)
     monkeypatch.setattr(turns, "_LONGEST_TEXT", 20_000)
-    monkeypatch.setattr(functions, "_LONGEST_ARGUMENT", 20_000)
+    monkeypatch.setattr(function_calls, "_LONGEST_ARGUMENT", 20_000)
     connection = connect(protocol)
     numbers = count()
 

@@ -1,4 +1,4 @@
-"""What Gemini Live's messages sound like; see `voicespan.recording.wire_source`.
+"""The audio in Gemini Live's messages; see `voicespan.recording.wire_source`.
 
 message                           what it does to the estimate
 `send_realtime_input(audio=...)`  the user's audio
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 #: What the models speak, in Hz.
 _AGENT_RATE = 24_000
-#: What they are told to listen for, where a blob does not say.
+#: What they take a blob for that does not say.
 _USER_RATE = 16_000
 
 
 class WireAudio(WireAudioSource):
-    """The sound of one connection."""
+    """The audio of one connection."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)

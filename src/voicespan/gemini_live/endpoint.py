@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from voicespan.content import masking
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol
 from voicespan.instrumentation.handshake import Handshake, Provider
-from voicespan.protocol.events import ErrorReported, WireError
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
@@ -72,9 +71,6 @@ class SessionHandshake(Handshake):
         return connection
 
 
-Begin: TypeAlias = "Callable[[Any, Mapping[str, Any]], SessionHandshake | None]"
-
-
 def attributes(live: Any, model: Any) -> dict[str, AttributeValue]:
     """Provider, model and server, as far as they are known before the server says a word."""
     client = getattr(live, "_api_client", None)
@@ -102,15 +98,15 @@ def secrets(live: Any) -> list[str]:
     return [*(key for key in keys if isinstance(key, str)), *masking.signing(headers)]
 
 
-def _handle(told: Mapping[str, Any]) -> Any:
-    resumption = told.get("sessionResumption")
+def _handle(setup: Mapping[str, Any]) -> Any:
+    resumption = setup.get("sessionResumption")
     return resumption.get("handle") if isinstance(resumption, dict) else None
 
 
 def setup(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The setup message that the SDK makes of its arguments, as far as it is told here."""
+    """The setup message that the SDK makes of its arguments, as far as it is recorded."""
     config = frames.wire(arguments.get("config"))
-    told: dict[str, Any] = {"model": arguments.get("model")}
+    message: dict[str, Any] = {"model": arguments.get("model")}
     generation: dict[str, Any] = {}
     for key, value in (config if isinstance(config, dict) else {}).items():
         if key in _GENERATION:
@@ -118,15 +114,7 @@ def setup(arguments: Mapping[str, Any]) -> dict[str, Any]:
         elif key == "generationConfig" and isinstance(value, dict):
             generation = {**value, **generation}
         elif key != "httpOptions":
-            told[key] = value
+            message[key] = value
     if generation:
-        told["generationConfig"] = generation
-    return told
-
-
-def lost(connection: Connection, error: BaseException, code: int, reason: str | None) -> None:
-    """The socket was closed; an abnormal close is an error of the conversation."""
-    connection.lost(error, code, reason)
-    if connection.closed_abnormally:
-        told = WireError("connection_closed", f"{code} {reason or ''}".strip())
-        connection.ingest(lambda at: [ErrorReported(at, "connection_closed", told, {"code": code})])
+        message["generationConfig"] = generation
+    return message

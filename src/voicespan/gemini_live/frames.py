@@ -1,6 +1,6 @@
 """What the SDK hands us, in the shape of the wire.
 
-The receiving seam sees the SDK's parsed messages, the sending seams see whatever the application gave.
+On the receiving side we see the SDK's parsed messages, on the sending side whatever the application gave.
 The protocol reads one shape only: the wire's JSON as plain dicts with camelCase keys, in which audio and
 images may stand as the bytes that they are. Converting costs about 2 µs; a message that carries nothing
 but audio is recognised before, by its attributes.
@@ -74,8 +74,8 @@ def parsed(frame: Any) -> dict[str, Any] | None:
     if isinstance(frame, dict):
         return frame
     if isinstance(frame, (bytes, str)):
-        told = json_values.parsed(frame)
-        return told if isinstance(told, dict) else None
+        message = json_values.parsed(frame)
+        return message if isinstance(message, dict) else None
     return _dumped(frame)
 
 
@@ -112,6 +112,19 @@ def without_bytes(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [without_bytes(inner, depth + 1) for inner in value]
     return f"[{len(value)} bytes]" if isinstance(value, bytes) else value
+
+
+def without_handle(message: dict[str, Any]) -> dict[str, Any]:
+    """A setup, or an update of its resumption, with only a short hash of each handle."""
+    kept: dict[str, Any] = {}
+    for key, value in message.items():
+        if key in ("newHandle", "handle"):
+            kept["handleSha256"] = (fingerprint(value) or "")[:12]
+        elif key == "sessionResumption" and isinstance(value, dict):
+            kept[key] = without_handle(value)
+        else:
+            kept[key] = value
+    return kept
 
 
 def size(data: Any) -> int:

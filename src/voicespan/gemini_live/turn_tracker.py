@@ -34,8 +34,8 @@ class TurnTracker:
         #: The one in progress.
         self.turn: Turn | None = None
         self._last: Turn | None = None
-        self._heard: Utterance | None = None
-        self._said: Utterance | None = None
+        self._user: Utterance | None = None
+        self._model: Utterance | None = None
         #: Whether there will be words of what the user says.
         self.transcribes = True
         #: Since the model began last.
@@ -44,41 +44,41 @@ class TurnTracker:
 
     # The user.
 
-    def heard(self, told: dict[str, Any], at: int) -> Iterator[Event]:
+    def user_words(self, fragment: dict[str, Any], at: int) -> Iterator[Event]:
         """A fragment of what the user says."""
-        if self._heard is None:
-            if not told.get("text"):
+        if self._user is None:
+            if not fragment.get("text"):
                 return
             item_id = None
             if self.turn is None or self.turn.interrupted:
                 item_id = LocalId.new("speech")
                 yield events.MessageAdded(at, "input_transcription", item_id, "user", given=False)
-            self._heard = Utterance(at, item_id)
-        self._heard.take_in(told, at)
-        if told.get("finished") is True:
-            yield from self._flush_heard()
+            self._user = Utterance(at, item_id)
+        self._user.add(fragment, at)
+        if fragment.get("finished") is True:
+            yield from self._end_user_words()
 
-    def _flush_heard(self) -> Iterator[Event]:
-        heard, self._heard = self._heard, None
-        if heard is None:
+    def _end_user_words(self) -> Iterator[Event]:
+        user, self._user = self._user, None
+        if user is None:
             return
         part = 0
-        if heard.item_id is None and self.turn is not None:
-            heard.item_id, part = self.turn.user_id, self.turn.user_parts
+        if user.item_id is None and self.turn is not None:
+            user.item_id, part = self.turn.user_id, self.turn.user_parts
             self.turn.user_parts += 1
         yield events.TranscriptCompleted(
-            heard.last_at,
+            user.last_at,
             "input_transcription",
             "user",
-            heard.item_id or LocalId.new("speech"),
-            heard.started_at,
-            heard.words.text,
-            facts={**heard.facts, "content_index": part or None},
+            user.item_id or LocalId.new("speech"),
+            user.started_at,
+            user.words.text,
+            facts={**user.facts, "content_index": part or None},
         )
 
     def goes_on(self, text: str, at: int, *, users: bool) -> bool:
-        """Take in a further piece of the words of one side; False: they begin with it, which tells more."""
-        utterance = self._heard if users else self._said
+        """Add a further piece to the words of one side. False: the words begin with it, so it has to be read as a whole."""
+        utterance = self._user if users else self._model
         if utterance is None:
             return False
         utterance.last_at = at
@@ -91,9 +91,9 @@ class TurnTracker:
         """The turn in progress, begun if there is none."""
         if self.turn is not None:
             return self.turn
-        user_id = self._heard.item_id if self._heard is not None else None
-        spoken = int(self._heard is not None)
-        yield from self._flush_heard()
+        user_id = self._user.item_id if self._user is not None else None
+        spoken = int(self._user is not None)
+        yield from self._end_user_words()
         if user_id is None and self.user_spoke and self.transcribes:
             # The words may come during the answer: their place is before it.
             user_id = LocalId.new("speech")
@@ -121,51 +121,51 @@ class TurnTracker:
             yield from self._place(turn, at, "model_turn")
             turn.text.add(text)
 
-    def said(self, told: dict[str, Any], at: int) -> Iterator[Event]:
+    def model_words(self, fragment: dict[str, Any], at: int) -> Iterator[Event]:
         """A fragment of the words of what the model says."""
-        if told.get("text"):
+        if fragment.get("text"):
             turn = yield from self.begin(at, "output_transcription")
             turn.had_speech = True
             yield from self._place(turn, at, "output_transcription")
-            self._said = self._said or Utterance(at, turn.item_id)
-        if self._said is not None:
-            self._said.take_in(told, at)
-            if told.get("finished") is True:
-                yield from self._flush_said()
+            self._model = self._model or Utterance(at, turn.item_id)
+        if self._model is not None:
+            self._model.add(fragment, at)
+            if fragment.get("finished") is True:
+                yield from self._end_model_words()
 
     def _place(self, turn: Turn, at: int, event_type: str) -> Iterator[Event]:
         if not turn.has_place:
             turn.has_place = True
             yield events.MessageAdded(at, event_type, turn.item_id, "assistant")
 
-    def _flush_said(self) -> Iterator[Event]:
-        said, self._said = self._said, None
+    def _end_model_words(self) -> Iterator[Event]:
+        words, self._model = self._model, None
         turn = self.turn
-        if said is None or turn is None:
+        if words is None or turn is None:
             return
         part = len(turn.said) or None
         if len(turn.said) < MOST_UTTERANCES:
-            turn.said.append(said.words.text)
+            turn.said.append(words.words.text)
         yield events.TranscriptCompleted(
-            said.last_at,
+            words.last_at,
             "output_transcription",
             "assistant",
             turn.item_id,
-            said.started_at,
-            said.words.text,
+            words.started_at,
+            words.words.text,
             turn.id,
-            facts={**said.facts, "content_index": part},
+            facts={**words.facts, "content_index": part},
         )
 
     def interrupted(self, at: int) -> Iterator[Event]:
         """The user cut the model off."""
         turn = self.turn
         if turn is not None:
-            yield from self._flush_said()
+            yield from self._end_model_words()
             turn.interrupted = True
-            if self._heard is not None and self._heard.item_id is None:
-                self._heard.item_id = LocalId.new("speech")
-                yield events.MessageAdded(at, "interrupted", self._heard.item_id, "user", given=False)
+            if self._user is not None and self._user.item_id is None:
+                self._user.item_id = LocalId.new("speech")
+                yield events.MessageAdded(at, "interrupted", self._user.item_id, "user", given=False)
         # The answer may be complete already, and be cut off while it is played.
         cut = turn or self._last
         if cut is not None and cut.has_output:
@@ -174,7 +174,7 @@ class TurnTracker:
             )
 
     def complete(self, at: int, reason: str | None, facts: dict[str, Any]) -> Iterator[Event]:
-        """The turn is complete; `reason` and `facts` as the server tells them beside."""
+        """The turn is complete; `reason` and `facts` come from the same message."""
         turn = yield from self.begin(at, "turn_complete")
         failed = reason not in _NO_FAILURE
         status = "interrupted" if turn.interrupted else "failed" if failed else "completed"
@@ -187,7 +187,7 @@ class TurnTracker:
         """The connection is over, whatever was being said."""
         if self.turn is not None:
             yield from self._end(self.turn, at, "connection_closed", status="incomplete")
-        yield from self._flush_heard()
+        yield from self._end_user_words()
 
     def _end(
         self,
@@ -201,8 +201,8 @@ class TurnTracker:
         facts: dict[str, Any] | None = None,
     ) -> Iterator[Event]:
         if not turn.interrupted:
-            yield from self._flush_heard()
-        yield from self._flush_said()
+            yield from self._end_user_words()
+        yield from self._end_model_words()
         texts = list(turn.said)
         if turn.text:
             texts.append(turn.text.text)

@@ -1,7 +1,7 @@
-"""What is in progress: a turn of the model, and the words of either side that are still coming.
+"""A turn of the model in progress, and the words of either side that are still coming.
 
-Gemini sends everything in fragments and gives no ids: which fragment belongs to what is told by its place
-alone. So the protocol keeps what is open, and makes up the ids that the conversation tells things apart by.
+Gemini sends everything in fragments and gives no ids: which fragment belongs to what depends on its place
+alone. So the protocol keeps what is open, and makes up ids for it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Words:
         self._length = 0
 
     def add(self, text: str, *, last: bool = False) -> None:
-        """Take in a fragment. The `last` one repeats the whole text in some services."""
+        """Add a fragment. The `last` one repeats the whole text in some services."""
         if last and self._pieces and text.strip() == self.text:
             return
         if text and self._length < _LONGEST_TEXT:
@@ -61,13 +61,13 @@ class Utterance:
     words: Words = field(default_factory=Words)
     facts: dict[str, Any] = field(default_factory=dict)
 
-    def take_in(self, told: dict[str, Any], at: int) -> None:
-        """Add a fragment as the wire tells it."""
+    def add(self, fragment: dict[str, Any], at: int) -> None:
+        """Add a fragment as the wire has it."""
         self.last_at = at
-        self.words.add(values.text(told.get("text")) or "", last=told.get("finished") is True)
+        self.words.add(values.text(fragment.get("text")) or "", last=fragment.get("finished") is True)
         for key, fact in (("languageCode", "language"), ("speakerLabel", "speaker")):
-            if isinstance(told.get(key), str):
-                self.facts[fact] = values.name(told[key])
+            if isinstance(fragment.get(key), str):
+                self.facts[fact] = values.name(fragment[key])
 
 
 @dataclass(slots=True)
@@ -93,11 +93,6 @@ class Turn:
     thoughts: Words = field(default_factory=Words)
     call_ids: list[str] = field(default_factory=list)
     usage: Usage | None = None
-
-    @property
-    def heard_audio(self) -> bool:
-        """Whether any of its audio has come."""
-        return self.audio > 0
 
     @property
     def has_output(self) -> bool:

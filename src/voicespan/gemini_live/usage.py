@@ -7,46 +7,46 @@ from typing import Any
 from voicespan.gemini_live import values
 from voicespan.protocol.events import Usage
 
-#: Far more than are ever told, so that no number leaves what an attribute can hold.
+#: Far more than any session has, so that no number leaves what an attribute can hold.
 _MOST_TOKENS = 1 << 53
 #: Of the modalities there are five; beside them what is cached, of each modality.
 _MOST_MODALITIES = 6
 _MOST_DETAILS = 2 * _MOST_MODALITIES + 2
 
 
-def usage(told: Any) -> Usage | None:
+def usage(counts: Any) -> Usage | None:
     """`usageMetadata` in our names; nothing is added up: whether thoughts are in the total, the server decides."""
-    if not isinstance(told, dict) or not told:
+    if not isinstance(counts, dict) or not counts:
         return None
     # Vertex AI and `generate_content` call the response's tokens by another name.
-    response = _count(told.get("responseTokenCount"))
-    cached = {f"cache_read_{name}": n for name, n in _details(told.get("cacheTokensDetails")).items()}
+    response = _count(counts.get("responseTokenCount"))
+    cached = {f"cache_read_{name}": n for name, n in _details(counts.get("cacheTokensDetails")).items()}
     into: dict[str, int | None] = {
-        **_details(told.get("promptTokensDetails")),
-        "cache_read": _count(told.get("cachedContentTokenCount")),
+        **_details(counts.get("promptTokensDetails")),
+        "cache_read": _count(counts.get("cachedContentTokenCount")),
         **cached,
     }
     out: dict[str, int | None] = {
-        **_details(told.get("responseTokensDetails") or told.get("candidatesTokensDetails")),
-        "reasoning": _count(told.get("thoughtsTokenCount")),
+        **_details(counts.get("responseTokensDetails") or counts.get("candidatesTokensDetails")),
+        "reasoning": _count(counts.get("thoughtsTokenCount")),
     }
     return Usage(
-        _count(told.get("promptTokenCount")),
-        _count(told.get("candidatesTokenCount")) if response is None else response,
-        _count(told.get("totalTokenCount")),
+        _count(counts.get("promptTokenCount")),
+        _count(counts.get("candidatesTokenCount")) if response is None else response,
+        _count(counts.get("totalTokenCount")),
         {name: tokens for name, tokens in into.items() if tokens is not None},
         {name: tokens for name, tokens in out.items() if tokens is not None},
     )
 
 
-def facts(told: Any) -> dict[str, Any]:
-    """What else `usageMetadata` tells: not part of either side's tokens, or no number of tokens."""
-    if not isinstance(told, dict):
+def facts(counts: Any) -> dict[str, Any]:
+    """What else stands in `usageMetadata`: not part of either side's tokens, or no number of tokens."""
+    if not isinstance(counts, dict):
         return {}
     return {
-        "tool_use_prompt_tokens": _count(told.get("toolUsePromptTokenCount")),
-        "traffic_type": values.name(told.get("trafficType")),
-        "service_tier": values.name(told.get("serviceTier")),
+        "tool_use_prompt_tokens": _count(counts.get("toolUsePromptTokenCount")),
+        "traffic_type": values.name(counts.get("trafficType")),
+        "service_tier": values.name(counts.get("serviceTier")),
     }
 
 
@@ -72,10 +72,10 @@ def _sums(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
     return {name: min(first.get(name, 0) + second.get(name, 0), _MOST_TOKENS) for name in names}
 
 
-def _details(told: Any) -> dict[str, int]:
+def _details(listed: Any) -> dict[str, int]:
     """`[{"modality": "AUDIO", "tokenCount": 3}, …]` as `{"audio": 3, …}`."""
     counts: dict[str, int] = {}
-    for each in values.as_objects(told)[:_MOST_MODALITIES]:
+    for each in values.as_objects(listed)[:_MOST_MODALITIES]:
         modality, tokens = values.name(each.get("modality")), _count(each.get("tokenCount"))
         if modality is not None and tokens is not None:
             counts[modality.lower()] = counts.get(modality.lower(), 0) + tokens

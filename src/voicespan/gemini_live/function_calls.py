@@ -27,7 +27,7 @@ _LONGEST_ARGUMENT = 250_000
 _PIECES = ("stringValue", "numberValue", "boolValue")
 
 
-class Functions:
+class FunctionCalls:
     """The calls of one connection that wait for their answers."""
 
     def __init__(self) -> None:

@@ -100,13 +100,13 @@ def events(protocol):
 
 
 def test_every_event_is_on_the_page_of_the_spans():
+    from voicespan.gemini_live import protocol as gemini
     from voicespan.gemini_live import values
-    from voicespan.gemini_live.protocol import Protocol as Gemini
     from voicespan.openai_realtime.protocol import Protocol as OpenAI
 
     text = (ROOT / "docs" / "spans.md").read_text(encoding="utf-8")
     missing = [kind for kind in events(OpenAI) if f"`{kind}`" not in text]
-    missing += [kind for kind in events(Gemini) if f"`{values.snake(kind)}`" not in text]
+    missing += [kind for kind in events(gemini) if f"`{values.snake(kind)}`" not in text]
     assert missing == []
 
 

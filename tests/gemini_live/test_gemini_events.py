@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
 
-from voicespan.gemini_live.protocol import Protocol
+from voicespan.gemini_live.protocol import CLIENT, SERVER, Protocol
 from voicespan.runtime.settings import Level, Settings
 from voicespan.testing import FakeClock
 from voicespan.testing.exporter import UpToDateSpanExporter
@@ -650,10 +650,10 @@ def test_unknown_fields_are_told_under_their_own_name(make_call):
 def test_what_is_of_another_type_than_documented_is_not_told(make_call):
     call = make_call().setup()
     for value in (7, "text", [1], {"parts": 3}, {"text": {"a": 1}}, {"functionCalls": [3, {}]}, True):
-        for field in Protocol.SERVER:
+        for field in SERVER:
             call.server(**{field: value})
             call.server(serverContent={field: value})
-        for field in Protocol.CLIENT:
+        for field in CLIENT:
             call.client(**{field: value})
             call.client(realtimeInput={field: value})
     call.connection.received(b"\xff\xfe")
@@ -749,8 +749,8 @@ def test_without_transcription_no_place_is_kept_for_words(call):
 
 KEYS = sorted(
     {
-        *Protocol.SERVER,
-        *Protocol.CLIENT,
+        *SERVER,
+        *CLIENT,
         *("serverContent", "realtimeInput", "parts", "text", "inlineData", "mimeType", "data", "finished"),
         *("functionCalls", "functionResponses", "id", "ids", "name", "args", "partialArgs", "willContinue"),
         *("newHandle", "resumable", "turns", "role", "turnComplete", "functionCall", "response", "modality"),
@@ -796,7 +796,7 @@ def test_memory_is_bounded(make_call):
     protocol = call.protocol
     assert len(protocol._session.calls._names) <= 256
     assert len(protocol._session.calls._partial) <= 257
-    assert len(protocol._updates) <= 256
+    assert len(protocol._session.resumption_updates) <= 256
     assert len(call.conversation._handles) <= 64
 
 

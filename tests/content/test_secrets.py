@@ -22,7 +22,7 @@ import voicespan
 from voicespan.cli import spool
 from voicespan.content import masking
 from voicespan.content.policy import Content
-from voicespan.delivery.destination.destination import DeliverySettingsError
+from voicespan.delivery.destination.variables import DeliverySettingsError
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime.settings import Settings

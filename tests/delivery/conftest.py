@@ -80,16 +80,16 @@ class ManualAgent(Agent):
         self.processor._clock = clock
 
     @property
-    def engine(self):
+    def pipeline(self):
         return self.processor._running()
 
     def write(self):
         """What the writer's thread does; seconds until it is due again."""
-        return self.engine.writer.step()
+        return self.pipeline.writer.step()
 
     def send(self):
         """What the sender's thread does: one folder; seconds until it is due again."""
-        return self.engine.sender.step()
+        return self.pipeline.scheduler.step()
 
     def send_for(self, seconds):
         """Let so many seconds pass, the sender working as it likes; how many steps it took."""

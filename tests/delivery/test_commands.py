@@ -17,6 +17,7 @@ import pytest
 
 from voicespan.cli import spool
 from voicespan.delivery.destination.destination import resolve
+from voicespan.delivery.spool.recovery_command import recover_command
 from voicespan.testing import LangSmithServer
 
 TALKER = pathlib.Path(__file__).parent / "programs" / "talker.py"
@@ -68,7 +69,7 @@ def test_the_spool_tells_what_waits_since_when_why_and_for_whom(voice, langsmith
     voice.send()
     dead = voice.conversation(thread_id="caller-4")
     next(
-        entry for entry in voice.engine.writer._entries.values() if entry.trace.conversation is dead
+        entry for entry in voice.pipeline.writer._entries.values() if entry.trace.conversation is dead
     ).folder.release()
     voice.clock.advance(7200)
 
@@ -148,7 +149,7 @@ def test_the_command_that_is_told_at_exit_names_what_the_environment_does_not(
     monkeypatch, tmp_path, spool_dir
 ):
     mine = resolve(api_key="k", endpoint="https://h.example/api/v1", project="my calls", workspace="w")
-    command = spool.recover_command(mine, spool_dir)
+    command = recover_command(mine, spool_dir)
     assert (
         command == "voicespan recover --project 'my calls' --endpoint https://h.example/api/v1 --workspace w"
     )
@@ -156,8 +157,8 @@ def test_the_command_that_is_told_at_exit_names_what_the_environment_does_not(
     monkeypatch.setenv("LANGSMITH_ENDPOINT", "https://h.example/api/v1")
     monkeypatch.setenv("LANGSMITH_PROJECT", "my calls")
     monkeypatch.setenv("LANGSMITH_WORKSPACE_ID", "w")
-    assert spool.recover_command(mine, spool_dir) == "voicespan recover"
-    assert spool.recover_command(mine, tmp_path) == f"voicespan recover --spool-dir {tmp_path}"
+    assert recover_command(mine, spool_dir) == "voicespan recover"
+    assert recover_command(mine, tmp_path) == f"voicespan recover --spool-dir {tmp_path}"
 
 
 class Terminal:

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from voicespan.delivery.destination.destination import SpoolSettings
 from voicespan.delivery.spool import spool as spool_module
 from voicespan.delivery.spool.files import Files, Memory, MemoryFullError
 from voicespan.delivery.spool.folder import Folder
+from voicespan.delivery.spool.settings import SpoolSettings
 from voicespan.delivery.spool.spool import Spool
 from voicespan.delivery.spool_writer import Ended
 from voicespan.runtime import pacing
@@ -236,7 +236,7 @@ children(3)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 children(3)
-entry = next(iter(processor._engine.writer._entries.values()))
+entry = next(iter(processor._pipeline.writer._entries.values()))
 memory = not entry.folder.files.all_on_disk
 if sys.argv[1] == "freed":
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
@@ -313,7 +313,7 @@ def test_a_span_is_let_go_when_it_is_written(manual, monkeypatch):
     conversations = [voice.conversation() for _ in range(3)]
     for conversation in conversations:
         voice.child(conversation)
-    queued = [event.span for event in voice.engine.writer._queue if isinstance(event, Ended)]
+    queued = [event.span for event in voice.pipeline.writer._queue if isinstance(event, Ended)]
     written = [weakref.ref(span) for span in queued]
     del queued
     held = []

@@ -20,7 +20,6 @@ import pytest
 
 from voicespan.cli import spool as commands
 from voicespan.delivery.attachments import RootAttachment
-from voicespan.delivery.destination.destination import SpoolSettings
 from voicespan.delivery.encoding import journal
 from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.spool import files, secure_file
@@ -28,6 +27,7 @@ from voicespan.delivery.spool import spool as spool_module
 from voicespan.delivery.spool.files import Files, Memory, MemoryFullError
 from voicespan.delivery.spool.folder import Folder, Meta, RecordingResult, read_meta
 from voicespan.delivery.spool.locks import FolderLock
+from voicespan.delivery.spool.settings import SpoolSettings
 from voicespan.delivery.spool.spool import Spool
 from voicespan.recording.codec.audio_file import AudioFile
 from voicespan.runtime import guard
@@ -198,9 +198,9 @@ def test_what_the_disk_has_damaged_does_not_hold_up_the_rest(name, left, waiting
 def test_nor_after_a_kill(left, voice, langsmith_server, spool_dir):
     voice.child(voice.conversation(thread_id="caller-1"))
     voice.write()
-    [entry] = voice.engine.writer._entries.values()
+    [entry] = voice.pipeline.writer._entries.values()
     entry.folder.release()
-    voice.engine.writer.reset_after_fork()
+    voice.pipeline.writer.reset_after_fork()
     [folder] = spool_dir.iterdir()
     damage(folder / "open.pb", left)
     voice.clock.advance(100)
@@ -225,10 +225,10 @@ def test_a_dead_processs_recording_is_not_repaired_through_a_link(
     torn = b"fLaC\0\0\0\x22" + bytes(2000)
     outside.write_bytes(torn)
     voice.conversation()
-    [entry] = voice.engine.writer._entries.values()
+    [entry] = voice.pipeline.writer._entries.values()
     (entry.folder.files.folder / "recording.flac").symlink_to(outside)
     entry.folder.release()
-    voice.engine.writer.reset_after_fork()
+    voice.pipeline.writer.reset_after_fork()
     voice.clock.advance(100)
     voice.send_for(10)
     assert langsmith_server.roots[0].metadata["ls_audio_attach_status"] == "none"
@@ -536,7 +536,7 @@ def test_in_a_place_that_others_can_write_the_spool_is_a_folder_of_its_own(
 def test_a_folder_that_is_swapped_for_anothers_while_it_is_used_gets_nothing(
     voice, spool_dir, tmp_path, langsmith_server, caplog
 ):
-    assert voice.engine.spool.root == spool_dir
+    assert voice.pipeline.spool.root == spool_dir
     spool_dir.rename(tmp_path / "away")
     (tmp_path / "trap").mkdir()
     (tmp_path / "trap").chmod(0o777)
@@ -707,15 +707,15 @@ def test_a_path_is_opened_once(voice, langsmith_server, tmp_path, secret, monkey
     conversation = voice.conversation()
     path = tmp_path / "call.ogg"
     path.write_bytes(b"sound")
-    engine = conversation.deliveries[0]._engine
-    reserve = engine.reserve
+    access = conversation.deliveries[0]._spool
+    reserve = access.reserve
 
     def swap(size):
         path.unlink(missing_ok=True)
         path.symlink_to(secret)
         return reserve(size)
 
-    monkeypatch.setattr(engine, "reserve", swap)
+    monkeypatch.setattr(access, "reserve", swap)
     conversation.attach_recording(path, "audio/ogg")
     voice.finish(conversation)
     voice.send()
@@ -775,10 +775,12 @@ def test_what_has_no_room_in_memory_is_not_even_read(tmp_path):
 
 def test_a_recording_that_comes_late_counts_in_the_bound_too(fake_clock):
     came = []
-    engine = SimpleNamespace(
-        recording_settled=lambda: None, late=lambda *late: came.append(late), reserve=lambda _: False
+    access = SimpleNamespace(
+        recording_changed=lambda: None,
+        late_recording=lambda *late: came.append(late),
+        reserve=lambda _: False,
     )
-    delivery = RootAttachment(fake_clock, engine)
+    delivery = RootAttachment(fake_clock, access)
     delivery._making.release()
     delivery.attach(b"sound", "audio/ogg")
     assert came == []

@@ -132,27 +132,27 @@ def test_two_senders_share_one_spool_and_send_each_conversation_once(manual, lan
     conversations = [converse(first) for _ in range(6)]
     first.send_for(60)
     langsmith_server.up()
-    second.engine.sender.sweep()
+    second.pipeline.scheduler.sweep()
     for _ in range(200):
         for voice in (first, second):
             voice.send()
             voice.clock.advance(1)
     assert {root.id for root in langsmith_server.roots} == {each.run_id for each in conversations}
     assert {langsmith_server.received_count(run.id) for run in langsmith_server.runs} == {1}
-    assert first.engine.sender.delivered + second.engine.sender.delivered == 6
+    assert first.pipeline.scheduler.delivered + second.pipeline.scheduler.delivered == 6
 
 
 def test_what_is_sent_again_is_sent_byte_for_byte(manual, monkeypatch):
     bodies = []
     with LangSmithServer() as server:
         voice = manual(server)
-        post = voice.engine.post
+        post = voice.pipeline.http
 
         def keep(body):
             bodies.append(b"".join(body))
             return post(body)
 
-        voice.engine.sender._courier._post = keep
+        voice.pipeline.scheduler._uploader._post = keep
         server.fail(reset="answer", times=4)
         converse(voice)
         voice.send_for(100)

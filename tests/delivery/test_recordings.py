@@ -240,7 +240,7 @@ def test_a_recorder_that_heard_nothing_does_not_end_the_wait_for_the_client(
     delivery.no_recording("none")
     voice.clock.advance(29)
     voice.write()
-    assert voice.engine.writer.pending == 1
+    assert voice.pipeline.writer.pending == 1
     conversation.attach_recording(b"sound", "audio/ogg")
     voice.write()
     voice.send()
@@ -281,7 +281,7 @@ def test_a_recording_that_is_not_encoded_in_time_goes_as_flac(voice, conversatio
     record(delivery.folder / "recording.flac")
     (delivery.folder / "recording.ogg.part").write_bytes(b"half of it")
     voice.finish(conversation)
-    voice.engine.writer.hurry(5)
+    voice.pipeline.writer.hurry(5)
     voice.clock.advance(5)
     voice.write()
     voice.send()
@@ -299,7 +299,7 @@ def test_a_recorder_that_was_given_nothing_is_not_late(
     delivery.recorded_by(recorder)
     delivery.expect(60, recorder=True)
     voice.finish(conversation)
-    voice.engine.writer.hurry(0)
+    voice.pipeline.writer.hurry(0)
     voice.write()
     voice.send()
     assert status(langsmith_server) == told
@@ -381,7 +381,7 @@ def test_what_a_dead_process_left_of_its_recording(voice, conversation, langsmit
         conversation.attach_recording(wav(0.1), "audio/wav")
     voice.write()
     # As if the process had been killed: nobody holds the folder any more.
-    voice.engine.writer._entries[next(iter(voice.engine.writer._entries))].folder.release()
+    voice.pipeline.writer._entries[next(iter(voice.pipeline.writer._entries))].folder.release()
 
     voice.send()
 

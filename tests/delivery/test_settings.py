@@ -8,16 +8,10 @@ import warnings
 
 import pytest
 
-from voicespan.delivery.destination.destination import (
-    DeliverySettingsError,
-    Privacy,
-    SpoolSettings,
-    is_sampled,
-    resolve,
-    sampling_rate,
-    traces_url,
-    tracing_is_off,
-)
+from voicespan.delivery.destination.destination import resolve, traces_url
+from voicespan.delivery.destination.privacy import Privacy, is_sampled, sampling_rate, tracing_is_off
+from voicespan.delivery.destination.variables import DeliverySettingsError
+from voicespan.delivery.spool.settings import SpoolSettings
 
 
 @pytest.fixture

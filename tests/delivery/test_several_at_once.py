@@ -25,8 +25,8 @@ class Interposed:
     """Calls something in the middle of a delivery, once: what another thread does at that moment."""
 
     def __init__(self, voice, on_request):
-        self._courier = voice.engine.sender._courier
-        self._post, self._courier._post = self._courier._post, self
+        self._uploader = voice.pipeline.scheduler._uploader
+        self._post, self._uploader._post = self._uploader._post, self
         self._on_request = on_request
 
     def __call__(self, body):
@@ -44,7 +44,7 @@ def test_a_slow_langsmith_is_asked_for_several_at_once(agent, langsmith_server):
         voice.child(conversation)
         conversation.end()
     langsmith_server.wait_for(lambda server: server.hanging == AT_ONCE)
-    assert len(voice.processor._running().sender.left()) == len(conversations)
+    assert len(voice.processor._running().scheduler.left()) == len(conversations)
     assert sum(thread.name == "voicespan-export" for thread in threading.enumerate()) == AT_ONCE
     langsmith_server.release()
     # What hung up is an outage for all, until one try has shown that it is over.
@@ -58,7 +58,7 @@ def test_recover_sends_several_at_once_too(manual, langsmith_server, monkeypatch
     langsmith_server.down()
     conversations = [converse(voice) for _ in range(AT_ONCE + 4)]
     voice.send_for(60)
-    voice.engine.reset_after_fork()
+    voice.pipeline.reset_after_fork()
     langsmith_server.up()
     monkeypatch.setattr(Loop, "wake", _wake)
     # None of them is answered before two are under way at once.
@@ -73,13 +73,13 @@ def test_recover_sends_several_at_once_too(manual, langsmith_server, monkeypatch
     release.join()
     assert {root.id for root in langsmith_server.roots} == {each.run_id for each in conversations}
     assert {langsmith_server.received_count(root.id) for root in langsmith_server.roots} == {1}
-    assert voice.engine.spool.waiting() == []
+    assert voice.pipeline.spool.waiting() == []
 
 
 def test_no_two_threads_take_the_same_folder(manual, langsmith_server):
     voice = manual()
     conversations = [converse(voice), converse(voice)]
-    sender = voice.engine.sender
+    sender = voice.pipeline.scheduler
     in_between = []
 
     def another_thread():
@@ -106,7 +106,7 @@ def test_no_other_thread_joins_while_deliveries_are_quick(manual, langsmith_serv
 
     def another_thread():
         voice.clock.advance(0.1)
-        asked.append(voice.engine.sender._help(1))
+        asked.append(voice.pipeline.scheduler._help(1))
 
     Interposed(voice, another_thread)
     voice.send()
@@ -122,7 +122,7 @@ def test_nor_while_langsmith_fails(manual, langsmith_server):
         converse(voice)
     voice.send()
     voice.clock.advance(100)
-    Interposed(voice, lambda: voice.clock.advance(10) or asked.append(voice.engine.sender._help(1)))
+    Interposed(voice, lambda: voice.clock.advance(10) or asked.append(voice.pipeline.scheduler._help(1)))
     asked = []
     langsmith_server.fail(status=503, times=1)
     voice.send()
@@ -133,7 +133,7 @@ def test_nor_while_langsmith_fails(manual, langsmith_server):
 def test_the_first_thread_looks_soon_at_what_another_may_have_failed_with(manual, langsmith_server):
     voice = manual()
     converse(voice)
-    sender = voice.engine.sender
+    sender = voice.pipeline.scheduler
     looks_again = []
     Interposed(voice, lambda: looks_again.append(sender._idle_for(voice.clock.monotonic_ns() / 1e9)))
     assert sender._deliver_one(1)
@@ -143,7 +143,7 @@ def test_the_first_thread_looks_soon_at_what_another_may_have_failed_with(manual
 def test_several_that_fail_together_are_one_failure(manual, langsmith_server):
     """Each doubles the wait otherwise: all at once would make an outage of minutes of a moment."""
     voice = manual()
-    sender = voice.engine.sender
+    sender = voice.pipeline.scheduler
     langsmith_server.fail(status=503, times=2)
     for _ in range(2):
         converse(voice)
@@ -171,7 +171,7 @@ def test_what_must_wait_for_another_goes_as_soon_as_that_is_delivered(manual, la
     voice.write()
     voice.clock.advance(3)
     voice.write()
-    sender = voice.engine.sender
+    sender = voice.pipeline.scheduler
     assert len(sender.left()) == 2
 
     def another_thread():

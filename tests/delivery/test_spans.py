@@ -128,7 +128,7 @@ def test_a_child_that_starts_while_its_root_ends_opens_no_second_folder(manual, 
     trace_of_it = voice.processor._traces.of(conversation._root)
     voice.finish(conversation)
     # What a thread does that looked whether the root is open a moment before it ended.
-    voice.engine.started(trace_of_it)
+    voice.pipeline.started(trace_of_it)
     voice.write()
     voice.send()
     assert list(spool_dir.iterdir()) == []

@@ -23,7 +23,8 @@ import trustme
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from voicespan.cli import spool
-from voicespan.delivery.destination.destination import DeliverySettingsError, resolve
+from voicespan.delivery.destination.destination import resolve
+from voicespan.delivery.destination.variables import DeliverySettingsError
 from voicespan.delivery.encoding.protobuf import Message
 from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.safe_text import printable

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from witness import Kept, look_at
 
 from voicespan import LangSmithSpanProcessor
-from voicespan.delivery.destination.destination import DeliverySettingsError
+from voicespan.delivery.destination.variables import DeliverySettingsError
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.runtime import settings
 from voicespan.testing.langsmith import LangSmithServer

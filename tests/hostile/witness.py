@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from voicespan.delivery import checkpoint
-from voicespan.delivery.destination.destination import Privacy
+from voicespan.delivery.destination.privacy import Privacy
 from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.openai_realtime.protocol import Protocol as OpenAI

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, TextIO
 
-from voicespan.delivery.destination import destination as settings
+from voicespan.delivery.destination.destination import resolve
+from voicespan.delivery.destination.privacy import Privacy
 from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.safe_text import printable
@@ -16,6 +16,7 @@ from voicespan.delivery.export.scheduler import ExportScheduler
 from voicespan.delivery.export.uploader import Uploader
 from voicespan.delivery.spool import secure_file
 from voicespan.delivery.spool.folder import KEPT, PROGRESS, SETTLED, RecordingResult, is_held, read_meta
+from voicespan.delivery.spool.settings import SpoolSettings
 from voicespan.delivery.spool.spool import Spool, folder_size
 from voicespan.runtime.clock import SYSTEM
 
@@ -43,17 +44,19 @@ def spool(
     Args:
         spool_dir: As the processor's.
         out: Where to print; by default standard output.
-        clock: By which ages are told.
+        clock: By which ages are counted.
 
     Returns:
         The exit status: 0.
     """
     out = out or sys.stdout
-    place = Spool(settings.SpoolSettings.from_environment(folder=spool_dir), clock)
+    spool_folders = Spool(SpoolSettings.from_environment(folder=spool_dir), clock)
     now = clock.time_ns() / 1e9
     # What is in a folder came from servers, from the other side of a call, or from whoever could write there.
-    rows = [tuple(map(printable, _row(path, now))) for path in (*place.waiting(), *place.kept())]
-    print(printable(str(place.settings.folder), _LONGEST_PATH), file=out)
+    rows = [
+        tuple(map(printable, _row(path, now))) for path in (*spool_folders.waiting(), *spool_folders.kept())
+    ]
+    print(printable(str(spool_folders.settings.folder), _LONGEST_PATH), file=out)
     if not rows:
         print("nothing waits", file=out)
     for line in _table([("since", "conversation", "state", "size", "destination"), *rows] if rows else []):
@@ -95,58 +98,44 @@ def recover(
         DeliverySettingsError: There is no key and no endpoint.
     """
     out = out or sys.stdout
-    destination = settings.resolve(api_key=api_key, endpoint=endpoint, project=project, workspace=workspace)
-    privacy = settings.Privacy.from_environment()
-    place = Spool(settings.SpoolSettings.from_environment(folder=spool_dir), clock)
-    post = HttpClient(destination, clock)
-    sender = ExportScheduler(
-        place, destination, Uploader(destination, post, clock, privacy), clock, privacy, new_key=new_key
+    destination = resolve(api_key=api_key, endpoint=endpoint, project=project, workspace=workspace)
+    privacy = Privacy.from_environment()
+    spool_folders = Spool(SpoolSettings.from_environment(folder=spool_dir), clock)
+    http = HttpClient(destination, clock)
+    scheduler = ExportScheduler(
+        spool_folders,
+        destination,
+        Uploader(destination, http, clock, privacy),
+        clock,
+        privacy,
+        new_key=new_key,
     )
-    sender.sweep()
-    _work(sender, patience, clock, sleep)
-    sender.stop()
-    post.close()
-    print(f"{_count(sender.delivered, 'folder')} sent to {_named(destination)}", file=out)
-    left = sender.left(everything=True)
+    scheduler.sweep()
+    _work(scheduler, patience, clock, sleep)
+    scheduler.stop()
+    http.close()
+    print(f"{_count(scheduler.delivered, 'folder')} sent to {_named(destination)}", file=out)
+    left = scheduler.left(everything=True)
     if left:
         print(
-            f"{_count(len(left), 'folder')} not sent: {sender.reason or 'in use by another process'}",
+            f"{_count(len(left), 'folder')} not sent: {scheduler.reason or 'in use by another process'}",
             file=out,
         )
-    for hint in _others(place, destination):
+    for hint in _others(spool_folders, destination):
         print(printable(hint), file=out)
     return 1 if left else 0
 
 
-def recover_command(engine_destination: Destination, spool_dir: Path) -> str:
-    """The command line that sends what waits for this destination from a shell with the same environment."""
-    command = ["voicespan", "recover"]
-    try:
-        here = settings.resolve()
-    except settings.DeliverySettingsError:
-        here = None
-    wanted = engine_destination
-    if not wanted.through_collector and wanted.project and (here is None or here.project != wanted.project):
-        command += ["--project", wanted.project]
-    if here is None or here.url != wanted.url:
-        command += ["--endpoint", wanted.url.removesuffix(settings.TRACES_PATH)]
-    if wanted.workspace and (here is None or here.workspace != wanted.workspace):
-        command += ["--workspace", wanted.workspace]
-    if settings.SpoolSettings.from_environment().folder != spool_dir:
-        command += ["--spool-dir", str(spool_dir)]
-    return shlex.join(command)
-
-
-def _work(sender: ExportScheduler, patience: float, clock: Clock, sleep: Callable[[float], None]) -> None:
+def _work(scheduler: ExportScheduler, patience: float, clock: Clock, sleep: Callable[[float], None]) -> None:
     taken_at = clock.monotonic_ns() / 1e9
     delivered = 0
-    while sender.left(everything=True):
-        delay = sender.step() or 0.0
-        if delay and sender.await_helpers():
+    while scheduler.left(everything=True):
+        delay = scheduler.step() or 0.0
+        if delay and scheduler.await_helpers():
             continue
         now = clock.monotonic_ns() / 1e9
-        if sender.delivered > delivered:
-            delivered, taken_at = sender.delivered, now
+        if scheduler.delivered > delivered:
+            delivered, taken_at = scheduler.delivered, now
         if now + delay > taken_at + patience:
             return
         sleep(delay)
@@ -161,7 +150,7 @@ def _row(path: Path, now: float) -> tuple[str, ...]:
         meta.thread_id or meta.trace_id or "-",
         _state(path, meta),
         _size(path),
-        _told(meta.destination),
+        _destination(meta.destination),
     )
 
 
@@ -182,30 +171,32 @@ def _state(path: Path, meta: Meta) -> str:
     return "being sent" if is_held(path) else "waits"
 
 
-def _others(place: Spool, destination: Destination) -> Iterator[str]:
+def _others(spool_folders: Spool, destination: Destination) -> Iterator[str]:
     """Hints to what waits for other destinations."""
     waiting: Counter[str] = Counter()
-    for path in place.waiting():
+    for path in spool_folders.waiting():
         meta = read_meta(path)
         if meta is None or destination.is_named(meta.destination):
             continue
         if destination.is_named(meta.destination, new_key=True):
             waiting["another key; if it was replaced, add --new-key"] += 1
         else:
-            waiting[f"another destination: {_told(meta.destination)}"] += 1
+            waiting[f"another destination: {_destination(meta.destination)}"] += 1
     for why, count in waiting.items():
         yield f"{_count(count, 'folder')} left for {why}"
 
 
 def _named(destination: Destination) -> str:
-    return _told({"url": destination.url, "project": destination.project, "workspace": destination.workspace})
+    return _destination(
+        {"url": destination.url, "project": destination.project, "workspace": destination.workspace}
+    )
 
 
-def _told(destination: dict[str, str | None]) -> str:
-    told = [f"project {destination['project']}"] if destination.get("project") else []
+def _destination(destination: dict[str, str | None]) -> str:
+    parts = [f"project {destination['project']}"] if destination.get("project") else []
     if destination.get("workspace"):
-        told.append(f"workspace {destination['workspace']}")
-    return ", ".join([*told, str(destination.get("url") or "nowhere")])
+        parts.append(f"workspace {destination['workspace']}")
+    return ", ".join([*parts, str(destination.get("url") or "nowhere")])
 
 
 def _content(path: Path, name: str) -> bytes | None:

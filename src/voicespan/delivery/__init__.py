@@ -10,13 +10,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voicespan.delivery.destination.destination import DeliverySettingsError
+    from voicespan.delivery.destination.variables import DeliverySettingsError
     from voicespan.delivery.processor import LangSmithSpanProcessor
 
 __all__ = ["DeliverySettingsError", "LangSmithSpanProcessor"]
 
 _HOMES = {
-    "DeliverySettingsError": "voicespan.delivery.destination.destination",
+    "DeliverySettingsError": "voicespan.delivery.destination.variables",
     "LangSmithSpanProcessor": "voicespan.delivery.processor",
 }
 

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import io
 import os
-import re
 import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from voicespan.delivery.spool import recording_files
 from voicespan.delivery.spool.folder import RecordingResult
 from voicespan.delivery.spool.spool import say_once
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voicespan.delivery.destination.destination import Destination
-    from voicespan.delivery.pipeline import Pipeline
     from voicespan.delivery.spool.folder import Folder
     from voicespan.recording.recorder import Recorder
     from voicespan.runtime.clock import Clock
 
 #: Seconds that `attach` waits for the folder, which is made in the background when the conversation opens.
 _FOLDER_WAIT = 5.0
-#: What a client's file is called in the folder, without its suffix.
-ATTACHMENT = "attachment"
-SUFFIXES = {
-    "audio/x-wav": ".wav",
-    "audio/wav": ".wav",
-    "audio/flac": ".flac",
-    "audio/ogg": ".ogg",
-    "audio/mpeg": ".mp3",
-    "audio/mp4": ".m4a",
-    "audio/aac": ".aac",
-    "audio/webm": ".webm",
-}
-_UNKNOWN = "application/octet-stream"
-#: A type and its parameters (RFC 2045, 5.1), of a length that means something: `audio/webm;codecs=opus`.
-_TOKEN = r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}"  # noqa: S105  a token of a grammar
-_MIME_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}( *; *{_TOKEN}=({_TOKEN}|"[ !#-\[\]-~]{{0,64}}")){{0,4}}')
+
+
+class SpoolAccess(Protocol):
+    """What a recording needs of the pipeline that its conversation is delivered through."""
+
+    def reserve(self, size: int) -> bool:
+        """Whether so many bytes of a recording may be written."""
+
+    def recording_changed(self) -> None:
+        """A recording was promised, came, or is not coming."""
+
+    def late_recording(self, delivery: RootAttachment, file: BinaryIO, result: RecordingResult) -> None:
+        """A recording came when its conversation was complete.
+
+        Raises:
+            OSError: it cannot be copied.
+        """
 
 
 @dataclass
@@ -84,7 +84,7 @@ class ExpectedRecording:
         if self.deadline is not None:
             self.deadline = min(self.deadline, now + seconds)
 
-    def told(self) -> RecordingResult | None:
+    def result(self) -> RecordingResult | None:
         """What became of it; None: nobody had said that it is coming."""
         if self.outcome is None and self.within is not None:
             return RecordingResult("timeout")
@@ -102,13 +102,13 @@ class RootAttachment:
     def __init__(
         self,
         clock: Clock,
-        engine: Pipeline,
+        spool: SpoolAccess,
         *,
         hidden: bool = False,
     ) -> None:
-        """`engine` completes the folder; `hidden`: no recording may leave the process."""
+        """`spool` completes the folder; `hidden`: no recording may leave the process."""
         self._clock = clock
-        self._engine = engine
+        self._spool = spool
         self._hidden = hidden
         self._lock = threading.Lock()
         # Free once the folder is there. An Event is six objects, of each call.
@@ -139,7 +139,7 @@ class RootAttachment:
     def wait_for_folder(self) -> Path | None:
         """The same, once it is made, and as long as the spool is not full. Not for an event loop."""
         self._wait()
-        if self.folder is not None and not self._engine.reserve(0):
+        if self.folder is not None and not self._spool.reserve(0):
             self._settle("spool_full", recorder=True)
             return None
         return self.folder
@@ -158,7 +158,7 @@ class RootAttachment:
         with self._lock:
             self.recording_started_at = started_at if recorder else self.recording_started_at
             self._promise(recorder=recorder).expect(timeout, self._now())
-        self._engine.recording_settled()
+        self._spool.recording_changed()
 
     def attach(
         self,
@@ -246,9 +246,9 @@ class RootAttachment:
             if recording is not None and not recording.has_audio and self._recorder.outcome is None:
                 # It was opened and is given nothing: no recording is late.
                 self._recorder.outcome = RecordingResult("none")
-            settled = self._client.told() or self._recorder.told() or RecordingResult("none")
+            settled = self._client.result() or self._recorder.result() or RecordingResult("none")
             if self._recorder.attached and not self._client.attached:
-                settled = self._recorder.told() or settled
+                settled = self._recorder.result() or settled
             if settled.status == "timeout":
                 settled = otherwise() or settled
             self._complete = folder is not None and settled.status == "attached"
@@ -263,7 +263,7 @@ class RootAttachment:
         *,
         recorder: bool,
     ) -> None:
-        mime_type = _checked(mime_type)
+        mime_type = recording_files.checked_type(mime_type)
         self._wait()
         with self._lock:
             folder = self._folder
@@ -272,14 +272,14 @@ class RootAttachment:
                 return
             self._taking += 1
         inside = None if folder is None else _inside(source, folder.files.folder)
-        name = inside or _name(mime_type, recorder=recorder)
+        name = inside or recording_files.name(mime_type, recorder=recorder)
         attached = RecordingResult("attached", name, mime_type, started_at)
         try:
-            if inside is None and not self._engine.reserve(file.seek(0, io.SEEK_END)):
+            if inside is None and not self._spool.reserve(file.seek(0, io.SEEK_END)):
                 self._settle("spool_full", recorder=recorder)
                 return
             if folder is None:
-                self._engine.late(self, file, attached)
+                self._spool.late_recording(self, file, attached)
             elif inside is None:
                 folder.files.copy_in(name, file)
         finally:
@@ -290,14 +290,14 @@ class RootAttachment:
                 self._promise(recorder=recorder).outcome = attached
             if recorder:
                 _remove_unencoded(folder, name)
-        self._engine.recording_settled()
+        self._spool.recording_changed()
 
     def _settle(self, status: str, *, recorder: bool) -> None:
         with self._lock:
             promise = self._promise(recorder=recorder)
             if promise.outcome is None or (status != "none" and not promise.attached):
                 promise.outcome = RecordingResult(status)
-        self._engine.recording_settled()
+        self._spool.recording_changed()
 
     def _wait(self) -> None:
         if self._making.acquire(timeout=_FOLDER_WAIT):
@@ -310,22 +310,15 @@ class RootAttachment:
         return self._clock.monotonic_ns() / 1e9
 
 
-def _checked(mime_type: str) -> str:
-    written = mime_type.strip().lower()
-    return written if _MIME_TYPE.fullmatch(written) else _UNKNOWN
-
-
 def _remove_unencoded(folder: Folder, encoded: str) -> None:
     """The FLAC that was written while people talked is what fills a spool: it goes when it is encoded."""
     for name in folder.files.names():
-        if name.endswith(".flac") and name != encoded and not name.startswith(f"{ATTACHMENT}."):
+        if (
+            name.endswith(".flac")
+            and name != encoded
+            and not name.startswith(f"{recording_files.ATTACHMENT}.")
+        ):
             folder.files.remove(name)
-
-
-def _name(mime_type: str, *, recorder: bool) -> str:
-    # Nothing of the caller's but a suffix that we know is in a name of ours.
-    plain = mime_type.split(";", maxsplit=1)[0].strip()
-    return f"{'recording' if recorder else ATTACHMENT}{SUFFIXES.get(plain, '.bin')}"
 
 
 @contextlib.contextmanager

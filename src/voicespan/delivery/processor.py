@@ -6,15 +6,17 @@ import os
 import threading
 import uuid
 import weakref
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from opentelemetry.sdk.trace import SpanProcessor
 
 from voicespan.content import masking
 from voicespan.delivery.attachments import RootAttachment
-from voicespan.delivery.destination import destination
+from voicespan.delivery.destination import privacy
+from voicespan.delivery.destination.destination import resolve
+from voicespan.delivery.spool.settings import SpoolSettings
 from voicespan.delivery.traces import (
-    LATE_SECONDS,
+    Place,
     Trace,
     Traces,
     is_child,
@@ -27,7 +29,7 @@ from voicespan.runtime.guard import guarded
 from voicespan.tracing import registry, semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from voicespan.delivery.destination.destination import Destination
     from voicespan.delivery.pipeline import Pipeline
     from voicespan.runtime.clock import Clock
+    from voicespan.tracing.context import ConversationContext
     from voicespan.tracing.conversation import Conversation
 
 
@@ -74,18 +77,18 @@ class LangSmithSpanProcessor(SpanProcessor):
         if export not in ("conversations", "all"):
             raise ValueError('export is "conversations" or "all"')
         self._clock: Clock = SYSTEM
-        self._off = destination.tracing_is_off()
-        self._rate = destination.sampling_rate()
+        self._off = privacy.tracing_is_off()
+        self._rate = privacy.sampling_rate()
         self._everything = export == "all"
         self._traces = Traces()
         self._starting = threading.Lock()
-        self._engine: Pipeline | None = None
+        self._pipeline: Pipeline | None = None
         self._closed = False
-        self._privacy = destination.Privacy.from_environment()
-        self._spool_settings = destination.SpoolSettings.from_environment(folder=spool_dir)
+        self._privacy = privacy.Privacy.from_environment()
+        self._spool_settings = SpoolSettings.from_environment(folder=spool_dir)
         self.destination: Destination | None = None
         if not self._off:
-            self.destination = destination.resolve(
+            self.destination = resolve(
                 api_key=api_key, endpoint=endpoint, project=project, workspace=workspace, headers=headers
             )
             # An error that an application raises can quote what it delivers with.
@@ -106,27 +109,31 @@ class LangSmithSpanProcessor(SpanProcessor):
             self._open(span, parent_context)
             return
         trace = self._traces.started(span)
-        if trace is not None and trace.ended_at is None and self._engine is not None:
-            self._engine.started(trace)
+        if trace is not None and trace.ended_at is None and self._pipeline is not None:
+            self._pipeline.started(trace)
 
     @guarded
     def on_end(self, span: ReadableSpan) -> None:
         """Have the copy of a conversation's span written."""
-        trace = self._traces.of(span)
-        if trace is None:
-            if self._everything and not self._off and not self._closed and _is_sampled(span):
-                self._running().standalone(None, span)
-        elif self._engine is not None and _is_sampled(span) and trace.takes(span):
-            self._pass_on(self._engine, trace, span)
+        if not _is_sampled(span):
+            return
+        placed = self._traces.place(span, self._now)
+        if placed is None:
+            if self._everything and not self._off and not self._closed:
+                self._running().ended(None, span, Place.LATE)
+            return
+        trace, place = placed
+        if self._pipeline is not None:
+            self._pipeline.ended(trace, span, place)
+            if place is Place.ROOT:
+                self._traces.end(trace, self._now())
 
     def shutdown(self) -> None:
         """Deliver what is complete, within VOICESPAN_SHUTDOWN_TIMEOUT seconds; say what is left."""
         self._closed = True
-        pipeline, self._engine = self._engine, None
+        pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
-            from voicespan.delivery.shutdown import wait_at_exit  # noqa: PLC0415  most of it is loaded by now
-
-            wait_at_exit(pipeline, self._spool_settings.shutdown_timeout)
+            _load().wait_at_exit(pipeline, self._spool_settings.shutdown_timeout)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is complete within `timeout_millis`; whether nothing is left.
@@ -134,7 +141,7 @@ class LangSmithSpanProcessor(SpanProcessor):
         What belongs to an open conversation is on disk and goes when that has ended.
         """
         registry.flush()
-        pipeline = self._engine
+        pipeline = self._pipeline
         if pipeline is None:
             return True
         return pipeline.flush(self._now() + timeout_millis / 1000)
@@ -144,9 +151,9 @@ class LangSmithSpanProcessor(SpanProcessor):
         if self._off or self._closed or context is None or not context.trace_flags.sampled:
             return
         # LangSmith's own clients decide by the trace's id there, which is that of its root run.
-        if not destination.is_sampled(str(uuid.UUID(int=context.span_id)), self._rate):
+        if not privacy.is_sampled(str(uuid.UUID(int=context.span_id)), self._rate):
             return
-        conversation = _conversation(parent_context)
+        conversation = _load().current_conversation(parent_context)
         if conversation is not None and any(self._is_same(other) for other in conversation.deliveries):
             return
         thread_id = (root.attributes or {}).get(semconv.THREAD_ID)
@@ -168,25 +175,11 @@ class LangSmithSpanProcessor(SpanProcessor):
         """
         if parent_context is None:
             return
-        from voicespan.tracing.context import conversation_context  # noqa: PLC0415  not before there is a conversation
-
-        found = conversation_context(parent_context)
+        found = _load().conversation_context(parent_context)
         if found is not None and found.is_current_in(parent_context):
             trace = self._traces.of_root(found.root.trace_id, found.root.span_id)
             if trace is not None:
                 self._traces.adopt(trace, span)
-
-    def _pass_on(self, pipeline: Pipeline, trace: Trace, span: ReadableSpan) -> None:
-        if trace.ended_at is not None:
-            if self._now() - trace.ended_at <= LATE_SECONDS:
-                pipeline.standalone(trace, span)
-            else:
-                pipeline.drop()
-            return
-        is_its_root = trace.is_root(span)
-        pipeline.ended(trace, span, root=is_its_root)
-        if is_its_root:
-            self._traces.end(trace, self._now())
 
     def _is_same(self, other: object) -> bool:
         # The processor was added twice: once by hand and once by an auto-instrumentation, say.
@@ -194,33 +187,45 @@ class LangSmithSpanProcessor(SpanProcessor):
 
     def _running(self) -> Pipeline:
         with self._starting:
-            if self._engine is None:
-                # Imports what it takes to encode and to send: not before there is something.
-                from voicespan.delivery.pipeline import Pipeline  # noqa: PLC0415
-
+            if self._pipeline is None:
                 assert self.destination is not None  # noqa: S101  where tracing is off nothing opens
-                self._engine = Pipeline(
+                self._pipeline = _load().pipeline(
                     self.destination,
                     self._spool_settings,
                     self._privacy,
                     self._clock,
                     sample_rate=self._rate,
                 )
-            return self._engine
+            return self._pipeline
 
     def _after_fork(self) -> None:
         self._starting = threading.Lock()
         self._traces.reset_after_fork()
-        if self._engine is not None:
-            self._engine.reset_after_fork()
+        if self._pipeline is not None:
+            self._pipeline.reset_after_fork()
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
 
 
-def _load() -> None:
-    from voicespan.delivery import pipeline  # noqa: F401, PLC0415  the same
-    from voicespan.tracing import conversation_recording  # noqa: F401, PLC0415  as it is asked for on an event loop
+class _Parts(NamedTuple):
+    """What is needed with the first conversation."""
+
+    pipeline: type[Pipeline]
+    wait_at_exit: Callable[[Pipeline, float], None]
+    current_conversation: Callable[[Context | None], Conversation | None]
+    conversation_context: Callable[[Context], ConversationContext | None]
+
+
+def _load() -> _Parts:
+    """Import what it takes to encode and to send: not before there is something."""
+    from voicespan.delivery.pipeline import Pipeline  # noqa: PLC0415
+    from voicespan.delivery.shutdown import wait_at_exit  # noqa: PLC0415
+    from voicespan.tracing import conversation_recording  # noqa: F401, PLC0415  it is asked for on an event loop
+    from voicespan.tracing.context import conversation_context  # noqa: PLC0415
+    from voicespan.tracing.scope import current_conversation  # noqa: PLC0415
+
+    return _Parts(Pipeline, wait_at_exit, current_conversation, conversation_context)
 
 
 def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:
@@ -230,12 +235,6 @@ def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:
     for processor in getattr(active, "_span_processors", ()):
         if isinstance(processor, LangSmithSpanProcessor):
             yield processor
-
-
-def _conversation(context: Context | None) -> Conversation | None:
-    from voicespan.tracing.scope import current_conversation  # noqa: PLC0415  it is loaded: it started the span
-
-    return current_conversation(context)
 
 
 def _is_sampled(span: ReadableSpan) -> bool:

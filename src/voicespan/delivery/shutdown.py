@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from voicespan.cli.spool import recover_command
+from voicespan.delivery.spool.recovery_command import recover_command
 
 if TYPE_CHECKING:
     from voicespan.delivery.pipeline import Pipeline
@@ -14,34 +14,34 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("voicespan")
 
 
-def wait_at_exit(engine: Pipeline, seconds: float) -> None:
+def wait_at_exit(pipeline: Pipeline, seconds: float) -> None:
     """Deliver what is complete within `seconds`; on a terminal with one line that tells how far it is."""
-    line = _Line(engine)
+    line = _Line(pipeline)
     try:
-        engine.shutdown(engine.now() + seconds, line.draw)
+        pipeline.shutdown(pipeline.now() + seconds, line.draw)
     except KeyboardInterrupt:
         # A second Ctrl-C: the person does not want to wait. It is all in the spool.
-        engine.stop()
+        pipeline.stop()
     finally:
         line.clear()
-    left = engine.left()
+    left = pipeline.left()
     if left:
         conversations = "1 conversation waits" if left == 1 else f"{left} conversations wait"
-        line.say(_farewell(conversations, engine))
+        line.say(_farewell(conversations, pipeline))
 
 
-def _farewell(conversations: str, engine: Pipeline) -> str:
-    root = engine.spool.root
+def _farewell(conversations: str, pipeline: Pipeline) -> str:
+    root = pipeline.spool.root
     if root is None:
         return f"voicespan: {conversations} in memory and could not be sent"
-    return f"voicespan: {conversations} in {root}; send with: {recover_command(engine.destination, root)}"
+    return f"voicespan: {conversations} in {root}; send with: {recover_command(pipeline.destination, root)}"
 
 
 class _Line:
     """One line at the bottom of the terminal, drawn again and again; nothing where there is no terminal."""
 
-    def __init__(self, engine: Pipeline) -> None:
-        self._engine = engine
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self._drawn = ""
 
@@ -49,10 +49,10 @@ class _Line:
         """Show how far it is."""
         if not self._terminal:
             return
-        left = self._engine.left()
+        left = self._pipeline.left()
         conversations = "1 conversation" if left == 1 else f"{left} conversations"
         text = f"voicespan: sending {conversations} to LangSmith"
-        size, sent = self._engine.post.progress()
+        size, sent = self._pipeline.http.progress()
         if size:
             text += f" ({sent / 1e6:.1f} of {size / 1e6:.1f} MB)"
         text += ", Ctrl-C to leave them for later"

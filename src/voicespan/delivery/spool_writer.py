@@ -13,20 +13,19 @@ from voicespan.delivery import checkpoint
 from voicespan.delivery.attachments import RootAttachment
 from voicespan.delivery.encoding import langsmith_spans
 from voicespan.delivery.spool import recordings
-from voicespan.delivery.spool.files import MemoryFullError
 from voicespan.delivery.spool.folder import Folder, Meta
+from voicespan.delivery.standalone_spans import StandaloneSpans
 from voicespan.runtime.guard import guard, guarded
 from voicespan.runtime.pacing import paced
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from voicespan.delivery.encoding.journal import Envelope
     from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
     from voicespan.delivery.spool.spool import Spool
     from voicespan.delivery.traces import Trace
@@ -44,9 +43,6 @@ _CHECKPOINT_SHARE = 0.02
 _TEND_AT_MOST = 0.05
 #: What there is to write is spread over so many seconds.
 _SPREAD = 0.05
-#: Seconds that loose spans are collected, and bytes.
-_LOOSE_SECONDS = 2.0
-_LOOSE_BYTES = 4_000_000
 _RETRY_DISK_EVERY = 1.0
 
 
@@ -103,36 +99,27 @@ class _Entry:
         )
 
 
-@dataclass(eq=False)
-class _StandaloneEntry:
-    folder: Folder
-    close_at: float
-    size: int = 0
-
-
 class SpoolWriter:
     """The only one that writes to folders of open conversations. `step` is called by its thread alone."""
 
     def __init__(
         self,
         spool: Spool,
-        copy: SpanEncoder,
+        encoder: SpanEncoder,
         destination: dict[str, str | None],
         clock: Clock,
-        hand_over: Callable[[Folder], None],
+        on_complete: Callable[[Folder], None],
     ) -> None:
-        """`destination`: as folders name it; `hand_over` takes each folder that is complete, locked."""
+        """`destination`: as folders name it; `on_complete` takes each folder that is complete, locked."""
         self._spool = spool
-        self._copy = copy
+        self._encoder = encoder
         self._destination = destination
         self._clock = clock
-        self._hand_over = hand_over
+        self._on_complete = on_complete
         self._queue: deque[Event] = deque()
         self._entries: dict[Trace, _Entry] = {}
-        self._loose: dict[Trace | None, _StandaloneEntry] = {}
+        self._standalone = StandaloneSpans(spool, encoder, destination, clock, self._complete)
         self._retry_disk_at = 0.0
-        #: Spans that came after everything that could still take them.
-        self.lost = 0
 
     def put(self, event: Event, *, always: bool = True) -> bool:
         """Have `event` written; False: there are too many already. From any thread."""
@@ -151,20 +138,18 @@ class SpoolWriter:
         with guard():
             self._spool.look_now_and_then()
         flushed: list[threading.Event] = []
-        loose: dict[Trace | None, list[ReadableSpan]] = {}
         touched: dict[_Entry, None] = {}  # in order, each once
         for event in self._taken(flushed):
             with guard():
-                entry = self._note(event, loose)
+                entry = self._note(event)
                 if entry is not None:
                     touched[entry] = None
         # Not over more: what has ended is to be on the disk a quarter of a second later.
         paced(touched, self._journal, _SPREAD, self._clock)
-        for trace, spans in loose.items():
-            with guard():
-                self._write_standalone(trace, spans)
+        self._standalone.write()
         if flushed:
-            self._close_standalone()
+            # Somebody waits: collect no longer.
+            self._standalone.close_now()
         delay = self._tend()
         for waiting in flushed:
             waiting.set()
@@ -180,16 +165,14 @@ class SpoolWriter:
             else:
                 yield event
 
-    def _note(
-        self, event: Opened | Started | Ended | StandaloneSpan, loose: dict[Trace | None, list[ReadableSpan]]
-    ) -> _Entry | None:
+    def _note(self, event: Opened | Started | Ended | StandaloneSpan) -> _Entry | None:
         """Put the event where it belongs; the conversation that it changed."""
         entry = None if event.trace is None else self._entries.get(event.trace)
         if isinstance(event, Opened):
             entry = self._entries[event.trace] = self._begin(event.trace)
         elif isinstance(event, StandaloneSpan) or (isinstance(event, Ended) and entry is None):
             # Also what ended while its root did, in another thread.
-            loose.setdefault(event.trace, []).append(event.span)
+            self._standalone.add(event.trace, event.span)
             return None
         elif isinstance(event, Ended) and entry is not None:
             entry.spans = entry.spans or []
@@ -206,7 +189,7 @@ class SpoolWriter:
             root_span_id=f"{trace.root_span_id:016x}",
             thread_id=trace.thread_id,
         )
-        folder = self._spool.create(meta, checkpoint.opened(trace, self._copy))
+        folder = self._spool.create(meta, checkpoint.opened(trace, self._encoder))
         trace.folder_name = folder.name
         if trace.delivery is not None:
             trace.delivery.made(folder)
@@ -219,25 +202,13 @@ class SpoolWriter:
         spans, entry.spans = entry.spans or (), None
         children = [span for span in spans if _id(span) != trace.root_span_id]
         for envelope, encoded in (
-            self._copy.of(children, trace.thread_id, checkpoint.placed(trace)) if children else ()
+            self._encoder.of(children, trace.thread_id, checkpoint.placed(trace)) if children else ()
         ):
-            trace.drop(self._append(entry.folder, envelope, encoded))
+            trace.drop(self._spool.append(entry.folder, envelope, encoded))
         entry.dirty = True
         for root in spans:
             if _id(root) == trace.root_span_id:
                 self._end(entry, root)
-
-    def _append(self, folder: Folder, envelope: Envelope, encoded: Iterable[EncodedSpan]) -> int:
-        """Append spans; how many there was no room for."""
-        written = [span.SerializeToString() for span in encoded]
-        size = sum(map(len, written))
-        if not self._spool.reserve(size):
-            return len(written)
-        try:
-            folder.append(envelope, written)
-        except MemoryFullError:
-            return len(written)
-        return 0
 
     def _end(self, entry: _Entry, root: ReadableSpan) -> None:
         trace = entry.trace
@@ -248,7 +219,7 @@ class SpoolWriter:
             if not entry.folder.files.all_on_disk:
                 langsmith_spans.set_attributes(span, {semconv.METADATA + "voicespan_spool": "memory"})
 
-        entry.folder.end(checkpoint.request(self._copy.of([root], trace.thread_id, revise)))
+        entry.folder.end(checkpoint.request(self._encoder.of([root], trace.thread_id, revise)))
         entry.ended = True
         if trace.delivery is not None:
             trace.delivery.ended()
@@ -269,8 +240,7 @@ class SpoolWriter:
 
         changed.sort(key=lambda entry: entry.checkpoint_at)
         paced(changed, tend, _TEND_AT_MOST, self._clock)
-        delays += [self._tend_standalone(trace, entry, now) for trace, entry in list(self._loose.items())]
-        delays.append(self._move_to_disk(now))
+        delays += [self._standalone.close_due(now), self._move_to_disk(now)]
         due = [delay for delay in delays if delay is not None]
         return min(due) if due else None
 
@@ -306,7 +276,7 @@ class SpoolWriter:
         entry.dirty = False
         began = self._now()
         with guard():
-            opened = checkpoint.opened(entry.trace, self._copy)
+            opened = checkpoint.opened(entry.trace, self._encoder)
             if opened is not None:
                 entry.folder.checkpoint(opened)
                 spent = self._now() - began
@@ -333,37 +303,9 @@ class SpoolWriter:
             with contextlib.suppress(OSError):
                 (own / recording.name).hardlink_to(recording)
 
-    def _write_standalone(self, trace: Trace | None, spans: list[ReadableSpan]) -> None:
-        entry = self._loose.get(trace)
-        now = self._now()
-        if entry is None:
-            folder = self._spool.create(self._standalone_meta(trace))
-            entry = self._loose[trace] = _StandaloneEntry(folder, now + _LOOSE_SECONDS)
-        groups = (
-            self._copy.of(spans, None)
-            if trace is None
-            else self._copy.of(spans, trace.thread_id, checkpoint.placed(trace))
-        )
-        for envelope, encoded in groups:
-            self.lost += self._append(entry.folder, envelope, encoded)
-            entry.size += sum(span.ByteSize() for span in encoded)
-
-    def _standalone_meta(self, trace: Trace | None) -> Meta:
-        now = self._clock.time_ns()
-        if trace is None:
-            return Meta(self._destination, now)
-        return Meta(self._destination, now, trace_id=f"{trace.trace_id:032x}", after=trace.folder_name)
-
-    def _tend_standalone(self, trace: Trace | None, entry: _StandaloneEntry, now: float) -> float | None:
-        if now < entry.close_at and entry.size < _LOOSE_BYTES:
-            return entry.close_at - now
-        self._complete(entry.folder)
-        del self._loose[trace]
-        return None
-
     def _complete(self, folder: Folder) -> None:
         folder.files.close()
-        self._hand_over(folder)
+        self._on_complete(folder)
 
     def _move_to_disk(self, now: float) -> float | None:
         """Try again now and then what the disk refused; seconds until the next time, None: it has taken all."""
@@ -382,11 +324,6 @@ class SpoolWriter:
             if entry.trace.delivery is not None:
                 entry.trace.delivery.hurry(seconds)
 
-    def _close_standalone(self) -> None:
-        # Somebody waits: collect no longer.
-        for entry in self._loose.values():
-            entry.close_at = 0.0
-
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
 
@@ -394,7 +331,7 @@ class SpoolWriter:
         """In a forked child: what the parent was writing is the parent's."""
         self._queue = deque()
         self._entries = {}
-        self._loose = {}
+        self._standalone.reset_after_fork()
 
 
 def _id(span: ReadableSpan) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from voicespan.protocol import events
@@ -12,6 +13,7 @@ from voicespan.runtime.settings import SPAN_BUDGET, SPAN_LIMIT
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeAlias
 
     from opentelemetry.sdk.trace import ReadableSpan, Span
@@ -80,6 +82,18 @@ def is_langsmiths(span: ReadableSpan) -> bool:
     """Whether the `langsmith` package wrote the span: it starts and ends its spans later, in a thread."""
     scope = span.instrumentation_scope
     return scope is not None and scope.name == _LANGSMITH_SCOPE
+
+
+class Place(Enum):
+    """Where a span that has ended belongs."""
+
+    ROOT = "root"
+    CHILD = "child"
+    #: It comes after its root, or has none: it waits for nothing.
+    LATE = "late"
+    TOO_LATE = "too_late"
+    #: There are too many; it is counted on the root.
+    DROPPED = "dropped"
 
 
 class Trace:
@@ -252,8 +266,18 @@ class Traces:
             self._tidy_up(now)
             self._traces.setdefault(trace.trace_id, []).append(trace)
 
-    def of(self, span: ReadableSpan) -> Trace | None:
-        """The conversation of a span that has started before."""
+    def place(self, span: ReadableSpan, now: Callable[[], float]) -> tuple[Trace, Place] | None:
+        """Whose span has ended, and where it belongs there; None: it is of no conversation. `now`: monotonic seconds."""
+        trace = self._of(span)
+        if trace is None:
+            return None
+        if not trace.takes(span):
+            return trace, Place.DROPPED
+        if trace.ended_at is not None:
+            return trace, Place.TOO_LATE if _is_past(trace.ended_at, now()) else Place.LATE
+        return trace, Place.ROOT if trace.is_root(span) else Place.CHILD
+
+    def _of(self, span: ReadableSpan) -> Trace | None:
         # Every span of the application comes by here: two look-ups, no lock.
         context = _context(span)
         for trace in self._traces.get(context.trace_id, ()):

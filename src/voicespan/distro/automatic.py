@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.delivery.destination.destination import DeliverySettingsError, tracing_is_off
+from voicespan.delivery.destination.privacy import tracing_is_off
+from voicespan.delivery.destination.variables import DeliverySettingsError
 from voicespan.delivery.processor import LangSmithSpanProcessor, processors_of
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ def _command(place: Mapping[str, str | None], spool_dir: Path) -> str:
     if place["project"] is None:
         return f"VOICESPAN_ENDPOINT={url} voicespan recover"
     try:
-        from voicespan.cli.spool import recover_command  # noqa: PLC0415  needs `requests`, maybe broken
+        from voicespan.delivery.spool.recovery_command import recover_command  # noqa: PLC0415  needs `requests`, maybe broken
     except BROKEN:
         return "voicespan recover"
     wanted = Destination(url, place["project"], place["workspace"], (), None)

@@ -11,8 +11,9 @@ from voicespan.cli.doctor.findings import BROKEN, note, ok, problem, warning
 from voicespan.cli.doctor.masked_output import public_url
 from voicespan.delivery.destination import url_policy
 from voicespan.delivery.destination.credentials import ApiKey
-from voicespan.delivery.destination.destination import DEFAULT_API, DeliverySettingsError, resolve
+from voicespan.delivery.destination.destination import DEFAULT_API, resolve
 from voicespan.delivery.destination.profile import Profile
+from voicespan.delivery.destination.variables import DeliverySettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

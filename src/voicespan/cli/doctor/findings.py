@@ -9,7 +9,8 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.destination.destination import SpoolSettings, resolve
+from voicespan.delivery.destination.destination import resolve
+from voicespan.delivery.spool.settings import SpoolSettings
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.settings import Settings
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from voicespan.cli.doctor.backlog import Waiting
     from voicespan.cli.doctor.findings import Fact, Finding, Surroundings
-    from voicespan.delivery.destination.destination import SpoolSettings
+    from voicespan.delivery.spool.settings import SpoolSettings
 
 #: What is written to see whether it can be: more than a file system keeps in its directory.
 _SOMETHING = b"\0" * 8192

@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING
 
 from voicespan.cli.doctor.findings import note, ok, problem, warning
 from voicespan.cli.doctor.masked_output import public_url
-from voicespan.delivery.destination.destination import (
-    DeliverySettingsError,
-    Privacy,
-    sampling_rate,
-    tracing_is_off,
-)
+from voicespan.delivery.destination.privacy import Privacy, sampling_rate, tracing_is_off
+from voicespan.delivery.destination.variables import DeliverySettingsError
 from voicespan.runtime import environment_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from voicespan.cli.doctor.findings import Finding, Surroundings
-    from voicespan.delivery.destination.destination import SpoolSettings
+    from voicespan.delivery.spool.settings import SpoolSettings
     from voicespan.runtime.settings import Settings
 
 _PREFIX = "VOICESPAN_"

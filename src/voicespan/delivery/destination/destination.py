@@ -7,41 +7,28 @@ arguments before all of them. Read from the environment once, when the processor
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
-import sys
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicespan.delivery.destination import url_policy
 from voicespan.delivery.destination.credentials import ApiKey
 from voicespan.delivery.destination.profile import Profile, clean
+from voicespan.delivery.destination.variables import DeliverySettingsError, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from voicespan.delivery.destination.credentials import Credentials
 
-_logger = logging.getLogger("voicespan")
-
 DEFAULT_API = "https://api.smith.langchain.com"
 TRACES_PATH = "/otel/v1/traces"
 COLLECTOR_VARIABLE = "VOICESPAN_ENDPOINT"
-#: How much may wait on the disk, where nobody says otherwise.
-MAX_BYTES = 2 << 30
-_NAMESPACES = ("LANGSMITH", "LANGCHAIN")
-_NO = frozenset({"0", "false", "no", "off"})
 _AGENT_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _AGENT_ENVIRONMENTS = ("local", "development", "staging", "production")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-class DeliverySettingsError(ValueError):
-    """The settings name no place to deliver to, or a place that must not be used."""
 
 
 @dataclass(frozen=True)
@@ -100,51 +87,6 @@ class Destination:
         return all(own[name] == by.get(name) for name in own if not (name == "key" and new_key))
 
 
-@dataclass(frozen=True)
-class Privacy:
-    """What LangSmith's own variables keep inside the process."""
-
-    hide_inputs: bool = False
-    hide_outputs: bool = False
-    hide_metadata: bool = False
-
-    @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Privacy:
-        """Read LANGSMITH_HIDE_INPUTS, _OUTPUTS and _METADATA."""
-        return cls(
-            *(_variable(environ, f"HIDE_{what}") == "true" for what in ("INPUTS", "OUTPUTS", "METADATA"))
-        )
-
-    @property
-    def hide_recording(self) -> bool:
-        """The recording holds both voices, so it stays here if either side's words shall."""
-        return self.hide_inputs or self.hide_outputs
-
-
-@dataclass(frozen=True)
-class SpoolSettings:
-    """How much may wait where, and for how long an exiting process waits."""
-
-    folder: Path
-    #: Where to go if that cannot be written.
-    temporary: Path
-    max_bytes: int = MAX_BYTES
-    shutdown_timeout: float = 30.0
-
-    @classmethod
-    def from_environment(
-        cls, environ: Mapping[str, str] = os.environ, *, folder: str | os.PathLike[str] | None = None
-    ) -> SpoolSettings:
-        """Read VOICESPAN_SPOOL_DIR, VOICESPAN_SPOOL_MAX_BYTES and VOICESPAN_SHUTDOWN_TIMEOUT."""
-        named = folder or environ.get("VOICESPAN_SPOOL_DIR", "").strip()
-        return cls(
-            folder=_resolved(Path(named) if named else _state_folder(environ)),
-            temporary=_temporary_folder(),
-            max_bytes=int(_number(environ, "VOICESPAN_SPOOL_MAX_BYTES", MAX_BYTES)),
-            shutdown_timeout=_number(environ, "VOICESPAN_SHUTDOWN_TIMEOUT", 30.0),
-        )
-
-
 def resolve(
     *,
     api_key: str | None = None,
@@ -163,7 +105,7 @@ def resolve(
     if collector and endpoint is None:
         return _collector(collector, project, workspace, headers, environ)
     profile = Profile.load(environ)
-    named = endpoint if endpoint is not None else _variable(environ, "ENDPOINT") or profile.api_url
+    named = endpoint if endpoint is not None else variable(environ, "ENDPOINT") or profile.api_url
     url = traces_url(named)
     credentials = _credentials(api_key, headers, profile, environ)
     # As LangSmith's client, which asks for a key only where LangChain is the host.
@@ -176,55 +118,13 @@ def resolve(
     _check_url(url, environ, secret=True)
     place, place_headers = _place(project, environ)
     tenant = clean(
-        workspace if workspace is not None else _variable(environ, "WORKSPACE_ID") or profile.workspace_id
+        workspace if workspace is not None else variable(environ, "WORKSPACE_ID") or profile.workspace_id
     )
     if tenant is not None:
         place_headers["X-Tenant-Id"] = tenant
     if isinstance(credentials, ApiKey):
         _checked(credentials.headers())
     return Destination(url, place, tenant, _checked({**place_headers, **(headers or {})}), credentials)
-
-
-def tracing_is_off(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether LANGSMITH_TRACING (or its older name, LANGSMITH_TRACING_V2) says no."""
-    value = _variable(environ, "TRACING_V2") or _variable(environ, "TRACING") or ""
-    return value.strip().lower() in _NO
-
-
-def sampling_rate(environ: Mapping[str, str] = os.environ) -> float | None:
-    """LANGSMITH_TRACING_SAMPLING_RATE, 0 to 1.
-
-    Raises:
-        DeliverySettingsError: it is something else, which LangSmith's own client refuses as well.
-    """
-    value = _variable(environ, "TRACING_SAMPLING_RATE")
-    if value is None:
-        return None
-    try:
-        rate = float(value)
-    except ValueError:
-        rate = -1.0
-    if not 0 <= rate <= 1:
-        raise DeliverySettingsError("LANGSMITH_TRACING_SAMPLING_RATE must be a number from 0 to 1")
-    return rate
-
-
-def is_sampled(run_id: str, rate: float | None) -> bool:
-    """Whether a trace is among the `rate` that is kept, by the rule of LangSmith's own SDKs.
-
-    They decide by the trace's id, so that every process and language agrees on a trace.
-    """
-    if rate is None or rate >= 1:
-        return True
-    if rate <= 0:
-        return False
-    try:
-        from xxhash import xxh3_128_intdigest  # noqa: PLC0415  comes with langsmith since that has the rule
-
-        digest = xxh3_128_intdigest(run_id.lower().encode())
-    except ImportError:
-        digest = int.from_bytes(hashlib.blake2b(run_id.lower().encode()).digest(), "big")
-    return digest % 1_000_000 / 1_000_000 < rate
 
 
 def traces_url(api: str | None) -> str:
@@ -273,7 +173,7 @@ def _credentials(
             name, value = signed[header]
             return ApiKey(value, name)
     # As in LangSmith's client: a key that was passed or set decides, even if it is empty.
-    named = api_key if api_key is not None else _variable(environ, "API_KEY")
+    named = api_key if api_key is not None else variable(environ, "API_KEY")
     if named is None and profile.login is not None:
         return profile.login
     key = clean(named if named is not None else profile.api_key(environ))
@@ -284,8 +184,8 @@ def _place(project: str | None, environ: Mapping[str, str]) -> tuple[str, dict[s
     """The project, or the agent's environment, and the headers that name it."""
     named = (
         environ.get("HOSTED_LANGSERVE_PROJECT_NAME")
-        or _variable(environ, "PROJECT")
-        or _variable(environ, "SESSION")
+        or variable(environ, "PROJECT")
+        or variable(environ, "SESSION")
     )
     agent = None if project else _agent(environ)
     if agent is not None and named:
@@ -331,49 +231,3 @@ def _can_be_encoded(value: str) -> bool:
     except UnicodeEncodeError:  # bytes of the environment that were no UTF-8
         return False
     return True
-
-
-def _variable(environ: Mapping[str, str], name: str) -> str | None:
-    for namespace in _NAMESPACES:
-        value = environ.get(f"{namespace}_{name}")
-        if value is not None and value.strip():
-            return value
-    return None
-
-
-def _number(environ: Mapping[str, str], name: str, default: float) -> float:
-    value = environ.get(name, "").strip()
-    try:
-        number = float(value) if value else default
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < 1e18:  # noqa: PLR2004
-        _logger.warning("%s has a value that voicespan does not know; using %d", name, default)
-        return default
-    return number
-
-
-def _state_folder(environ: Mapping[str, str]) -> Path:
-    named = environ.get("XDG_STATE_HOME", "")
-    if os.path.isabs(named):  # noqa: PTH117  "" is no path
-        return Path(named) / "voicespan" / "spool"
-    if sys.platform == "win32":
-        return Path(environ.get("LOCALAPPDATA") or tempfile.gettempdir()) / "voicespan" / "spool"
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return _temporary_folder()
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "voicespan" / "spool"
-    return home / ".local" / "state" / "voicespan" / "spool"
-
-
-def _resolved(folder: Path) -> Path:
-    # Unlike `Path`'s methods these do not raise where there is no home, or where links lead in a circle.
-    return Path(os.path.realpath(os.path.expanduser(folder)))  # noqa: PTH111
-
-
-def _temporary_folder() -> Path:
-    # One level only: whoever owns a folder in between could swap what is below it.
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    return Path(tempfile.gettempdir()) / f"voicespan-{user}"

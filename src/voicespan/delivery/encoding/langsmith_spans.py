@@ -30,7 +30,7 @@ from voicespan.tracing import semconv
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from voicespan.delivery.destination.destination import Privacy
+    from voicespan.delivery.destination.privacy import Privacy
 
 PARENT_SPAN_ID = semconv.METADATA + "parent_span_id"
 #: What LangSmith's own integrations write on a root; nothing is written on children.

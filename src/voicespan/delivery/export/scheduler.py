@@ -21,7 +21,8 @@ from voicespan.runtime.guard import guarded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voicespan.delivery.destination.destination import Destination, Privacy
+    from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.privacy import Privacy
     from voicespan.delivery.export.responses import Answer
     from voicespan.delivery.export.uploader import Uploader
     from voicespan.delivery.spool.spool import Spool
@@ -57,7 +58,7 @@ class ExportJob:
     #: Held while others must not or cannot work on it.
     folder: Folder | None = None
     #: One of our threads works on it.
-    in_hand: bool = False
+    in_progress: bool = False
     #: The name of the folder that it was found to wait for.
     after: str | None = None
     #: Monotonic seconds.
@@ -76,7 +77,7 @@ class ExportScheduler:
         self,
         spool: Spool,
         destination: Destination,
-        courier: Uploader,
+        uploader: Uploader,
         clock: Clock,
         privacy: Privacy,
         *,
@@ -86,13 +87,13 @@ class ExportScheduler:
         """`chance` gives 0 to 1; `new_key`: folders that differ in the key alone are taken too."""
         self._spool = spool
         self._destination = destination
-        self._courier = courier
+        self._uploader = uploader
         self._clock = clock
         self._privacy = privacy
         self._chance = chance
         self._new_key = new_key
-        self._parcels: dict[str, ExportJob] = {}
-        self._strangers: set[str] = set()
+        self._jobs: dict[str, ExportJob] = {}
+        self._of_others: set[str] = set()
         self._lock = threading.Lock()
         self._gate = self._back_off()
         self._gate_opens_at = 0.0
@@ -115,7 +116,7 @@ class ExportScheduler:
     def offer(self, folder: Folder) -> None:
         """A conversation of this process is complete; its folder is locked by this process."""
         path = folder.files.folder
-        parcel = ExportJob(
+        job = ExportJob(
             folder.name,
             None if path is None else str(path),
             mine=True,
@@ -123,7 +124,7 @@ class ExportScheduler:
             folder=folder,
         )
         with self._lock:
-            self._parcels[folder.name] = parcel
+            self._jobs[folder.name] = job
             if self._delivering:
                 self._call_for_help()
 
@@ -152,27 +153,25 @@ class ExportScheduler:
         """Look for folders of this destination that no process works on."""
         self._spool.tidy()
         waiting = self._spool.waiting()
-        self._strangers &= {path.name for path in waiting}
+        self._of_others &= {path.name for path in waiting}
         for path in waiting:
-            if path.name in self._parcels or path.name in self._strangers or locks.held_here(path):
+            if path.name in self._jobs or path.name in self._of_others or locks.held_here(path):
                 continue
             meta = read_meta(path)
             if meta is None or not self._destination.is_named(meta.destination, new_key=self._new_key):
-                self._strangers.add(path.name)
+                self._of_others.add(path.name)
                 continue
             with self._lock:
-                self._parcels[path.name] = ExportJob(
-                    path.name, str(path), mine=False, back_off=self._back_off()
-                )
+                self._jobs[path.name] = ExportJob(path.name, str(path), mine=False, back_off=self._back_off())
 
     def hurry(self) -> None:
         """Somebody waits: try at once."""
         with self._lock:
             self._gate_opens_at = 0.0
             self._gate.succeeded()
-            for parcel in self._parcels.values():
-                if parcel.mine:
-                    parcel.not_before = 0.0
+            for job in self._jobs.values():
+                if job.mine:
+                    job.not_before = 0.0
 
     def resting(self, until: float) -> bool:
         """Whether nothing of this process will be tried before `until` (monotonic seconds)."""
@@ -180,12 +179,12 @@ class ExportScheduler:
             if self._delivering:
                 return False
             left = self._left(everything=False)
-            return all(max(parcel.not_before, self._gate_opens_at) >= until for parcel in left)
+            return all(max(job.not_before, self._gate_opens_at) >= until for job in left)
 
     def left(self, *, everything: bool = False) -> list[str]:
         """The names of the folders that are not delivered."""
         with self._lock:
-            return [parcel.name for parcel in self._left(everything=everything)]
+            return [job.name for job in self._left(everything=everything)]
 
     @property
     def reason(self) -> str | None:
@@ -197,11 +196,11 @@ class ExportScheduler:
         self._lock = threading.Lock()
         self._all_idle = threading.Condition(self._lock)
         self._delivering = {}
-        self._parcels = {}
+        self._jobs = {}
         self._swept_at = None
 
     def _left(self, *, everything: bool) -> list[ExportJob]:
-        return [parcel for parcel in self._parcels.values() if parcel.mine or everything]
+        return [job for job in self._jobs.values() if job.mine or everything]
 
     def _deliver_one(self, who: int) -> bool:
         """Deliver the folder that is next; False: there is none."""
@@ -211,18 +210,18 @@ class ExportScheduler:
             if not ready:
                 return False
             # Own folders first, and those that have failed least.
-            parcel = min(ready, key=lambda each: (each.back_off.failures, not each.mine, each.name))
-            parcel.in_hand = True
+            job = min(ready, key=lambda each: (each.back_off.failures, not each.mine, each.name))
+            job.in_progress = True
             # Whatever goes wrong with one folder must not be tried again in a busy loop.
-            parcel.not_before = began + parcel.back_off.failed()
+            job.not_before = began + job.back_off.failed()
             self._delivering[who] = began
             if len(ready) > 1:
                 self._call_for_help()
         try:
-            self._try(parcel, began)
+            self._try(job, began)
         finally:
             with self._lock:
-                parcel.in_hand = False
+                job.in_progress = False
                 self._took = self._now() - began
                 self._delivering.pop(who, None)
                 self._all_idle.notify_all()
@@ -248,14 +247,14 @@ class ExportScheduler:
 
     def _ready(self, now: float) -> list[ExportJob]:
         return [
-            parcel
-            for parcel in self._parcels.values()
-            if not parcel.in_hand
-            and parcel.not_before <= now
-            and (self._gate_opens_at <= now or self._passes(parcel))
+            job
+            for job in self._jobs.values()
+            if not job.in_progress
+            and job.not_before <= now
+            and (self._gate_opens_at <= now or self._passes(job))
         ]
 
-    def _passes(self, parcel: ExportJob) -> bool:
+    def _passes(self, job: ExportJob) -> bool:
         """Whether the folder is tried although others have failed.
 
         A conversation that has just ended is, once: that costs little, and tells soonest that the server
@@ -263,85 +262,85 @@ class ExportScheduler:
         """
         answer = self._last_answer
         asked_to_wait = answer is not None and (answer.retry_after or answer.action in _PATIENCE)
-        return parcel.mine and not parcel.back_off.failures and not asked_to_wait
+        return job.mine and not job.back_off.failures and not asked_to_wait
 
     def _idle_for(self, now: float) -> float | None:
         with self._lock:
             # What another thread fails to deliver is for this one to try again.
             times = [
-                now + _FIRST if parcel.in_hand else max(parcel.not_before, self._gate_opens_at)
-                for parcel in self._parcels.values()
+                now + _FIRST if job.in_progress else max(job.not_before, self._gate_opens_at)
+                for job in self._jobs.values()
             ]
         times.append((self._swept_at or now) + SWEEP_EVERY)
         # Not nothing: what is left of a wait may round to no time at all.
         return max(min(times) - now, 0.001)
 
     @guarded
-    def _try(self, parcel: ExportJob, began: float) -> None:
+    def _try(self, job: ExportJob, began: float) -> None:
         try:
-            self._deliver(parcel, began)
+            self._deliver(job, began)
         except OSError as error:
             # A disk that fails, or files that are none of ours. The other folders go on.
             reason = error.strerror or "it cannot be read"
-            self._problem = f"{parcel.name}: {reason}"
-            say_once(f"voicespan cannot deliver {parcel.name} ({reason}); it stays in the spool")
+            self._problem = f"{job.name}: {reason}"
+            say_once(f"voicespan cannot deliver {job.name} ({reason}); it stays in the spool")
 
-    def _deliver(self, parcel: ExportJob, began: float) -> None:
-        folder = parcel.folder or self._claim(parcel)
+    def _deliver(self, job: ExportJob, began: float) -> None:
+        folder = job.folder or self._claim(job)
         if folder is None:
             return
-        parcel.folder = folder
+        job.folder = folder
         try:
-            if self._must_wait(parcel, folder):
+            if self._must_wait(job, folder):
                 return
             recovery.finish(folder, hide_recording=self._privacy.hide_recording)
-            answer = self._courier.deliver(folder)
+            answer = self._uploader.deliver(folder)
         finally:
             # In memory nobody else could work on it, and nobody would find it.
             if folder.files.all_on_disk or folder.files.move_to_disk():
                 folder.release()
-                parcel.folder = None
+                job.folder = None
         if answer is None:
-            self._done(parcel)
+            self._done(job)
         else:
             self._failed(answer, began)
 
-    def _claim(self, parcel: ExportJob) -> Folder | None:
-        assert parcel.path is not None  # noqa: S101  what is in memory is held all the time
-        path = Path(parcel.path)
+    def _claim(self, job: ExportJob) -> Folder | None:
+        assert job.path is not None  # noqa: S101  what is in memory is held all the time
+        path = Path(job.path)
         folder = Folder.claim(path, self._spool.memory)
         if folder is None:
-            parcel.back_off.succeeded()
-            parcel.not_before = self._now() + _BUSY
+            job.back_off.succeeded()
+            job.not_before = self._now() + _BUSY
             # Delivered or worked on by another process; a living one's is met again by the next sweep.
-            if not parcel.mine or not path.exists():
-                self._forget(parcel)
+            if not job.mine or not path.exists():
+                self._forget(job)
         return folder
 
-    def _must_wait(self, parcel: ExportJob, folder: Folder) -> bool:
+    def _must_wait(self, job: ExportJob, folder: Folder) -> bool:
         after, path = folder.meta.after, folder.files.folder
         if after is None or path is None:
             return False
         with self._lock:
-            if after not in self._parcels and not path.with_name(after).exists():
+            if after not in self._jobs and not path.with_name(after).exists():
                 return False
-            parcel.after = after
-            parcel.back_off.succeeded()
-            parcel.not_before = self._now() + _BUSY
+            job.after = after
+            job.back_off.succeeded()
+            job.not_before = self._now() + _BUSY
         return True
 
-    def _done(self, parcel: ExportJob) -> None:
+    def _done(self, job: ExportJob) -> None:
         with self._lock:
             self.delivered += 1
-            self._parcels.pop(parcel.name, None)
+            self._jobs.pop(job.name, None)
             self._last_answer = None
             outage = self._gate.failures > 1
             self._gate.succeeded()
             self._gate_opens_at = 0.0
-            for other in self._parcels.values():
+            for other in self._jobs.values():
                 if outage:
                     other.back_off.succeeded()
-                if outage or other.after == parcel.name:
+                if outage or other.after == job.name:
                     other.not_before = 0.0
         if outage:
             _logger.info("voicespan: LangSmith takes traces again")
@@ -361,9 +360,9 @@ class ExportScheduler:
             where = self._spool.root or "memory"
             _logger.warning("voicespan: LangSmith did not take traces (%s); they wait in %s", answer, where)
 
-    def _forget(self, parcel: ExportJob) -> None:
+    def _forget(self, job: ExportJob) -> None:
         with self._lock:
-            self._parcels.pop(parcel.name, None)
+            self._jobs.pop(job.name, None)
 
     def _back_off(self) -> BackOff:
         return BackOff(_FIRST, _CAP, self._chance)

@@ -14,7 +14,8 @@ from voicespan.delivery.spool.folder import PROGRESS, ROOT, RecordingResult
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from voicespan.delivery.destination.destination import Destination, Privacy
+    from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.privacy import Privacy
     from voicespan.delivery.encoding.protobuf import Message
     from voicespan.delivery.spool.folder import Folder
     from voicespan.runtime.clock import Clock

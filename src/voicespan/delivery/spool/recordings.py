@@ -10,9 +10,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.attachments import ATTACHMENT, SUFFIXES
 from voicespan.delivery.spool import secure_file
 from voicespan.delivery.spool.folder import RecordingResult
+from voicespan.delivery.spool.recording_files import ATTACHMENT, UNKNOWN_TYPE, type_of
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from voicespan.delivery.spool.folder import Folder
 
-_TYPES = {suffix: mime_type for mime_type, suffix in SUFFIXES.items()}
 _SMALLEST = "ogg"
 #: Where a FLAC says how many samples it has: 36 bits, written when it is finished (RFC 9639, 8.2).
 _LENGTH = slice(18, 26)
@@ -32,15 +31,15 @@ def recovered(folder: Folder, environ: Mapping[str, str] = os.environ) -> Record
     """What a process that died left of its recording: made whole, and encoded as it would have been."""
     whole = _made_by_client(folder) or _encoded(folder)
     if whole is not None:
-        return RecordingResult("attached", whole, _type(whole) or "application/octet-stream")
+        return RecordingResult("attached", whole, type_of(whole) or UNKNOWN_TYPE)
     flac = _flac(folder)
     if flac is None:
         return RecordingResult("none")
     if not _repair(flac):
-        return RecordingResult("unreadable" if flac.stat().st_size else "none", flac.name, _type(flac.name))
+        return RecordingResult("unreadable" if flac.stat().st_size else "none", flac.name, type_of(flac.name))
     form = environ.get("VOICESPAN_RECORDING_FORMAT", "").strip().lower() or _SMALLEST
     encoded = _transcode(flac, form) or flac
-    return RecordingResult("attached", encoded.name, _type(encoded.name))
+    return RecordingResult("attached", encoded.name, type_of(encoded.name))
 
 
 def finished(folder: Folder) -> RecordingResult | None:
@@ -48,7 +47,7 @@ def finished(folder: Folder) -> RecordingResult | None:
     flac = _flac(folder)
     if flac is None or not _is_whole(flac):
         return None
-    return RecordingResult("attached", flac.name, _type(flac.name))
+    return RecordingResult("attached", flac.name, type_of(flac.name))
 
 
 def smaller(folder: Folder, settled: RecordingResult) -> RecordingResult | None:
@@ -62,7 +61,7 @@ def smaller(folder: Folder, settled: RecordingResult) -> RecordingResult | None:
     encoded = _transcode(source, _SMALLEST)
     if encoded is None or encoded.stat().st_size >= source.stat().st_size:
         return None
-    return RecordingResult("attached", encoded.name, _type(encoded.name), settled.started_at)
+    return RecordingResult("attached", encoded.name, type_of(encoded.name), settled.started_at)
 
 
 def _made_by_client(folder: Folder) -> str | None:
@@ -70,7 +69,7 @@ def _made_by_client(folder: Folder) -> str | None:
 
 
 def _encoded(folder: Folder) -> str | None:
-    return next((name for name in folder.files.names() if _type(name) and not name.endswith(".flac")), None)
+    return next((name for name in folder.files.names() if type_of(name) and not name.endswith(".flac")), None)
 
 
 def _flac(folder: Folder) -> Path | None:
@@ -80,10 +79,6 @@ def _flac(folder: Folder) -> Path | None:
     # It is opened by its name, and written when it is repaired.
     found = (path / name for name in folder.files.names() if name.endswith(".flac"))
     return next((flac for flac in found if secure_file.is_regular(flac)), None)
-
-
-def _type(name: str) -> str:
-    return _TYPES.get(os.path.splitext(name)[1], "")  # noqa: PTH122  a name, not a path
 
 
 def _is_whole(flac: Path) -> bool:

@@ -14,7 +14,7 @@ What always holds:
 7. The spool is bounded: `max_bytes`, and a share of what the disk has free (see `bound`). Past that, what is
    only kept goes, no new recording is begun or taken, and spans of the running conversations are dropped and
    counted on their roots. A root always fits.
-8. Everything in it is this user's alone, and nothing is taken for ours by its name only (see `private`).
+8. Everything in it is this user's alone, and nothing is taken for ours by its name only (see `secure_file`).
 """
 
 from __future__ import annotations
@@ -29,19 +29,22 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.destination.destination import MAX_BYTES
 from voicespan.delivery.spool import locks, secure_file
-from voicespan.delivery.spool.files import Memory
+from voicespan.delivery.spool.files import Memory, MemoryFullError
 from voicespan.delivery.spool.folder import GONE, KEPT, MAKING, Folder, is_held
 from voicespan.delivery.spool.locks import FolderLock
+from voicespan.delivery.spool.settings import MAX_BYTES
 from voicespan.runtime.pacing import paced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from voicespan.delivery.destination.destination import SpoolSettings
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+    from voicespan.delivery.encoding.journal import Envelope
     from voicespan.delivery.spool.folder import Meta
+    from voicespan.delivery.spool.settings import SpoolSettings
     from voicespan.runtime.clock import Clock
 
 _logger = logging.getLogger("voicespan")
@@ -86,8 +89,8 @@ class Spool:
         Raises:
             MemoryFullError: neither disk nor memory has room.
         """
-        moment = datetime.fromtimestamp(meta.started_at / 1e9, tz=timezone.utc)
-        name = f"{moment:%Y%m%dT%H%M%S}-{meta.trace_id or 'spans'}-{secrets.token_hex(3)}"
+        started = datetime.fromtimestamp(meta.started_at / 1e9, tz=timezone.utc)
+        name = f"{started:%Y%m%dT%H%M%S}-{meta.trace_id or 'spans'}-{secrets.token_hex(3)}"
         try:
             return Folder.create(self.root, name, meta, opened, self.memory)
         except OSError as error:
@@ -109,6 +112,17 @@ class Spool:
             return False
         self._used += size
         return True
+
+    def append(self, folder: Folder, envelope: Envelope, spans: Iterable[Span]) -> int:
+        """Journal ended spans; how many there was no room for."""
+        encoded = [span.SerializeToString() for span in spans]
+        if not self.reserve(sum(map(len, encoded))):
+            return len(encoded)
+        try:
+            folder.append(envelope, encoded)
+        except MemoryFullError:
+            return len(encoded)
+        return 0
 
     def look_now_and_then(self) -> None:
         """Add up what is on the disk, if the last time is long ago: others write there, and so do recorders.
@@ -235,8 +249,8 @@ def _is_ours(place: Path) -> bool:
     except OSError:
         return False
     # Not a link: in a folder that everybody can write, a link leads where its maker wants.
-    secure_file = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
-    return not hasattr(os, "getuid") or (secure_file and found.st_uid == os.getuid())
+    private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
+    return not hasattr(os, "getuid") or (private and found.st_uid == os.getuid())
 
 
 def _folders(root: Path) -> Iterator[Path]:

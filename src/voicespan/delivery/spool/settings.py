@@ -1,0 +1,81 @@
+"""Where conversations wait on the disk, how much of them, and how long an exiting process waits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_logger = logging.getLogger("voicespan")
+
+#: How much may wait on the disk, where nobody says otherwise.
+MAX_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class SpoolSettings:
+    """How much may wait where, and for how long an exiting process waits."""
+
+    folder: Path
+    #: Where to go if that cannot be written.
+    temporary: Path
+    max_bytes: int = MAX_BYTES
+    shutdown_timeout: float = 30.0
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, *, folder: str | os.PathLike[str] | None = None
+    ) -> SpoolSettings:
+        """Read VOICESPAN_SPOOL_DIR, VOICESPAN_SPOOL_MAX_BYTES and VOICESPAN_SHUTDOWN_TIMEOUT."""
+        named = folder or environ.get("VOICESPAN_SPOOL_DIR", "").strip()
+        return cls(
+            folder=_resolved(Path(named) if named else _state_folder(environ)),
+            temporary=_temporary_folder(),
+            max_bytes=int(_number(environ, "VOICESPAN_SPOOL_MAX_BYTES", MAX_BYTES)),
+            shutdown_timeout=_number(environ, "VOICESPAN_SHUTDOWN_TIMEOUT", 30.0),
+        )
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    value = environ.get(name, "").strip()
+    try:
+        number = float(value) if value else default
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < 1e18:  # noqa: PLR2004
+        _logger.warning("%s has a value that voicespan does not know; using %d", name, default)
+        return default
+    return number
+
+
+def _state_folder(environ: Mapping[str, str]) -> Path:
+    named = environ.get("XDG_STATE_HOME", "")
+    if os.path.isabs(named):  # noqa: PTH117  "" is no path
+        return Path(named) / "voicespan" / "spool"
+    if sys.platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or tempfile.gettempdir()) / "voicespan" / "spool"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return _temporary_folder()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "voicespan" / "spool"
+    return home / ".local" / "state" / "voicespan" / "spool"
+
+
+def _resolved(folder: Path) -> Path:
+    # Unlike `Path`'s methods these do not raise where there is no home, or where links lead in a circle.
+    return Path(os.path.realpath(os.path.expanduser(folder)))  # noqa: PTH111
+
+
+def _temporary_folder() -> Path:
+    # One level only: whoever owns a folder in between could swap what is below it.
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"voicespan-{user}"

@@ -1,0 +1,109 @@
+"""Spans that wait for no root: those that end after theirs, and with `export="all"` those of other traces.
+
+They are collected for a moment, a folder for each trace, and then sent like a conversation's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from voicespan.delivery import checkpoint
+from voicespan.delivery.spool.folder import Meta
+from voicespan.runtime.guard import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
+    from voicespan.delivery.spool.folder import Folder
+    from voicespan.delivery.spool.spool import Spool
+    from voicespan.delivery.traces import Trace
+    from voicespan.runtime.clock import Clock
+
+#: How long they are collected, in seconds, and how many bytes of them.
+_COLLECT_SECONDS = 2.0
+_COLLECT_BYTES = 4_000_000
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A folder that collects."""
+
+    folder: Folder
+    close_at: float
+    size: int = 0
+
+
+class StandaloneSpans:
+    """Writes them. Called by the thread of the spool's writer alone."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        encoder: SpanEncoder,
+        destination: dict[str, str | None],
+        clock: Clock,
+        on_complete: Callable[[Folder], None],
+    ) -> None:
+        """`destination`: as folders name it; `on_complete` takes each folder that is complete, locked."""
+        self._spool = spool
+        self._encoder = encoder
+        self._destination = destination
+        self._clock = clock
+        self._on_complete = on_complete
+        self._waiting: dict[Trace | None, list[ReadableSpan]] = {}
+        self._entries: dict[Trace | None, _Entry] = {}
+        #: Spans that there was no room for.
+        self.dropped = 0
+
+    def add(self, trace: Trace | None, span: ReadableSpan) -> None:
+        """A span has ended; `trace`: whose root it comes after."""
+        self._waiting.setdefault(trace, []).append(span)
+
+    def write(self) -> None:
+        """Write those that were added."""
+        waiting, self._waiting = self._waiting, {}
+        for trace, spans in waiting.items():
+            with guard():
+                self._write(trace, spans)
+
+    def close_now(self) -> None:
+        """Let nothing be collected any longer."""
+        for entry in self._entries.values():
+            entry.close_at = 0.0
+
+    def close_due(self, now: float) -> float | None:
+        """Hand on the folders that have collected for long enough; seconds until the next one has."""
+        for trace, entry in list(self._entries.items()):
+            if now >= entry.close_at or entry.size >= _COLLECT_BYTES:
+                self._on_complete(entry.folder)
+                del self._entries[trace]
+        return min((entry.close_at - now for entry in self._entries.values()), default=None)
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: what the parent was writing is the parent's."""
+        self._waiting = {}
+        self._entries = {}
+
+    def _write(self, trace: Trace | None, spans: list[ReadableSpan]) -> None:
+        entry = self._entries.get(trace)
+        if entry is None:
+            folder = self._spool.create(self._meta(trace))
+            entry = self._entries[trace] = _Entry(folder, self._clock.monotonic_ns() / 1e9 + _COLLECT_SECONDS)
+        groups = (
+            self._encoder.of(spans, None)
+            if trace is None
+            else self._encoder.of(spans, trace.thread_id, checkpoint.placed(trace))
+        )
+        for envelope, encoded in groups:
+            self.dropped += self._spool.append(entry.folder, envelope, encoded)
+            entry.size += sum(span.ByteSize() for span in encoded)
+
+    def _meta(self, trace: Trace | None) -> Meta:
+        now = self._clock.time_ns()
+        if trace is None:
+            return Meta(self._destination, now)
+        return Meta(self._destination, now, trace_id=f"{trace.trace_id:032x}", after=trace.folder_name)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from voicespan.delivery.spool.folder import Meta
     from voicespan.runtime.clock import Clock
 
-#: Bytes of a file that tells how far a folder is; that of a conversation of hours has some thousands.
+#: Bytes of a file that says how far a folder is; that of a conversation of hours has some thousands.
 _MOST_FACTS = 1 << 24
 _LONGEST_PATH = 4096
 #: Seconds that `recover` goes on trying when nothing is taken.

@@ -1,4 +1,4 @@
-"""Delivery to LangSmith: processor, spool, sender.
+"""Delivery to LangSmith: processor, spool, export.
 
 Knows nothing about providers. A conversation's spans are copied, written to a folder of the spool while
 it is open, and sent when it is complete.

@@ -132,7 +132,7 @@ class RootAttachment:
 
     @property
     def folder(self) -> Path | None:
-        """Where the recorder may write; None: not yet (it is made within moments), or there is no disk."""
+        """Where the recorder may write; None: not yet (it is being made), or there is no disk."""
         folder = self._folder
         return None if folder is None else folder.files.folder
 

@@ -1,4 +1,4 @@
-"""What is open in a conversation, as it is now: what is told of it if its process dies."""
+"""What is open in a conversation, as it is now: what the trace will say if its process dies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def opened(trace: Trace, copy: SpanEncoder) -> bytes | None:
-    """The root, with what it would tell if it ended now, and the other open spans; None: the root has ended."""
+    """The root, with the attributes it would have if it ended now, and the other open spans; None: the root has ended."""
     root = trace.root
     if root is None:
         return None
@@ -35,7 +35,7 @@ def opened(trace: Trace, copy: SpanEncoder) -> bytes | None:
             return
         langsmith_spans.as_root(span)
         if trace.delivery is not None and trace.delivery.recording_started_at is not None:
-            langsmith_spans.tell_recording_start(span, trace.delivery.recording_started_at)
+            langsmith_spans.set_recording_start(span, trace.delivery.recording_started_at)
 
     return request(copy.of(spans, trace.thread_id, revise))
 

@@ -65,7 +65,7 @@ class Pipeline:
         self.http = HttpClient(destination, clock)
         uploader = Uploader(destination, self.http, clock, privacy)
         self.scheduler = ExportScheduler(self.spool, destination, uploader, clock, privacy)
-        # One salt for each process: folders of one process can be told to have one key, and no more.
+        # One salt for each process: folders of one process can be seen to have one key, and no more.
         named = destination.named(secrets.token_bytes(16))
         self.writer = SpoolWriter(self.spool, encoder, named, clock, self._export)
         self._spool_loop = Loop("voicespan-spool", self.writer.step, batch_delay=_BATCH_DELAY)
@@ -89,7 +89,7 @@ class Pipeline:
             is_root = place is Place.ROOT
             if not self.writer.put(Ended(trace, span), always=is_root):
                 trace.drop()
-            # A process that is told to end does so right after its conversations.
+            # A process that is asked to end does so right after its conversations.
             self._spool_loop.wake(urgent=is_root)
         elif place is Place.LATE and self.writer.put(StandaloneSpan(trace, span), always=False):
             self._spool_loop.wake()

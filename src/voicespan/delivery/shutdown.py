@@ -15,7 +15,7 @@ _logger = logging.getLogger("voicespan")
 
 
 def wait_at_exit(pipeline: Pipeline, seconds: float) -> None:
-    """Deliver what is complete within `seconds`; on a terminal with one line that tells how far it is."""
+    """Deliver what is complete within `seconds`; on a terminal with one line that shows how far it is."""
     line = _Line(pipeline)
     try:
         pipeline.shutdown(pipeline.now() + seconds, line.draw)

@@ -1,6 +1,6 @@
 """Spans that wait for no root: those that end after theirs, and with `export="all"` those of other traces.
 
-They are collected for a moment, a folder for each trace, and then sent like a conversation's.
+They are collected for two seconds, a folder for each trace, and then sent like a conversation's.
 """
 
 from __future__ import annotations

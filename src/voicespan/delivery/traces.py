@@ -111,7 +111,7 @@ class Trace:
         self.delivery: RootAttachment | None = None
         #: Of its folder in the spool.
         self.folder_name: str | None = None
-        #: Spans that were not kept; told on the root.
+        #: Spans that were not kept; counted on the root.
         self.dropped = 0
         #: Monotonic seconds; None: the root is open.
         self.ended_at: float | None = None
@@ -281,7 +281,7 @@ class Traces:
         # Every span of the application comes by here: two look-ups, no lock.
         context = _context(span)
         for trace in self._traces.get(context.trace_id, ()):
-            # Asked first what a child of ours has: that something is missing is told by an exception.
+            # The cheaper question first: a missing attribute raises an exception inside the SDK.
             if trace.is_open(context.span_id) or (
                 trace.has(span, context) and (is_child(span) or not is_root(span))
             ):

@@ -65,7 +65,7 @@ class Destination:
         return secrets
 
     def named(self, salt: bytes) -> dict[str, str | None]:
-        """What a folder says of its destination. The key itself is not told, only whether it is the same."""
+        """What a folder says of its destination. Not the key itself, only whether it is the same."""
         fingerprint = None
         if self.credentials is not None:
             identity = self.credentials.identity.encode()

@@ -2,7 +2,7 @@
 
 Conversations are what people said, so they travel over TLS. Plain HTTP is for what does not leave this
 machine, and, where the application has no key, for a Collector that evidently stands in the same private
-network. Hosts are judged by how they are written: what a name resolves to can change a moment later. What
+network. Hosts are judged by how they are written: what a name resolves to can change at any time. What
 is not understood for certain counts as the internet.
 """
 

@@ -132,11 +132,11 @@ class SpanEncoder:
 
     def _encoded(self, resource: Resource) -> bytes:
         found = _encode([ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource)]).resource_spans
-        told = found[0] if found else ResourceSpans()
-        _mask(told.resource)
+        encoded = found[0] if found else ResourceSpans()
+        _mask(encoded.resource)
         if self.marked:
-            set_attributes(told.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
-        return _resource(told)
+            set_attributes(encoded.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
+        return _resource(encoded)
 
 
 class _WithoutResource:
@@ -160,7 +160,7 @@ def as_root(span: Span) -> None:
 
 
 def fail(span: Span, at: int, kind: str, message: str) -> None:
-    """End `span` at `at` (wall clock, nanoseconds) with an error, told in both ways that readers look for."""
+    """End `span` at `at` (wall clock, nanoseconds) with an error, in both ways that readers look for it."""
     span.end_time_unix_nano = max(at, span.start_time_unix_nano)
     span.status.code = Status.STATUS_CODE_ERROR
     span.status.message = message
@@ -169,22 +169,22 @@ def fail(span: Span, at: int, kind: str, message: str) -> None:
     set_attributes(span, {semconv.ERROR_TYPE: kind})
 
 
-def tell_recording_start(root: Span, started_at: float) -> None:
-    """Tell when the recording begins: seconds since the epoch, and milliseconds after the root."""
+def set_recording_start(root: Span, started_at: float) -> None:
+    """Say when the recording begins: seconds since the epoch, and milliseconds after the root."""
     offset = started_at * 1000 - root.start_time_unix_nano / 1_000_000
     set_attributes(root, {semconv.AUDIO_STARTED_AT: started_at, semconv.AUDIO_START_OFFSET_MS: round(offset)})
 
 
-def forget_recording_start(root: Span) -> None:
+def remove_recording_start(root: Span) -> None:
     """There is no recording after all."""
     _remove(root, (semconv.AUDIO_STARTED_AT, semconv.AUDIO_START_OFFSET_MS), frozenset())
 
 
 def count_dropped(span: Span, dropped: int) -> None:
-    """Tell on the root that so many more spans are missing."""
+    """Say on the root that so many more spans are missing."""
     if dropped:
-        told = get_attribute(span, DROPPED_SPANS)
-        set_attributes(span, {DROPPED_SPANS: dropped + (told if isinstance(told, int) else 0)})
+        before = get_attribute(span, DROPPED_SPANS)
+        set_attributes(span, {DROPPED_SPANS: dropped + (before if isinstance(before, int) else 0)})
 
 
 def remove_transcript(span: Span) -> None:
@@ -227,10 +227,10 @@ def split(request: bytes) -> Iterator[tuple[Envelope, Span]]:
         DamagedError: it is none.
     """
     try:
-        told = ExportTraceServiceRequest.FromString(request)
+        decoded = ExportTraceServiceRequest.FromString(request)
     except DecodeError:
         raise DamagedError from None
-    for resource_spans in told.resource_spans:
+    for resource_spans in decoded.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             envelope = _envelope(resource_spans, scope_spans)
             for span in scope_spans.spans:

@@ -164,7 +164,7 @@ class DeliveryState:
     def answered(
         self, what: Batch | Step, answer: Answer, now: float, *, sent_before: bool, recording: bool = False
     ) -> Outcome:
-        """An answer came. `sent_before`: what `sending` told; `recording`: it went with the root."""
+        """An answer came. `sent_before`: what `sending` returned; `recording`: it went with the root."""
         if not answer.may_be_stored and not sent_before:
             if isinstance(what, Batch):
                 what.sent = False

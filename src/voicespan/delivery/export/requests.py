@@ -85,7 +85,7 @@ def root_body(
     [(envelope, span)] = langsmith_spans.split(folder.files.read(ROOT) or b"")
     recording = settled.file if settled.status == "attached" and progress.encoding.with_recording else None
     if not hide_metadata:
-        _tell_recording(span, settled, progress)
+        _describe_recording(span, settled, progress)
         langsmith_spans.count_dropped(span, progress.lost)
     if progress.encoding is Encoding.NO_TRANSCRIPT:
         langsmith_spans.remove_transcript(span)
@@ -96,13 +96,13 @@ def root_body(
     return message if len(message) <= LARGEST_MESSAGE else None
 
 
-def _tell_recording(root: Span, settled: RecordingResult, progress: DeliveryState) -> None:
+def _describe_recording(root: Span, settled: RecordingResult, progress: DeliveryState) -> None:
     status = progress.recording_status or settled.status
     langsmith_spans.set_attributes(root, {semconv.AUDIO_ATTACH_STATUS: status})
     if status != "attached":
-        langsmith_spans.forget_recording_start(root)
+        langsmith_spans.remove_recording_start(root)
     elif settled.started_at is not None:
-        langsmith_spans.tell_recording_start(root, settled.started_at)
+        langsmith_spans.set_recording_start(root, settled.started_at)
 
 
 def _attachment(folder: Folder, recording: str, mime_type: str) -> list[Part]:

@@ -79,8 +79,8 @@ class Answer:
         return self.status < 300 or self.status == 409 or self.status >= 500  # noqa: PLR2004
 
     def __str__(self) -> str:
-        told = "no answer" if self.status is None else str(self.status)
-        return f"{told}: {self.words}" if self.words else told
+        status = "no answer" if self.status is None else str(self.status)
+        return f"{status}: {self.words}" if self.words else status
 
 
 class BackOff:

@@ -257,7 +257,7 @@ class ExportScheduler:
     def _passes(self, job: ExportJob) -> bool:
         """Whether the folder is tried although others have failed.
 
-        A conversation that has just ended is, once: that costs little, and tells soonest that the server
+        A conversation that has just ended is, once: that costs little, and is the quickest way to see that the server
         is back.
         """
         answer = self._last_answer
@@ -348,7 +348,7 @@ class ExportScheduler:
     def _failed(self, answer: Answer, began: float) -> None:
         with self._lock:
             first = not self._gate.failures
-            # Of several that failed together one counts: otherwise a moment's failure would be an outage of minutes.
+            # Of several that failed together one counts: otherwise one short failure would be an outage of minutes.
             wait = answer.retry_after or 0.0
             if began >= self._failed_at:
                 wait = self._gate.failed(answer.retry_after)

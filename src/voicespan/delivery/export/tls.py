@@ -75,7 +75,7 @@ def safe_message(error: OSError, trusted: tuple[str, str] | None) -> str:
         return f"the proxy failed (it answered {answered[1]})" if answered else "the proxy failed"
     if isinstance(error, exceptions.SSLError):
         return f"TLS failed{_why_tls(error, trusted)}"
-    for kind, words in _TOLD.items():
+    for kind, words in _FAILURES.items():
         if isinstance(error, kind):
             return words
     if isinstance(error, exceptions.RequestException):
@@ -131,7 +131,7 @@ def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-_TOLD: dict[type[Exception], str] = {
+_FAILURES: dict[type[Exception], str] = {
     exceptions.ConnectTimeout: "could not connect in time",
     exceptions.ReadTimeout: "did not answer in time",
     exceptions.ConnectionError: "could not connect, or the connection broke",

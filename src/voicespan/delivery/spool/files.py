@@ -163,7 +163,7 @@ class Files:
         size = source.seek(0, io.SEEK_END)
         source.seek(0)
         if self._folder is None:
-            # Before it is read: what has no room is not to be in memory even for a moment.
+            # Before it is read: what has no room is not to be in memory at all.
             self._memory.take(size)
             try:
                 content = bytearray().join(_pieces(source, size))

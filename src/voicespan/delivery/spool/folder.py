@@ -11,7 +11,7 @@
 the recording      as the recorder or a client made it
 =================  ==========================================================================================
 
-A folder of *loose* spans has neither root nor recording: spans of the application that ended after their
+A folder of *standalone* spans has neither root nor recording: spans of the application that ended after their
 root, or, with `export="all"`, of other traces.
 """
 
@@ -59,7 +59,7 @@ _LATEST = 1 << 63
 class Meta:
     """Whose folder it is."""
 
-    #: As `Destination.named` tells it.
+    #: As `Destination.named` returns it.
     destination: dict[str, str | None]
     #: Wall clock, nanoseconds.
     started_at: int

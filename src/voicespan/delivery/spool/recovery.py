@@ -31,7 +31,7 @@ def finish(folder: Folder, *, hide_recording: bool) -> None:
     """
     if folder.meta.standalone:
         return
-    # A root that cannot be read would hold up all the rest for ever: it is told from what is left.
+    # A root that cannot be read would hold up all the rest for ever: it is rebuilt from what is left.
     if len(_spans(folder, ROOT)) != 1:
         _close_spans(folder, folder.last_sign_of_life())
     if folder.recording_result is None:

@@ -8,7 +8,7 @@ what is in it is read, sent and shown. So:
    who looks after the spools of others, may use anybody's.
 2. A file is opened by its plain name inside a folder that is open: without following a link, without
    waiting for anybody, and only if it is a regular file of the folder's owner (or ours).
-3. What is looked at is what was opened, never a name that may mean something else a moment later.
+3. What is looked at is what was opened, never a name that may mean something else later.
 
 Systems without these notions (Windows) open by name.
 """

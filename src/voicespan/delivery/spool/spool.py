@@ -268,7 +268,7 @@ def _subfolders(root: Path) -> list[Path]:
 def _is_abandoned(making: Path) -> bool:
     """Whether the process is dead that was making a folder."""
     with contextlib.suppress(OSError):
-        # Before it is locked only its age tells.
+        # Before it is locked only its age says so.
         if not (making / locks.NAME).exists():
             return time.time() - making.stat().st_mtime > _ABANDONED_AFTER
         return not is_held(making)

@@ -89,47 +89,26 @@ DELIVERY_FLOORS = (
     ("spool_writer",),
     ("pipeline",),
     ("shutdown",),
+    ("parts",),
     ("processor",),
 )
 
 OPEN: dict[str, set[str]] = {
     "circles": {
-        "delivery.attachments",
-        "delivery.checkpoint",
-        "delivery.export.scheduler",
-        "delivery.export.uploader",
-        "delivery.pipeline",
-        "delivery.spool.recordings",
-        "delivery.spool.recovery",
-        "delivery.spool_writer",
-        "delivery.traces",
         "recording.devices.routing",
         "recording.devices.taps",
         "recording.recorder",
-    },
-    "rooms": {
-        "delivery.shutdown -> cli.spool",
-    },
-    "delivery": {
-        "delivery.attachments -> delivery.pipeline",
-        "delivery.spool.recordings -> delivery.attachments",
     },
     "fan-out": {
         "tracing.conversation",
     },
     "files": {
-        "delivery.spool_writer",
         "openai_realtime.sdk",
         "recording.recorder",
         "tracing.conversation",
     },
     "functions": {
         "cli.spool:recover",
-    },
-    "reasons": {
-        "cli.doctor.backlog: from voicespan.cli.spool import recover_command",
-        "delivery.processor: from voicespan.delivery import pipeline",
-        "delivery.processor: from voicespan.tracing import conversation_recording",
     },
     "words": {
         "cli.demo.tree:_TOLD",
@@ -150,18 +129,6 @@ OPEN: dict[str, set[str]] = {
         "cli.doctor.variables:told",
         "cli.doctor.versions:told",
         "cli.doctor.zero_code:told",
-        "cli.spool:_told",
-        "cli.spool:told",
-        "delivery.attachments:told",
-        "delivery.encoding.langsmith_spans:told",
-        "delivery.export.responses:told",
-        "delivery.export.scheduler:_courier",
-        "delivery.export.scheduler:courier",
-        "delivery.export.scheduler:parcel",
-        "delivery.export.tls:_TOLD",
-        "delivery.pipeline:_LINGER",
-        "delivery.pipeline:courier",
-        "delivery.spool.spool:moment",
         "protocol.events:told",
         "recording.audio_queue:intake",
         "recording.recorder:_inbox",

@@ -37,7 +37,7 @@ class SpoolAccess(Protocol):
     def recording_changed(self) -> None:
         """A recording was promised, came, or is not coming."""
 
-    def late_recording(self, delivery: RootAttachment, file: BinaryIO, result: RecordingResult) -> None:
+    def late_recording(self, folder_name: str | None, file: BinaryIO, result: RecordingResult) -> None:
         """A recording came when its conversation was complete.
 
         Raises:
@@ -279,7 +279,7 @@ class RootAttachment:
                 self._settle("spool_full", recorder=recorder)
                 return
             if folder is None:
-                self._spool.late_recording(self, file, attached)
+                self._spool.late_recording(self.folder_name, file, attached)
             elif inside is None:
                 folder.files.copy_in(name, file)
         finally:

@@ -9,8 +9,6 @@ from opentelemetry.sdk.trace import ReadableSpan
 from voicespan.delivery.encoding import langsmith_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
     from opentelemetry.sdk.trace import Span
     from opentelemetry.util.types import Attributes
@@ -27,29 +25,16 @@ def opened(trace: Trace, copy: SpanEncoder) -> bytes | None:
         return None
     facts = trace.conversation.root_facts() if trace.conversation is not None else {}
     spans: list[ReadableSpan] = [*trace.open_spans(), _with(root, {**(root.attributes or {}), **facts})]
-    place = placed(trace)
 
     def revise(span: EncodedSpan) -> None:
         if int.from_bytes(span.span_id, "big") != trace.root_span_id:
-            place(span)
+            trace.place_copy(span)
             return
         langsmith_spans.as_root(span)
         if trace.delivery is not None and trace.delivery.recording_started_at is not None:
             langsmith_spans.set_recording_start(span, trace.delivery.recording_started_at)
 
     return request(copy.of(spans, trace.thread_id, revise))
-
-
-def placed(trace: Trace) -> Callable[[EncodedSpan], None]:
-    """Puts the copies of adopted spans into the conversation's trace."""
-
-    def place(span: EncodedSpan) -> None:
-        span.trace_id = trace.trace_id.to_bytes(16, "big")
-        parent = trace.parents.get(int.from_bytes(span.span_id, "big"))
-        if parent is not None:
-            span.parent_span_id = parent.to_bytes(8, "big")
-
-    return place
 
 
 def request(groups: list[tuple[Envelope, list[EncodedSpan]]]) -> bytes:

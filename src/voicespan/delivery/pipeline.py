@@ -6,15 +6,13 @@ import logging
 import secrets
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
-from voicespan.delivery.export.delivery_state import DeliveryState
+from voicespan.delivery.export import late_recordings
 from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.scheduler import ExportScheduler
 from voicespan.delivery.export.uploader import Uploader
-from voicespan.delivery.spool.folder import PROGRESS, Folder, Meta
 from voicespan.delivery.spool.spool import Spool
 from voicespan.delivery.spool_writer import Ended, Opened, SpoolWriter, StandaloneSpan, Started
 from voicespan.delivery.traces import Place
@@ -26,10 +24,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from voicespan.delivery.attachments import RootAttachment
     from voicespan.delivery.destination.destination import Destination
     from voicespan.delivery.destination.privacy import Privacy
-    from voicespan.delivery.spool.folder import RecordingResult
+    from voicespan.delivery.spool.folder import Folder, RecordingResult
     from voicespan.delivery.spool.settings import SpoolSettings
     from voicespan.delivery.traces import Trace
     from voicespan.runtime.clock import Clock
@@ -108,27 +105,13 @@ class Pipeline:
         """Whether so many bytes of a recording may be written."""
         return self.spool.reserve(size)
 
-    def late_recording(self, delivery: RootAttachment, file: BinaryIO, result: RecordingResult) -> None:
+    def late_recording(self, folder_name: str | None, file: BinaryIO, result: RecordingResult) -> None:
         """A recording came when its conversation was complete: it still joins a root that waits.
 
         Raises:
             OSError: it cannot be copied.
         """
-        root, name = self.spool.root, delivery.folder_name
-        if root is None or name is None or result.file is None:
-            _logger.warning("voicespan: a recording came too late and there is no disk to keep it on")
-            return
-        folder = Folder.claim(root / name, self.spool.memory)
-        if folder is not None and not DeliveryState.of(folder.files.read(PROGRESS)).root_sent:
-            try:
-                folder.files.copy_in(result.file, file)
-                folder.set_recording_result(result)
-            finally:
-                folder.release()
-            return
-        if folder is not None:
-            folder.release()
-        self._keep(name, file, result)
+        late_recordings.join(self.spool, folder_name, file, result, self._clock)
 
     def flush(self, deadline: float) -> bool:
         """Wait until everything that has ended is delivered, or until `deadline` (monotonic seconds)."""
@@ -194,14 +177,6 @@ class Pipeline:
             self._export_loop.run_once()
             time.sleep(_LOOK_EVERY)
         return True
-
-    def _keep(self, name: str, file: BinaryIO, result: RecordingResult) -> None:
-        meta = Meta(destination={}, started_at=self._clock.time_ns(), after=name)
-        kept = Folder.create(self.spool.root, f"{name}-late", meta, None, self.spool.memory)
-        kept.files.copy_in(result.file or "recording", file)
-        kept.set_recording_result(replace(result, status="late"))
-        kept.keep()
-        _logger.warning("voicespan: a recording came after its root was sent; kept in %s", kept.files.folder)
 
     def _export(self, folder: Folder) -> None:
         self.scheduler.offer(folder)

@@ -6,7 +6,7 @@ import os
 import threading
 import uuid
 import weakref
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from opentelemetry.sdk.trace import SpanProcessor
 
@@ -29,16 +29,15 @@ from voicespan.runtime.guard import guarded
 from voicespan.tracing import registry, semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 
     from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.parts import Parts
     from voicespan.delivery.pipeline import Pipeline
     from voicespan.runtime.clock import Clock
-    from voicespan.tracing.context import ConversationContext
-    from voicespan.tracing.conversation import Conversation
 
 
 class LangSmithSpanProcessor(SpanProcessor):
@@ -189,7 +188,7 @@ class LangSmithSpanProcessor(SpanProcessor):
         with self._starting:
             if self._pipeline is None:
                 assert self.destination is not None  # noqa: S101  where tracing is off nothing opens
-                self._pipeline = _load().pipeline(
+                self._pipeline = _load().Pipeline(
                     self.destination,
                     self._spool_settings,
                     self._privacy,
@@ -208,24 +207,11 @@ class LangSmithSpanProcessor(SpanProcessor):
         return self._clock.monotonic_ns() / 1e9
 
 
-class _Parts(NamedTuple):
-    """What is needed with the first conversation."""
+def _load() -> type[Parts]:
+    """Import what it takes to encode and to send."""
+    from voicespan.delivery.parts import Parts  # noqa: PLC0415  most processes never have a conversation
 
-    pipeline: type[Pipeline]
-    wait_at_exit: Callable[[Pipeline, float], None]
-    current_conversation: Callable[[Context | None], Conversation | None]
-    conversation_context: Callable[[Context], ConversationContext | None]
-
-
-def _load() -> _Parts:
-    """Import what it takes to encode and to send: not before there is something."""
-    from voicespan.delivery.pipeline import Pipeline  # noqa: PLC0415
-    from voicespan.delivery.shutdown import wait_at_exit  # noqa: PLC0415
-    from voicespan.tracing import conversation_recording  # noqa: F401, PLC0415  it is asked for on an event loop
-    from voicespan.tracing.context import conversation_context  # noqa: PLC0415
-    from voicespan.tracing.scope import current_conversation  # noqa: PLC0415
-
-    return _Parts(Pipeline, wait_at_exit, current_conversation, conversation_context)
+    return Parts
 
 
 def processors_of(provider: TracerProvider) -> Iterator[LangSmithSpanProcessor]:

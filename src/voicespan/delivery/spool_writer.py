@@ -202,7 +202,7 @@ class SpoolWriter:
         spans, entry.spans = entry.spans or (), None
         children = [span for span in spans if _id(span) != trace.root_span_id]
         for envelope, encoded in (
-            self._encoder.of(children, trace.thread_id, checkpoint.placed(trace)) if children else ()
+            self._encoder.of(children, trace.thread_id, trace.place_copy) if children else ()
         ):
             trace.drop(self._spool.append(entry.folder, envelope, encoded))
         entry.dirty = True

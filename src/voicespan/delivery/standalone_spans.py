@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voicespan.delivery import checkpoint
 from voicespan.delivery.spool.folder import Meta
 from voicespan.runtime.guard import guard
 
@@ -96,7 +95,7 @@ class StandaloneSpans:
         groups = (
             self._encoder.of(spans, None)
             if trace is None
-            else self._encoder.of(spans, trace.thread_id, checkpoint.placed(trace))
+            else self._encoder.of(spans, trace.thread_id, trace.place_copy)
         )
         for envelope, encoded in groups:
             self.dropped += self._spool.append(entry.folder, envelope, encoded)

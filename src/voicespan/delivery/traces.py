@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
     from opentelemetry.sdk.trace import ReadableSpan, Span
     from opentelemetry.trace import SpanContext
 
@@ -176,6 +177,13 @@ class Trace:
         if members is not None:
             members.add(context.span_id)
 
+    def place_copy(self, copy: EncodedSpan) -> None:
+        """Put the copy of a span into the conversation's trace: an adopted one may stand in another."""
+        copy.trace_id = self.trace_id.to_bytes(16, "big")
+        parent = self.parents.get(int.from_bytes(copy.span_id, "big"))
+        if parent is not None:
+            copy.parent_span_id = parent.to_bytes(8, "big")
+
     @property
     def trace_ids(self) -> list[int]:
         """Its own first, and those of adopted spans."""
@@ -268,7 +276,7 @@ class Traces:
 
     def place(self, span: ReadableSpan, now: Callable[[], float]) -> tuple[Trace, Place] | None:
         """Whose span has ended, and where it belongs there; None: it is of no conversation. `now`: monotonic seconds."""
-        trace = self._of(span)
+        trace = self.of(span)
         if trace is None:
             return None
         if not trace.takes(span):
@@ -277,7 +285,8 @@ class Traces:
             return trace, Place.TOO_LATE if _is_past(trace.ended_at, now()) else Place.LATE
         return trace, Place.ROOT if trace.is_root(span) else Place.CHILD
 
-    def _of(self, span: ReadableSpan) -> Trace | None:
+    def of(self, span: ReadableSpan) -> Trace | None:
+        """The conversation of a span that has started before."""
         # Every span of the application comes by here: two look-ups, no lock.
         context = _context(span)
         for trace in self._traces.get(context.trace_id, ()):

@@ -56,8 +56,7 @@ EXCEPTION_EVENT = "exception"
 EXCEPTION_TYPE = "exception.type"
 EXCEPTION_MESSAGE = "exception.message"
 
-# The resource attribute by which a Collector knows what belongs to LangSmith.
-DELIVERY_RESOURCE = "voicespan.delivery"
-
 #: The instrumentation scope of every span of ours.
 SCOPE = "voicespan"
+#: The resource attribute by which a Collector knows what belongs to LangSmith.
+DELIVERY_RESOURCE = f"{SCOPE}.delivery"

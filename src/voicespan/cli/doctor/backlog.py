@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from voicespan.cli.doctor.findings import BROKEN, note, ok, warning
+from voicespan.cli.doctor.findings import note, ok, warning
 from voicespan.cli.doctor.masked_output import public_url
 from voicespan.delivery.destination.destination import Destination
 from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.spool import secure_file
 from voicespan.delivery.spool.folder import KEPT, PROGRESS, SETTLED, is_held, read_meta
+from voicespan.delivery.spool.recovery_command import recover_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -147,10 +148,6 @@ def _command(place: Mapping[str, str | None], spool_dir: Path) -> str:
     url = place["url"] or ""
     if place["project"] is None:
         return f"VOICESPAN_ENDPOINT={url} voicespan recover"
-    try:
-        from voicespan.delivery.spool.recovery_command import recover_command  # noqa: PLC0415  needs `requests`, maybe broken
-    except BROKEN:
-        return "voicespan recover"
     wanted = Destination(url, place["project"], place["workspace"], (), None)
     return recover_command(wanted, spool_dir)
 

@@ -1,0 +1,20 @@
+"""What a processor needs with its first conversation: loaded in one go, and in most processes never."""
+
+from __future__ import annotations
+
+from voicespan.delivery.pipeline import Pipeline
+from voicespan.delivery.shutdown import wait_at_exit
+from voicespan.tracing import conversation_recording
+from voicespan.tracing.context import conversation_context
+from voicespan.tracing.scope import current_conversation
+
+__all__ = ["Parts", "conversation_recording"]
+
+
+class Parts:
+    """The names that it uses of them."""
+
+    Pipeline = Pipeline
+    wait_at_exit = staticmethod(wait_at_exit)
+    current_conversation = staticmethod(current_conversation)
+    conversation_context = staticmethod(conversation_context)

@@ -148,7 +148,7 @@ def _background(seconds: float, rounds: int) -> Iterator[Row]:
                 calls = _Calls(Path(folder), count)
                 follower = TranscodingThread(calls.writer, threaded=False)
                 for recorder in calls.recorders[:5]:
-                    follower.follow(recorder, "ogg", _nobody)
+                    follower.add(recorder, "ogg", _nobody)
                 written = encoded = 0.0
                 for _ in calls.pass_by(seconds):
                     written += _thread_time(calls.writer.run_once)
@@ -169,7 +169,7 @@ def _close(minutes: float, rounds: int) -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
             calls = _Calls(Path(folder), 1)
             follower = TranscodingThread(calls.writer, threaded=False)
-            follower.follow(calls.recorders[0], "ogg", _nobody)
+            follower.add(calls.recorders[0], "ogg", _nobody)
             for _ in calls.pass_by(minutes * 60):
                 calls.writer.run_once()
                 follower.run_once()

@@ -294,7 +294,7 @@ def test_a_recorder_that_was_given_nothing_is_not_late(
     voice, conversation, langsmith_server, has_audio, told
 ):
     recorder = Recorder(None)
-    recorder._inbox.has_audio = has_audio
+    recorder._queue.has_audio = has_audio
     delivery = conversation.deliveries[0]
     delivery.recorded_by(recorder)
     delivery.expect(60, recorder=True)

@@ -168,7 +168,7 @@ class Stream:
     def __init__(self, studio, side=AGENT) -> None:
         self._studio = studio
         self.tap = taps.tap(side, "int16", 1, RATE, 0.04)
-        taps.keep(self, taps.Taps(self.tap, None) if side == USER else taps.Taps(None, self.tap))
+        taps.attach(self, taps.Taps(self.tap, None) if side == USER else taps.Taps(None, self.tap))
         self.tap.running = True
 
     def play(self, samples, late_ms=40, **named):
@@ -252,10 +252,10 @@ def test_of_two_that_sound_at_once_the_first_is_recorded(studio, recorder):
     first, second = Stream(studio), Stream(studio)
     first.play(noise(480))
     second.play(noise(480, seed=3))
-    assert recorder.reporters[AGENT] is first.tap
+    assert recorder.sources[AGENT] is first.tap
     studio.wait(1)
     second.play(noise(480, seed=3))
-    assert recorder.reporters[AGENT] is second.tap
+    assert recorder.sources[AGENT] is second.tap
 
 
 def test_what_was_pending_is_cut_where_the_stream_was_stopped(studio, recorder):
@@ -281,8 +281,8 @@ def test_stopping_what_has_fallen_silent_cuts_nothing(studio, recorder):
 def test_a_pause_in_the_middle_counts_as_heard_and_the_end_does_not(studio, recorder):
     quiet = np.zeros(4_800, np.int16)
     Stream(studio).play(np.concatenate([quiet, noise(4_800), quiet, noise(4_800), quiet, quiet, quiet]))
-    recorder._tape.read_queue()
-    heard = recorder._tape.timeline.agent.played(0, studio.clock.monotonic_ns())
+    recorder._writer.read_queue()
+    heard = recorder._writer.timeline.agent.played(0, studio.clock.monotonic_ns())
     assert heard == 600 * MS
 
 

@@ -133,7 +133,7 @@ def test_what_came_before_an_event_loop_was_held_is_written_meanwhile(studio):
     recorder = studio.recorder()
     flow(studio, recorder.user, noise(24_000))
     studio.wait(1.0)
-    assert 23_990 <= recorder._tape.frames <= 24_000
+    assert 23_990 <= recorder._writer.frames <= 24_000
 
 
 def test_a_loop_that_is_held_for_longer_loses_what_lies_before_what_was_written(studio):
@@ -153,7 +153,7 @@ def test_a_microphone_that_ends_is_not_waited_for_while_the_agent_speaks(studio)
     recorder = studio.recorder()
     flow(studio, recorder.user, noise(24_000))
     flow(studio, recorder.agent, noise(48_000, 1))
-    assert recorder._tape.frames > 24_000 * 2.2  # of three seconds
+    assert recorder._writer.frames > 24_000 * 2.2  # of three seconds
 
 
 def test_a_microphone_that_ends_is_waited_for_five_seconds_at_most(studio):
@@ -161,9 +161,9 @@ def test_a_microphone_that_ends_is_waited_for_five_seconds_at_most(studio):
     recorder.agent(noise(240_000, 1).tobytes())
     flow(studio, recorder.user, noise(24_000))
     studio.wait(5.0)
-    assert recorder._tape.frames < 24_000 * 1.1
+    assert recorder._writer.frames < 24_000 * 1.1
     studio.wait(1.0)
-    assert recorder._tape.frames > 24_000 * 6
+    assert recorder._writer.frames > 24_000 * 6
 
 
 def test_a_wall_clock_that_steps_moves_nothing(studio):
@@ -224,7 +224,7 @@ def test_what_goes_on_is_ignored_once_somebody_else_reports_it(studio):
     for count in range(50):
         recorder.user(chunk.tobytes(), at=began + count * 0.02)
         if count == 24:
-            recorder.reporters[audio_queue.USER] = recorder  # whoever it is
+            recorder.sources[audio_queue.USER] = recorder  # whoever it is
         if count >= 24:
             at = int((began + (count + 1) * 0.02) * 1e9)
             recorder.report(audio_queue.USER, studio.clock.monotonic_ns(), bytes(960), (RATE, "pcm16"), at)
@@ -238,7 +238,7 @@ def test_what_goes_on_is_ignored_once_somebody_else_reports_it(studio):
 
 def test_a_fact_that_cannot_be_laid_out_takes_no_other_along(studio, monkeypatch):
     recorder = studio.recorder()
-    side, began = recorder._tape.timeline.user, studio.now
+    side, began = recorder._writer.timeline.user, studio.now
     for count in range(3):
         recorder.user(noise(480).tobytes(), at=began + count * 0.02)
     recorder.user(noise(4_800).tobytes(), at=began + 0.1)  # is told in full
@@ -246,7 +246,7 @@ def test_a_fact_that_cannot_be_laid_out_takes_no_other_along(studio, monkeypatch
         broken.setattr(guard, "reraise", False)
         broken.setattr(side, "go_on", lambda *_: 1 / 0)
         studio.clock.advance(0.2)
-        recorder._tape.read_queue()
+        recorder._writer.read_queue()
     recorder.user(noise(4_800, 3).tobytes(), at=began + 0.3)
     left, _, _ = studio.listen(recorder)
     assert np.array_equal(left[-4_800:], noise(4_800, 3))
@@ -431,7 +431,9 @@ def test_pieces_of_one_byte_are_bounded_as_well(studio, monkeypatch):
     for _ in range(2_000):
         recorder.agent(b"\x01")
         recorder.cut_agent()
-    assert len(recorder._inbox.sides[audio_queue.AGENT].facts) // 4 < 300  # a piece is six parts, a cut two
+    assert (
+        len(recorder._queue.tracks[audio_queue.AGENT].entries) // 4 < 300
+    )  # a piece is six parts, a cut two
     assert recorder.dropped_bytes > 1_500
 
 
@@ -481,7 +483,7 @@ def test_a_recorder_that_is_off_costs_and_keeps_nothing(studio):
     assert recorder.cut_agent().heard_ms is None
     studio.wait(1)
     assert (recorder.status, recorder.finish(), recorder.dropped_bytes) == ("off", None, 0)
-    assert not studio.writer._tapes
+    assert not studio.writer._writers
 
 
 def test_a_conversation_without_audio_makes_no_file(studio):
@@ -504,7 +506,7 @@ def test_a_closed_recorder_takes_nothing_more_and_is_finished_by_the_writer(stud
     assert recorder.status == "finished"
     assert recorder.finish() == recorder.finish() == recorder.path
     assert recorder.seconds == 0.2
-    assert not studio.writer._tapes
+    assert not studio.writer._writers
 
 
 def test_a_recorder_that_is_forgotten_is_finished(studio):

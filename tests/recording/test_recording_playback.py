@@ -52,7 +52,7 @@ def test_who_is_patient_has_nothing_looked_through_while_the_writer_is_behind(st
     recorder.agent(noise(RATE).tobytes())
     studio.clock.advance(0.6)  # the pass that was due is late
     assert recorder.first_heard(marked, patient=True) is None
-    assert recorder._inbox.waits  # neither the mark nor the audio was read
+    assert recorder._queue.waits  # neither the mark nor the audio was read
     studio.wait(0.25)
     assert ago(studio, recorder.first_heard(marked, patient=True)) == 0.25
 
@@ -80,7 +80,7 @@ def test_quiet_between_words_is_speech_and_takes_no_room(studio):
     recorder = studio.recorder()
     recorder.agent(np.concatenate([noise(4_800), quiet(0.15)] * 20).tobytes())
     studio.wait(10)
-    assert len(recorder._tape._audible._times) == 1
+    assert len(recorder._writer._listener.agent._times) == 1
 
 
 def test_what_a_late_cut_took_back_was_not_heard(studio):
@@ -186,8 +186,8 @@ def test_only_the_last_minutes_are_remembered(studio):
     for _ in range(400):
         recorder.agent(noise(80).tobytes(), 8_000)
         studio.wait(1.0)
-    tape = recorder._tape
-    assert len(tape._audible._times) == len(tape.timeline.agent._stretches) == 256
+    writer = recorder._writer
+    assert len(writer._listener.agent._times) == len(writer.timeline.agent._stretches) == 256
     assert ago(studio, recorder.first_heard(studio.opened_at + 398.5)) == 399.0
     assert recorder.heard_ms(studio.opened_at + 390) == pytest.approx(100)
 

@@ -97,7 +97,7 @@ studio = Studio(Path(sys.argv[1]))
 recorder = studio.recorder()
 follower = TranscodingThread(studio.writer, threaded=False)
 became = []
-follower.follow(recorder, "ogg", became.append)
+follower.add(recorder, "ogg", became.append)
 said = noise(24_000 * 8)
 studio.speak(recorder.user, said[:24_000 * 6], piece=0.1)
 follower.run_once()
@@ -106,13 +106,13 @@ recorder.cut_agent()
 recorder.agent(said[:4_800].tobytes())
 assert recorder.path.with_suffix(".ogg.part").exists()
 if os.fork() == 0:
-    told = [recorder.status, bool(recorder._tape.timeline.agent or recorder._inbox.waits)]
+    told = [recorder.status, bool(recorder._writer.timeline.agent or recorder._queue.waits)]
     recorder.user(said.tobytes())
     recorder.agent(said.tobytes())
     told.append(recorder.cut_agent().heard_ms)
     studio.wait(2)
     follower.run_once()
-    told += [recorder.finish(), recorder._inbox.waits]
+    told += [recorder.finish(), recorder._queue.waits]
     own = Recorder(sys.argv[2])
     own.user(said[:4_800].tobytes())
     assert own.finish().exists()
@@ -154,7 +154,7 @@ studio.speak(recorder.user, said, piece=0.1)
 before = recorder.dropped_bytes
 recorder.user(bytes(1_000))
 assert recorder.dropped_bytes == before + 1_000
-assert not studio.writer._tapes and not recorder._inbox.waits
+assert not studio.writer._writers and not recorder._queue.waits
 print(recorder.status, recorder.error.replace(" ", "_"), recorder.dropped_bytes, recorder.finish())
 """
 
@@ -222,13 +222,13 @@ def test_two_hours_take_no_more_memory_than_two_minutes(tmp_path):
 @pytest.mark.parametrize(("recordings", "passes", "most"), [(125, 1, 125), (126, 2, 125), (1_000, 4, 250)])
 def test_of_very_many_each_has_its_turn_once_a_second(studio, monkeypatch, recordings, passes, most):
     turns = []
-    monkeypatch.setattr(RecordingWriter, "run", lambda tape, _, **__: turns.append(tape))
+    monkeypatch.setattr(RecordingWriter, "run", lambda writer, _, **__: turns.append(writer))
     recorders = [studio.recorder(name=str(n)) for n in range(recordings)]
     for _ in range(passes):
         before = len(turns)
         studio.wait(0.25)
         assert len(turns) - before <= most
-    assert {id(tape) for tape in turns} == {id(recorder._tape) for recorder in recorders}
+    assert {id(writer) for writer in turns} == {id(recorder._writer) for recorder in recorders}
 
 
 def test_fifty_at_once(studio):
@@ -275,7 +275,7 @@ def test_one_that_cannot_be_laid_out_does_not_stop_the_others(studio, monkeypatc
     broken, sound = studio.recorder(name="broken"), studio.recorder(name="sound")
     for recorder in (broken, sound):
         recorder.user(noise(24_000).tobytes())
-    monkeypatch.setattr(broken._tape.timeline, "take", lambda until: 1 / 0)
+    monkeypatch.setattr(broken._writer.timeline, "take", lambda until: 1 / 0)
     studio.wait(2)
     assert (broken.status, sound.status) == ("failed", "recording")
     assert broken.finish() is None

@@ -12,14 +12,14 @@ import pytest
 import soundfile as sf
 from studio import noise
 
-from voicespan.recording import transcoding_thread as follower_module
+from voicespan.recording import transcoding_thread as thread_module
 from voicespan.recording.codec import transcode
 from voicespan.recording.codec.formats import FORMATS, rate_at_least
 from voicespan.recording.recorder import Recorder
 from voicespan.recording.recording_thread import RecordingThread
 from voicespan.recording.transcoding_thread import TranscodingThread
 
-FOLLOWED = follower_module._Transcoded
+JOB = thread_module._Job
 
 
 def tone(seconds: float, rate: int) -> np.ndarray:
@@ -104,7 +104,7 @@ class TestFollowing:
         recorder = studio.recorder()
         follower = TranscodingThread(studio.writer, clock=studio.clock, threaded=False)
         became = []
-        follower.follow(recorder, "wav", became.append)
+        follower.add(recorder, "wav", became.append)
         return recorder, follower, became
 
     def test_only_a_tail_is_left_at_the_end(self, studio, followed, monkeypatch):
@@ -114,7 +114,7 @@ class TestFollowing:
             recorder.user(said[second * 8_000 : (second + 1) * 8_000].tobytes(), 8_000)
             studio.wait(1.0)
             follower.run_once()
-        transcoding = follower._followed[0].transcoding
+        transcoding = follower._jobs[0].transcoding
         assert recorder.seconds * 8_000 - transcoding.done < 8 * 8_000
         assert became == []
         recorder.close()
@@ -122,7 +122,7 @@ class TestFollowing:
         samples, rate = sf.read(*became, dtype="int16")
         assert rate == 8_000
         assert np.array_equal(samples[:, 0], said)
-        assert follower._followed == []
+        assert follower._jobs == []
 
     def test_all_that_is_said_to_be_on_the_disk_can_be_read(self, studio):
         recorder = studio.recorder()
@@ -143,22 +143,22 @@ class TestFollowing:
         studio.wait(11)
         studio.clock.advance(0.9)
         follower.run_once()
-        assert follower._followed[0].transcoding.done == 0
+        assert follower._jobs[0].done == 0
         studio.wait(0.25)
         follower.run_once()
-        assert follower._followed[0].transcoding.done == 5 * 8_000
+        assert follower._jobs[0].done == 5 * 8_000
 
     def test_a_call_that_is_over_goes_before_those_that_are_not(self, studio, followed, monkeypatch):
         recorder, follower, became = followed
         ending, ended = studio.recorder(name="ending"), []
-        follower.follow(ending, "wav", ended.append)
+        follower.add(ending, "wav", ended.append)
         for each in (recorder, ending):
             each.user(noise(10 * 8_000).tobytes(), 8_000)
         studio.wait(11)
         order = []
         monkeypatch.setattr(
-            FOLLOWED,
-            "follow",
+            JOB,
+            "advance",
             lambda self: order.append((self.recorder, list(ended))) or ending.close() or True,
         )
         follower.run_once()
@@ -189,14 +189,14 @@ class TestFollowing:
         self, studio, followed, monkeypatch
     ):
         _, follower, became = followed
-        monkeypatch.setattr(follower_module, "_MOST_WAITING", 2)
+        monkeypatch.setattr(thread_module, "_MOST_WAITING", 2)
         recorders = [studio.recorder(name=f"call {number}") for number in range(4)]
         for recorder in recorders:
-            follower.follow(recorder, "wav", became.append)
+            follower.add(recorder, "wav", became.append)
             recorder.user(noise(8_000).tobytes(), 8_000)
         studio.wait(2)
         with monkeypatch.context() as busy:
-            busy.setattr(follower_module.TranscodingThread, "_rests", True)
+            busy.setattr(thread_module.TranscodingThread, "_rests", True)
             for recorder in recorders:
                 recorder.close()
                 studio.wait(1)
@@ -232,7 +232,7 @@ class TestFollowing:
         follower.run_once()
         assert became == [recorder.path]
         assert sf.info(recorder.path).frames == 8_000
-        assert follower._followed == []
+        assert follower._jobs == []
 
     def test_what_cannot_be_encoded_in_the_middle_of_the_call_goes_when_it_is_whole(self, studio, followed):
         recorder, follower, became = followed
@@ -259,33 +259,33 @@ class TestFollowing:
         monkeypatch.setattr(recorder, "finish", lambda: Path("nowhere").read_bytes())
         follower.run_once()
         assert became == [recorder.path]
-        assert follower._followed == []
+        assert follower._jobs == []
 
     def test_refuses_what_it_does_not_know(self, studio):
         with pytest.raises(ValueError, match="aiff"):
-            TranscodingThread(studio.writer, threaded=False).follow(studio.recorder(), "aiff", print)
+            TranscodingThread(studio.writer, threaded=False).add(studio.recorder(), "aiff", print)
 
     def test_has_a_thread_of_low_priority_while_there_is_something_to_do(self, tmp_path, monkeypatch):
         priorities = []
-        finish = follower_module._Transcoded.finish
+        finish = thread_module._Job.finish
 
         def spy(self, *, encode):
             if sys.platform == "linux":
                 priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
             return finish(self, encode=encode)
 
-        monkeypatch.setattr(follower_module._Transcoded, "finish", spy)
-        monkeypatch.setattr(follower_module, "PERIOD", 0.01)
+        monkeypatch.setattr(thread_module._Job, "finish", spy)
+        monkeypatch.setattr(thread_module, "PERIOD", 0.01)
         writer = RecordingThread()
         recorder = Recorder(tmp_path, writer=writer)
         thread = TranscodingThread(writer)
         became = Queue()
-        thread.follow(recorder, "ogg", became.put)
+        thread.add(recorder, "ogg", became.put)
         recorder.user(noise(24_000).tobytes())
         recorder.close()
         assert 24_000 <= sf.info(became.get(timeout=20)).frames < 26_400  # it began after the recorder
         if sys.platform == "linux":
-            assert set(priorities) == {os.getpriority(os.PRIO_PROCESS, 0) + follower_module._NICENESS}
+            assert set(priorities) == {os.getpriority(os.PRIO_PROCESS, 0) + thread_module._NICENESS}
         deadline = time.monotonic() + 10
         while (thread._thread or writer._thread) and time.monotonic() < deadline:
             time.sleep(0.01)

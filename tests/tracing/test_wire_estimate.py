@@ -157,7 +157,7 @@ def test_a_pause_leaves_silence(wire):
 def test_memory_is_bounded(wire, monkeypatch):
     monkeypatch.setattr("voicespan.recording.audio_queue.MOST_HELD", 100_000)
     wire.answer(10.0)
-    assert wire.recorder._inbox.sides[1].held <= 100_000
+    assert wire.recorder._queue.tracks[1].held <= 100_000
     assert wire.recorder.dropped_bytes > 400_000
 
 

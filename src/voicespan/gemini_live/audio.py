@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan.gemini_live import values
 from voicespan.gemini_live.turns import bytes_per_ms
 from voicespan.recording.audio_queue import AGENT, USER
-from voicespan.recording.wire_source import WireAudioSource, decoded
+from voicespan.recording.wire_source import WireAudioSource, decode_base64
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,13 +40,13 @@ class WireAudio(WireAudioSource):
         content = getattr(frame, "server_content", None)
         if content is None:
             return
-        for blob in _spoken(content):
+        for blob in _model_audio(content):
             audio = blob.data
             if isinstance(audio, bytes):
                 kind = _kind(values.mime_type(blob), _AGENT_RATE)
-                self.recorder.report_undecoded(AGENT, self.answered, audio, at, kind)
+                self.recorder.put_undecoded(AGENT, self.place_agent, audio, at, kind)
         if getattr(content, "interrupted", None) is True:
-            self.recorder.report_undecoded(AGENT, self._interrupted, b"", at)
+            self.recorder.put_undecoded(AGENT, self._interrupted, b"", at)
 
     def sent(self, frame: object, at: int) -> None:
         """The application sent `frame`, which may hold audio as bytes or as base64."""
@@ -55,20 +55,20 @@ class WireAudio(WireAudioSource):
             mime_type = values.mime_type(blob)
             audio = blob.get("data") if isinstance(blob, dict) else getattr(blob, "data", None)
             if mime_type.startswith("audio/") and isinstance(audio, (bytes, str)):
-                self.recorder.report_undecoded(USER, self._speak, audio, at, _kind(mime_type, _USER_RATE))
+                self.recorder.put_undecoded(USER, self._speak, audio, at, _kind(mime_type, _USER_RATE))
 
     # By the writer.
 
     def _speak(self, timeline: Timeline, paused: bool, audio: bytes | str, at: int, kind: Kind) -> None:
         # The wire's alphabet is either of base64's two.
-        pcm = audio if isinstance(audio, bytes) else decoded(audio.replace("-", "+").replace("_", "/"))
-        self.spoke(timeline, paused, pcm, at, kind)
+        pcm = audio if isinstance(audio, bytes) else decode_base64(audio.replace("-", "+").replace("_", "/"))
+        self.place_user(timeline, paused, pcm, at, kind)
 
     def _interrupted(self, timeline: Timeline, _paused: bool, _payload: bytes, at: int) -> None:
-        self.stopped(timeline, at)
+        self.stop(timeline, at)
 
 
-def _spoken(content: Any) -> Iterator[Any]:
+def _model_audio(content: Any) -> Iterator[Any]:
     for part in getattr(getattr(content, "model_turn", None), "parts", None) or ():
         blob = getattr(part, "inline_data", None)
         if values.mime_type(blob).startswith("audio/"):

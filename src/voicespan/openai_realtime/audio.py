@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from voicespan.openai_realtime.frames import parsed
 from voicespan.protocol.json_values import json_text, name
 from voicespan.recording.audio_queue import AGENT, USER
-from voicespan.recording.wire_source import WireAudioSource, decoded
+from voicespan.recording.wire_source import WireAudioSource, decode_base64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class WireAudio(WireAudioSource):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        self._spoken = self._heard = _PCM
+        self._input_kind = self._output_kind = _PCM
         self._speech_started: int | None = None
 
     def received(self, frame: object, at: int) -> None:
@@ -54,24 +54,24 @@ class WireAudio(WireAudioSource):
         head = frame[:_HEAD] if isinstance(frame, str) else frame[:_HEAD].decode("ascii", "replace")
         # Of the frames without audio most are fragments of texts.
         if '.delta"' not in head or 'audio.delta"' in head:
-            self.recorder.report_undecoded(AGENT, self._read, frame, at)
+            self.recorder.put_undecoded(AGENT, self._read, frame, at)
 
     def sent(self, frame: object, at: int) -> None:
         """The application sent `frame`: its JSON, a dict that it may change at once, or the SDK's model."""
         if isinstance(frame, (bytes, str)):
-            self.recorder.report_undecoded(USER, self._read, frame, at)
+            self.recorder.put_undecoded(USER, self._read, frame, at)
             return
         kind = _member(frame, "type")
         if kind == _APPEND and isinstance(audio := _member(frame, "audio"), (str, bytes)):
-            self.recorder.report_undecoded(USER, self._speak, audio, at)
+            self.recorder.put_undecoded(USER, self._speak, audio, at)
         elif kind == _TRUNCATE:
             cut = {field: _member(frame, field) for field in ("type", "item_id", "audio_end_ms")}
-            self.recorder.report_undecoded(AGENT, self._read, json_text(cut), at)
+            self.recorder.put_undecoded(AGENT, self._read, json_text(cut), at)
 
     # By the writer.
 
     def _speak(self, timeline: Timeline, paused: bool, audio: str, at: int) -> None:
-        self.spoke(timeline, paused, decoded(audio), at, self._spoken)
+        self.place_user(timeline, paused, decode_base64(audio), at, self._input_kind)
 
     def _read(self, timeline: Timeline, paused: bool, frame: bytes | str, at: int) -> None:
         event = parsed(frame)
@@ -83,16 +83,16 @@ class WireAudio(WireAudioSource):
         self._speak(timeline, paused, event.get("audio", ""), at)
 
     def _delta(self, timeline: Timeline, paused: bool, event: dict[str, Any], at: int) -> None:
-        self.begins(timeline, str(event.get("item_id")), at)
-        self.answered(timeline, paused, decoded(event.get("delta")), at, self._heard)
+        self.begin_answer(timeline, str(event.get("item_id")), at)
+        self.place_agent(timeline, paused, decode_base64(event.get("delta")), at, self._output_kind)
 
     def _truncated(self, timeline: Timeline, _: bool, event: dict[str, Any], at: int) -> None:
         played = event.get("audio_end_ms")
         if isinstance(played, (int, float)) and 0 <= played < 1 << 32:
-            self.truncated(timeline, at, str(event.get("item_id")), round(played))
+            self.truncate(timeline, at, str(event.get("item_id")), round(played))
 
     def _cleared(self, timeline: Timeline, _: bool, _event: dict[str, Any], at: int) -> None:
-        self.stopped(timeline, at)
+        self.stop(timeline, at)
 
     def _started_to_speak(self, _timeline: Timeline, _: bool, _event: dict[str, Any], at: int) -> None:
         self._speech_started = at
@@ -102,14 +102,17 @@ class WireAudio(WireAudioSource):
         reason = _members(response.get("status_details")).get("reason")
         started, self._speech_started = self._speech_started, None
         if response.get("status") == "cancelled" and reason == "turn_detected" and started is not None:
-            self.stopped(timeline, started)
+            self.stop(timeline, started)
 
     def _session(self, _timeline: Timeline, _: bool, event: dict[str, Any], _at: int) -> None:
         session = _members(event.get("session"))
         audio = _members(session.get("audio"))
         spoken = _members(audio.get("input")).get("format", session.get("input_audio_format"))
         heard = _members(audio.get("output")).get("format", session.get("output_audio_format"))
-        self._spoken, self._heard = _kind(spoken) or self._spoken, _kind(heard) or self._heard
+        self._input_kind, self._output_kind = (
+            _kind(spoken) or self._input_kind,
+            _kind(heard) or self._output_kind,
+        )
 
     _READERS: ClassVar[dict[str, Callable[[WireAudio, Timeline, bool, dict[str, Any], int], None]]] = {
         "session.created": _session,

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from voicespan.recording.repair import repair
 
 if TYPE_CHECKING:
-    from voicespan.recording.recorder import Cut, Recorder
+    from voicespan.recording.cut import Cut
+    from voicespan.recording.recorder import Recorder
 
 __all__ = ["Cut", "Recorder", "repair"]
 
 _HOMES = {
-    "Cut": "voicespan.recording.recorder",
+    "Cut": "voicespan.recording.cut",
     "Recorder": "voicespan.recording.recorder",
 }
 

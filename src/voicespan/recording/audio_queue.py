@@ -56,10 +56,10 @@ class TrackInput:
         byte: Seconds that a byte of it lasts.
     """
 
-    __slots__ = ("byte", "encoding", "end", "facts", "held", "kept", "rate")
+    __slots__ = ("byte", "encoding", "end", "entries", "held", "kept", "rate")
 
     def __init__(self) -> None:
-        self.facts: deque[Any] = deque()
+        self.entries: deque[Any] = deque()
         self.held = 0
         self.kept = True
         self.end = _NEVER
@@ -67,7 +67,7 @@ class TrackInput:
         self.encoding = ""
         self.byte = 0.0
 
-    def take(self, pcm: bytes, rate: int | None, encoding: str, at: float) -> bool:
+    def put_next(self, pcm: bytes, rate: int | None, encoding: str, at: float) -> bool:
         """Take a piece that goes on where the newest one ended, if it does; see `Recorder.user`."""
         # In hundreds of calls each 20 ms come by here, to what no cache has any more: all that is touched is this
         # object, and the deque.
@@ -83,11 +83,11 @@ class TrackInput:
             if size and held <= MOST_HELD:
                 self.held = held
                 self.end += size * self.byte
-                self.facts.append(pcm)
+                self.entries.append(pcm)
                 return True
         return False
 
-    def follow(self, pcm: bytes, rate: int | None, encoding: str, at: float, known: int) -> None:
+    def expect_next(self, pcm: bytes, rate: int | None, encoding: str, at: float, known: int) -> None:
         """What goes on from `pcm` may be taken; `known`: its rate, also where none was given."""
         self.rate, self.encoding, self.byte = rate, encoding, 1 / (known * SAMPLE_BYTES[encoding])
         self.end = at + len(pcm) * self.byte
@@ -100,7 +100,7 @@ class AudioQueue:
         clock: Tells when audio is handed over.
 
     Attributes:
-        sides: What was told of each.
+        tracks: What was told of each.
         open: Whether anything is still taken.
         failed: Whether audio that comes after it was closed counts as dropped.
         paused: Whether audio is replaced by silence.
@@ -110,30 +110,30 @@ class AudioQueue:
     """
 
     __slots__ = (
-        "_monotonic_ns", "_order", "dropped", "events", "failed", "has_audio", "open", "paused", "sides",
+        "_monotonic_ns", "_order", "dropped", "events", "failed", "has_audio", "open", "paused", "tracks",
     )  # fmt: skip
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._monotonic_ns = clock.monotonic_ns
-        self.sides = TrackInput(), TrackInput()
+        self.tracks = TrackInput(), TrackInput()
         self.open = True
         self.failed = False
         self.paused = False
         self.has_audio = False
         self.dropped = 0
         self.events = 0
-        self._order = self.sides  # where that goes of each side which is no plain audio
+        self._order = self.tracks  # where that goes of each side which is no plain audio
 
     def keep_one_order(self) -> None:
         """From here on, what is no plain audio is read in the order in which it was told, of either side."""
-        self._order = self.sides[USER], self.sides[USER]
-        for intake in self.sides:
-            intake.end = _NEVER
+        self._order = self.tracks[USER], self.tracks[USER]
+        for track in self.tracks:
+            track.end = _NEVER
 
     @property
     def waits(self) -> bool:
         """Whether anything was told that has not been read."""
-        return bool(self.sides[USER].facts or self.sides[AGENT].facts)
+        return bool(self.tracks[USER].entries or self.tracks[AGENT].entries)
 
     def put(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
         """Leave a piece of audio as the application gives it, see `Recorder.user`.
@@ -144,7 +144,7 @@ class AudioQueue:
         """
         if type(pcm) is not bytes:
             pcm = _copy(pcm)
-            if at is not None and self.sides[side].take(pcm, rate, encoding, at):
+            if at is not None and self.tracks[side].put_next(pcm, rate, encoding, at):
                 return
         handed = self._monotonic_ns()
         known = USUAL_RATE[encoding] if rate is None else rate
@@ -154,30 +154,30 @@ class AudioQueue:
         time = int(at * NS) if at is not None and -_MOST_SECONDS < at < _MOST_SECONDS else None
         if not pcm:
             return
-        intake = self.sides[side]
-        held = intake.held + len(pcm) + PIECE_COST
-        if not (intake.kept and held <= MOST_HELD):
+        track = self.tracks[side]
+        held = track.held + len(pcm) + PIECE_COST
+        if not (track.kept and held <= MOST_HELD):
             self.audio(side, handed, pcm, known, encoding, time)
             return
         # As `audio` does, written out: what comes without a time all comes by here.
-        intake.end = _NEVER
-        intake.held = held
+        track.end = _NEVER
+        track.held = held
         self.has_audio = True
-        intake.facts.extend((None, handed, pcm, known, encoding, time))
+        track.entries.extend((None, handed, pcm, known, encoding, time))
         if at is not None and time is not None and abs(time - handed) <= FOREIGN:
-            intake.follow(pcm, rate, encoding, at, known)
+            track.expect_next(pcm, rate, encoding, at, known)
 
     def audio(  # noqa: PLR0917  what `Track.place` takes, in its order
         self, side: int, handed: int, pcm: bytes, rate: int, encoding: str, at: int | None
     ) -> None:
         """Leave a piece of audio for one of the sides; see `Track.place`."""
-        intake = self.sides[side]
-        intake.end = _NEVER
-        held = intake.held + len(pcm) + PIECE_COST
-        if intake.kept and held <= MOST_HELD:
-            intake.held = held
+        track = self.tracks[side]
+        track.end = _NEVER
+        held = track.held + len(pcm) + PIECE_COST
+        if track.kept and held <= MOST_HELD:
+            track.held = held
             self.has_audio = True
-            intake.facts.extend((None, handed, pcm, rate, encoding, at))
+            track.entries.extend((None, handed, pcm, rate, encoding, at))
         elif self.open:
             self._as_far_as_it_may(side, handed, pcm, (rate, encoding), at)
         elif self.failed:
@@ -193,25 +193,25 @@ class AudioQueue:
     ) -> None:
         """Leave audio that is to be decoded: `place(timeline, paused, payload, *more)` does it."""
         cost = len(payload) + PIECE_COST
-        intake = self.sides[side]
-        if not self.open or intake.held + cost > MOST_HELD:
+        track = self.tracks[side]
+        if not self.open or track.held + cost > MOST_HELD:
             if self.open or self.failed:
                 self.dropped += len(payload)
         else:
             self.has_audio = True
-            intake.held += cost
-            intake.end = _NEVER
+            track.held += cost
+            track.end = _NEVER
             self.events += 1
-            self._order[side].facts.extend((place, (timeline, self.paused, payload, *more)))
+            self._order[side].entries.extend((place, (timeline, self.paused, payload, *more)))
 
     def event(self, side: int, apply: Callable[..., object], *arguments: object) -> None:
         """Leave something else that `apply` does to the side, after what was handed over of it so far."""
-        intake = self.sides[side]
-        if self.open and intake.held < _MOST_HELD_WITH_SILENCE:
-            intake.held += PIECE_COST
-            intake.end = _NEVER
+        track = self.tracks[side]
+        if self.open and track.held < _MOST_HELD_WITH_SILENCE:
+            track.held += PIECE_COST
+            track.end = _NEVER
             self.events += 1
-            self._order[side].facts.extend((apply, arguments))
+            self._order[side].entries.extend((apply, arguments))
 
     def pause(self, apply: Callable[..., object], at: int) -> None:
         """Replace audio by silence from here on; `apply` tells the timeline when that began."""
@@ -235,9 +235,9 @@ class AudioQueue:
         self._keep(False)
         if failed:
             self.failed = True
-            for intake in self.sides:
-                while intake.facts:
-                    part = intake.facts.popleft()
+            for track in self.tracks:
+                while track.entries:
+                    part = track.entries.popleft()
                     parts = part if isinstance(part, tuple) else (part,)
                     self.dropped += sum(len(each) for each in parts if isinstance(each, bytes))
 
@@ -245,29 +245,29 @@ class AudioQueue:
         self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None
     ) -> None:
         """Of what comes in a pause, or is more than can be held, only the time is kept, as silence."""
-        intake = self.sides[side]
-        if self.paused and intake.held + PIECE_COST <= MOST_HELD:
-            self._silence(intake, handed, len(pcm), kind, at)
+        track = self.tracks[side]
+        if self.paused and track.held + PIECE_COST <= MOST_HELD:
+            self._silence(track, handed, len(pcm), kind, at)
             return
-        room = 0 if self.paused else max(0, MOST_HELD - intake.held - PIECE_COST)
+        room = 0 if self.paused else max(0, MOST_HELD - track.held - PIECE_COST)
         if room:
-            intake.held += room + PIECE_COST
-            intake.facts.extend((None, handed, pcm[:room], *kind, at))
+            track.held += room + PIECE_COST
+            track.entries.extend((None, handed, pcm[:room], *kind, at))
             pcm, at = pcm[room:], None  # the rest follows it
         self.dropped += len(pcm)
-        if intake.held < _MOST_HELD_WITH_SILENCE:
-            self._silence(intake, handed, len(pcm), kind, at)
+        if track.held < _MOST_HELD_WITH_SILENCE:
+            self._silence(track, handed, len(pcm), kind, at)
 
     def _silence(
-        self, intake: TrackInput, handed: int, size: int, kind: tuple[int, str], at: int | None
+        self, track: TrackInput, handed: int, size: int, kind: tuple[int, str], at: int | None
     ) -> None:
         self.has_audio = True
-        intake.held += PIECE_COST
-        intake.facts.extend((None, handed, size, *kind, at))
+        track.held += PIECE_COST
+        track.entries.extend((None, handed, size, *kind, at))
 
     def _keep(self, keeps: bool) -> None:
-        for intake in self.sides:
-            intake.kept = keeps
+        for track in self.tracks:
+            track.kept = keeps
 
 
 def _copy(pcm: object) -> bytes:

@@ -2,73 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.codec.formats import CHANNELS
+from voicespan.recording.cut import Cut
 from voicespan.recording.recording_thread import SHARED
 from voicespan.recording.recording_writer import RecordingWriter
 from voicespan.recording.repair import repair
+from voicespan.recording.sources import TAPS_ATTRIBUTE
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guard, guarded, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
     from voicespan.recording.audio_queue import AudioQueue
     from voicespan.recording.recording_thread import RecordingThread
+    from voicespan.recording.sound import Listener
+    from voicespan.recording.sources import AudioSource
     from voicespan.runtime.clock import Clock
 
-    class Reporter(Protocol):
-        """What reports a side of the recording in the application's place: a device, or the wire."""
 
-        source: str
-
-        def yields_to(self, other: Reporter, now: int) -> bool:
-            """Whether `other` may report the side from now on."""
-
-
+_logger = logging.getLogger("voicespan")
 _MS = 1_000_000
 #: No monotonic clock has run for 30 years; `time.time()` has.
 _MOST_SECONDS = 1e9
-
-
-class Cut:
-    """What a cut did. It is known once it has been laid out; asking does that.
-
-    A recorder that records nothing knows nothing: then all is None.
-    """
-
-    def __init__(self, tape: RecordingWriter) -> None:
-        self._tape = tape
-        self._told: list[int] = []
-
-    @property
-    def at(self) -> float | None:
-        """When playback stopped, in seconds of `time.monotonic()`."""
-        return None if (told := self._ask()) is None else told[0] / NS
-
-    @property
-    def heard_ms(self) -> float | None:
-        """How much of the answer that was cut had been heard.
-
-        The answer begins where `Recorder.mark_answer` said, or else with the first audio after half a
-        second of nothing.
-        """
-        return None if (told := self._ask()) is None else told[1] / _MS
-
-    @property
-    def unheard_ms(self) -> float | None:
-        """How much was removed."""
-        return None if (told := self._ask()) is None else told[2] / _MS
-
-    def _ask(self) -> list[int] | None:
-        if not self._told:
-            self._tape.read_queue()
-        return self._told or None
 
 
 class Recorder:
@@ -96,7 +58,7 @@ class Recorder:
 
     Attributes:
         source: Who reports the audio: `app`, `devices` or `wire`.
-        reporters: Who reports the user's and the agent's side, where it is not the application. Of such a
+        sources: Who reports the user's and the agent's side, where it is not the application. Of such a
             side the application's own calls are ignored, so that nothing is recorded twice.
     """
 
@@ -114,28 +76,28 @@ class Recorder:
         now = clock.monotonic_ns()
         origin = now if started_at is None else round(started_at * NS)
         self.source = "app"
-        self.reporters: list[Reporter | None] = [None, None]
+        self.sources: list[AudioSource | None] = [None, None]
         self._clock = clock
-        self._writer = writer or SHARED
+        self._thread = writer or SHARED
         self._off = folder is None
-        self._tape = RecordingWriter(
+        self._writer = RecordingWriter(
             folder if callable(folder) else Path(folder or ""), f"{name}.flac", origin, clock
         )
         self._started_at_wall = clock.time_ns() - (now - origin)
-        self._inbox = self._tape.inbox
-        self._user, self._agent = self._inbox.sides
+        self._queue = self._writer.queue
+        self._user, self._agent = self._queue.tracks
         if self._off:
-            self._inbox.close()
+            self._queue.close()
         else:
             with guard():  # without a thread, `finish` writes it all
-                self._writer.add(self._tape)
+                self._thread.add(self._writer)
 
     def __del__(self) -> None:
         # One that is dropped without a word is finished by the writer all the same.
         with guard():
-            inbox: AudioQueue | None = getattr(self, "_inbox", None)
-            if inbox is not None:
-                inbox.close()
+            queue: AudioQueue | None = getattr(self, "_queue", None)
+            if queue is not None:
+                queue.close()
 
     def user(
         self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
@@ -152,8 +114,10 @@ class Recorder:
         """
         try:
             # Where it goes on, nobody else reports it: that would have ended it.
-            if (at is None or not self._user.take(pcm, rate, encoding, at)) and self.reporters[USER] is None:
-                self._inbox.put(USER, pcm, rate, encoding, at)
+            if (at is None or not self._user.put_next(pcm, rate, encoding, at)) and self.sources[
+                USER
+            ] is None:
+                self._queue.put(USER, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out: a decorator costs a sixth of it
             report(error)
 
@@ -173,10 +137,10 @@ class Recorder:
                 after what was handed over before.
         """
         try:
-            if (at is None or not self._agent.take(pcm, rate, encoding, at)) and self.reporters[
+            if (at is None or not self._agent.put_next(pcm, rate, encoding, at)) and self.sources[
                 AGENT
             ] is None:
-                self._inbox.put(AGENT, pcm, rate, encoding, at)
+                self._queue.put(AGENT, pcm, rate, encoding, at)
         except Exception as error:  # noqa: BLE001  the guard written out, as in `user`
             report(error)
 
@@ -194,15 +158,15 @@ class Recorder:
         Returns:
             What was heard and what was not, for whoever asks.
         """
-        if self.reporters[AGENT] is not None:
-            return Cut(self._tape)
+        if self.sources[AGENT] is not None:
+            return Cut(self._writer)
         played = None if played_ms is None else round(played_ms * _MS)
         return self.cut(_nanoseconds(at), played)
 
     @guarded
     def mark_answer(self) -> None:
         """What is handed to the speaker from here on is another answer."""
-        self._inbox.event(AGENT, self._tape.timeline.agent.mark_answer, self._clock.monotonic_ns())
+        self._queue.event(AGENT, self._writer.timeline.agent.mark_answer, self._clock.monotonic_ns())
 
     @guarded
     def pause(self) -> None:
@@ -210,12 +174,12 @@ class Recorder:
 
         Nothing that is handed over or heard in between is kept, on either side.
         """
-        self._inbox.pause(self._tape.timeline.pause, self._clock.monotonic_ns())
+        self._queue.pause(self._writer.timeline.pause, self._clock.monotonic_ns())
 
     @guarded
     def resume(self) -> None:
         """End a pause."""
-        self._inbox.resume(self._tape.timeline.resume, self._clock.monotonic_ns())
+        self._queue.resume(self._writer.timeline.resume, self._clock.monotonic_ns())
 
     @guarded
     def expect_rate(self, rate: int) -> None:
@@ -224,7 +188,7 @@ class Recorder:
         The user often speaks first. Where the agent's rate is known before its first audio comes, saying
         so keeps the agent from being resampled down to the microphone's.
         """
-        self._tape.least_rate = max(self._tape.least_rate, rate)
+        self._writer.least_rate = max(self._writer.least_rate, rate)
 
     def bind(self, stream: object) -> None:
         """Record this stream of a sound device, and no other recorder's conversation with it.
@@ -238,9 +202,14 @@ class Recorder:
             stream: Of `sounddevice` or of PyAudio, blocking or with a callback.
         """
         with guard():
-            from voicespan.recording.devices.taps import bind  # noqa: PLC0415  only where devices are recorded
-
-            bind(stream, self)
+            taps = getattr(stream, TAPS_ATTRIBUTE, None)
+            if taps is None:
+                _logger.warning(
+                    "voicespan does not record this stream: it is none of sounddevice's or PyAudio's, was opened"
+                    " before they were instrumented, or VOICESPAN_RECORD_SOURCE is not devices"
+                )
+            for tap in taps or ():
+                tap.bound = self
 
     # What other sources than the application use.
 
@@ -248,34 +217,32 @@ class Recorder:
         self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None = None
     ) -> None:
         """Hand over audio of a side that the caller reports; see `Track.place`. Times in nanoseconds."""
-        self._inbox.audio(side, handed, pcm, *kind, at)
+        self._queue.audio(side, handed, pcm, *kind, at)
 
-    def report_undecoded(
-        self, side: int, place: Callable[..., None], payload: bytes | str, *more: Any
-    ) -> None:
+    def put_undecoded(self, side: int, place: Callable[..., None], payload: bytes | str, *more: Any) -> None:
         """Let the writer decode the payload: it calls `place(timeline, paused, payload, *more)`.
 
-        While the recording is paused the audio must be placed as silence. See `report_in_one_order`.
+        While the recording is paused the audio must be placed as silence. See `keep_one_order`.
         """
-        self._inbox.undecoded(side, place, self._tape.timeline, payload, more)
+        self._queue.undecoded(side, place, self._writer.timeline, payload, more)
 
-    def report_in_one_order(self) -> None:
+    def keep_one_order(self) -> None:
         """What is reported of one side tells of the other: let the writer keep the order between them."""
-        self._inbox.keep_one_order()
+        self._queue.keep_one_order()
 
-    def break_off(self, at: int) -> None:
+    def mark_gap(self, at: int) -> None:
         """The playback had a gap before `at`: what follows continues nothing, and is no cut of an answer."""
-        self._inbox.event(AGENT, self._tape.cut, self._clock.monotonic_ns(), at, None, [])
+        self._queue.event(AGENT, self._writer.cut, self._clock.monotonic_ns(), at, None, [])
 
     def cut(self, at: int | None, played: int | None = None) -> Cut:
         """See `cut_agent`, whoever reports the agent; in nanoseconds."""
-        cut = Cut(self._tape)
-        self._inbox.event(AGENT, self._tape.cut, self._clock.monotonic_ns(), at, played, cut._told)  # noqa: SLF001
+        cut = Cut(self._writer)
+        self._queue.event(AGENT, self._writer.cut, self._clock.monotonic_ns(), at, played, cut.result)
         return cut
 
     def close(self) -> None:
         """Take no more audio. What was handed over is kept, to its end: see `cut_agent`."""
-        self._inbox.close()
+        self._queue.close()
 
     def finish(self) -> Path | None:
         """Close, and write what is left. Takes a while: not for an event loop.
@@ -284,7 +251,7 @@ class Recorder:
             The file; None when nothing was recorded. It is whole, also when recording had failed on the way.
         """
         self.close()
-        tape = self._tape
+        tape = self._writer
         if not self._off:
             tape.run(self._clock.monotonic_ns())
         if tape.state == "failed" and tape.rate and tape.path is not None and tape.path.exists():
@@ -307,7 +274,7 @@ class Recorder:
             None when it has not been heard until now.
         """
         now = None if patient and self.is_behind else self._clock.monotonic_ns()
-        first = self._tape.first_heard(round(after * NS), now)
+        first = self._writer.first_heard(round(after * NS), now)
         return None if first is None else first / NS
 
     def last_heard(self, before: float | None = None) -> float | None:
@@ -320,8 +287,41 @@ class Recorder:
             None when it has not been heard before that.
         """
         now = self._clock.monotonic_ns()
-        last = self._tape.last_heard(now if before is None else min(round(before * NS), now), now)
+        last = self._writer.last_heard(now if before is None else min(round(before * NS), now), now)
         return None if last is None else last / NS
+
+    def agent_audible_after(self, at_ns: int) -> int | None:
+        """When the agent began to be audible at `at_ns` or later: louder than -60 dBFS, after some quiet.
+
+        Times are in nanoseconds of `time.monotonic_ns()`. Known until now; in a process that has more to do than it
+        can, only what was laid out by now.
+
+        Returns:
+            None where it did not.
+        """
+        listener = self._listened()
+        return None if listener is None else listener.agent.first(at_ns)
+
+    def user_speech_ended_before(self, at_ns: int) -> int | None:
+        """When the user last stopped speaking, before `at_ns`; see `agent_audible_after`.
+
+        Returns:
+            None where the user had said nothing, or speaks on at `at_ns`.
+        """
+        listener = self._listened()
+        return None if listener is None else listener.user.ended_before(at_ns)
+
+    def user_speech_began_after(self, at_ns: int) -> int | None:
+        """When the user first began to speak at `at_ns` or later; see `agent_audible_after`.
+
+        Returns:
+            None where the user did not.
+        """
+        listener = self._listened()
+        return None if listener is None else listener.user.began_after(at_ns)
+
+    def _listened(self) -> Listener | None:
+        return self._writer.listened(None if self.is_behind else self._clock.monotonic_ns())
 
     def heard_ms(self, start: float, end: float | None = None) -> float:
         """How much of the agent's audio was heard, from its first sound to its last.
@@ -331,7 +331,7 @@ class Recorder:
             end: Until when; by default, and at most, now.
         """
         now = self._clock.monotonic_ns()
-        return self._tape.heard(round(start * NS), now if end is None else round(end * NS), now) / _MS
+        return self._writer.heard(round(start * NS), now if end is None else round(end * NS), now) / _MS
 
     @property
     def status(self) -> str:
@@ -340,57 +340,57 @@ class Recorder:
         `off`, `waiting` for audio, `recording`, `paused`, `closed`, `finished`, `failed` (see `error`), or
         `forked`: in a forked child, while the parent goes on.
         """
-        state = self._tape.state
-        if self._off or self._tape.over:
+        state = self._writer.state
+        if self._off or self._writer.over:
             return "off" if self._off else state
-        if not self._inbox.open:
+        if not self._queue.open:
             return "closed"
-        return "paused" if self._inbox.paused else state
+        return "paused" if self._queue.paused else state
 
     @property
     def is_behind(self) -> bool:
         """Whether the process has more to record than it can: what was handed over waits to be laid out."""
-        return self._writer.is_behind
+        return self._thread.is_behind
 
     @property
     def has_audio(self) -> bool:
         """Whether any was handed over, written by now or not."""
-        return self._inbox.has_audio
+        return self._queue.has_audio
 
     @property
     def error(self) -> str | None:
         """Why recording failed, in the operating system's words."""
-        return self._tape.error
+        return self._writer.error
 
     @property
     def dropped_bytes(self) -> int:
         """Bytes of audio that were handed over and are not in the file, cuts and pauses aside."""
-        return self._tape.dropped
+        return self._writer.dropped
 
     @property
     def path(self) -> Path | None:
         """Where the file is, or will be; None while that is not known."""
-        return self._tape.path
+        return self._writer.path
 
     @property
     def rate(self) -> int:
         """The file's, in Hz; 0 while there is none."""
-        return self._tape.rate
+        return self._writer.rate
 
     @property
     def seconds(self) -> float:
         """How long the file is by now."""
-        return self._tape.frames / self._tape.rate if self._tape.rate else 0.0
+        return self._writer.frames / self._writer.rate if self._writer.rate else 0.0
 
     @property
     def frames_on_disk(self) -> int:
         """How many of its frames whoever opens the file now will surely find."""
-        return self._tape.frames_on_disk
+        return self._writer.frames_on_disk
 
     @property
     def started_at(self) -> float:
         """The time of the file's first frame, in seconds of `time.monotonic()`."""
-        return self._tape.origin / NS
+        return self._writer.origin / NS
 
     @property
     def started_at_wall_ns(self) -> int:

@@ -52,7 +52,7 @@ class RecordingThread:
     def __init__(self, clock: Clock = SYSTEM, *, threaded: bool = True) -> None:
         self._clock = clock
         self._threaded = threaded
-        self._tapes: dict[RecordingWriter, None] = {}  # in the order in which they came
+        self._writers: dict[RecordingWriter, None] = {}  # in the order in which they came
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -67,7 +67,7 @@ class RecordingThread:
 
         The machine has more to do than it can, or nearly.
         """
-        if not self._tapes or not self._last_pass:
+        if not self._writers or not self._last_pass:
             return 0.0
         since = self._clock.monotonic_ns() - self._last_pass
         return max(0.0, since / NS - PERIOD, self._took / NS - PERIOD / 2)
@@ -82,10 +82,10 @@ class RecordingThread:
         # An event loop is late by what we do meanwhile, and a kill loses what waits: of two evils some of both.
         return min(max((_RESTS_NO_MORE - self._round) / (_RESTS_NO_MORE - _RESTS), 0.0), 1.0)
 
-    def add(self, tape: RecordingWriter) -> None:
-        """Give `tape` turns from now on, until it is over."""
+    def add(self, writer: RecordingWriter) -> None:
+        """Give `writer` turns from now on, until it is over."""
         with self._lock:
-            self._tapes[tape] = None
+            self._writers[writer] = None
             self._wake.clear()
             if self._threaded and self._thread is None:
                 self._last_pass = self._clock.monotonic_ns()
@@ -96,46 +96,46 @@ class RecordingThread:
     def run_once(self) -> None:
         """One pass: every recording gets a turn, or of very many those that have waited for longest."""
         with self._lock:
-            count = max(_TURNS, -(-len(self._tapes) // _MOST_PASSES))
-            tapes = list(islice(self._tapes, count))
-            if count < len(self._tapes):
-                for tape in tapes:  # to the end of the line
-                    del self._tapes[tape]
-                    self._tapes[tape] = None
+            count = max(_TURNS, -(-len(self._writers) // _MOST_PASSES))
+            writers = list(islice(self._writers, count))
+            if count < len(self._writers):
+                for writer in writers:  # to the end of the line
+                    del self._writers[writer]
+                    self._writers[writer] = None
         self._last_pass = self._clock.monotonic_ns()
         took: list[int] = []
 
-        def run(tape: RecordingWriter) -> None:
+        def run(writer: RecordingWriter) -> None:
             # Its own reading: the recordings before it may have taken a while.
             began = self._clock.monotonic_ns()
-            self._run(tape, began)
+            self._run(writer, began)
             took.append(self._clock.monotonic_ns() - began)
 
         if self._threaded:
             share = self._share_of_rest
-            paced(tapes, run, _SPREAD, self._clock, rests=share, waits=share)
+            paced(writers, run, _SPREAD, self._clock, rests=share, waits=share)
         else:
-            for tape in tapes:
-                run(tape)
+            for writer in writers:
+                run(writer)
         self._took = sum(took)
-        passes = -(-len(self._tapes) // max(len(tapes), 1))
+        passes = -(-len(self._writers) // max(len(writers), 1))
         self._round = passes * (self._clock.monotonic_ns() - self._last_pass) / NS
 
-    def _run(self, tape: RecordingWriter, now: int) -> None:
+    def _run(self, writer: RecordingWriter, now: int) -> None:
         ran = False
         with guard():
-            tape.run(now)
+            writer.run(now)
             ran = True
         if not ran:
-            tape.fail("voicespan could not lay out what was handed over")
-        if tape.over:
-            self.discard(tape)
+            writer.fail("voicespan could not lay out what was handed over")
+        if writer.over:
+            self.discard(writer)
 
-    def discard(self, tape: RecordingWriter) -> None:
-        """Give `tape` no more turns."""
+    def discard(self, writer: RecordingWriter) -> None:
+        """Give `writer` no more turns."""
         with self._lock:
-            self._tapes.pop(tape, None)
-            if not self._tapes:
+            self._writers.pop(writer, None)
+            if not self._writers:
                 self._wake.set()  # nothing to wait for
 
     def reset_after_fork(self) -> None:
@@ -143,10 +143,10 @@ class RecordingThread:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread = None
-        tapes, self._tapes = list(self._tapes), {}
-        for tape in tapes:
+        writers, self._writers = list(self._writers), {}
+        for writer in writers:
             with guard():
-                tape.disown()
+                writer.disown()
 
     def _loop(self) -> None:
         due = self._clock.monotonic_ns() / NS
@@ -155,7 +155,7 @@ class RecordingThread:
             self._wake.wait(due - self._clock.monotonic_ns() / NS)
             self.run_once()
             with self._lock:
-                if not self._tapes:
+                if not self._writers:
                     self._thread = None
                     return
 

@@ -1,4 +1,4 @@
-"""What the writer does for one recording: reads the inbox, lays out, resamples, writes.
+"""What the writer does for one recording: reads the queue, lays out, resamples, writes.
 
 Two locks, neither of which an audio thread ever takes: `_state` guards the timeline and is held for the
 time of some arithmetic, `_file` guards the file and is held while it is written.
@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicespan.recording.audio_queue import AGENT, USER, AudioQueue
-from voicespan.recording.codec.audio_file import AudioFile
-from voicespan.recording.codec.formats import CHANNELS, rate_at_least
-from voicespan.recording.codec.resampler import Resampler
-from voicespan.recording.codec.samples import decode
-from voicespan.recording.timeline.activity import ActivityDetector
+from voicespan.recording.codec.formats import rate_at_least
 from voicespan.recording.timeline.segment import NS
 from voicespan.recording.timeline.timeline import Timeline
 from voicespan.recording.timeline.track import MS
@@ -25,12 +21,12 @@ from voicespan.runtime.guard import guard
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from voicespan.recording.timeline.track import Piece, Track
+    from voicespan.recording.codec.stereo_file import StereoFile
+    from voicespan.recording.sound import Listener
+    from voicespan.recording.timeline.track import Track
     from voicespan.runtime.clock import Clock
 
 #: What lies so far back is settled: facts about it come too late (see also `timeline.LATE`).
@@ -38,11 +34,6 @@ SETTLE = 400 * MS
 #: What lies so far back is written. The difference is what the resampler holds back.
 LAG = 500 * MS
 
-#: The most that is written in one pass, in seconds: a long silence before the first word.
-_MOST_SECONDS = 600
-#: The most that is given to the encoder at once. Each time it is left, the interpreter is waited for, up to 5 ms in a
-#: process that has much to do: who is late catches up by writing more at a time.
-_BLOCK_SECONDS = 30
 #: The most that is laid out at once when the recording ends.
 _STEP = 10 * NS
 #: Two FLAC blocks and more: what the encoder may not have put into the file yet.
@@ -64,7 +55,6 @@ class RecordingWriter:
         error: Why it failed.
         rate: Of the file, in Hz; 0 while there is none. It is the faster side's when the first block is
             written, or `least_rate`, whichever is more: a side that turns out faster later is resampled.
-        frames: How many were written.
     """
 
     def __init__(
@@ -77,17 +67,15 @@ class RecordingWriter:
         self.origin = origin
         self._clock = clock
         self.timeline = Timeline(origin)
-        self.inbox = AudioQueue(clock)
+        self.queue = AudioQueue(clock)
         self.state = "waiting"
         self.error: str | None = None
         self.least_rate = 0
         self.rate = 0
-        self.frames = 0
-        self._audible = ActivityDetector()
+        self._listener: Listener | None = None  # as the file, once there is audio
         self._events_read = 0
         self._unwritten = 0  # bytes that were laid out in this pass
-        self._channels: tuple[Resampler, Resampler] | None = None
-        self._out: AudioFile | None = None
+        self._sound: StereoFile | None = None
         self._state = threading.Lock()
         self._file = threading.Lock()
 
@@ -104,7 +92,12 @@ class RecordingWriter:
     @property
     def dropped(self) -> int:
         """Bytes of audio that came and are not in the file, cuts and pauses aside."""
-        return self.inbox.dropped + self.timeline.user.left_out + self.timeline.agent.left_out
+        return self.queue.dropped + self.timeline.user.left_out + self.timeline.agent.left_out
+
+    @property
+    def frames(self) -> int:
+        """How many were written."""
+        return 0 if self._sound is None else self._sound.frames
 
     @property
     def frames_on_disk(self) -> int:
@@ -112,12 +105,12 @@ class RecordingWriter:
         return self.frames if self.state == "finished" else max(0, self.frames - _IN_THE_ENCODER)
 
     def run(self, now: int) -> None:
-        """Write what has settled by `now`; when the inbox is closed, all that there is."""
+        """Write what has settled by `now`; when the queue is closed, all that there is."""
         with self._file:
             if self.over:
                 return
             try:
-                if self.inbox.open:
+                if self.queue.open:
                     self._lay_out(now - SETTLE)
                     self._write(now - LAG)
                 else:
@@ -134,9 +127,9 @@ class RecordingWriter:
     def disown(self) -> None:
         """Be nobody's, in a forked child. The locks may be held by threads that are not there."""
         self._state, self._file = threading.Lock(), threading.Lock()
-        self.inbox.close()
-        for intake in self.inbox.sides:
-            intake.facts.clear()
+        self.queue.close()
+        for track in self.queue.tracks:
+            track.entries.clear()
         self.timeline = Timeline(self.origin)
         if not self.over:
             self.state = "forked"
@@ -146,66 +139,74 @@ class RecordingWriter:
         with self._state:
             self._read_queue()
 
-    def cut(self, handed: int, at: int | None, played: int | None, tell: list[int]) -> None:
-        """Cut the agent's side, see `AgentTrack.cut`; `tell` is filled with what that returns."""
-        told = self.timeline.agent.cut(handed, at, played)
-        self._audible.cut(told[0])
-        tell.extend(told)
+    def cut(self, called_at: int, at: int | None, played: int | None, result: list[int]) -> None:
+        """Cut the agent's side, see `AgentTrack.cut`; `result` is filled with what that returns."""
+        cut = self.timeline.agent.cut(called_at, at, played)
+        if self._listener is not None:
+            self._listener.agent.cut(cut[0])
+        result.extend(cut)
 
     def first_heard(self, after: int, now: int | None) -> int | None:
         """See `Recorder.first_heard`; `now`: None for what is known without reading what waits."""
         with self._state:
             # Mostly it was seconds ago, and has settled. What is to be read then is more audio, which is later.
-            first = self._first(self._audible, after) if self._events_read == self.inbox.events else None
+            first = self._first(self._listener, after) if self._events_read == self.queue.events else None
             return first if first is not None or now is None else self._first(self._listen_until(now), after)
 
-    def _first(self, audible: ActivityDetector, after: int) -> int | None:
+    def _first(self, listener: Listener | None, after: int) -> int | None:
         begin = self.timeline.agent.begin_of_answer(after)
-        return None if begin is None else audible.first(begin)
+        return None if begin is None or listener is None else listener.agent.first(begin)
 
     def last_heard(self, before: int, now: int) -> int | None:
         """See `Recorder.last_heard`."""
         with self._state:
-            return self._listen_until(now).last(before)
+            listener = self._listen_until(now)
+            return None if listener is None else listener.agent.last(before)
 
     def heard(self, start: int, end: int, now: int) -> int:
         """See `Recorder.heard_ms`; in nanoseconds."""
         with self._state:
-            audible = self._listen_until(now)
-            first, last = audible.first(start, afresh=False), audible.last(min(end, now))
+            listener = self._listen_until(now)
+            if listener is None:
+                return 0
+            first, last = listener.agent.first(start, afresh=False), listener.agent.last(min(end, now))
             if first is None or last is None:
                 return 0
             return self.timeline.agent.played(first, last)
 
-    def _listen_until(self, now: int) -> ActivityDetector:
-        """When the agent was audible, what is not settled included."""
-        self._read_queue()
-        audible = self._audible.copy()
-        for piece in self.timeline.peek_agent(now):
-            self._listen(audible, piece, decode(piece.pcm, piece.encoding))
-        return audible
+    def listened(self, now: int | None) -> Listener | None:
+        """Who knows when each side was heard until `now`; None: as far as it has settled."""
+        with self._state:
+            return self._listener if now is None else self._listen_until(now)
 
-    def _listen(self, audible: ActivityDetector, piece: Piece, samples: NDArray[np.int16]) -> None:
-        end = piece.start + len(samples) * NS // piece.rate
-        answers = self.timeline.agent.answers_between(piece.start, end)
-        for begin in (*answers, end):
-            count = -((piece.start - begin) * piece.rate // NS)
-            audible.listen(piece.start, piece.rate, samples[:count], apart=piece.start in answers)
-            samples = samples[count:]
-            piece = piece._replace(start=begin)
+    def _listen_until(self, now: int) -> Listener | None:
+        """The same, what is not settled included; None while there is no audio."""
+        self._read_queue()
+        user, agent = self.timeline.peek(now)
+        if not (user or agent):
+            return self._listener
+        listener = self._listening().copy()
+        listener.listen_to_user(user)
+        listener.listen_to_agent(agent, self.timeline.agent)
+        return listener
+
+    def _listening(self) -> Listener:
+        if self._listener is None:
+            self._listener = _sound().Listener()
+        return self._listener
 
     def _read_queue(self) -> None:
         with guard():
-            self._read(self.timeline.user, self.inbox.sides[USER].facts)
+            self._read(self.timeline.user, self.queue.tracks[USER].entries)
         with guard():
-            self._read(self.timeline.agent, self.inbox.sides[AGENT].facts)
-        self.inbox.sides[USER].held = self.timeline.user.held
-        self.inbox.sides[AGENT].held = self.timeline.agent.held
+            self._read(self.timeline.agent, self.queue.tracks[AGENT].entries)
+        self.queue.tracks[USER].held = self.timeline.user.held
+        self.queue.tracks[AGENT].held = self.timeline.agent.held
 
-    def _read(self, side: Track, facts: deque[Any]) -> None:
-        """Do to `side` what was told of it, see `inbox.py`."""
-        take = facts.popleft
-        left = len(facts)
+    def _read(self, side: Track, entries: deque[Any]) -> None:
+        """Do to `side` what was told of it, see `audio_queue.py`."""
+        take = entries.popleft
+        left = len(entries)
         going_on: list[bytes] = []
         while left:
             part = take()
@@ -229,59 +230,37 @@ class RecordingWriter:
 
     def _lay_out(self, until: int) -> None:
         """Settle what lies before `until`, and bring it to the file's rate."""
-        if not (self.inbox.waits or self.timeline.user or self.timeline.agent):
+        if not (self.queue.waits or self.timeline.user or self.timeline.agent):
             return
         with self._state:
             self._read_queue()
-            if self.inbox.open:
+            if self.queue.open:
                 until = self.timeline.settles(until)
             rates = self.timeline.user.rates | self.timeline.agent.rates
             user, agent = self.timeline.take(until)
-            heard = [decode(piece.pcm, piece.encoding) for piece in agent]
-            for piece, samples in zip(agent, heard, strict=True):
-                self._listen(self._audible, piece, samples)
-        if not (user or agent):
-            return
+            if not (user or agent):
+                return
+            left = self._listening().listen_to_user(user)
+            right = self._listening().listen_to_agent(agent, self.timeline.agent)
         self._unwritten += sum(len(piece.pcm) for piece in (*user, *agent))
-        left, right = self._channels or self._start(max(rates))
-        for piece in user:
-            left.feed(piece, decode(piece.pcm, piece.encoding))
-        for piece, samples in zip(agent, heard, strict=True):
-            right.feed(piece, samples)
+        (self._sound or self._start(max(rates))).add(left, right)
 
-    def _start(self, fastest: int) -> tuple[Resampler, Resampler]:
+    def _start(self, fastest: int) -> StereoFile:
         rate = rate_at_least(max(fastest, self.least_rate))
         ask, self._folder = self._folder, None
         if ask is not None and (folder := ask()) is not None:
             self._path = str(folder / self._name)
         if self.path is None:
             raise OSError("there is no folder to record into")
-        self._out = AudioFile(self.path, "flac", rate, CHANNELS)
+        self._sound = _sound().StereoFile(self.path, self.origin, rate)
         self.rate = rate
-        self._channels = Resampler(self.origin, rate), Resampler(self.origin, rate)
         self.state = "recording"
-        return self._channels
+        return self._sound
 
     def _write(self, until: int) -> None:
-        """Write the frames before `until`, as far as they are known.
-
-        Silence is written when something follows it: a conversation in which nothing happens costs nothing.
-        """
-        if self._channels is None or self._out is None:
-            return
-        left, right = self._channels
-        end = min(max(left.position, right.position), (until - self.origin) * self.rate // NS)
-        end = min([end, *(channel.position for channel in (left, right) if channel.open)])
-        end = min(end, self.frames + _MOST_SECONDS * self.rate)
-        import numpy as np  # noqa: PLC0415  not before there is audio
-
-        while self.frames < end:
-            block = np.zeros((min(end - self.frames, _BLOCK_SECONDS * self.rate), CHANNELS), dtype=np.int16)
-            left.fill(block[:, 0], self.frames)
-            right.fill(block[:, 1], self.frames)
-            self._out.write(block)
-            self.frames += len(block)
-        self._unwritten = 0
+        if self._sound is not None:
+            self._sound.write(until)
+            self._unwritten = 0
 
     def _finish(self) -> None:
         self.read_queue()
@@ -292,22 +271,23 @@ class RecordingWriter:
                 until = min(until + _STEP, end + 1)
                 self._lay_out(until)
                 self._write(until)
-        if self._channels is not None and self._out is not None:
-            ends = max(channel.position for channel in self._channels)
-            while self.frames < ends:
-                self._write(self.origin + (ends + 1) * NS // self.rate)
-            self._out.close()
-        self._out = self._channels = None
+        if self._sound is not None:
+            self._sound.close()
         self.state = "finished"
 
     def _fail(self, error: str) -> None:
         self.state, self.error = "failed", error
         with self._state:
-            self.inbox.close(failed=True)
-            self.inbox.dropped += self._unwritten
+            self.queue.close(failed=True)
+            self.queue.dropped += self._unwritten
             for side in (self.timeline.user, self.timeline.agent):
-                self.inbox.dropped += side.left_out + side.waiting
+                self.queue.dropped += side.left_out + side.waiting
             self.timeline = Timeline(self.origin)
-        out, self._out, self._channels = self._out, None, None
-        if out is not None:
-            out.abandon()
+        if self._sound is not None:
+            self._sound.abandon()
+
+
+def _sound() -> ModuleType:
+    from voicespan.recording import sound  # noqa: PLC0415  numpy, soxr and libsndfile: not before there is audio
+
+    return sound

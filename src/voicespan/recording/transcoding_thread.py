@@ -21,7 +21,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from voicespan.recording.codec.formats import FORMATS
-from voicespan.recording.codec.transcode import Transcoding
 from voicespan.recording.recording_thread import SHARED
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.clock import SYSTEM
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from voicespan.recording.codec.transcode import Transcoding
     from voicespan.recording.recorder import Recorder
     from voicespan.recording.recording_thread import RecordingThread
     from voicespan.runtime.clock import Clock
@@ -42,7 +42,7 @@ PERIOD = 0.25
 _TURN = 5
 #: How long a call that is over waits to be encoded, in seconds.
 _PATIENCE = 60.0
-#: So many wait at most: about as many as are followed while they go on.
+#: So many wait at most: about as many as are job while they go on.
 _MOST_WAITING = 64
 #: The share of a core that it takes to see who has ended, while there is nothing to do, and the most seconds between.
 _LOOKING = 0.01
@@ -52,7 +52,7 @@ _NICENESS = 10
 _OPEN = frozenset({"waiting", "recording", "paused"})
 
 
-class _Transcoded:
+class _Job:
     """A recording, and who is told what it has become."""
 
     def __init__(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
@@ -62,7 +62,7 @@ class _Transcoded:
         self._form = form
         self._done = done
         self._encodes = True
-        self.transcoding = None if recorder.path is None else Transcoding(recorder.path, form)
+        self.transcoding: Transcoding | None = None
         if form not in FORMATS:
             raise ValueError(f"no recording is written as {form}: {', '.join(FORMATS)} are known")
 
@@ -71,9 +71,14 @@ class _Transcoded:
         """Whether nothing more comes."""
         return self.recorder.status not in _OPEN
 
-    def follow(self) -> bool:
+    @property
+    def done(self) -> int:
+        """How many frames were encoded."""
+        return 0 if self.transcoding is None else self.transcoding.done
+
+    def advance(self) -> bool:
         """Encode a few seconds; False: there are not so many that have not been."""
-        done = 0 if self.transcoding is None else self.transcoding.done
+        done = self.done
         enough = self._encodes and self.recorder.frames_on_disk - done >= _TURN * self.recorder.rate > 0
         if enough and (path := self.recorder.path) is not None:
             self._transcoding(path).advance(done + _TURN * self.recorder.rate)
@@ -85,17 +90,17 @@ class _Transcoded:
         if path is not None and encode and self._encodes:
             path = self._transcoding(path).finish()
         else:
-            self.leave_as_it_is()
+            self.keep_flac()
         self._done(path)
         return True
 
-    def leave_as_it_is(self) -> None:
+    def keep_flac(self) -> None:
         """It cannot be encoded (no space, no codec), or there is no time to."""
         self._encodes = False
         if self.transcoding is not None:
             self.transcoding.abandon()
 
-    def hand_on(self) -> bool:
+    def report_path(self) -> bool:
         """Something went wrong with its end as well: hand on what there is."""
         path = self.recorder.path
         self._done(path if path is not None and path.exists() else None)
@@ -103,6 +108,8 @@ class _Transcoded:
 
     def _transcoding(self, path: Path) -> Transcoding:
         if self.transcoding is None:
+            from voicespan.recording.codec.transcode import Transcoding  # noqa: PLC0415  as in `recording_writer`
+
             self.transcoding = Transcoding(path, self._form)
         return self.transcoding
 
@@ -122,13 +129,13 @@ class TranscodingThread:
         self._writer = writer or SHARED
         self._clock = clock
         self._threaded = threaded
-        self._followed: list[_Transcoded] = []
+        self._jobs: list[_Job] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         register(self)
 
-    def follow(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
+    def add(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
         """Transcode what `recorder` records.
 
         The recorder is finished when it has been closed.
@@ -142,9 +149,9 @@ class TranscodingThread:
         Raises:
             ValueError: There is no such format.
         """
-        followed = _Transcoded(recorder, form, done)
+        job = _Job(recorder, form, done)
         with self._lock:
-            self._followed.append(followed)
+            self._jobs.append(job)
             self._wake.clear()
             if self._threaded and self._thread is None:
                 thread = threading.Thread(target=self._loop, name="voicespan-transcode", daemon=True)
@@ -154,9 +161,9 @@ class TranscodingThread:
     def run_once(self) -> bool:
         """Give every recording a turn; whether anything was done."""
         busy = self._finish_ended()
-        for followed in self._all() if not self._rests else ():
+        for job in self._all() if not self._rests else ():
             # A turn takes its time: who waits meanwhile?
-            if not followed.ended and not self._rests and self._step(followed, followed.follow):
+            if not job.ended and not self._rests and self._step(job, job.advance):
                 self._finish_ended()
                 busy = True
         return busy
@@ -165,9 +172,9 @@ class TranscodingThread:
     def _rests(self) -> bool:
         return self._writer.is_behind
 
-    def _all(self) -> list[_Transcoded]:
+    def _all(self) -> list[_Job]:
         with self._lock:
-            return list(self._followed)
+            return list(self._jobs)
 
     def _finish_ended(self) -> bool:
         """Finish the calls that are over, in the order in which they ended; whether there was one."""
@@ -183,41 +190,41 @@ class TranscodingThread:
             finished = True
         return finished
 
-    def _ended(self) -> list[_Transcoded]:
+    def _ended(self) -> list[_Job]:
         """Those that are over, the first first."""
-        ended = [followed for followed in self._all() if followed.ended]
-        for followed in ended:
-            if followed.ended_at is None:
-                followed.ended_at = self._clock.monotonic_ns()
-        return sorted(ended, key=lambda followed: followed.ended_at or 0)
+        ended = [job for job in self._all() if job.ended]
+        for job in ended:
+            if job.ended_at is None:
+                job.ended_at = self._clock.monotonic_ns()
+        return sorted(ended, key=lambda job: job.ended_at or 0)
 
-    def _finish(self, followed: _Transcoded, *, encode: bool) -> None:
+    def _finish(self, job: _Job, *, encode: bool) -> None:
         # Whatever goes wrong, who waits for it is told.
         steps = (
-            partial(followed.finish, encode=encode),
-            partial(followed.finish, encode=False),
-            followed.hand_on,
+            partial(job.finish, encode=encode),
+            partial(job.finish, encode=False),
+            job.report_path,
         )
-        any(self._step(followed, step) for step in steps)
+        any(self._step(job, step) for step in steps)
 
-    def _step(self, followed: _Transcoded, step: Callable[[], bool]) -> bool:
+    def _step(self, job: _Job, step: Callable[[], bool]) -> bool:
         """Do it; a recording that cannot be encoded goes as it is when it is whole, and no other minds."""
         with guard(), contextlib.suppress(OSError, RuntimeError, ValueError, ImportError):
             return step()
         with guard():
-            followed.leave_as_it_is()
+            job.keep_flac()
         return False
 
-    def _forget(self, followed: _Transcoded) -> None:
+    def _forget(self, job: _Job) -> None:
         with self._lock:
-            if followed in self._followed:
-                self._followed.remove(followed)
+            if job in self._jobs:
+                self._jobs.remove(job)
 
     def reset_after_fork(self) -> None:
-        """Begin anew, in a forked child: what was followed is the parent's."""
+        """Begin anew, in a forked child: what was job is the parent's."""
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._thread = None
-        self._followed = []
+        self._jobs = []
 
     def _loop(self) -> None:
         _be_nice()
@@ -225,7 +232,7 @@ class TranscodingThread:
             began = time.thread_time()
             busy = self.run_once()
             with self._lock:
-                if not self._followed:
+                if not self._jobs:
                     self._thread = None
                     return
             # Hundreds are not to be looked at all the time, to see that nobody has ended.

@@ -13,7 +13,8 @@ import binascii
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from voicespan.recording.recorder import Recorder, Reporter
+    from voicespan.recording.recorder import Recorder
+    from voicespan.recording.sources import AudioSource
     from voicespan.recording.timeline.timeline import Timeline
 
 #: The rate of audio, in Hz, and its encoding.
@@ -33,11 +34,11 @@ class WireAudioSource:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         recorder.source = self.source
-        recorder.reporters[:] = [self, self]
-        recorder.report_in_one_order()
+        recorder.sources[:] = [self, self]
+        recorder.keep_one_order()
         self._answer: str | None = None
 
-    def yields_to(self, other: Reporter, now: int) -> bool:  # noqa: ARG002  part of what a reporter is
+    def may_hand_over_to(self, other: AudioSource, now: int) -> bool:  # noqa: ARG002  part of what a reporter is
         """Never: there is either the wire or a device."""
         return False
 
@@ -50,33 +51,33 @@ class WireAudioSource:
         raise NotImplementedError
 
     @staticmethod
-    def spoke(timeline: Timeline, paused: bool, pcm: bytes, at: int, kind: Kind) -> None:
+    def place_user(timeline: Timeline, paused: bool, pcm: bytes, at: int, kind: Kind) -> None:
         """The microphone's audio, as it was sent."""
         timeline.user.place(at, len(pcm) if paused else pcm, *kind)
 
     @staticmethod
-    def answered(timeline: Timeline, paused: bool, pcm: bytes, at: int, kind: Kind) -> None:
+    def place_agent(timeline: Timeline, paused: bool, pcm: bytes, at: int, kind: Kind) -> None:
         """The agent's audio, as it was received."""
         timeline.agent.place(at, len(pcm) if paused else pcm, *kind)
 
-    def begins(self, timeline: Timeline, answer: str, at: int) -> None:
+    def begin_answer(self, timeline: Timeline, answer: str, at: int) -> None:
         """What the agent says is of this answer; nothing changes where it was before."""
         if answer != self._answer:
             self._answer = answer
             timeline.agent.mark_answer(at)
 
-    def truncated(self, timeline: Timeline, at: int, answer: str | None, played_ms: int) -> None:
+    def truncate(self, timeline: Timeline, at: int, answer: str | None, played_ms: int) -> None:
         """The application told how much of an answer it had played."""
         if answer == self._answer:
             timeline.agent.cut(at, None, played_ms * _MS)
 
     @staticmethod
-    def stopped(timeline: Timeline, at: int) -> None:
+    def stop(timeline: Timeline, at: int) -> None:
         """Whatever was playing is not, from `at` on."""
         timeline.agent.cut(at, at, None)
 
 
-def decoded(base64: object) -> bytes:
+def decode_base64(base64: object) -> bytes:
     """The bytes that a text stands for; none, where it stands for none."""
     try:
         return binascii.a2b_base64(base64) if isinstance(base64, (str, bytes)) else b""

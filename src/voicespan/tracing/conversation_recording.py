@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from voicespan.recording.recorder import Cut, Recorder
+from voicespan.recording.recorder import Recorder
 from voicespan.recording.transcoding_thread import TranscodingThread
 from voicespan.runtime.guard import guarded
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Protocol
 
+    from voicespan.recording.cut import Cut
     from voicespan.recording.recording_thread import RecordingThread
     from voicespan.runtime.clock import Clock
     from voicespan.runtime.settings import Settings
@@ -56,7 +57,7 @@ MIME_TYPES = {"ogg": "audio/ogg", "flac": "audio/flac", "wav": "audio/wav", "mp3
 _LONGEST_TAIL = 6 * 3600.0
 _MOST_CUTS = 64
 
-_follower: TranscodingThread | None = None
+_transcoding_thread: TranscodingThread | None = None
 _lock = threading.Lock()
 
 
@@ -86,7 +87,7 @@ class ConversationRecording:
         for delivery in self._deliveries:
             delivery.recorded_by(self.recorder)
             delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
-        _shared_transcoding_thread().follow(self.recorder, settings.recording_format, self._attach)
+        _shared_transcoding_thread().add(self.recorder, settings.recording_format, self._attach)
 
     def close(self) -> None:
         """The conversation is over. The rest is done in the background."""
@@ -134,8 +135,8 @@ def no_recorder(clock: Clock) -> Recorder:
 
 
 def _shared_transcoding_thread() -> TranscodingThread:
-    global _follower  # noqa: PLW0603  one per process, like the writer
+    global _transcoding_thread  # noqa: PLW0603  one per process, like the writer
     with _lock:
-        if _follower is None:
-            _follower = TranscodingThread()
-        return _follower
+        if _transcoding_thread is None:
+            _transcoding_thread = TranscodingThread()
+        return _transcoding_thread

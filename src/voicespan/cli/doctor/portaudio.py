@@ -45,9 +45,9 @@ def pyaudio() -> dict[str, Any]:
     }
 
 
-def _has(seams: Any, library: Any) -> bool:
+def _has(patches: Any, library: Any) -> bool:
     try:
-        return bool(list(seams.seams(library, lambda: False)))
+        return bool(list(patches.patches(library, lambda: False)))
     except AttributeError:
         return False
 

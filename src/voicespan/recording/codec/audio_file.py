@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import soundfile as sf
+
 from voicespan.recording.codec.formats import FORMATS
 from voicespan.runtime.fork import register
 
@@ -32,8 +34,6 @@ class AudioFile:
     """
 
     def __init__(self, path: Path, form: str, rate: int, channels: int) -> None:
-        import soundfile as sf  # noqa: PLC0415  loads libsndfile: not before there is audio
-
         self._path = str(path)
         binary: int = getattr(os, "O_BINARY", 0)  # Windows
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | binary, 0o600)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -30,8 +31,6 @@ def _alaw(code: int) -> int:
 
 @cache
 def _table(encoding: str) -> NDArray[np.int16]:
-    import numpy as np  # noqa: PLC0415  not before there is audio
-
     expand = {"g711_ulaw": _ulaw, "g711_alaw": _alaw}[encoding]
     return np.array([expand(code) for code in range(256)], dtype=np.int16)
 
@@ -46,8 +45,6 @@ def decode(pcm: bytes, encoding: str) -> NDArray[np.int16]:
     Returns:
         int16 samples, shape `(n,)`; possibly read-only.
     """
-    import numpy as np  # noqa: PLC0415  not before there is audio
-
     if encoding == "pcm16":
         samples = np.frombuffer(pcm, dtype="<i2")
         return samples.astype(np.int16, copy=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+import soxr
+
 from voicespan.recording.timeline.segment import NS
 
 if TYPE_CHECKING:
     import numpy as np
-    import soxr
     from numpy.typing import NDArray
 
     from voicespan.recording.timeline.track import Piece
@@ -73,8 +74,6 @@ class Resampler:
         self.position = max(self.position, frame)
         self._resampler = None
         if piece.rate != self._rate:
-            import soxr  # noqa: PLC0415  not before it is needed
-
             # High quality in int16: 67 dB of signal to noise at 2,000 times real time. One stream per
             # run, for it has no delay of its own: offset 0, and the exact length after the last samples.
             self._resampler = soxr.ResampleStream(piece.rate, self._rate, 1, dtype="int16", quality="HQ")

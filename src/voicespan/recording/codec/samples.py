@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from voicespan.recording.codec import g711
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _FULL_SCALE = 32_768.0
@@ -36,8 +37,6 @@ def decode(pcm: bytes, encoding: str) -> NDArray[np.int16]:
 
 def _device_samples(pcm: bytes, sample: str) -> NDArray[np.int16]:
     """Wider samples lose their low bits, as in a sound card that has only 16 of them."""
-    import numpy as np  # noqa: PLC0415  not before there is audio
-
     if sample == "float32":
         # What is no number at all is silence; what is too loud clips.
         scaled = np.nan_to_num(np.rint(np.frombuffer(pcm, "=f4") * np.float32(_FULL_SCALE)))
@@ -55,8 +54,6 @@ def _device_samples(pcm: bytes, sample: str) -> NDArray[np.int16]:
 
 
 def _mixed(samples: NDArray[np.int16], channels: int) -> NDArray[np.int16]:
-    import numpy as np  # noqa: PLC0415  as above
-
     if channels == 1:
         return samples
     mixed: NDArray[np.int16] = np.rint(samples.reshape(-1, channels).mean(axis=1)).astype(np.int16)

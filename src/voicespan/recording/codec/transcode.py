@@ -10,13 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import soundfile as sf
+import soxr
+
 from voicespan.recording.codec.audio_file import AudioFile
 from voicespan.recording.codec.formats import FORMATS, rate_at_least
 
 if TYPE_CHECKING:
-    import numpy as np
-    import soundfile
-    import soxr
     from numpy.typing import NDArray
 
 #: What the sizes in a WAV header can tell, less some room for the header.
@@ -113,9 +114,7 @@ class Transcoding:
     def _is_done_already(self) -> bool:
         return self._source == self._target
 
-    def _open(self) -> soundfile.SoundFile:
-        import soundfile as sf  # noqa: PLC0415  not before there is audio
-
+    def _open(self) -> sf.SoundFile:
         source = sf.SoundFile(self._source)
         if self._out is None:
             self._begin(source.samplerate, source.channels)
@@ -127,12 +126,10 @@ class Transcoding:
         self._part.unlink(missing_ok=True)  # of a process that was killed
         self._out = AudioFile(self._part, self._form, wanted, channels)
         if wanted != rate:
-            import soxr  # noqa: PLC0415  not before it is needed
-
             samples = FORMATS[self._form].samples
             self._resampler = soxr.ResampleStream(rate, wanted, channels, dtype=samples, quality="HQ")
 
-    def _encode(self, source: soundfile.SoundFile, frames: int, *, last: bool = False) -> None:
+    def _encode(self, source: sf.SoundFile, frames: int, *, last: bool = False) -> None:
         samples = FORMATS[self._form].samples
         if self.done:
             source.seek(self.done)
@@ -143,8 +140,6 @@ class Transcoding:
             self._write(block)
             self.done += len(block)
         if last and self._resampler is not None:
-            import numpy as np  # noqa: PLC0415  it is loaded
-
             self._write(np.zeros((0, source.channels), dtype=samples), last=True)
 
     def _write(self, block: NDArray[np.signedinteger], *, last: bool = False) -> None:

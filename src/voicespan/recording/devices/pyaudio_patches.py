@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.devices import taps
-from voicespan.recording.devices.clocks import time_of_block
-from voicespan.recording.devices.taps import Taps
+from voicespan.recording.devices.streams import (
+    CallbackStream,
+    wrap_abort,
+    wrap_read,
+    wrap_start,
+    wrap_stop,
+    wrap_write,
+)
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -35,43 +41,39 @@ def patches(module: ModuleType, active: Callable[[], bool]) -> Iterator[tuple[ty
     """Every (class, attribute, replacement) of the module; `active`: whether new streams are recorded."""
     # Before 0.2.13 the class stood beside `PyAudio`.
     stream = getattr(module.PyAudio, "Stream", None) or module.Stream
-    yield stream, "__init__", _opening(stream.__init__, active, module)
-    yield stream, "start_stream", _starting(stream.start_stream)
-    yield stream, "stop_stream", _stopping(stream.stop_stream)
-    yield stream, "close", _closing(stream.close)
-    yield stream, "read", _reading(stream.read)
-    yield stream, "write", _writing(stream.write)
+    yield stream, "__init__", _wrap_init(stream.__init__, active, module)
+    yield stream, "start_stream", wrap_start(stream.start_stream)
+    yield stream, "stop_stream", wrap_stop(stream.stop_stream)
+    yield stream, "close", wrap_abort(stream.close)
+    yield stream, "read", wrap_read(stream.read, memoryview)
+    yield stream, "write", wrap_write(stream.write)
 
 
-# Opening, and callbacks.
-
-
-def _opening(
+def _wrap_init(
     original: Callable[..., None], active: Callable[[], bool], module: ModuleType
 ) -> Callable[..., None]:
     signature = inspect.signature(original)
 
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807  stands in for it
-        tapped = _Tapped(module) if active() and taps.is_wanted() else None
-        if tapped is not None:
-            args, named = tapped.opening(signature, self, args, named) or (args, named)
+        traced = _PyAudioStream(module) if active() and taps.devices_are_recorded() else None
+        if traced is not None:
+            args, named = traced.opening(signature, self, args, named) or (args, named)
         original(self, *args, **named)
-        if tapped is not None:
-            tapped.opened(self)
+        if traced is not None:
+            traced.opened(self)
 
     return __init__
 
 
-class _Tapped:
-    """A stream and its callback."""
+class _PyAudioStream(CallbackStream):
+    """A stream of PyAudio, and its callback."""
 
     def __init__(self, module: ModuleType) -> None:
+        super().__init__()
         self._abort = module.paAbort
         self._underflow = module.paOutputUnderflow
         self._formats = {getattr(module, name): ours for name, ours in _FORMATS.items()}
-        self._taps = Taps(None, None)
-        self._frame_bytes = 0
 
     @guarded
     def opening(
@@ -85,8 +87,8 @@ class _Tapped:
         self._tap(bound.arguments)
         callback = bound.arguments.get("stream_callback")
         if callback is not None:
-            bound.arguments["stream_callback"] = self._calling_back(callback)
-        taps.keep(stream, self._taps)
+            bound.arguments["stream_callback"] = self._wrap_callback(callback)
+        taps.attach(stream, self.taps)
         if bound.arguments.get("start", True):
             taps.started(stream)
         return bound.args[1:], bound.kwargs
@@ -94,10 +96,10 @@ class _Tapped:
     @guarded
     def opened(self, stream: Any) -> None:
         """How long its buffers are is known when it is open."""
-        if self._taps.microphone is not None:
-            self._taps.microphone.tell_latency(stream.get_input_latency())
-        if self._taps.speaker is not None:
-            self._taps.speaker.tell_latency(stream.get_output_latency())
+        if self.taps.microphone is not None:
+            self.taps.microphone.set_latency(stream.get_input_latency())
+        if self.taps.speaker is not None:
+            self.taps.speaker.set_latency(stream.get_output_latency())
 
     def _tap(self, given: Mapping[str, Any]) -> None:
         sample = self._formats.get(given["format"], "")
@@ -106,11 +108,11 @@ class _Tapped:
                 continue
             made = taps.tap(side, sample, given["channels"], given["rate"], 0.0)
             if side == USER:
-                self._taps.microphone = made
+                self.taps.microphone = made
             else:
-                self._taps.speaker = made
+                self.taps.speaker = made
 
-    def _calling_back(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap_callback(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """The application's callback, which does and returns what it did."""
 
         @functools.wraps(callback, assigned=())
@@ -129,91 +131,25 @@ class _Tapped:
 
     @guarded
     def _captured(self, now: int, data: Any, _frames: int, times: Mapping[str, float], _status: int) -> None:
-        tap = self._taps.microphone
-        if tap is not None and data is not None:
-            at = time_of_block(now, times["current_time"], times["input_buffer_adc_time"], -tap.latency)
-            tap.captured(now, bytes(data), at)
+        if data is not None:
+            self.captured(now, times["current_time"], times["input_buffer_adc_time"], bytes(data))
 
     @guarded
     def _played(
         self, now: int, result: Any, _data: Any, frames: int, times: Mapping[str, float], status: int
     ) -> None:
-        tap = self._taps.speaker
+        tap = self.taps.speaker
         if tap is None:
             return
         # What is no pair, or holds no bytes, is the library's to refuse.
         data, flag = result if isinstance(result, tuple) and len(result) == 2 else (None, self._abort)  # noqa: PLR2004
         if isinstance(data, (bytes, bytearray, memoryview)):
-            at = time_of_block(now, times["current_time"], times["output_buffer_dac_time"], tap.latency)
             pcm = bytes(data)[: frames * tap.width]
-            tap.played(now, pcm, at, after_gap=bool(status & self._underflow))
+            after_gap = bool(status & self._underflow)
+            self.played(now, times["current_time"], times["output_buffer_dac_time"], pcm, after_gap=after_gap)
         if flag == self._abort:
             self._dropped()
 
     @guarded
     def _dropped(self) -> None:
-        """The stream ends here: what is pending is not played."""
-        if self._taps.speaker is not None:
-            self._taps.speaker.cut(monotonic_ns())
-
-
-# Starting and stopping.
-
-
-def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def start_stream(self: Any) -> Any:
-        taps.started(self)
-        return original(self)
-
-    return start_stream
-
-
-def _stopping(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def stop_stream(self: Any) -> Any:
-        try:
-            return original(self)
-        finally:
-            taps.stopped(self)
-
-    return stop_stream
-
-
-def _closing(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def close(self: Any) -> Any:
-        taps.aborted(self)
-        return original(self)
-
-    return close
-
-
-# Without a callback.
-
-
-def _reading(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def read(self: Any, *args: Any, **named: Any) -> Any:
-        inside = taps.enter(self)
-        if inside is None:
-            return original(self, *args, **named)
-        with inside:
-            result = original(self, *args, **named)
-            inside.read(result)
-        return result
-
-    return read
-
-
-def _writing(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def write(self: Any, frames: Any, num_frames: Any = None, *args: Any, **named: Any) -> Any:
-        inside = taps.enter(self)
-        if inside is None:
-            return original(self, frames, num_frames, *args, **named)
-        with inside:
-            inside.write(frames, num_frames)
-            return original(self, frames, num_frames, *args, **named)
-
-    return write
+        self.dropped()

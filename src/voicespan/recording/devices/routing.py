@@ -13,8 +13,16 @@ import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voicespan.recording.devices.taps import Tap
+    from typing import Protocol
+
     from voicespan.recording.recorder import Recorder
+
+    class SpeakerTap(Protocol):
+        """What a file's rate depends on."""
+
+        rate: int
+        plays: bool
+
 
 _logger = logging.getLogger("voicespan")
 
@@ -22,10 +30,10 @@ _logger = logging.getLogger("voicespan")
 _AGENT_RATE = 24_000
 
 #: The recorder of the only open conversation. Audio threads read it, once a block.
-only: Recorder | None = None
+sole_recorder: Recorder | None = None
 
 #: Every tap, so that a file has room for the rate of a loudspeaker that has not played yet.
-taps: weakref.WeakSet[Tap] = weakref.WeakSet()
+all_taps: weakref.WeakSet[SpeakerTap] = weakref.WeakSet()
 
 _open: dict[object, Recorder] = {}
 _lock = threading.Lock()
@@ -38,7 +46,7 @@ def conversation_opened(conversation: object, recorder: Recorder) -> None:
         _say_once(
             "voicespan records the microphone and the loudspeaker of this process while it holds a conversation"
         )
-        recorder.expect_rate(max([_AGENT_RATE, *(tap.rate for tap in list(taps) if tap.plays)]))
+        recorder.expect_rate(max([_AGENT_RATE, *(tap.rate for tap in list(all_taps) if tap.plays)]))
     with _lock:
         _open[conversation] = recorder
         _choose()
@@ -62,8 +70,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 
 
 def _choose() -> None:
-    global only  # noqa: PLW0603  one per process: so are the devices
-    only = next(iter(_open.values())) if len(_open) == 1 else None
+    global sole_recorder  # noqa: PLW0603  one per process: so are the devices
+    sole_recorder = next(iter(_open.values())) if len(_open) == 1 else None
     if len(_open) > 1:
         _say_once(
             "several conversations are open, so voicespan cannot know whose the microphone and the loudspeaker"

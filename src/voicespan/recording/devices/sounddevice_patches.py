@@ -11,13 +11,20 @@ know when they are inside
 from __future__ import annotations
 
 import functools
+from operator import itemgetter
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.devices import taps
-from voicespan.recording.devices.clocks import time_of_block
-from voicespan.recording.devices.taps import Taps
+from voicespan.recording.devices.streams import (
+    CallbackStream,
+    wrap_abort,
+    wrap_read,
+    wrap_start,
+    wrap_stop,
+    wrap_write,
+)
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -31,60 +38,59 @@ if TYPE_CHECKING:
 def patches(module: ModuleType, active: Callable[[], bool]) -> Iterator[tuple[type, str, Callable[..., Any]]]:
     """Every (class, attribute, replacement) of the module; `active`: whether new streams are recorded."""
     base = module._StreamBase  # noqa: SLF001  what all streams are, named in its own documentation
-    yield base, "__init__", _opening(base.__init__, active, module.CallbackStop)
-    yield base, "start", _starting(base.start)
-    yield base, "stop", _stopping(base.stop)
-    yield base, "abort", _aborting(base.abort)
-    yield base, "close", _aborting(base.close)
+    yield base, "__init__", _wrap_init(base.__init__, active, module.CallbackStop)
+    yield base, "start", wrap_start(base.start)
+    yield base, "stop", wrap_stop(base.stop)
+    yield base, "abort", wrap_abort(base.abort)
+    yield base, "close", wrap_abort(base.close)
     for kind in (module.RawInputStream, module.InputStream):
-        yield kind, "read", _reading(kind.read)
+        yield kind, "read", wrap_read(kind.read, itemgetter(0))  # beside it: whether some was lost
     for kind in (module.RawOutputStream, module.OutputStream):
-        yield kind, "write", _writing(kind.write)
+        yield kind, "write", wrap_write(kind.write)
 
 
-# Opening, and callbacks.
-
-
-def _opening(
+def _wrap_init(
     original: Callable[..., None], active: Callable[[], bool], finished: type[BaseException]
 ) -> Callable[..., None]:
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807  stands in for it
-        if not active() or not taps.is_wanted():
+        if not active() or not taps.devices_are_recorded():
             original(self, *args, **named)
             return
-        tapped = _Tapped(named.get("kind", args[0] if args else ""), named.get("wrap_callback"), finished)
+        traced = _SoundDeviceStream(
+            named.get("kind", args[0] if args else ""), named.get("wrap_callback"), finished
+        )
         # One that is not wrapped is a pointer to a function in C, and beyond reach.
-        if tapped.wrapping is not None and callable(named.get("callback")):
-            named["callback"] = tapped.calling_back(named["callback"])
+        if traced.wrapping is not None and callable(named.get("callback")):
+            named["callback"] = traced.wrap_callback(named["callback"])
         original(self, *args, **named)
-        tapped.opened(self)
+        traced.opened(self)
 
     return __init__
 
 
-class _Tapped:
-    """A stream and its callback."""
+class _SoundDeviceStream(CallbackStream):
+    """A stream of `sounddevice`, and its callback."""
 
     def __init__(self, kind: str, wrapping: str | None, finished: type[BaseException]) -> None:
         """As the stream is given them; `finished` ends a stream, but not before all is played."""
+        super().__init__()
         self.wrapping = wrapping
         self._captures, self._plays = kind in ("input", "duplex"), kind in ("output", "duplex")
         self._finished = finished
-        self._taps = Taps(None, None)
 
     @guarded
     def opened(self, stream: Any) -> None:
         """What the stream is like is known when it is open; it does not run yet."""
         samples, channels, latencies = _pair(stream.dtype), _pair(stream.channels), _pair(stream.latency)
-        taken = self._taps
+        taken = self.taps
         if self._captures:
             taken.microphone = taps.tap(USER, samples[0], channels[0], stream.samplerate, latencies[0])
         if self._plays:
             taken.speaker = taps.tap(AGENT, samples[1], channels[1], stream.samplerate, latencies[1])
-        taps.keep(stream, taken)
+        taps.attach(stream, taken)
 
-    def calling_back(self, callback: Callback) -> Callback:
+    def wrap_callback(self, callback: Callback) -> Callback:
         """The application's callback, which does and returns what it did."""
         captures, plays = self._captures, self._plays
 
@@ -110,23 +116,16 @@ class _Tapped:
 
     @guarded
     def _captured(self, now: int, block: Any, time: Any) -> None:
-        tap = self._taps.microphone
-        if tap is not None:
-            at = time_of_block(now, time.currentTime, time.inputBufferAdcTime, -tap.latency)
-            tap.captured(now, self._copy(block), at)
+        self.captured(now, time.currentTime, time.inputBufferAdcTime, self._copy(block))
 
     @guarded
     def _played(self, now: int, block: Any, time: Any, status: Any) -> None:
-        tap = self._taps.speaker
-        if tap is not None:
-            at = time_of_block(now, time.currentTime, time.outputBufferDacTime, tap.latency)
-            tap.played(now, self._copy(block), at, after_gap=bool(status) and status.output_underflow)
+        after_gap = bool(status) and status.output_underflow
+        self.played(now, time.currentTime, time.outputBufferDacTime, self._copy(block), after_gap=after_gap)
 
     @guarded
     def _dropped(self) -> None:
-        """The stream ends here: what is pending is not played."""
-        if self._taps.speaker is not None:
-            self._taps.speaker.cut(monotonic_ns())
+        self.dropped()
 
     def _copy(self, block: Any) -> bytes:
         copied: bytes = block.tobytes() if self.wrapping == "array" else bytes(block)
@@ -136,65 +135,3 @@ class _Tapped:
 def _pair(value: Any) -> tuple[Any, Any]:
     """What a stream has twice, where it is one with both sides."""
     return value if isinstance(value, tuple) else (value, value)
-
-
-# Starting and stopping.
-
-
-def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def start(self: Any) -> Any:
-        taps.started(self)
-        return original(self)
-
-    return start
-
-
-def _stopping(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def stop(self: Any, *args: Any, **named: Any) -> Any:
-        try:
-            return original(self, *args, **named)
-        finally:
-            taps.stopped(self)
-
-    return stop
-
-
-def _aborting(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def abort(self: Any, *args: Any, **named: Any) -> Any:
-        taps.aborted(self)
-        return original(self, *args, **named)
-
-    return abort
-
-
-# Without a callback.
-
-
-def _reading(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def read(self: Any, *args: Any, **named: Any) -> Any:
-        inside = taps.enter(self)
-        if inside is None:
-            return original(self, *args, **named)
-        with inside:
-            result = original(self, *args, **named)
-            inside.read(result[0])
-        return result
-
-    return read
-
-
-def _writing(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def write(self: Any, data: Any) -> Any:
-        inside = taps.enter(self)
-        if inside is None:
-            return original(self, data)
-        with inside:
-            inside.write(data)
-            return original(self, data)
-
-    return write

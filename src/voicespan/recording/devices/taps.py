@@ -7,7 +7,6 @@ other's way, and how much of an answer was heard does not count the silence afte
 
 from __future__ import annotations
 
-import logging
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +14,19 @@ from voicespan.recording.audio_queue import AGENT
 from voicespan.recording.codec.formats import DEVICE_SAMPLES, MOST_CHANNELS, SAMPLE_BYTES, SILENCE
 from voicespan.recording.devices import routing
 from voicespan.recording.devices.clocks import PlayClock, handing_of_read
+from voicespan.recording.sources import TAPS_ATTRIBUTE
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from voicespan.recording.recorder import Recorder, Reporter
+    from voicespan.recording.recorder import Recorder
+    from voicespan.recording.sources import AudioSource
 
-_logger = logging.getLogger("voicespan")
 _MS = 1_000_000
 
-#: Where a stream of a library keeps its taps.
-_TAPS = "_voicespan_taps"
 #: Quiet up to this, between two sounds, belongs to what is said.
 _PAUSE = NS // 2
 #: Quiet that begins so shortly after a sound follows it.
@@ -72,26 +70,26 @@ class Tap:
         self._quiet_at = 0
         self._quiet_bytes = 0
         self._sounds_until = 0
-        routing.taps.add(self)
+        routing.all_taps.add(self)
 
     def duration(self, size: int) -> int:
         """Of so many bytes, in nanoseconds."""
         return size // self.width * NS // self.rate
 
-    def tell_latency(self, seconds: float) -> None:
+    def set_latency(self, seconds: float) -> None:
         """What the stream says of itself, now that it is open."""
         self.latency = self.clock.latency = round(seconds * NS)
 
     def captured(self, now: int, pcm: bytes, at: int | None) -> None:
         """The microphone gave a block, whose first sample was captured `at`; None: about at `now`."""
-        recorder = self.bound or routing.only
+        recorder = self.bound or routing.sole_recorder
         if recorder is not None and self.running and self._reports_to(recorder, now):
             self._sounds_until = now
             recorder.report(self._side, now, pcm, self._kind, at)
 
     def played(self, now: int, pcm: bytes, at: int, *, after_gap: bool = False) -> None:
         """The loudspeaker got a block, whose first sample is heard `at`."""
-        recorder = self.bound or routing.only
+        recorder = self.bound or routing.sole_recorder
         if recorder is None or not self.running:
             return
         if len(self._quiet) != len(pcm):
@@ -104,7 +102,7 @@ class Tap:
         if not self._reports_to(recorder, now):
             return
         if after_gap:
-            recorder.break_off(at)
+            recorder.mark_gap(at)
         elif self._quiet_bytes and self._is_pause(at):
             recorder.report(self._side, now, self._silence * self._quiet_bytes, self._kind, self._quiet_at)
         self._quiet_bytes = 0
@@ -121,7 +119,7 @@ class Tap:
 
     def cut(self, at: int) -> None:
         """What would be heard after `at` is not."""
-        recorder = self.bound or routing.only
+        recorder = self.bound or routing.sole_recorder
         self._quiet_bytes = 0
         if (
             self.plays
@@ -132,7 +130,7 @@ class Tap:
             self._sounds_until = 0
             recorder.cut(at)
 
-    def yields_to(self, other: Reporter, now: int) -> bool:
+    def may_hand_over_to(self, other: AudioSource, now: int) -> bool:
         """Whether another stream may report the side: this one is stopped or quiet, or not the bound one."""
         if not self.running or now - self._sounds_until > _LET_GO:
             return True
@@ -143,15 +141,15 @@ class Tap:
         return at - self._quiet_at < _PAUSE and self._quiet_at - self._sounds_until < _FOLLOWS
 
     def _reports(self, recorder: Recorder) -> bool:
-        return recorder.reporters[self._side] is self
+        return recorder.sources[self._side] is self
 
     def _reports_to(self, recorder: Recorder, now: int) -> bool:
         """Whether this stream reports its side of the recording, or can do so from now on."""
-        reporter = recorder.reporters[self._side]
+        reporter = recorder.sources[self._side]
         if reporter is not self:
-            if reporter is not None and not reporter.yields_to(self, now):
+            if reporter is not None and not reporter.may_hand_over_to(self, now):
                 return False
-            recorder.reporters[self._side] = self
+            recorder.sources[self._side] = self
             recorder.source = self.source
             recorder.expect_rate(self.rate)
         return True
@@ -171,7 +169,7 @@ class Taps:
         return iter([tap for tap in (self.microphone, self.speaker) if tap is not None])
 
 
-class Inside:
+class BlockingCall:
     """A blocking call of a stream, while it lasts."""
 
     __slots__ = ("_entered", "_taps")
@@ -189,19 +187,21 @@ class Inside:
             self._taps.speaker.clock.leave(self._entered, monotonic_ns())
 
     @guarded
-    def read(self, data: Any) -> None:
-        """It has read this."""
+    def read(self, result: Any, data_of: Callable[[Any], Any]) -> None:
+        """It has returned this, in which `data_of` finds the audio."""
         microphone = self._taps.microphone
         if microphone is not None:
-            pcm = memoryview(data).tobytes()
+            pcm = memoryview(data_of(result)).tobytes()
             microphone.captured(handing_of_read(monotonic_ns(), microphone.duration(len(pcm))), pcm, None)
 
     @guarded
-    def write(self, data: Any, frames: int | None = None) -> None:
-        """It is about to write this, or the first `frames` of it.
+    def write(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        """It is about to write, called with these.
 
-        It is handed over before it is written: a long one may be stopped from another thread meanwhile.
+        The recorder gets the audio before it is written: a long write may be stopped from another thread meanwhile.
         """
+        data = args[0] if args else named["frames" if "frames" in named else "data"]
+        frames = args[1] if len(args) > 1 else named.get("num_frames")
         speaker = self._taps.speaker
         if speaker is not None:
             pcm = memoryview(data).tobytes()[: None if frames is None else frames * speaker.width]
@@ -216,16 +216,16 @@ def tap(side: int, sample: str, channels: int, rate: float, latency: float) -> T
     return Tap(side, sample, channels, round(rate), round(latency * NS))
 
 
-def keep(stream: object, taps: Taps) -> None:
+def attach(stream: object, taps: Taps) -> None:
     """Let the stream have these taps."""
-    setattr(stream, _TAPS, taps)
+    setattr(stream, TAPS_ATTRIBUTE, taps)
 
 
 @guarded
 def started(stream: object) -> None:
     """A stream starts: whether its device is recorded is decided here."""
-    taps = getattr(stream, _TAPS, None)
-    if taps is not None and is_wanted():
+    taps = getattr(stream, TAPS_ATTRIBUTE, None)
+    if taps is not None and devices_are_recorded():
         for each in taps:
             each.running = True
 
@@ -243,31 +243,18 @@ def aborted(stream: object) -> None:
 
 
 def _stop(stream: object, heard_for: int) -> None:
-    taps = getattr(stream, _TAPS, None)
+    taps = getattr(stream, TAPS_ATTRIBUTE, None)
     if taps is not None:
         for each in taps:
             each.stop(monotonic_ns() + heard_for)
 
 
-def enter(stream: object) -> Inside | None:
+def enter(stream: object) -> BlockingCall | None:
     """A blocking call of a stream begins; None: it is not to be seen."""
-    taps = getattr(stream, _TAPS, None)
-    return None if taps is None or taps.inside else Inside(taps)
+    taps = getattr(stream, TAPS_ATTRIBUTE, None)
+    return None if taps is None or taps.inside else BlockingCall(taps)
 
 
-def bind(stream: object, recorder: Recorder) -> None:
-    """See `Recorder.bind`."""
-    taps = getattr(stream, _TAPS, None)
-    if taps is None:
-        _logger.warning(
-            "voicespan does not record this stream: it is none of sounddevice's or PyAudio's, was opened"
-            " before they were instrumented, or VOICESPAN_RECORD_SOURCE is not devices"
-        )
-        return
-    for each in taps:
-        each.bound = recorder
-
-
-def is_wanted() -> bool:
+def devices_are_recorded() -> bool:
     """Whether devices are recorded."""
     return Settings.from_environment().record_source == "devices"

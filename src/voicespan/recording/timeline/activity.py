@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from voicespan.recording.codec.samples import AT_ONCE
 from voicespan.recording.timeline.intervals import Intervals
 from voicespan.recording.timeline.segment import NS
@@ -15,7 +17,6 @@ from voicespan.recording.timeline.segment import NS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
 #: -60 dB below full scale, in steps of int16: the quietest sample that counts is one above.
@@ -94,8 +95,6 @@ class ActivityDetector:
 
 
 def _loud(samples: NDArray[np.int16]) -> NDArray[np.bool_]:
-    import numpy as np  # noqa: PLC0415  as above
-
     # -32..32 become 0..64 of 65,536, so one comparison does for both signs.
     loud: NDArray[np.bool_] = samples.view(np.uint16) + np.uint16(THRESHOLD) > 2 * THRESHOLD
     return loud

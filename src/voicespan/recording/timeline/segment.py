@@ -164,7 +164,7 @@ class Segment:
         self._find_end()
         return before - self.end
 
-    def give_up_odd_byte(self) -> Pcm:
+    def take_odd_byte(self) -> Pcm:
         """Take away the first byte of a sample whose second one is still to come, if there is one."""
         if self._bytes % self._width == 0:
             return b""

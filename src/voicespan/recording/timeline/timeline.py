@@ -82,9 +82,9 @@ class Timeline:
         self._pauses = tuple(pause for pause in self._pauses if pause[1] > until)
         return taken
 
-    def peek_agent(self, until: int) -> list[Piece]:
-        """What the agent said before `until` and has not been taken."""
-        return self._without_pauses(self.agent.peek(until))
+    def peek(self, until: int) -> tuple[list[Piece], list[Piece]]:
+        """What the user and the agent said before `until` and has not been taken."""
+        return self._without_pauses(self.user.peek(until)), self._without_pauses(self.agent.peek(until))
 
     def _without_pauses(self, pieces: list[Piece]) -> list[Piece]:
         if not self._pauses:

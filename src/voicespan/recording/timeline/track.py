@@ -151,7 +151,7 @@ class Track:
                 pieces.append(Piece(start, run.rate, run.encoding, pcm, first, over))
             if not over:
                 break
-            self._odd = run.give_up_odd_byte() or self._odd
+            self._odd = run.take_odd_byte() or self._odd
             self._runs.popleft()
             self._flow = None
         self.settled = max(self.settled, until)
@@ -198,7 +198,7 @@ class Track:
 
     def _half_sample(self, start: int, rate: int, encoding: str) -> Pcm:
         """Take the first byte of a sample that audio from `start` on completes."""
-        odd = self._odd or (self._runs[-1].give_up_odd_byte() if self._runs else b"")
+        odd = self._odd or (self._runs[-1].take_odd_byte() if self._runs else b"")
         self._odd = b""
         recent = self.end is None or start - self.end < BREAK
         return odd if recent and self._format == (rate, encoding) else b""

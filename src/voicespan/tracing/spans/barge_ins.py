@@ -16,7 +16,7 @@ from voicespan.runtime.bounded import put
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from voicespan.recording.recorder import Cut
+    from voicespan.recording.cut import Cut
     from voicespan.tracing.spans.playback import Playback
     from voicespan.tracing.spans.span_writer import SpanWriter
     from voicespan.tracing.spans.transcript import Transcript

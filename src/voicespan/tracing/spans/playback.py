@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voicespan.recording.recorder import Cut
+    from voicespan.recording.cut import Cut
     from voicespan.tracing.conversation_recording import ConversationRecorder
 
 

@@ -1,7 +1,16 @@
-"""A background thread that exists only once there is something to do."""
+"""A background thread that exists only while there is something to do. All threads of ours are made here.
+
+What always holds:
+
+1. `wake` takes no lock and never waits: finalisers, signal handlers and log handlers may call it, in the middle
+   of a start or of another `wake` of the same thread.
+2. Whoever takes the token starts the thread; the token is given back when that fails, and when the thread ends.
+   So no failure is for ever: the next `wake` tries again.
+"""
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import threading
@@ -14,6 +23,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
+#: How long a thread that has nothing to do stays, for what comes next.
+_IDLE_SECONDS = 5.0
+
+
+class Signal:
+    """A `threading.Event` for one waiter, which forgets the signal as it takes it. `set` takes no lock."""
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Have `wait` return."""
+        with contextlib.suppress(RuntimeError):  # it is set already
+            self._lock.release()
+
+    def is_set(self) -> bool:
+        """Whether the next `wait` returns at once."""
+        return not self._lock.locked()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the signal and take it; whether it came."""
+        timeout = -1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX)
+        return self._lock.acquire(timeout=timeout)
 
 
 class Loop:
@@ -23,23 +56,37 @@ class Loop:
     be called again, or None. So it can be tested without a thread.
     """
 
-    def __init__(self, name: str, step: Callable[[], float | None], *, batch_delay: float = 0.0) -> None:
-        """`linger`: seconds to wait after a wake-up for more of the same, unless it is urgent."""
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], float | None],
+        *,
+        batch_delay: float = 0.0,
+        idle_seconds: float = _IDLE_SECONDS,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            name: the thread's.
+            step: does what there is to do.
+            batch_delay: seconds to wait after a wake-up for more of the same, unless it is urgent.
+            idle_seconds: after so many without anything to do the thread ends.
+        """
         self._name = name
         self._step = step
         self._batch_delay = batch_delay
+        self._idle_seconds = idle_seconds
         self._thread: threading.Thread | None = None
         self._reset()
         _loops.add(self)
 
     def wake(self, *, urgent: bool = False) -> None:
-        """Have `step` called soon; the first time starts the thread. Never waits."""
+        """Have `step` called soon; starts the thread if there is none. Never waits."""
         if urgent:
             self._urgent.set()
-        if not self._woken.is_set():
-            self._woken.set()
-        if self._thread is None:
-            self._start()
+        self._woken.set()
+        if not self._stopping and self._token.acquire(blocking=False):
+            self._start(self._token)
 
     def run_once(self) -> None:
         """Do a step here if there is no thread: an interpreter that ends starts no new ones."""
@@ -54,28 +101,58 @@ class Loop:
         self._woken.set()
 
     def _reset(self) -> None:
-        self._woken = threading.Event()
-        self._urgent = threading.Event()
-        self._starting = threading.Lock()
+        self._woken = Signal()
+        self._urgent = Signal()
+        #: Held by the thread that runs, or by whoever starts it.
+        self._token = _thread.allocate_lock()
         self._stopping = False
         self._thread = None
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None and not self._stopping:
-                # A daemon: a process must be able to end while LangSmith is not answering.
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                with contextlib.suppress(RuntimeError):
-                    thread.start()
-                    self._thread = thread
+    def _start(self, token: _thread.LockType) -> None:
+        started = False
+        try:
+            # `Thread.start` takes locks of `threading` that the interrupted thread may hold: not here.
+            _thread.start_new_thread(self._start_thread, (token,))
+            started = True
+        except RuntimeError:
+            pass  # no more threads, or the interpreter ends: whoever wakes it next tries again
+        finally:
+            if not started:
+                token.release()
 
-    def _run(self) -> None:
+    def _start_thread(self, token: _thread.LockType) -> None:
+        # A daemon: a process must be able to end while LangSmith is not answering.
+        thread = threading.Thread(target=self._run, args=(token,), name=self._name, daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            token.release()
+
+    def _run(self, token: _thread.LockType) -> None:
+        self._thread = threading.current_thread()
+        try:
+            while True:
+                self._work()
+                self._thread = None
+                token.release()
+                # Woken since it was last looked at: by now somebody else may have started another thread.
+                if self._stopping or not self._woken.is_set() or not token.acquire(blocking=False):
+                    return
+                self._thread = threading.current_thread()
+        except BaseException:
+            self._thread = None
+            token.release()
+            raise
+
+    def _work(self) -> None:
         delay: float | None = None
         while not self._stopping:
-            if self._woken.wait(delay) and self._batch_delay:
+            woken = self._woken.wait(self._idle_seconds if delay is None else delay)
+            if not woken and delay is None:
+                return
+            if woken and self._batch_delay:
                 self._urgent.wait(self._batch_delay)
-            self._woken.clear()
-            self._urgent.clear()
+            self._urgent.wait(0)
             # What goes wrong once may go wrong again at once: not in a busy loop.
             delay = 1.0
             with guard():
@@ -83,7 +160,7 @@ class Loop:
 
 
 def _after_fork() -> None:
-    # Threads do not live on in a child, and an event or a lock may be as the fork found it.
+    # Threads do not live on in a child, and a lock may be as the fork found it.
     for loop in list(_loops):
         loop._reset()  # noqa: SLF001
 

@@ -9,9 +9,9 @@ production must be loud where it can be mended.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
-import threading
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ reraise = False
 
 _MOST_CAUSES = 1000
 _reported: set[tuple[str, str, int]] = set()
-_lock = threading.Lock()
 
 
 def report(error: BaseException, *, ours: bool = True) -> None:
@@ -39,15 +38,19 @@ def report(error: BaseException, *, ours: bool = True) -> None:
         traceback = traceback.tb_next
     place = ("?", 0) if traceback is None else (traceback.tb_frame.f_code.co_filename, traceback.tb_lineno)
     cause = (type(error).__qualname__, *place)
-    with _lock:
-        if cause in _reported or len(_reported) >= _MOST_CAUSES:
-            return
-        _reported.add(cause)
+    # Without a lock: this can run in a finaliser, or in a log handler of what is logged here. At worst it is said twice.
+    if cause in _reported or len(_reported) >= _MOST_CAUSES:
+        return
+    _reported.add(cause)
     # The message of an exception can quote what was being processed, a key or a person's words, so
-    # only its type and its place are told.
-    _logger.warning(
-        "voicespan could not record something (%s at %s:%d); the application is not affected", *cause
-    )
+    # only its type and its place are logged.
+    warn("voicespan could not record something (%s at %s:%d); the application is not affected", *cause)
+
+
+def warn(message: str, *values: object) -> None:
+    """Log a warning. A log handler or filter of the application's that raises does not reach the application."""
+    with contextlib.suppress(Exception):
+        _logger.warning(message, *values)
 
 
 def guarded(function: Callable[_P, _R]) -> Callable[_P, _R | None]:

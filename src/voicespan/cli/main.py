@@ -7,9 +7,10 @@ when it is needed.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voicespan.runtime.version import __version__
 
@@ -126,39 +127,45 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     doctor.set_defaults(run=_doctor)
 
 
-def _demo(options: argparse.Namespace) -> int:
-    from voicespan.cli.demo import command  # noqa: PLC0415  as the top of this module says
+def _load(module: str) -> Any:
+    """One of the modules below, when its command is called."""
+    return importlib.import_module(_MODULES[module])
 
-    return command.run(options)
+
+#: They import what takes long, so none is loaded to print a help text.
+_MODULES = {
+    "demo": "voicespan.cli.demo.command",
+    "doctor": "voicespan.cli.doctor.command",
+    "spool": "voicespan.cli.spool",
+    "delivery": "voicespan.delivery",
+}
+
+
+def _demo(options: argparse.Namespace) -> int:
+    return int(_load("demo").run(options))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    return int(_load("doctor").run(options))
 
 
 def _spool(options: argparse.Namespace) -> int:
-    from voicespan.cli import spool as commands  # noqa: PLC0415  as the top of this module says
-
-    return commands.spool(spool_dir=options.spool_dir)
+    return int(_load("spool").spool(spool_dir=options.spool_dir))
 
 
 def _recover(options: argparse.Namespace) -> int:
-    from voicespan.cli import spool as commands  # noqa: PLC0415  as the top of this module says
-    from voicespan.delivery import DeliverySettingsError  # noqa: PLC0415  as above
-
     try:
-        return commands.recover(
+        status: int = _load("spool").recover(
             endpoint=options.endpoint,
             project=options.project,
             workspace=options.workspace,
             spool_dir=options.spool_dir,
             new_key=options.new_key,
         )
-    except DeliverySettingsError as error:
+    except _load("delivery").DeliverySettingsError as error:
         sys.stderr.write(f"voicespan recover: {error}\n")
         return _MISUSED
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from voicespan.cli.doctor import command  # noqa: PLC0415  as the top of this module says
-
-    return command.run(options)
+    return status
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
 
-__all__ = ["AutomaticProcessor", "DeliverySettingsError", "add_to", "new_provider"]
+_logger = logging.getLogger("voicespan")
 
 
 class AutomaticProcessor(LangSmithSpanProcessor):
@@ -64,3 +65,31 @@ def new_provider() -> TracerProvider | None:
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(provider)
     return provider
+
+
+def before_first_conversation() -> TracerProvider | None:
+    """The provider that conversations use, if that is not the global one; says so where they are not delivered."""
+    current = trace.get_tracer_provider()
+    if isinstance(current, trace.NoOpTracerProvider):
+        # Somebody's decision that nothing is traced here.
+        return None
+    if hasattr(current, "add_span_processor"):
+        # By now the application has set up its own, or has a key.
+        problem = add_or_explain(current)
+        if problem is not None:
+            _logger.warning("Conversations go to this process's own span exporters only: %s", problem)
+        return None
+    try:
+        return new_provider()
+    except DeliverySettingsError as error:
+        _logger.warning("Conversations are not traced: %s", error)
+        return None
+
+
+def add_or_explain(provider: trace.TracerProvider) -> DeliverySettingsError | None:
+    """Add our processor to `provider`; what is wrong with the settings, if that is why it was not."""
+    try:
+        add_to(cast("TracerProvider", provider))
+    except DeliverySettingsError as error:
+        return error
+    return None

@@ -7,9 +7,9 @@ OpenTelemetry SDK, which is the heaviest part of it, is there already.
 
 from __future__ import annotations
 
-import logging
+import importlib
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from opentelemetry.sdk.trace import TracerProvider
-
-_logger = logging.getLogger("voicespan")
 
 #: The entry points of what traces conversations, by which OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names them.
 INSTRUMENTORS = frozenset({"openai-realtime", "google-genai-live"})
@@ -39,7 +37,7 @@ def set_up() -> None:
     if not is_wanted(os.environ):
         return
     provider = trace.get_tracer_provider()
-    if not hasattr(provider, "add_span_processor") or _deliver_from(provider) is not None:
+    if not hasattr(provider, "add_span_processor") or _automatic().add_or_explain(provider) is not None:
         tracer.before_first_conversation(_prepare)
 
 
@@ -54,31 +52,10 @@ def is_wanted(environ: Mapping[str, str]) -> bool:
 
 def _prepare() -> TracerProvider | None:
     """Before the first conversation: the provider it uses, if that is not the global one."""
-    from voicespan.distro import automatic  # noqa: PLC0415  not before there is a conversation
-
-    current = trace.get_tracer_provider()
-    if isinstance(current, trace.NoOpTracerProvider):
-        # Somebody's decision that nothing is traced here.
-        return None
-    if hasattr(current, "add_span_processor"):
-        # By now the application has set up its own, or has a key.
-        problem = _deliver_from(current)
-        if problem is not None:
-            _logger.warning("Conversations go to this process's own span exporters only: %s", problem)
-        return None
-    try:
-        return automatic.new_provider()
-    except automatic.DeliverySettingsError as error:
-        _logger.warning("Conversations are not traced: %s", error)
-        return None
+    provider: TracerProvider | None = _automatic().before_first_conversation()
+    return provider
 
 
-def _deliver_from(provider: trace.TracerProvider) -> Exception | None:
-    """Add our processor to `provider`; what is wrong with the settings, if that is why it was not."""
-    from voicespan.distro import automatic  # noqa: PLC0415  imports the SDK, which the provider is of
-
-    try:
-        automatic.add_to(cast("TracerProvider", provider))
-    except automatic.DeliverySettingsError as error:
-        return error
-    return None
+def _automatic() -> Any:
+    """What imports the SDK: loaded when there is a provider of the SDK, or a conversation."""
+    return importlib.import_module("voicespan.distro.automatic")

@@ -10,7 +10,7 @@ import pytest
 
 from voicespan.cli.doctor import devices, duplicates, zero_code
 from voicespan.cli.doctor.findings import Mark, note, ok, problem, warning
-from voicespan.cli.doctor.masked_output import Discretion, public_url
+from voicespan.cli.doctor.masked_output import SecretMask, public_url
 from voicespan.cli.doctor.report import as_json, as_text, worst
 
 LANGSMITH = "https://api.smith.langchain.com/otel"
@@ -159,7 +159,7 @@ def test_no_library(look, monkeypatch):
     assert look(devices.look, VOICESPAN_RECORD_SOURCE="devices")["devices.none"].mark is Mark.WARNING
 
 
-SEEN = {"input": "a microphone (48000 Hz)", "output": None, "seams": True}
+SEEN = {"input": "a microphone (48000 Hz)", "output": None, "patched": True}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_devices(look, monkeypatch, source, seen, marks):
 
 def test_seams_of_devices_that_are_gone(look, monkeypatch):
     with_installed(monkeypatch, sounddevice="0.5.6", PyAudio=None)
-    monkeypatch.setattr(devices, "_ask", lambda _: {**SEEN, "seams": False})
+    monkeypatch.setattr(devices, "_ask", lambda _: {**SEEN, "patched": False})
     assert look(devices.look)["devices.sounddevice.seams"].mark is Mark.WARNING
 
 
@@ -188,8 +188,8 @@ def test_portaudio_is_asked_in_a_process_of_its_own(library, monkeypatch):
     # Where there is no PortAudio the import fails with an OSError.
     pytest.importorskip(library, exc_type=(ImportError, OSError))
     seen = devices._ask(library)
-    assert set(seen) == {"input", "output", "seams"}
-    assert seen["seams"] is True
+    assert set(seen) == {"input", "output", "patched"}
+    assert seen["patched"] is True
 
 
 def test_a_library_that_crashes_is_no_news(look, monkeypatch, tmp_path):
@@ -261,7 +261,7 @@ def test_urls_are_shown_without_what_is_private():
     ],
 )
 def test_discretion(environ, text, shown):
-    assert Discretion(environ)(text) == shown
+    assert SecretMask(environ)(text) == shown
 
 
 def test_the_page_has_every_key_and_every_section():

@@ -33,7 +33,7 @@ class Call:
         clock: CallClock,
         show: Callable[[str, str, float], None],
     ) -> None:
-        """`show` is told who says what, and at which second of the call it is known."""
+        """`show` is called with who says what, and at which second of the call it is known."""
         self.telephone = Telephone(cues, clock)
         self.recorder = Recorder(None)
         self._restaurant = Restaurant(tracer_provider, clock)
@@ -58,7 +58,7 @@ class Call:
         self._show(who, words, self._clock.seconds() - self._began)
 
     async def function(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call one of the restaurant's functions; if the model is wrong about it, it is told."""
+        """Call one of the restaurant's functions; if the model called it wrongly, the answer says so."""
         functions: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
             "find_tables": self._restaurant.find_tables,
             "book_table": self._restaurant.book_table,

@@ -6,11 +6,13 @@ import io
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+import soundfile as sf
+
 from voicespan.cli.demo.page import amount
 from voicespan.cli.demo.tree import show_tree
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from voicespan.cli.demo.page import Page
@@ -37,8 +39,6 @@ def report(page: Page, langsmith: LangSmithServer, root: Run) -> None:
 
 
 def _show_recording(page: Page, attachment: Attachment) -> None:
-    import soundfile as sf  # noqa: PLC0415  loads libsndfile: where there is something to read
-
     sound, rate = sf.read(io.BytesIO(attachment.read()), dtype="float32", always_2d=True)
     seconds = len(sound) / rate
     cells = page.width - len(_MARGIN) - 1
@@ -55,8 +55,6 @@ def _show_recording(page: Page, attachment: Attachment) -> None:
 
 def _drawn(channel: NDArray[np.float32], cells: int) -> str:
     """How loud it was, from left to right."""
-    import numpy as np  # noqa: PLC0415  as above
-
     loudness = [np.sqrt(np.mean(part**2)) if len(part) else 0.0 for part in np.array_split(channel, cells)]
     decibels = 20 * np.log10(np.maximum(loudness, 1e-6))
     share = (decibels - _FAINTEST_DB) / (_LOUDEST_DB - _FAINTEST_DB)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import soundfile as sf
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -46,8 +48,6 @@ class Line:
         Raises:
             ValueError: The file is not what this module says.
         """
-        import soundfile as sf  # noqa: PLC0415  loads libsndfile: not to print a help text
-
         samples, rate = sf.read(self.path, dtype="int16")
         if rate != RATE or samples.ndim != 1:
             raise ValueError(f"{self.path} is not mono at {RATE} Hz")

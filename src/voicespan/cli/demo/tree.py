@@ -22,7 +22,7 @@ _SHORTEST_MS = 0.5
 
 
 def show_tree(page: Page, root: Run) -> None:
-    """A line for each run: its name, its type, when it began, how long it took, and what it tells.
+    """A line for each run: its name, its type, when it began, how long it took, and its content in short.
 
     What does not fit beside a run stands below it.
     """
@@ -35,11 +35,11 @@ def show_tree(page: Page, root: Run) -> None:
             name = name[: _LONGEST_NAME - 1] + "…"
         begins = (run.start_ns - root.start_ns) / _NS
         line = f"  {name:<{width}}  {run.run_type:<5}  {begins:>6.2f} s  {_duration(run):>7}"
-        told = _told(run)
-        beside = len(line) + 2 + len(told) <= page.width
-        page.line(f"{line}  {told}" if beside else line, _style(run))
+        text = _summary(run)
+        beside = len(line) + 2 + len(text) <= page.width
+        page.line(f"{line}  {text}" if beside else line, _style(run))
         if not beside:
-            for words in wrapped(told, page.width - len(below) - 2):
+            for words in wrapped(text, page.width - len(below) - 2):
                 page.line(f"  {below}{words}")
 
 
@@ -73,7 +73,7 @@ def _duration(run: Run) -> str:
     return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"  # noqa: PLR2004  a second
 
 
-def _told(run: Run) -> str:
+def _summary(run: Run) -> str:
     """What is worth reading of a run's content."""
     if run.error:
         return run.error.partition("\n")[0]
@@ -81,34 +81,34 @@ def _told(run: Run) -> str:
         return _counts(run)
     if "event_type" not in run.metadata:
         return "the application's own span"
-    tell = _TOLD.get(run.name.partition(":")[0])
-    return "" if tell is None else tell(run)
+    summarise = _SUMMARIES.get(run.name.partition(":")[0])
+    return "" if summarise is None else summarise(run)
 
 
 def _counts(run: Run) -> str:
     facts = run.metadata
-    told = []
+    parts = []
     for name in ("turn", "interruption", "function_call"):
         count = facts.get(f"{name}_count")
         if count is not None:
-            told.append(f"{count} {name.replace('_', ' ')}{'' if count == 1 else 's'}")
+            parts.append(f"{count} {name.replace('_', ' ')}{'' if count == 1 else 's'}")
     if "total_tokens" in facts:
-        told.append(_tokens(facts))
-    return ", ".join(told)
+        parts.append(_tokens(facts))
+    return ", ".join(parts)
 
 
 def _figures(run: Run) -> str:
-    told = []
+    parts = []
     if run.usage:
-        told.append(_tokens(run.usage))
+        parts.append(_tokens(run.usage))
     latency = run.metadata.get("latency_to_first_audio_ms")
     if latency is not None:
-        told.append(f"first audio {float(latency):.0f} ms after the caller's turn")
+        parts.append(f"first audio {float(latency):.0f} ms after the caller's turn")
     if run.metadata.get("interrupted"):
-        told.append("interrupted")
+        parts.append("interrupted")
     calls = _last_message(run.outputs).get("tool_calls", ())
-    told += [f"wants {call['function']['name']}" for call in calls]
-    return ", ".join(told)
+    parts += [f"wants {call['function']['name']}" for call in calls]
+    return ", ".join(parts)
 
 
 def _tokens(counts: dict[str, Any]) -> str:
@@ -120,8 +120,8 @@ def _heard(run: Run) -> str:
     seconds = {
         name: f"{int(facts[name]) / 1000:.1f} s" for name in ("heard_ms", "generated_ms") if name in facts
     }
-    told = {"heard_ms": "{} heard", "generated_ms": "{} generated"}
-    text = " of ".join(told[name].format(length) for name, length in seconds.items())
+    words = {"heard_ms": "{} heard", "generated_ms": "{} generated"}
+    text = " of ".join(words[name].format(length) for name, length in seconds.items())
     if "barge_in_ms" in facts:
         text += f", silent {float(facts['barge_in_ms']):.0f} ms after the caller began"
     return text
@@ -145,8 +145,8 @@ def _last_message(content: dict[str, Any]) -> dict[str, Any]:
     return last
 
 
-#: By the run's name, up to a colon. Other events tell nothing beyond that they happened.
-_TOLD: dict[str, Callable[[Run], str]] = {
+#: By the run's name up to a colon. Other events have no content worth a line.
+_SUMMARIES: dict[str, Callable[[Run], str]] = {
     events.INPUT_TRANSCRIPTION: _words,
     events.OUTPUT_TRANSCRIPTION: _words,
     events.FUNCTION_CALL: _arguments,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voicespan.delivery.spool.folder import Meta
     from voicespan.delivery.spool.spool import Spool
 
-#: Bytes of a file that tells how far a folder is.
+#: The most bytes that are read of a file with a folder's state.
 _MOST_FACTS = 1 << 24
 
 
@@ -42,7 +42,7 @@ def folders_of(spool: Spool) -> list[Waiting]:
 
 
 def look(folders: Sequence[Waiting], surroundings: Surroundings) -> Iterator[Finding]:
-    """What is told of them."""
+    """Findings about them."""
     if not folders:
         yield ok("spool.waiting", "nothing waits", waiting=0)
         return
@@ -70,15 +70,15 @@ def _own(folders: Sequence[Waiting], now: float) -> Iterator[Finding]:
         return
     oldest = max(now - folder.meta.started_at / 1e9 for folder in folders if folder.meta is not None)
     states = Counter(_state(folder) for folder in folders)
-    told = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    text = ", ".join(f"{count} {state}" for state, count in states.most_common())
     facts = {"waiting": len(folders), "oldest_seconds": round(oldest)}
-    told = f"{_count(len(folders))} for this destination, the oldest {_age(oldest)} old: {told}"
+    text = f"{_count(len(folders))} for this destination, the oldest {_age(oldest)} old: {text}"
     if set(states) <= {_OPEN, _HELD}:
-        yield ok("spool.waiting", told, **facts)
+        yield ok("spool.waiting", text, **facts)
     else:
         yield warning(
             "spool.waiting",
-            told,
+            text,
             "the next process with a conversation sends them, or: voicespan recover",
             **facts,
         )
@@ -126,7 +126,7 @@ def _others(metas: Sequence[Meta], surroundings: Surroundings) -> Iterator[Findi
         place = dict(named)
         url = public_url(place["url"] or "")
         project = f"project {place['project']}, " if place["project"] else ""
-        told = f"{_count(count)} for {'another key of' if same_but_key else ''} {project}{url}".replace(
+        text = f"{_count(count)} for {'another key of' if same_but_key else ''} {project}{url}".replace(
             "  ", " "
         )
         command = (
@@ -134,7 +134,7 @@ def _others(metas: Sequence[Meta], surroundings: Surroundings) -> Iterator[Findi
         )
         yield warning(
             "spool.other_destination",
-            told,
+            text,
             f"if the key was replaced: {command}" if same_but_key else f"with a key for it: {command}",
             folders=count,
             url=url,

@@ -1,4 +1,4 @@
-"""The command: looks everywhere, tells what it saw, and answers with an exit status."""
+"""The command: runs all checks, prints the findings, and returns an exit status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from voicespan.cli.doctor import (
     zero_code,
 )
 from voicespan.cli.doctor.findings import Mark, Surroundings, listening, problem
-from voicespan.cli.doctor.masked_output import Discretion
+from voicespan.cli.doctor.masked_output import SecretMask
 from voicespan.cli.doctor.report import Section
 from voicespan.runtime.guard import guard
 
@@ -62,23 +62,23 @@ def run(options: argparse.Namespace) -> int:
     bad = (Mark.PROBLEM, Mark.WARNING) if options.strict else (Mark.PROBLEM,)
     status = WRONG if report.worst(sections) in bad else FINE
     if options.json:
-        told = report.as_json(sections, status) + "\n"
+        text = report.as_json(sections, status) + "\n"
     else:
-        told = report.as_text(sections, colours=report.has_colours(sys.stdout, os.environ))
+        text = report.as_text(sections, colours=report.has_colours(sys.stdout, os.environ))
     # A terminal without UTF-8 must not be what keeps the report away.
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(told.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     return status
 
 
 def examine(surroundings: Surroundings) -> list[Section]:
     """Look at everything; without secrets."""
-    discretion = Discretion(surroundings.environ)
+    mask = SecretMask(surroundings.environ)
     with warnings.catch_warnings():
         # Those of other people's packages, which are imported here.
         warnings.simplefilter("ignore")
         return [
-            Section(name, title, _findings(name, look, surroundings)).discreet(discretion)
+            Section(name, title, _findings(name, look, surroundings)).masked(mask)
             for name, title, look in SECTIONS
         ]
 

@@ -6,9 +6,10 @@ import email.utils
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from voicespan.cli.doctor import probe, probe_answers
+from voicespan.cli.doctor import probe_answers
 from voicespan.cli.doctor.findings import BROKEN, note, ok, problem, warning
 from voicespan.cli.doctor.masked_output import public_url
+from voicespan.cli.doctor.versions import loaded
 from voicespan.delivery.destination import url_policy
 from voicespan.delivery.destination.credentials import ApiKey
 from voicespan.delivery.destination.destination import DEFAULT_API, resolve
@@ -138,8 +139,8 @@ def _key(destination: Destination, environ: Mapping[str, str], profile: str) -> 
             set=True,
             source=origin,
         )
-    told = "a key is set" if len(key) >= _SHORT_KEY else "a key is set, a very short one"
-    return ok("destination.key", f"{told}  ({origin})", set=True, source=origin)
+    text = "a key is set" if len(key) >= _SHORT_KEY else "a key is set, a very short one"
+    return ok("destination.key", f"{text}  ({origin})", set=True, source=origin)
 
 
 def _misnamed(environ: Mapping[str, str]) -> str | None:
@@ -158,6 +159,10 @@ def _misnamed(environ: Mapping[str, str]) -> str | None:
 
 
 def _reached(destination: Destination, surroundings: Surroundings) -> Iterator[Finding]:
+    probe = loaded("voicespan.cli.doctor.probe")
+    if isinstance(probe, str):
+        yield problem("destination.reached", f"requests is broken ({probe})", "see Versions, above")
+        return
     try:
         proxy, authorities = probe.proxy_of(destination), probe.authorities_of(destination)
     except BROKEN as error:
@@ -173,14 +178,14 @@ def _reached(destination: Destination, surroundings: Surroundings) -> Iterator[F
     facts = {"status": reply.status, "seconds": round(reply.seconds, 3), "proxy": proxy}
     through = f" through the proxy {proxy}" if proxy else ""
     if reply.status is None:
-        told, advice = (
+        text, advice = (
             each.format(host=host, port=port, proxy=proxy) for each in probe_answers.FAILURES[reply.failure]
         )
         words = f": {reply.words}" if reply.words else ""
         behind = through if reply.failure != "proxy" else ""
         yield problem(
             "destination.reached",
-            f"{told}{behind}{words}",
+            f"{text}{behind}{words}",
             f"{advice}; {_CANNOT_REACH}",
             failure=reply.failure,
             **facts,
@@ -195,17 +200,17 @@ def _logged_in(destination: Destination, reply: Reply) -> Finding:
     """What the answer says of the key and of the path."""
     check, status = "destination.login", reply.status or 0
     server = "the Collector" if destination.through_collector else "LangSmith"
-    told = f"{server} answers {status}{_words(reply)}"
+    text = f"{server} answers {status}{_words(reply)}"
     if 200 <= status < 300 and not _is_page(reply):  # noqa: PLR2004
         taken = "takes traces" if destination.credentials is None else "takes the key"
         return ok(check, f"{server} {taken}", status=status)
     if status in probe_answers.LATER or status >= 500:  # noqa: PLR2004
         return warning(
-            check, told, "voicespan tries again, for days; if it lasts, ask whoever runs it", status=status
+            check, text, "voicespan tries again, for days; if it lasts, ask whoever runs it", status=status
         )
     if status in probe_answers.ABOUT_THE_REQUEST and not _is_page(reply):
-        return note(check, f"{told}, to a request without spans; the key was not refused", status=status)
-    return problem(check, told, _advice(destination, reply), status=status)
+        return note(check, f"{text}, to a request without spans; the key was not refused", status=status)
+    return problem(check, text, _advice(destination, reply), status=status)
 
 
 def _advice(destination: Destination, reply: Reply) -> str:
@@ -215,8 +220,8 @@ def _advice(destination: Destination, reply: Reply) -> str:
         return f"set the endpoint to where it leads ({leads}); redirects are not followed"
     if _is_page(reply):
         return "a web page answers there, not the API: check the endpoint, and what stands in front of it"
-    told = probe_answers.COLLECTOR if destination.through_collector else probe_answers.LANGSMITH
-    return told.get(status, "check the endpoint")
+    advice = probe_answers.COLLECTOR if destination.through_collector else probe_answers.LANGSMITH
+    return advice.get(status, "check the endpoint")
 
 
 def _is_page(reply: Reply) -> bool:
@@ -235,13 +240,13 @@ def _clock(reply: Reply, clock: Clock) -> Iterator[Finding]:
     except (TypeError, ValueError):
         return
     off = clock.time_ns() / 1e9 - theirs
-    told = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the server's"
+    text = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the server's"
     if abs(off) > _CLOCK_OFF:
         yield warning(
             "destination.clock",
-            f"the clock of this machine is {told}: traces appear at the wrong time, or outside of what is shown",
+            f"the clock of this machine is {text}: traces appear at the wrong time, or outside of what is shown",
             "set the clock (NTP)",
             seconds=round(off),
         )
     else:
-        yield ok("destination.clock", f"the clock agrees with the server's ({told})", seconds=round(off))
+        yield ok("destination.clock", f"the clock agrees with the server's ({text})", seconds=round(off))

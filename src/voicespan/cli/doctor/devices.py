@@ -25,19 +25,19 @@ _LIBRARIES = {"sounddevice": "sounddevice", "PyAudio": "pyaudio"}
 
 
 def look(surroundings: Surroundings) -> Iterator[Finding]:
-    """Per library its version, its seams, and the devices; only a note unless they are to be recorded."""
+    """Per library its version, whether voicespan can patch it, and the devices; only a note unless they are to be recorded."""
     wanted = surroundings.settings.record_source == "devices"
     there = {name: version for name in _LIBRARIES if (version := installed(name)) is not None}
     if not there:
-        told = "neither sounddevice nor PyAudio is installed"
+        text = "neither sounddevice nor PyAudio is installed"
         if wanted:
             yield warning(
                 "devices.none",
-                f"{told}, and VOICESPAN_RECORD_SOURCE=devices records what they play and capture: nothing",
+                f"{text}, and VOICESPAN_RECORD_SOURCE=devices records what they play and capture: nothing",
                 "pip install 'voicespan[devices]', or unset VOICESPAN_RECORD_SOURCE",
             )
         else:
-            yield ok("devices.none", f"{told}; recording what the application hands over needs neither")
+            yield ok("devices.none", f"{text}; recording what the application hands over needs neither")
         return
     for name, version in there.items():
         yield judged(
@@ -49,13 +49,13 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
 def _seen(name: str, *, wanted: bool) -> Iterator[Finding]:
     check, seen = f"devices.{name}.seen", _ask(_LIBRARIES[name])
     if seen is None:
-        told = f"{name} cannot be asked for devices: PortAudio is missing, or does not answer"
+        text = f"{name} cannot be asked for devices: PortAudio is missing, or does not answer"
         if wanted:
-            yield warning(check, told, "install PortAudio (libportaudio2), or look at the sound system")
+            yield warning(check, text, "install PortAudio (libportaudio2), or look at the sound system")
         else:
-            yield note(check, f"{told}; nothing is recorded from devices")
+            yield note(check, f"{text}; nothing is recorded from devices")
         return
-    if not seen["seams"]:
+    if not seen["patched"]:
         yield warning(
             f"devices.{name}.seams",
             f"what {name} plays is not recorded: it is not where voicespan looks for it",
@@ -63,13 +63,13 @@ def _seen(name: str, *, wanted: bool) -> Iterator[Finding]:
         )
     for side in ("input", "output"):
         device = seen[side]
-        told = f"{name}: default {side} {device}" if device else f"{name}: no {side} device"
+        text = f"{name}: default {side} {device}" if device else f"{name}: no {side} device"
         facts = {"side": side, "device": device}
         if device or not wanted:
-            yield (ok if device else note)(f"{check}.{side}", told, **facts)
+            yield (ok if device else note)(f"{check}.{side}", text, **facts)
         else:
             yield warning(
-                f"{check}.{side}", told, "give the container the device (--device /dev/snd)", **facts
+                f"{check}.{side}", text, "give the container the device (--device /dev/snd)", **facts
             )
 
 

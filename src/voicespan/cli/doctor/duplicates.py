@@ -72,15 +72,15 @@ def _same_place(name: str, url: str, environ: Mapping[str, str]) -> Finding:
     exporters = {
         each.strip() for each in environ.get("OTEL_TRACES_EXPORTER", "").lower().split(",") if each.strip()
     }
-    told, advice = (
+    text, advice = (
         f"{name} leads to LangSmith, too ({url})",
         f"unset {name}, or set OTEL_TRACES_EXPORTER=none",
     )
     if exporters and not exporters & {"otlp", "otlp_proto_http", "otlp_proto_grpc"}:
-        return note("roads.exporter", f"{told}, but OTEL_TRACES_EXPORTER does not use it", url=url)
+        return note("roads.exporter", f"{text}, but OTEL_TRACES_EXPORTER does not use it", url=url)
     if exporters or installed("opentelemetry-distro") is not None:
-        return problem("roads.exporter", f"{told}: {_TWICE}", advice, url=url)
-    return warning("roads.exporter", f"{told}: with an OTLP exporter in the code, {_TWICE}", advice, url=url)
+        return problem("roads.exporter", f"{text}: {_TWICE}", advice, url=url)
+    return warning("roads.exporter", f"{text}: with an OTLP exporter in the code, {_TWICE}", advice, url=url)
 
 
 def _langsmiths_mode(environ: Mapping[str, str]) -> Iterator[Finding]:

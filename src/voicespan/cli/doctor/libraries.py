@@ -1,7 +1,7 @@
-"""The client libraries: whether they are there, and whether each seam is where it is looked for.
+"""The client libraries: whether they are installed, and whether voicespan finds what it patches in them.
 
-A seam that has gone is the one defect that says nothing by itself: the application works, and is not traced.
-So the module is imported, and its seams are asked for just as the instrumentor does, without setting them.
+A library that has moved what we patch gives no error: the application works, and is not traced. So the module is
+imported and its patch points are looked up as the instrumentor does, without patching them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 class _Provider(NamedTuple):
     distribution: str
-    #: The module that holds the seams in every version that is supported.
+    #: The module that holds the patch points in every version that is supported.
     module: str
-    seams: Callable[[Any, Any], Iterable[object]]
+    patches: Callable[[Any, Any], Iterable[object]]
     extra: str
 
 
@@ -66,10 +66,10 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:  # noqa: ARG001  what
         )
     else:
         yield _websockets()
-    for name, told in _FRAMEWORKS.items():
+    for name, text in _FRAMEWORKS.items():
         version = installed(name)
         if version is not None:
-            yield note(f"libraries.{name}", f"{name} {version}: {told}", version=version)
+            yield note(f"libraries.{name}", f"{name} {version}: {text}", version=version)
 
 
 def _library(provider: _Provider) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def _library(provider: _Provider) -> Iterator[Finding]:
         )
         return
     try:
-        count = len(list(provider.seams(module, lambda *_: None)))
+        count = len(list(provider.patches(module, lambda *_: None)))
     except BROKEN as error:
         yield problem(
             f"{check}.seams",

@@ -1,7 +1,7 @@
-"""Nothing secret is shown.
+"""Removes secrets from what the doctor prints.
 
-No check puts a secret into its findings. This is the second lock on that door: it goes over every text
-that leaves, for the key that was pasted into the wrong variable, or that a server sent back.
+No check puts a secret into its findings on purpose. This goes over every text once more: a key may have been pasted
+into the wrong variable, or a server may have sent it back.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _HEADERS = re.compile(r"_HEADERS$")
 _USER_INFO = re.compile(r"//([^/@\s]+)@")
 #: Also those of LangSmith, OpenAI and Google that are shorter than any real one: cut off, or made up.
 _KEYS = re.compile(r"\b(?:lsv2_|ls__|sk-|AIza)[\w-]{6,}")
-#: What is shorter is nobody's key, and would be found in every other word.
+#: A shorter secret would be found in ordinary words.
 _SHORTEST = 6
 _LONGEST_TEXT = 600
 _HIDDEN = "[secret]"
 
 
-class Discretion:
+class SecretMask:
     """Takes out of a text what must not be shown, and what would not stay on one line."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:

@@ -96,10 +96,10 @@ def _ratio(check: str, name: str, written: str) -> Finding:
             "correct it",
             sampler=name,
         )
-    told = f"OTEL_TRACES_SAMPLER={name} samples {ratio:.0%} of the conversations"
+    text = f"OTEL_TRACES_SAMPLER={name} samples {ratio:.0%} of the conversations"
     if not ratio:
-        return problem(check, told, "raise OTEL_TRACES_SAMPLER_ARG", sampler=name, ratio=ratio)
-    return (note if ratio < 1 else ok)(check, told, sampler=name, ratio=ratio)
+        return problem(check, text, "raise OTEL_TRACES_SAMPLER_ARG", sampler=name, ratio=ratio)
+    return (note if ratio < 1 else ok)(check, text, sampler=name, ratio=ratio)
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, int] | None:
@@ -121,38 +121,38 @@ def _length(environ: Mapping[str, str]) -> Iterator[Finding]:
     if found is None:
         return
     name, limit = found
-    check, told = f"opentelemetry.{name}", f"{name}={limit}"
+    check, text = f"opentelemetry.{name}", f"{name}={limit}"
     untouched = "The recording is not cut: it joins after the limits"
     advice = f"unset it: {untouched[0].lower()}{untouched[1:]}, but an attachment that another integration writes is"
     if limit < _IDS:
-        yield problem(check, f"{told} cuts ids and names: traces come out in pieces", advice, limit=limit)
+        yield problem(check, f"{text} cuts ids and names: traces come out in pieces", advice, limit=limit)
     elif limit < CHILD_SPAN_BYTES:
         yield warning(
             check,
-            f"{told} shortens transcripts, arguments and events to that many characters (marked where cut)",
+            f"{text} shortens transcripts, arguments and events to that many characters (marked where cut)",
             advice,
             limit=limit,
         )
     elif limit < ROOT_TRANSCRIPT_BYTES:
-        yield note(check, f"{told} shortens the transcript of a long conversation. {untouched}", limit=limit)
+        yield note(check, f"{text} shortens the transcript of a long conversation. {untouched}", limit=limit)
     else:
-        yield ok(check, f"{told} cuts nothing of ours", limit=limit)
+        yield ok(check, f"{text} cuts nothing of ours", limit=limit)
 
 
 def _count(environ: Mapping[str, str]) -> Iterator[Finding]:
     found = _first(environ, _COUNTS)
     if found is not None:
         name, limit = found
-        check, told = f"opentelemetry.{name}", f"{name}={limit}"
+        check, text = f"opentelemetry.{name}", f"{name}={limit}"
         if limit < _ATTRIBUTES:
             yield (problem if limit < _ATTRIBUTES // 2 else warning)(
                 check,
-                f"{told} is below the usual {_ATTRIBUTES}: the SDK drops a span's oldest attributes, which say what it is",
+                f"{text} is below the usual {_ATTRIBUTES}: the SDK drops a span's oldest attributes, which say what it is",
                 "unset it",
                 limit=limit,
             )
         else:
-            yield ok(check, f"{told} cuts nothing of ours", limit=limit)
+            yield ok(check, f"{text} cuts nothing of ours", limit=limit)
     events = _first(environ, _EVENTS)
     if events is not None and events[1] == 0:
         yield warning(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import Any
 
+from voicespan.recording.devices import pyaudio_patches, sounddevice_patches
+
 
 def sounddevice() -> dict[str, Any]:
-    """The default devices by `sounddevice`, and whether our seams are there."""
-    import sounddevice as library  # noqa: PLC0415  one of the two
-
-    from voicespan.recording.devices import sounddevice_patches  # noqa: PLC0415  the same
+    """The default devices by `sounddevice`, and whether what we patch is where we look for it."""
+    library = importlib.import_module("sounddevice")
 
     def name(side: str) -> str | None:
         try:
@@ -20,15 +21,12 @@ def sounddevice() -> dict[str, Any]:
             return None
         return f"{found['name']} ({found['default_samplerate']:.0f} Hz)"
 
-    return {"input": name("input"), "output": name("output"), "seams": _has(sounddevice_patches, library)}
+    return {"input": name("input"), "output": name("output"), "patched": _has(sounddevice_patches, library)}
 
 
 def pyaudio() -> dict[str, Any]:
     """The same by PyAudio."""
-    import pyaudio as library  # noqa: PLC0415  as above
-
-    from voicespan.recording.devices import pyaudio_patches  # noqa: PLC0415  as above
-
+    library = importlib.import_module("pyaudio")
     port = library.PyAudio()
 
     def name(ask: Any) -> str | None:
@@ -41,13 +39,13 @@ def pyaudio() -> dict[str, Any]:
     return {
         "input": name(port.get_default_input_device_info),
         "output": name(port.get_default_output_device_info),
-        "seams": _has(pyaudio_patches, library),
+        "patched": _has(pyaudio_patches, library),
     }
 
 
-def _has(patches: Any, library: Any) -> bool:
+def _has(library_patches: Any, library: Any) -> bool:
     try:
-        return bool(list(patches.patches(library, lambda: False)))
+        return bool(list(library_patches.patches(library, lambda: False)))
     except AttributeError:
         return False
 

@@ -1,9 +1,10 @@
 """One request to where the traces go, which leaves nothing there: an export of no spans.
 
-It takes the road of a delivery (the same URL, key, proxy and certificates), so its answer is the one that a
-conversation would get. Only the project is not named, so that none is made. It is bounded in time whatever
-hangs, the resolver included, which nothing in Python can hurry: a thread asks, and is left behind if it
-must be.
+It uses the URL, key, proxy and certificates of a delivery, so its answer is the one that a conversation would get.
+Only the project is not named, so that none is created. A thread asks, and is left behind when time is over: nothing
+in Python can interrupt a resolver that hangs.
+
+Loading this module fails where `requests` is broken, which is for the caller to report.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import requests.utils
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
 from voicespan.cli.doctor.findings import BROKEN
 from voicespan.cli.doctor.masked_output import public_url, without
+from voicespan.delivery.export.tls import bundle, open_session, proxy_secrets, safe_message
 from voicespan.runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -30,7 +35,7 @@ _MOST_BYTES = 2048
 #: A request with one resource that has no spans (opentelemetry.proto: field 1, of length 0). With no byte
 #: at all some servers miss the body.
 _NO_SPANS = b"\x0a\x00"
-#: What names a project or an agent.
+#: Headers that name a project or an agent.
 _PLACE = ("langsmith-project", "langsmith-agent-id", "langsmith-agent-environment")
 #: What `requests` says of a SOCKS proxy without PySocks. (The URL's own scheme has been checked before.)
 _SOCKS = "InvalidSchema"
@@ -58,7 +63,7 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of it."""
+    """The server's answer, or why there was none."""
 
     #: None: no answer; then `failure` is a key of `answers.FAILURES`.
     status: int | None = None
@@ -87,10 +92,6 @@ def ask(destination: Destination, altogether: float = ALTOGETHER) -> Reply:
 
 def proxy_of(destination: Destination) -> str | None:
     """The proxy that stands between, without its password; None: there is none."""
-    import requests.utils  # noqa: PLC0415  may be what is broken
-
-    from voicespan.delivery.export.tls import open_session  # noqa: PLC0415  the same
-
     with open_session(destination) as session:
         settings = session.merge_environment_settings(
             destination.url, {}, stream=None, verify=None, cert=None
@@ -101,8 +102,6 @@ def proxy_of(destination: Destination) -> str | None:
 
 def authorities_of(destination: Destination) -> tuple[str, str] | None:
     """The variable that names the certificates that are trusted, and what it names; None: the usual ones."""
-    from voicespan.delivery.export.tls import bundle  # noqa: PLC0415  as above
-
     return bundle(destination)
 
 
@@ -121,15 +120,11 @@ def _asked(destination: Destination) -> Reply:
     try:
         return _post(destination, began)
     except BROKEN as error:
-        failure, words = _told(error, destination)
+        failure, words = _described(error, destination)
         return Reply(failure=failure, words=words, seconds=time.monotonic() - began)
 
 
 def _post(destination: Destination, began: float) -> Reply:
-    from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415  as above
-
-    from voicespan.delivery.export.tls import bundle, open_session, proxy_secrets  # noqa: PLC0415  the same
-
     headers: dict[str, str | bytes] = {
         name: value for name, value in destination.request_headers().items() if name.lower() not in _PLACE
     }
@@ -164,7 +159,7 @@ def _post(destination: Destination, began: float) -> Reply:
         )
 
 
-def _told(error: Exception, destination: Destination) -> tuple[str, str]:
+def _described(error: Exception, destination: Destination) -> tuple[str, str]:
     """What kind of failure it was, and words for it that quote neither URL nor password."""
     causes = list(_causes(error))
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
@@ -175,8 +170,6 @@ def _told(error: Exception, destination: Destination) -> tuple[str, str]:
     if _SOCKS in names:
         return failure, "a SOCKS proxy needs PySocks (pip install 'requests[socks]')"
     if failure in ("tls", "proxy", "certificates") and isinstance(error, OSError):
-        from voicespan.delivery.export.tls import bundle, safe_message  # noqa: PLC0415  as above
-
         # What failed stands before it already.
         return failure, safe_message(error, bundle(destination)).removeprefix("TLS failed").lstrip(": ")
     # The system's own words, such as "No route to host".

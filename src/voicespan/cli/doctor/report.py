@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from voicespan.cli.doctor.findings import Finding
-    from voicespan.cli.doctor.masked_output import Discretion
+    from voicespan.cli.doctor.masked_output import SecretMask
 
 _COLOURS = {Mark.OK: "32", Mark.NOTE: "36", Mark.WARNING: "33", Mark.PROBLEM: "31;1"}
 _WIDTH = max(len(mark.value) for mark in Mark)
@@ -28,9 +28,9 @@ class Section:
     title: str
     findings: Sequence[Finding]
 
-    def discreet(self, discretion: Discretion) -> Section:
+    def masked(self, mask: SecretMask) -> Section:
         """The same without secrets."""
-        return replace(self, findings=[_discreet(finding, discretion) for finding in self.findings])
+        return replace(self, findings=[_masked(finding, mask) for finding in self.findings])
 
 
 def worst(sections: Sequence[Section]) -> Mark:
@@ -85,7 +85,7 @@ def has_colours(out: TextIO, environ: Mapping[str, str]) -> bool:
 
 def _summary(sections: Sequence[Section], *, colours: bool) -> list[str]:
     counted = _counted(sections)
-    told = [
+    counts = [
         f"{counted[mark]} {mark.value}{'' if counted[mark] == 1 else 's'}"
         for mark in (Mark.PROBLEM, Mark.WARNING)
         if counted[mark]
@@ -97,7 +97,7 @@ def _summary(sections: Sequence[Section], *, colours: bool) -> list[str]:
         for finding in section.findings
         if finding.mark is mark
     ]
-    return [" and ".join(told) or "Nothing wrong was found.", *bad]
+    return [" and ".join(counts) or "Nothing wrong was found.", *bad]
 
 
 def _mark(mark: Mark, *, colours: bool) -> str:
@@ -109,8 +109,6 @@ def _counted(sections: Sequence[Section]) -> Counter[Mark]:
     return Counter(finding.mark for section in sections for finding in section.findings)
 
 
-def _discreet(finding: Finding, discretion: Discretion) -> Finding:
-    facts = {
-        name: discretion(fact) if isinstance(fact, str) else fact for name, fact in finding.facts.items()
-    }
-    return replace(finding, text=discretion(finding.text), advice=discretion(finding.advice), facts=facts)
+def _masked(finding: Finding, mask: SecretMask) -> Finding:
+    facts = {name: mask(fact) if isinstance(fact, str) else fact for name, fact in finding.facts.items()}
+    return replace(finding, text=mask(finding.text), advice=mask(finding.advice), facts=facts)

@@ -141,16 +141,16 @@ def _fullness(place: Path, settings: SpoolSettings, folders: Sequence[Waiting]) 
     most = bound(settings.max_bytes, used, free)
     share = used / most if most else 1.0
     facts = {"used_bytes": used, "max_bytes": most, "free_bytes": free}
-    told = f"{_bytes(used)} of {_bytes(most)} used ({share:.0%}), {_bytes(free)} free on the disk"
+    text = f"{_bytes(used)} of {_bytes(most)} used ({share:.0%}), {_bytes(free)} free on the disk"
     if share >= _NEARLY_FULL:
         return problem(
             "spool.fullness",
-            f"{told}: when it is full nothing new is recorded, and spans are dropped",
+            f"{text}: when it is full nothing new is recorded, and spans are dropped",
             "send what waits (voicespan recover), free the disk, or raise VOICESPAN_SPOOL_MAX_BYTES above its "
             "default (at most half of the free disk counts then, and a tenth otherwise)",
             **facts,
         )
-    return ok("spool.fullness", told, **facts)
+    return ok("spool.fullness", text, **facts)
 
 
 def _bytes(size: int) -> str:

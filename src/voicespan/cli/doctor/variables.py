@@ -153,15 +153,15 @@ def _switched_off(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield problem("settings.sampling", str(error), "correct it: configure() raises this")
         return
     if rate is not None and rate < 1:
-        told = f"LANGSMITH_TRACING_SAMPLING_RATE={rate:g} delivers {rate:.0%} of the conversations"
+        text = f"LANGSMITH_TRACING_SAMPLING_RATE={rate:g} delivers {rate:.0%} of the conversations"
         if rate:
-            yield note("settings.sampling", told, rate=rate)
+            yield note("settings.sampling", text, rate=rate)
         else:
-            yield problem("settings.sampling", told, "set it to 1, or unset it", rate=rate)
+            yield problem("settings.sampling", text, "set it to 1, or unset it", rate=rate)
 
 
 def _left_out(environ: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
-    """What traces and recordings are told to leave out."""
+    """What the settings leave out of traces and recordings."""
     if not settings.capture_content:
         yield warning(
             "settings.content",

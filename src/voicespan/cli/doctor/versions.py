@@ -65,20 +65,20 @@ def loaded(module: str) -> ModuleType | str:
 
 def judged(check: str, name: str, version: str, known: Supported, upgrade: str) -> Finding:
     """What is to be said of a version."""
-    told, facts = f"{name} {version}", {"version": version, "oldest": known.oldest, "newest": known.newest}
+    text, facts = f"{name} {version}", {"version": version, "oldest": known.oldest, "newest": known.newest}
     where = known.judge(version)
     if where == "older":
-        return problem(check, f"{told} is too old: tested with {known}", upgrade, **facts)
+        return problem(check, f"{text} is too old: tested with {known}", upgrade, **facts)
     if where == "far newer":
         return warning(
             check,
-            f"{told} is newer than what was tested ({known})",
+            f"{text} is newer than what was tested ({known})",
             "upgrade voicespan, or go back to a tested version if something is missing from the traces",
             **facts,
         )
     if where == "newer":
-        return note(check, f"{told} (tested: {known}; this is newer)", **facts)
-    return ok(check, f"{told} (tested: {known})", **facts)
+        return note(check, f"{text} (tested: {known}; this is newer)", **facts)
+    return ok(check, f"{text} (tested: {known})", **facts)
 
 
 def _python() -> Iterator[Finding]:
@@ -125,13 +125,13 @@ def _encoders(wanted: str) -> Iterator[Finding]:
     """Whether libsndfile, which is the system's on some, can write what is asked for."""
     soundfile = loaded("soundfile")
     if isinstance(soundfile, str):
-        return  # as told above
+        return  # as reported above
     library = str(soundfile.__libsndfile_version__)
     can = {form: bool(soundfile.check_format(*codec)) for form, codec in _ENCODED.items()}
-    told = ", ".join(form for form, is_there in can.items() if is_there)
+    text = ", ".join(form for form, is_there in can.items() if is_there)
     facts = {f"can_{form}": is_there for form, is_there in can.items()}
     if can.get(wanted, True):
-        yield ok("versions.libsndfile", f"libsndfile {library} (writes {told})", version=library, **facts)
+        yield ok("versions.libsndfile", f"libsndfile {library} (writes {text})", version=library, **facts)
     else:
         yield warning(
             "versions.libsndfile",

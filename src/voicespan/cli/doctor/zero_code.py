@@ -86,12 +86,12 @@ def _disabled(environ: Mapping[str, str]) -> Iterator[Finding]:
     off = INSTRUMENTORS if "*" in named else INSTRUMENTORS & named
     if not off:
         return
-    told = f"{_DISABLED} leaves out {', '.join(sorted(off))}"
+    text = f"{_DISABLED} leaves out {', '.join(sorted(off))}"
     if off == INSTRUMENTORS:
         yield problem(
             "zero-code.disabled",
-            f"{told}: under {_COMMAND} nothing is traced",
+            f"{text}: under {_COMMAND} nothing is traced",
             "take them out of it; voicespan.configure() in the code is not affected",
         )
     else:
-        yield note("zero-code.disabled", f"under {_COMMAND}, {told}")
+        yield note("zero-code.disabled", f"under {_COMMAND}, {text}")

@@ -76,7 +76,7 @@ class LiveSession:
         self._user = User(dialogue, self._emit, self._reply)
         self._muted = False
         self._fixture = False
-        self._usage_told = 0
+        self._usage_sent = 0
         self._appends: list[tuple[str, str | None]] = []
         self._decisions: set[str] = set()
         self._delegations: set[str] = set()
@@ -329,8 +329,8 @@ class LiveSession:
         self._send(encoded(event))
         for send in list(self._watchers):
             send(encoded({**event, "start_ms": start, "end_ms": end}))
-        if end - self._usage_told >= self._dialogue.usage_every_ms:
-            self._usage_told = end
+        if end - self._usage_sent >= self._dialogue.usage_every_ms:
+            self._usage_sent = end
             usage = {"type": "session.usage.updated", "usage": {"seconds": self._seconds}}
             self._emit({**usage, "context_window": {"usage_ratio": 0.01}})
 

@@ -65,6 +65,19 @@ class SessionDescribed(Event):
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class SessionEnded(SessionDescribed):
+    """The service ended the session: however its connection closes after that says nothing."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class SecondsUsed(Event):
+    """How many seconds of a session the service bills so far."""
+
+    session_id: str
+    seconds: float
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class ResumptionOffered(Event):
     """Who has the handle that the server issued can take up the session on another connection."""
 
@@ -110,6 +123,8 @@ class MessageAdded(Event):
     #: Whether the model has it; speech that has only begun is not part of any input yet.
     given: bool = True
     awaits_transcript: bool = False
+    #: The message that was spoken after it, though it came before.
+    before: str | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -154,6 +169,8 @@ class FunctionCalled(Event):
     item_id: str | None = None
     response_id: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    #: The operation that it is part of.
+    within: str | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -176,6 +193,36 @@ class FunctionCancelled(Event):
     """The model no longer wants the answer."""
 
     call_id: str
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class OperationStarted(Event):
+    """Something that lasts and has a name of its own began: a task that the model gave away, for example."""
+
+    key: str
+    #: Of its span.
+    name: str
+    kind: Literal["chain", "tool", "llm"] = "chain"
+    #: What it was given, as JSON.
+    prompt: Any = None
+    #: The operation that it is part of.
+    within: str | None = None
+    #: The application works on it: its own spans nest under it.
+    is_current: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class OperationEnded(Event):
+    """It is over; what is known by now and was not when it began is added."""
+
+    key: str
+    prompt: Any = None
+    completion: Any = None
+    model: str | None = None
+    usage: Usage | None = None
+    error: WireError | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -78,6 +78,8 @@ class Connection:
         self.loss: BaseException | None = None
         self.lost_at: int | None = None
         self.session_id: str | None = None
+        #: The service said that the session is over: however the socket closes now says nothing.
+        self.session_over = False
         #: Another connection has taken up its session.
         self.superseded = False
         self.ended = False
@@ -157,9 +159,10 @@ class Connection:
     def lost(self, error: BaseException, code: int | None, reason: str | None) -> None:
         """Reading failed because the socket is closed; a reconnect may follow."""
         self.loss, self.lost_at = error, self._monotonic_ns()
-        self.close_code = code
-        # The server's words: they can quote what it did not like.
-        self.close_reason = self.conversation.redact_error(reason)
+        if not self.session_over:
+            self.close_code = code
+            # The server's words: they can quote what it did not like.
+            self.close_reason = self.conversation.redact_error(reason)
         # Whatever follows, what was arriving will not go on.
         self.ingest(self.protocol.connection_lost)
 
@@ -177,14 +180,17 @@ class Connection:
             return
         self.ingest(self.protocol.connection_lost)
         self.stop()
-        if self.close_code is None:
+        if self.close_code is None and not self.session_over:
             self.close_code = code
+        if self.session_over and error is self.loss:
+            # Who reads until there is nothing more to read has seen all of it.
+            error = None
         self.conversation.connection_closed(self, error)
 
     @property
     def closed_abnormally(self) -> bool:
         """Whether the socket ended otherwise than by a normal close."""
-        return self.loss is not None and self.close_code not in _NORMAL_CLOSE
+        return self.loss is not None and not self.session_over and self.close_code not in _NORMAL_CLOSE
 
 
 class WireRecordingConnection(Connection):

@@ -23,8 +23,11 @@ from voicespan.protocol.events import (
     FunctionAnswered,
     FunctionCalled,
     FunctionCancelled,
+    OperationEnded,
+    OperationStarted,
     ResumptionOffered,
     SessionDescribed,
+    SessionEnded,
 )
 from voicespan.protocol.json_values import parsed, safe_str
 from voicespan.runtime import guard
@@ -67,7 +70,9 @@ _LONGEST_TRACEPARENT = 256
 #: What several tags come in; anything else is one.
 _SEVERAL = (list, tuple, set, frozenset)
 #: They move what is current: the application's spans may start as soon as it has the frame.
-_FLUSH_NOW = frozenset({FunctionCalled, FunctionAnswered, FunctionCancelled})
+_FLUSH_NOW = frozenset(
+    {FunctionCalled, FunctionAnswered, FunctionCancelled, OperationStarted, OperationEnded}
+)
 #: Of names and ids that the application gives.
 _LONGEST_NAME = 1_000
 
@@ -292,11 +297,11 @@ class Conversation:
 
     @contextlib.contextmanager
     def tool_call(self, call_id: str) -> Iterator[None]:
-        """Spans that start inside nest under exactly this function call, however many are open."""
+        """Spans that start inside nest under exactly this function call (or delegation), however many are open."""
         span = None
         with guard.guard(), self._events.lock:
             self.flush()
-            span = self._spans.calls.span(call_id) if self._goes_on else None
+            span = self._spans.span_of(call_id) if self._goes_on else None
         if span is None:
             yield
             return
@@ -399,6 +404,11 @@ class Conversation:
                 return False
             self._claims += 1
             return True
+
+    def has_session(self, session_id: str) -> bool:
+        """Whether one of its connections is in that session."""
+        with self.lock:
+            return any(each.session_id == session_id for each in self._connections.live)
 
     def resume_timeout(self) -> None:
         """Nobody has resumed it in time."""
@@ -574,8 +584,10 @@ class Conversation:
     # The root.
 
     def _session(self, moment: SessionDescribed, connection: Connection | None) -> None:
-        if connection is not None and moment.session_id is not None:
-            connection.session_id = moment.session_id
+        if connection is not None:
+            connection.session_over = isinstance(moment, SessionEnded)
+            if moment.session_id is not None:
+                connection.session_id = moment.session_id
         if moment.audio_rate is not None:
             self._agent_rate = moment.audio_rate
             self._expect_rate()

@@ -32,6 +32,10 @@ class OpenConversation(Protocol):
         """Whether this conversation issued that handle; it stays open for the connection that has it now."""
         ...
 
+    def has_session(self, session_id: str) -> bool:
+        """Whether one of its connections is in that session."""
+        ...
+
     def end(self, error: BaseException | None = None, status: str | None = None) -> None:
         """End the root."""
 
@@ -81,6 +85,11 @@ def flush() -> None:
 def resumed_by(fingerprint: str) -> OpenConversation | None:
     """The open conversation that issued the handle with this SHA-256, claimed for the connection that has it."""
     return next((each for each in open_conversations() if each.claim_resumption(fingerprint)), None)
+
+
+def in_session(session_id: str) -> OpenConversation | None:
+    """The open conversation that has a connection in this session of a service."""
+    return next((each for each in open_conversations() if each.has_session(session_id)), None)
 
 
 def ended_with(fingerprint: str) -> str | None:

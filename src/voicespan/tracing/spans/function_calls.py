@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.protocol.events import FunctionCalled
-    from voicespan.tracing.context import ConversationContext
+    from voicespan.tracing.spans.current import CurrentSpan
     from voicespan.tracing.spans.span_writer import SpanWriter
 
 #: Of arguments in messages, which stand in several spans; the call's own has them whole.
@@ -41,15 +41,15 @@ class _Call:
 class FunctionCalls:
     """The function calls of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
 
-    def __init__(self, writer: SpanWriter, context: ConversationContext) -> None:
-        """`context` points to the call that is open: to none, if there are none or several."""
+    def __init__(self, writer: SpanWriter, current: CurrentSpan) -> None:
+        """`current` is kept up to date on which calls are open."""
         self._writer = writer
-        self._context = context
+        self._current = current
         self._open: dict[str, _Call] = {}
         self._past: dict[str, _Call] = {}
 
-    def begin(self, moment: FunctionCalled, arguments: str) -> dict[str, Any]:
-        """The model asked for a call. Returns the call as the OpenAI chat API writes it, which LangSmith renders."""
+    def begin(self, moment: FunctionCalled, arguments: str, parent: Span | None = None) -> dict[str, Any]:
+        """The model asked for a call, as part of `parent` or the root. Returns the call as the OpenAI chat API writes it, which LangSmith renders."""
         message = {
             "id": moment.call_id,
             "type": "function",
@@ -75,12 +75,13 @@ class FunctionCalls:
                 **moment.facts,
             },
             attributes=attributes,
+            parent=parent,
         )
         self._end(moment.call_id, moment.at, error=_REPEATED)
         self._open[moment.call_id] = _Call(span, moment.name, message)
         if len(self._open) > MOST:
             self._end(next(iter(self._open)), moment.at, error=_NEVER_ANSWERED)
-        self._tell_current()
+        self._current.opened(_current_key(moment.call_id), span, moment.within)
         return message
 
     def answer(self, call_id: str, at: int, output: str) -> None:
@@ -137,11 +138,12 @@ class FunctionCalls:
         put(self._past, call_id, call)
         if call.span is not None:
             self._writer.end(call.span, at, error=error, completion=completion)
-        self._tell_current()
+        self._current.closed(_current_key(call_id))
 
-    def _tell_current(self) -> None:
-        only = next(iter(self._open.values())).span if len(self._open) == 1 else None
-        self._context.set_current_span(only)
+
+def _current_key(call_id: str) -> str:
+    # An operation may have the same id.
+    return f"call {call_id}"
 
 
 def _json_or_text(text: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from voicespan.content.truncation import encode
@@ -115,8 +116,9 @@ class SpanWriter:
         attributes: Mapping[str, AttributeValue] | None = None,
         essential: bool = True,
         raw: bool = True,
+        parent: Span | None = None,
     ) -> Span | None:
-        """A span that ends later; None: the budget is used up."""
+        """A span that ends later, under `parent` or the root; None: the budget is used up."""
         if self._written >= (settings.SPAN_LIMIT if essential else settings.SPAN_BUDGET):
             self._counts.dropped_spans += 1
             return None
@@ -138,17 +140,29 @@ class SpanWriter:
         self._add_content(whole, prompt, completion, self.frame if raw and self._raw_events else None)
         return self._tracer.start_span(
             name,
-            context=self._context,
+            context=self._context if parent is None else trace.set_span_in_context(parent, self._context),
             kind=SpanKind.CLIENT if kind == "llm" else SpanKind.INTERNAL,
             attributes=whole,
             start_time=self._wall(at),
         )
 
-    def end(self, span: Span, at: int, *, error: WireError | None = None, completion: Any = None) -> None:
-        """End a span that was begun, with what has come of it."""
-        if completion is not None:
-            share = min(settings.CHILD_SPAN_BYTES // 2 - 2 * _SPARE_BYTES, self._value_limit)
-            span.set_attribute(semconv.COMPLETION, encode(completion, share))
+    def end(
+        self,
+        span: Span,
+        at: int,
+        *,
+        error: WireError | None = None,
+        prompt: Any = None,
+        completion: Any = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """End a span that was begun, with what has come of it, and what was not known at its beginning."""
+        share = min(settings.CHILD_SPAN_BYTES // 2 - 2 * _SPARE_BYTES, self._value_limit)
+        for name, content in ((semconv.PROMPT, prompt), (semconv.COMPLETION, completion)):
+            if content is not None:
+                span.set_attribute(name, encode(content, share))
+        for key, value in self._content.names(facts or {}, self._value_limit).items():
+            span.set_attribute(semconv.METADATA + key, value)
         if error is not None:
             mark_error(span, error, self._wall(at))
         # Frames of several threads can overtake each other.

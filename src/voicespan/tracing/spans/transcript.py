@@ -131,8 +131,8 @@ class Transcript:
         self.omitted = 0
         self._cut_after: Entry | None = None
 
-    def place(self, item_id: str, role: Role, after: str | None = None) -> Entry:
-        """The entry of `item_id`, made at its place if it is new."""
+    def place(self, item_id: str, role: Role, after: str | None = None, before: str | None = None) -> Entry:
+        """The entry of `item_id`, made at its place if it is new: after or before another one, or at the end."""
         entry = self._by_id.get(item_id)
         if entry is None:
             entry = Entry(role)
@@ -141,7 +141,10 @@ class Transcript:
             self._by_id[item_id] = entry
             if len(self._by_id) > _MOST_FOUND:
                 del self._by_id[next(iter(self._by_id))]
-            if previous is None or previous is self._entries[-1]:
+            following = self._by_id.get(before) if before is not None else None
+            if following is not None and following is not entry:
+                self._entries.insert(self._index(following), entry)
+            elif previous is None or previous is self._entries[-1]:
                 self._entries.append(entry)
             else:
                 self._entries.insert(self._index(previous) + 1, entry)

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from voicespan.protocol import events
 from voicespan.runtime import settings
+from voicespan.runtime.bounded import put
 from voicespan.runtime.settings import Level
 from voicespan.tracing.spans.barge_ins import BargeIns
+from voicespan.tracing.spans.current import CurrentSpan
 from voicespan.tracing.spans.function_calls import FunctionCalls
+from voicespan.tracing.spans.operations import Operations
 from voicespan.tracing.spans.playback import Playback
 from voicespan.tracing.spans.span_writer import SpanWriter
 from voicespan.tracing.spans.transcript import Transcript
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, Tracer
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content.policy import Content
@@ -58,7 +61,9 @@ class SpanTranslator:
         self.counts = Counters()
         self.playback = Playback()
         self._writer = SpanWriter(tracer, context, content, config, self.counts, common=common, wall=wall)
-        self.calls = FunctionCalls(self._writer, conversation_context)
+        current = CurrentSpan(conversation_context)
+        self.calls = FunctionCalls(self._writer, current)
+        self._operations = Operations(self._writer, content, current, provider)
         self._barge_ins = BargeIns(self._writer, self.transcript, self.counts, self.playback)
         self._turns = Turns(self._writer, content, self._barge_ins, self.playback, provider)
 
@@ -69,11 +74,16 @@ class SpanTranslator:
             self._write_ready()
         self._HANDLERS[type(moment)](self, moment)
 
+    def span_of(self, key: object) -> Span | None:
+        """The span of a function call or an operation, by its id."""
+        return self.calls.span(key) or self._operations.span(key)
+
     def finish(self, at: int) -> None:
         """Write everything that waits; the conversation is over."""
         self._writer.frame = None
         self._barge_ins.hear(at)
         self.calls.finish(at)
+        self._operations.finish(at)
         self._write_ready(everything=True)
 
     def _write_ready(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
@@ -93,7 +103,7 @@ class SpanTranslator:
         self._turns.user_asked(moment.at)
 
     def _message_added(self, moment: events.MessageAdded) -> None:
-        entry = self.transcript.place(moment.item_id, moment.role, moment.after)
+        entry = self.transcript.place(moment.item_id, moment.role, moment.after, moment.before)
         if moment.awaits_transcript and entry.text is None:
             entry.awaits_transcript = True
         if moment.given and moment.role != "assistant":
@@ -143,7 +153,7 @@ class SpanTranslator:
         self.counts.function_calls += 1
         arguments = self._content.text(moment.arguments, role="assistant", place="arguments") or ""
         entry = self.transcript.place(moment.item_id or moment.call_id, "assistant")
-        self.transcript.call(entry, self.calls.begin(moment, arguments))
+        self.transcript.call(entry, self.calls.begin(moment, arguments, self._operations.span(moment.within)))
 
     def _function_answered(self, moment: events.FunctionAnswered) -> None:
         call_id = self.calls.answered_by(moment.call_id, moment.name)
@@ -166,6 +176,19 @@ class SpanTranslator:
 
     def _function_cancelled(self, moment: events.FunctionCancelled) -> None:
         self.calls.cancel(moment.call_id, moment.at)
+
+    # Operations, and what is billed by time.
+
+    def _operation_started(self, started: events.OperationStarted) -> None:
+        self._operations.begin(started)
+
+    def _operation_ended(self, ended: events.OperationEnded) -> None:
+        if ended.usage is not None:
+            self.counts.add(ended.usage)
+        self._operations.end(ended)
+
+    def _seconds_used(self, used: events.SecondsUsed) -> None:
+        put(self.counts.seconds, used.session_id, used.seconds)
 
     # What the model does, and how it is cut off.
 
@@ -236,6 +259,9 @@ class SpanTranslator:
         events.FunctionCalled: _function_called,
         events.FunctionAnswered: _function_answered,
         events.FunctionCancelled: _function_cancelled,
+        events.OperationStarted: _operation_started,
+        events.OperationEnded: _operation_ended,
+        events.SecondsUsed: _seconds_used,
         events.GenerationStarted: _generation_started,
         events.FirstAudio: _first_audio,
         events.GenerationEnded: _generation_ended,

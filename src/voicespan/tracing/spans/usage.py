@@ -29,6 +29,8 @@ class Counters:
         self.errors = 0
         self.dropped_spans = 0
         self.tokens: dict[str, int] = {}
+        #: Of each session, as far as the service bills by time.
+        self.seconds: dict[str, float] = {}
 
     def add(self, usage: Usage) -> None:
         """Add one generation's tokens."""
@@ -38,7 +40,7 @@ class Counters:
 
     def attributes(self) -> dict[str, AttributeValue]:
         """As metadata of the root. Not as usage: LangSmith would count every token twice."""
-        numbers: dict[str, int | None] = {
+        numbers: dict[str, float | None] = {
             "turn_count": self.turns,
             "interruption_count": self.interruptions,
             "function_call_count": self.function_calls,
@@ -46,6 +48,8 @@ class Counters:
             "dropped_spans": self.dropped_spans or None,
             **self.tokens,
         }
+        if self.seconds:
+            numbers["usage_seconds"] = round(sum(self.seconds.values()), 3)
         return {semconv.METADATA + name: number for name, number in numbers.items() if number is not None}
 
 

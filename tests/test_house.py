@@ -98,7 +98,6 @@ OPEN: dict[str, set[str]] = {
         "tracing.conversation",
     },
     "files": {
-        "openai_realtime.sdk",
         "recording.recorder",
         "tracing.conversation",
     },

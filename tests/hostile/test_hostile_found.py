@@ -14,7 +14,7 @@ from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.gemini_live.turns import bytes_per_ms
 from voicespan.openai_realtime.frames import AudioDeltaCounter
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
-from voicespan.openai_realtime.sdk import _QUEUED, _queued
+from voicespan.openai_realtime.sdk_connection import _QUEUED, queued
 from voicespan.tracing import semconv
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.spans.transcript import Transcript
@@ -145,7 +145,7 @@ def test_what_is_queued_in_a_circle():
 
     manager, frame = Manager(), {"type": "session.update"}
     frame["session"] = frame
-    _queued(manager, frame)
+    queued(manager, frame)
     assert manager.__dict__[_QUEUED] == ['{"unreadable": "dict"}']
 
 

@@ -19,61 +19,62 @@ voicespan is guarded. What a connection is to us hangs on the connection itself.
 from __future__ import annotations
 
 import functools
-import weakref
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from voicespan.openai_realtime import endpoint
-from voicespan.protocol.json_values import json_text
+from voicespan.openai_realtime import sdk_connection
 from voicespan.runtime.guard import guarded
-from voicespan.tracing.connection import abandon
 
 if TYPE_CHECKING:
     import types
     from collections.abc import Awaitable, Callable, Iterator
 
-    from voicespan.instrumentation.handshake import Handshake
-    from voicespan.tracing.connection import Connection
-
-    #: Whether frames are traced at all, asked by each opening.
-    Active = Callable[[], bool]
+    from voicespan.openai_realtime import endpoint
 
 #: The modules that hold the classes: GA, and the beta API, which the package still ships.
 MODULES = ("openai.resources.realtime.realtime", "openai.resources.beta.realtime.realtime")
 
-_TRACED = "_voicespan"
-_QUEUED = "_voicespan_queued"
-_MOST_QUEUED = 1000
+
+def _nothing(*_: Any) -> None:
+    """Nothing is done at this point."""
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What is done around one method of the SDK. All three are called inside the guard."""
+
+    #: Before, with the object and both kinds of arguments. What it returns is given to the other two, which
+    #: are left out where it is None.
+    before: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+    #: After it returned, with the object, that, and the result.
+    returned: Callable[[Any, Any, Any], None] = _nothing
+    #: After it raised, with the object, that, and the exception.
+    raised: Callable[[Any, Any, BaseException], None] = _nothing
 
 
 def patches(
     module: types.ModuleType, begin: endpoint.Begin
 ) -> Iterator[tuple[type, str, Callable[..., Any]]]:
     """Every (class, attribute, replacement) of one module; `begin` opens a traced connection."""
-    manager, connection = module.RealtimeConnectionManager, module.RealtimeConnection
-    yield manager, "__enter__", _opening(manager.__enter__, begin, in_block=True)
-    yield manager, "enter", _opening(manager.enter, begin, in_block=False)
-    yield manager, "__exit__", _leaving(manager.__exit__)
-    yield connection, "recv_bytes", _receiving(connection.recv_bytes)
-    yield connection, "close", _closing(connection.close)
-
-    manager, connection = module.AsyncRealtimeConnectionManager, module.AsyncRealtimeConnection
-    yield manager, "__aenter__", _async_opening(manager.__aenter__, begin, in_block=True)
-    yield manager, "enter", _async_opening(manager.enter, begin, in_block=False)
-    yield manager, "__aexit__", _async_leaving(manager.__aexit__)
-    yield connection, "recv_bytes", _async_receiving(connection.recv_bytes)
-    yield connection, "close", _async_closing(connection.close)
-
-    for name, queueing, sending, reconnecting in (
-        ("RealtimeConnection", _queueing, _sending, _reconnecting),
-        ("AsyncRealtimeConnection", _queueing, _async_sending, _async_reconnecting),
+    for prefix, wrap, follow, receiving in (
+        ("", _wrapped, _followed, _receiving),
+        ("Async", _async_wrapped, _async_followed, _async_receiving),
     ):
-        manager, connection = getattr(module, f"{name}Manager"), getattr(module, name)
+        manager = getattr(module, f"{prefix}RealtimeConnectionManager")
+        connection = getattr(module, f"{prefix}RealtimeConnection")
+        into, out = ("__aenter__", "__aexit__") if prefix else ("__enter__", "__exit__")
+        yield manager, into, wrap(getattr(manager, into), _opening(begin, in_block=True))
+        yield manager, "enter", wrap(manager.enter, _opening(begin, in_block=False))
+        yield manager, out, wrap(getattr(manager, out), _LEAVING)
+        yield connection, "recv_bytes", receiving(connection.recv_bytes)
+        yield connection, "close", wrap(connection.close, _CLOSING)
         if hasattr(manager, "send"):
-            yield manager, "send", queueing(manager.send)
+            # Of both kinds: it only queues.
+            yield manager, "send", _followed(manager.send, _queued)
         if hasattr(connection, "_reconnect"):
-            yield connection, "_reconnect", reconnecting(connection._reconnect)  # noqa: SLF001  no public way
+            yield connection, "_reconnect", follow(connection._reconnect, _reconnected)  # noqa: SLF001  no public way
         for method in _sending_methods(connection):
-            yield connection, method, sending(getattr(connection, method))
+            yield connection, method, follow(getattr(connection, method), _sent)
 
 
 def _sending_methods(connection: type[Any]) -> tuple[str, ...]:
@@ -84,109 +85,70 @@ def _sending_methods(connection: type[Any]) -> tuple[str, ...]:
     return ("send", "send_raw") if hasattr(connection, "send_raw") else ("send",)
 
 
-class _Traced:
-    """What a connection of the SDK is to us."""
+def _wrapped(original: Callable[..., Any], around: _Around) -> Callable[..., Any]:
+    before, returned, raised = guarded(around.before), guarded(around.returned), guarded(around.raised)
 
-    __slots__ = ("connection", "error", "finalizer", "in_block", "managers_queue", "queued", "received")
-
-    def __init__(self, connection: Connection, managers_queue: list[Any], *, in_block: bool) -> None:
-        self.connection = connection
-        self.received = connection.received
-        #: Frames that were given to the manager, as one list with it: some versions let it go on queueing.
-        self.managers_queue = managers_queue
-        self.in_block = in_block
-        self.error: BaseException | None = None
-        self.finalizer: weakref.finalize[..., Any] | None = None
-        #: Frames that wait for the SDK's reconnect.
-        self.queued: list[Any] = []
-
-
-def traced(sdk_connection: Any) -> Connection | None:
-    """Our side of a connection of the SDK, if it is traced."""
-    found = getattr(sdk_connection, _TRACED, None)
-    return found.connection if isinstance(found, _Traced) else None
-
-
-# Opening.
-
-
-@guarded
-def _opened(manager: Any, sdk_connection: Any, opened: Handshake, *, in_block: bool) -> None:
-    connection = opened.succeeded()
-    if connection is None:
-        return
-    found = _Traced(connection, manager.__dict__.setdefault(_QUEUED, []), in_block=in_block)
-    setattr(sdk_connection, _TRACED, found)
-    # A connection that is dropped without being closed must not leave its conversation open for good.
-    found.finalizer = weakref.finalize(sdk_connection, abandon, connection)
-    found.finalizer.atexit = False
-    _flushed(found)
-    if endpoint.queue_of(manager) is not getattr(sdk_connection, "_send_queue", None):
-        # Early versions give the connection a queue of its own where the manager's is empty.
-        found.managers_queue = []
-
-
-def _flushed(found: _Traced) -> None:
-    """What was queued on the manager has gone out."""
-    queued = found.managers_queue.copy()
-    del found.managers_queue[: len(queued)]
-    for frame in queued:
-        found.connection.sent(frame)
-
-
-def _opening(original: Callable[..., Any], begin: endpoint.Begin, *, in_block: bool) -> Callable[..., Any]:
     @functools.wraps(original)
-    def enter(self: Any) -> Any:
-        opened = begin(self)
-        if opened is None:
-            return original(self)
+    def call(self: Any, *args: Any, **named: Any) -> Any:
+        state = before(self, args, named)
+        if state is None:
+            return original(self, *args, **named)
         try:
-            sdk_connection = original(self)
+            result = original(self, *args, **named)
         except BaseException as error:
-            opened.failed(error)
+            raised(self, state, error)
             raise
-        _opened(self, sdk_connection, opened, in_block=in_block)
-        return sdk_connection
+        returned(self, state, result)
+        return result
 
-    return enter
+    return call
 
 
-def _async_opening(
-    original: Callable[..., Any], begin: endpoint.Begin, *, in_block: bool
-) -> Callable[..., Any]:
+def _async_wrapped(original: Callable[..., Awaitable[Any]], around: _Around) -> Callable[..., Awaitable[Any]]:
+    before, returned, raised = guarded(around.before), guarded(around.returned), guarded(around.raised)
+
     @functools.wraps(original)
-    async def enter(self: Any) -> Any:
-        opened = begin(self)
-        if opened is None:
-            return await original(self)
+    async def call(self: Any, *args: Any, **named: Any) -> Any:
+        state = before(self, args, named)
+        if state is None:
+            return await original(self, *args, **named)
         try:
-            sdk_connection = await original(self)
+            result = await original(self, *args, **named)
         except BaseException as error:
-            opened.failed(error)
+            raised(self, state, error)
             raise
-        _opened(self, sdk_connection, opened, in_block=in_block)
-        return sdk_connection
+        returned(self, state, result)
+        return result
 
-    return enter
-
-
-# Receiving: the hot path.
+    return call
 
 
-@guarded
-def _lost(sdk_connection: Any, error: BaseException) -> None:
-    """Reading failed. Only a closed socket means something; a cancelled or timed-out read is the application's."""
-    found = getattr(sdk_connection, _TRACED, None)
-    if found is None or not any(kind.__name__ == "ConnectionClosed" for kind in type(error).__mro__):
-        return
-    frame = getattr(error, "rcvd", None) or getattr(error, "sent", None)
-    code, reason = getattr(frame, "code", None), getattr(frame, "reason", None)
-    found.connection.lost(
-        error, code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None
-    )
-    if not found.in_block and getattr(sdk_connection, "_on_reconnecting", None) is None:
-        # Nobody has to close what was opened by `enter()` and is gone already.
-        _ended(sdk_connection, found, found.connection.close_code)
+_Then: TypeAlias = "Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]"
+
+
+def _followed(original: Callable[..., Any], then: _Then) -> Callable[..., Any]:
+    """`then` is guarded, and has the object, both kinds of arguments, and the result: nothing else is needed here."""
+
+    @functools.wraps(original)
+    def call(self: Any, *args: Any, **named: Any) -> Any:
+        result = original(self, *args, **named)
+        then(self, args, named, result)
+        return result
+
+    return call
+
+
+def _async_followed(original: Callable[..., Awaitable[Any]], then: _Then) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(original)
+    async def call(self: Any, *args: Any, **named: Any) -> Any:
+        result = await original(self, *args, **named)
+        then(self, args, named, result)
+        return result
+
+    return call
+
+
+# Receiving is the hot path, so it is written out, twice.
 
 
 def _receiving(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -195,7 +157,7 @@ def _receiving(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             frame = original(self)
         except BaseException as error:
-            _lost(self, error)
+            sdk_connection.lost(self, error)
             raise
         # The attribute itself: `getattr` with a default takes three times as long.
         try:
@@ -214,7 +176,7 @@ def _async_receiving(original: Callable[..., Awaitable[Any]]) -> Callable[..., A
         try:
             frame = await original(self)
         except BaseException as error:
-            _lost(self, error)
+            sdk_connection.lost(self, error)
             raise
         # The attribute itself: `getattr` with a default takes three times as long.
         try:
@@ -227,193 +189,51 @@ def _async_receiving(original: Callable[..., Awaitable[Any]]) -> Callable[..., A
     return recv_bytes
 
 
-# Sending.
+# What is done around the others.
 
 
-@guarded
-def _sent(sdk_connection: Any, found: _Traced, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-    # The frame's parameter is called `event` or `data`; either may be given by name.
-    (frame,) = args or named.values()
-    # Accepted is not sent: during a reconnect the SDK queues, and may give up.
-    if getattr(sdk_connection, "_is_reconnecting", False) is True:
-        if len(found.queued) < _MOST_QUEUED:
-            found.queued.append(frame)
-        else:
-            found.connection.frames_unsent += 1
-    else:
-        if found.managers_queue and not getattr(sdk_connection, "_send_queue", True):
-            # From 3.43 on a send takes along what the manager got while the connection was open.
-            _flushed(found)
-        found.connection.sent(frame)
+def _opening(begin: endpoint.Begin, *, in_block: bool) -> _Around:
+    return _Around(
+        before=lambda manager, _args, _named: begin(manager),
+        returned=lambda manager, handshake, connection: sdk_connection.opened(
+            manager, connection, handshake, in_block=in_block
+        ),
+        raised=lambda _manager, handshake, error: handshake.failed(error),
+    )
 
 
-def _sending(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def send(self: Any, *args: Any, **named: Any) -> Any:
-        result = original(self, *args, **named)
-        found = getattr(self, _TRACED, None)
-        if found is not None:
-            _sent(self, found, args, named)
-        return result
-
-    return send
+def _leaving(manager: Any, exc: tuple[Any, ...], named: dict[str, Any]) -> None:
+    sdk_connection.left_with(manager, exc[1] if len(exc) > 1 else named.get("exc"))
 
 
-def _async_sending(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(original)
-    async def send(self: Any, *args: Any, **named: Any) -> Any:
-        result = await original(self, *args, **named)
-        found = getattr(self, _TRACED, None)
-        if found is not None:
-            _sent(self, found, args, named)
-        return result
-
-    return send
-
-
-@guarded
-def _queued(manager: Any, frame: Any) -> None:
-    """Kept as the text it is now: the application may change its dict before the connection opens."""
-    queue = manager.__dict__.setdefault(_QUEUED, [])
-    if len(queue) < _MOST_QUEUED:
-        queue.append(json_text(frame) if isinstance(frame, dict) else frame)
-
-
-def _queueing(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def send(self: Any, event: Any) -> Any:
-        result = original(self, event)
-        _queued(self, event)
-        return result
-
-    return send
-
-
-# Reconnecting.
-
-
-@guarded
-def _reconnected(sdk_connection: Any, found: _Traced, *, success: bool) -> None:
-    queued, found.queued = found.queued, []
-    if success:
-        found.connection.reopened()
-        _flushed(found)
-        for frame in queued:
-            found.connection.sent(frame)
-    else:
-        found.connection.frames_unsent += len(queued)
-        if not found.in_block:
-            _ended(sdk_connection, found, found.connection.close_code)
-
-
-def _reconnecting(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def _reconnect(self: Any, *args: Any, **kwargs: Any) -> Any:
-        success = original(self, *args, **kwargs)
-        found = getattr(self, _TRACED, None)
-        if found is not None:
-            _reconnected(self, found, success=bool(success))
-        return success
-
-    return _reconnect
-
-
-def _async_reconnecting(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(original)
-    async def _reconnect(self: Any, *args: Any, **kwargs: Any) -> Any:
-        success = await original(self, *args, **kwargs)
-        found = getattr(self, _TRACED, None)
-        if found is not None:
-            _reconnected(self, found, success=bool(success))
-        return success
-
-    return _reconnect
-
-
-# Closing.
-
-
-def _ended(sdk_connection: Any, found: _Traced, code: int | None) -> None:
-    found.connection.closed(code, found.error)
-    # The SDK's connection refers to itself, and so stays until a garbage collection, with all that it refers to.
-    if found.finalizer is not None:
-        found.finalizer.detach()
-    sdk_connection.__dict__.pop(_TRACED, None)
-
-
-@guarded
-def _left_with(manager: Any, error: BaseException | None) -> None:
-    """Tell the connection what leaves the block, before `__exit__` closes it."""
-    found = getattr(endpoint.connection_of(manager), _TRACED, None)
+def _closing(connection: Any, _args: tuple[Any, ...], _named: dict[str, Any]) -> Any:
+    found = sdk_connection.find(connection)
     if found is not None:
-        found.error = error
+        sdk_connection.before_close(connection, found)
+    return found
 
 
-def _leaving(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def __exit__(self: Any, *exc: Any, **named: Any) -> Any:  # noqa: N807  stands in for it
-        _left_with(self, exc[1] if len(exc) > 1 else named.get("exc"))
-        return original(self, *exc, **named)
-
-    return __exit__
+def _closed(connection: Any, found: Any, _: Any) -> None:
+    sdk_connection.after_close(connection, found)
 
 
-def _async_leaving(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(original)
-    async def __aexit__(self: Any, *exc: Any, **named: Any) -> Any:  # noqa: N807  stands in for it
-        _left_with(self, exc[1] if len(exc) > 1 else named.get("exc"))
-        return await original(self, *exc, **named)
-
-    return __aexit__
+_LEAVING = _Around(before=_leaving)
+_CLOSING = _Around(before=_closing, returned=_closed, raised=_closed)
 
 
-def _close_code(sdk_connection: Any) -> int | None:
-    """Asked of the websocket's state machine: the connection itself knows it only since websockets 14."""
-    websocket = getattr(sdk_connection, "_connection", None)
-    code = getattr(getattr(websocket, "protocol", None), "close_code", None)
-    return code if isinstance(code, int) else None
+# What follows a call. The frame's parameter is called `event` or `data`; either may be given by name.
 
 
 @guarded
-def _before_close(sdk_connection: Any, found: _Traced) -> None:
-    """A socket that was lost without a read to notice it is noticed here."""
-    code = _close_code(sdk_connection)
-    if code is not None and found.connection.close_code is None:
-        found.connection.close_code = code
-        if code not in (1000, 1001, 1005):
-            found.connection.loss = ConnectionError(f"closed with code {code}")
+def _sent(connection: Any, args: tuple[Any, ...], named: dict[str, Any], _: Any) -> None:
+    sdk_connection.sent(connection, *args, *named.values())
 
 
 @guarded
-def _after_close(sdk_connection: Any, found: _Traced) -> None:
-    _ended(sdk_connection, found, _close_code(sdk_connection))
+def _queued(manager: Any, args: tuple[Any, ...], named: dict[str, Any], _: Any) -> None:
+    sdk_connection.queued(manager, *args, *named.values())
 
 
-def _closing(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def close(self: Any, *args: Any, **kwargs: Any) -> Any:
-        found = getattr(self, _TRACED, None)
-        if found is None:
-            return original(self, *args, **kwargs)
-        _before_close(self, found)
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            _after_close(self, found)
-
-    return close
-
-
-def _async_closing(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(original)
-    async def close(self: Any, *args: Any, **kwargs: Any) -> Any:
-        found = getattr(self, _TRACED, None)
-        if found is None:
-            return await original(self, *args, **kwargs)
-        _before_close(self, found)
-        try:
-            return await original(self, *args, **kwargs)
-        finally:
-            _after_close(self, found)
-
-    return close
+@guarded
+def _reconnected(connection: Any, _args: tuple[Any, ...], _named: dict[str, Any], success: Any) -> None:
+    sdk_connection.reconnected(connection, success=bool(success))

@@ -1,0 +1,1 @@
+"""Traces the OpenAI Live API as the `openai` package speaks it."""

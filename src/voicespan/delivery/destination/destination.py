@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan.delivery.destination import url_policy
 from voicespan.delivery.destination.credentials import ApiKey
 from voicespan.delivery.destination.profile import Profile, clean
-from voicespan.delivery.destination.variables import DeliverySettingsError, variable
+from voicespan.delivery.destination.variables import DeliverySettingsError, NoDestinationError, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,7 @@ def resolve(
     credentials = _credentials(api_key, headers, profile, environ)
     # As LangSmith's client, which asks for a key only where LangChain is the host.
     if credentials is None and (not named or _is_hosted(url)):
-        raise DeliverySettingsError(
+        raise NoDestinationError(
             "voicespan has no LangSmith key and no Collector to deliver to: set LANGSMITH_API_KEY, pass "
             f"api_key=, or set {COLLECTOR_VARIABLE} to the traces URL of an OpenTelemetry Collector"
             f"{profile.why_no_key}. LANGSMITH_TRACING=false switches delivery off."

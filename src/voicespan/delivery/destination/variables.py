@@ -14,6 +14,10 @@ class DeliverySettingsError(ValueError):
     """The settings name no place to deliver to, or a place that must not be used."""
 
 
+class NoDestinationError(DeliverySettingsError):
+    """There is no key and no endpoint: nowhere to deliver to, and nothing is wrong with that."""
+
+
 def variable(environ: Mapping[str, str], name: str) -> str | None:
     """The value of `LANGSMITH_NAME`, else of `LANGCHAIN_NAME`; None: neither is set."""
     for namespace in _NAMESPACES:

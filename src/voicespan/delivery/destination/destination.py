@@ -57,6 +57,11 @@ class Destination:
         return {name: value.encode() for name, value in headers.items()}
 
     @property
+    def shown(self) -> str:
+        """What a line of ours calls it: what it is, and its URL (which has no secrets: `url_policy` refuses those)."""
+        return f"{'the Collector' if self.through_collector else 'LangSmith'} at {self.url}"
+
+    @property
     def secrets(self) -> set[str]:
         """What must not appear in any text that we write."""
         secrets = {value for name, value in self.headers if url_policy.is_secret(name)}

@@ -187,10 +187,10 @@ def count_dropped(span: Span, dropped: int) -> None:
         set_attributes(span, {DROPPED_SPANS: dropped + (before if isinstance(before, int) else 0)})
 
 
-def remove_transcript(span: Span) -> None:
-    """For a server that takes no request as large as this conversation's words."""
+def remove_transcript(span: Span, why: str) -> None:
+    """For a server that does not take this conversation's words: too many for a request, or refused."""
     _remove(span, _INPUTS + _OUTPUTS, frozenset())
-    set_attributes(span, {TRANSCRIPT_OMITTED: "too_large"})
+    set_attributes(span, {TRANSCRIPT_OMITTED: why})
 
 
 def get_attribute(holder: _Holder, key: str) -> str | bool | float | None:

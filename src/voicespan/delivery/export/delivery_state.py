@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: LangSmith drops children whose root does not come in its window (12 h on self-hosted installations).
 CHILDREN_KEEP = 6 * 3600.0
+#: Batches that are split since the server refused them, of one conversation: to find one span among 500 takes nine.
+MOST_REFUSALS = 200
 
 
 @dataclass
@@ -93,8 +95,12 @@ class DeliveryState:
     root_was_there: bool = False
     #: Why the recording did not go with the root, if the server would not have it.
     recording_status: str | None = None
+    #: Why the words did not go with the root either.
+    transcript_omitted: str | None = None
     #: Spans that the server did not take.
     lost: int = 0
+    #: How often batches were split because the server refused them.
+    refusals: int = 0
     #: The last failure, in words, and when it came (wall clock, seconds).
     reason: str | None = None
     failed_at: float | None = None
@@ -118,6 +124,7 @@ class DeliveryState:
         words = (
             self.root_refused,
             self.recording_status,
+            self.transcript_omitted,
             self.reason,
             *(batch.refused for batch in self.batches),
         )
@@ -129,6 +136,7 @@ class DeliveryState:
             all(isinstance(text, str | None) for text in words)
             and all(isinstance(time, float | int | None) for time in times)
             and isinstance(self.lost, int)
+            and isinstance(self.refusals, int)
             and isinstance(self.cut, dict)
             and all(_is_place(segment, at) for segment, at in self.cut.items())
             and all(_is_place(*place) for place in places)
@@ -193,30 +201,34 @@ class DeliveryState:
         ):
             batch.delivered_at = now
             self.lost += answer.rejected
-        elif answer.action is Action.REFUSED or single:
+        elif single or (answer.action is Action.REFUSED and self.refusals >= MOST_REFUSALS):
             batch.refused = answer.words or str(answer)
             self.lost += batch.spans
         else:
+            # One span that the server does not like must not take the others along.
+            self.refusals += answer.action is Action.REFUSED
             return Outcome.SPLIT
         return Outcome.SETTLED
 
     def _root_answered(self, answer: Answer, now: float, sent_before: bool, recording: bool) -> None:
-        if answer.action is Action.DELIVERED:
+        # A success that left out its one span is none.
+        refused = answer.action is Action.REFUSED or (answer.action is Action.DELIVERED and answer.rejected)
+        if refused and self.encoding is not Encoding.NO_TRANSCRIPT:
+            # Without its root the whole conversation would stay invisible: perhaps it was the recording, or the words.
+            self._go_on_with_less("refused", recording=recording)
+        elif refused:
+            self.root_refused = answer.words or str(answer)
+        elif answer.action is Action.DELIVERED:
             self.root_delivered_at = now
         elif answer.action is Action.DUPLICATE:
             self.root_delivered_at = now
             self.root_was_there = not sent_before
-        elif recording and answer.action is Action.REFUSED:
-            # Without its root the whole conversation would stay invisible: perhaps it was the recording.
-            self._go_without_recording("refused")
-        elif answer.action is Action.REFUSED or self.encoding is Encoding.NO_TRANSCRIPT:
+        elif self.encoding is Encoding.NO_TRANSCRIPT:
             self.root_refused = answer.words or str(answer)
         elif recording and self.encoding is Encoding.RECORDING:
             self.encoding = Encoding.SMALLER
-        elif recording:
-            self._go_without_recording("too_large")
         else:
-            self.encoding = Encoding.NO_TRANSCRIPT
+            self._go_on_with_less("too_large", recording=recording)
 
     def no_smaller(self) -> None:
         """There is no smaller encoding of the recording."""
@@ -225,6 +237,13 @@ class DeliveryState:
     def unreadable(self) -> None:
         """The recording cannot be read."""
         self._go_without_recording("unreadable")
+
+    def _go_on_with_less(self, why: str, *, recording: bool) -> None:
+        if recording:
+            self._go_without_recording(why)
+        else:
+            self.encoding = Encoding.NO_TRANSCRIPT
+            self.transcript_omitted = why
 
     def _go_without_recording(self, status: str) -> None:
         self.encoding = Encoding.NO_RECORDING

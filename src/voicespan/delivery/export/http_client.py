@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from typing import TYPE_CHECKING
 
 import requests
+from google.protobuf.message import DecodeError
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from requests import exceptions
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from voicespan.runtime.clock import Clock
 
 _PROTOBUF = "application/x-protobuf"
+_JSON = "application/json"
 _CONNECT_SECONDS = 10.0
 #: How long the server may think about a small request, and how much more about each megabyte.
 _ANSWER_SECONDS = 30.0
@@ -117,15 +120,18 @@ class HttpClient:
         content = b""
         with contextlib.suppress(exceptions.RequestException):
             content = next(response.iter_content(_WORDS_READ), b"")
-        rejected = 0
-        words = content.decode(errors="replace")
-        if _PROTOBUF in response.headers.get("Content-Type", ""):
-            rejected, words = _partial_success(content)
+        kind = response.headers.get("Content-Type", "").split(";", 1)[0].strip().lower()
+        partial = _partial_success(kind, content)
+        words = content.decode(errors="replace") if kind != _PROTOBUF else ""
+        if partial is None and response.ok:
+            words = f"not the answer of a server that takes traces ({kind or 'of no type'}): {words}"
+        rejected, reason = partial or (0, "")
         return Answer(
             response.status_code,
-            self._without_secrets(words),
+            self._without_secrets(reason or words),
             retry_after(response.headers.get("Retry-After"), self._clock.time_ns() / 1e9),
             rejected,
+            is_otlp=partial is not None,
         )
 
     def _without_secrets(self, words: str) -> str:
@@ -174,10 +180,32 @@ class _Upload:
             raise self._unreadable
 
 
-def _partial_success(content: bytes) -> tuple[int, str]:
-    """How many spans the server did not take, and why (OTLP 1.0, "Partial Success")."""
+def _partial_success(kind: str, content: bytes) -> tuple[int, str] | None:
+    """How many spans the server did not take, and why (OTLP 1.0, "Partial Success"); None: it is no OTLP answer.
+
+    `kind`: the content's type, which may be missing.
+    """
+    if not content:
+        return 0, ""
+    if kind == _JSON:
+        return _partial_success_json(content)
+    if kind not in ("", _PROTOBUF):
+        return None
     try:
         partial = ExportTraceServiceResponse.FromString(content).partial_success
-    except ValueError:  # protobuf's DecodeError
-        return 0, ""
+    except DecodeError:
+        return None
     return partial.rejected_spans, partial.error_message
+
+
+def _partial_success_json(content: bytes) -> tuple[int, str] | None:
+    try:
+        decoded = json.loads(content)
+    except ValueError:
+        # Only the beginning was read, perhaps.
+        return (0, "") if content.lstrip()[:1] == b"{" and len(content) >= _WORDS_READ else None
+    partial = decoded.get("partialSuccess") if isinstance(decoded, dict) else None
+    if not isinstance(partial, dict):
+        return 0, ""
+    rejected, words = str(partial.get("rejectedSpans") or 0), partial.get("errorMessage")
+    return int(rejected) if rejected.isdecimal() else 0, words if isinstance(words, str) else ""

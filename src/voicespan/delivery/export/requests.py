@@ -88,7 +88,7 @@ def root_body(
         _describe_recording(span, settled, progress)
         langsmith_spans.count_dropped(span, progress.lost)
     if progress.encoding is Encoding.NO_TRANSCRIPT:
-        langsmith_spans.remove_transcript(span)
+        langsmith_spans.remove_transcript(span, progress.transcript_omitted or "too_large")
     content: list[Part] = [span.SerializeToString()]
     if recording is not None:
         content += _attachment(folder, recording, settled.mime_type)

@@ -30,7 +30,7 @@ class Action(Enum):
     LATER = "later"
 
 
-#: Everything that is not here: 2xx is delivered, 5xx is for later, the rest leads nowhere.
+#: Everything that is not here: 2xx of OTLP is delivered, 5xx is for later, the rest leads nowhere.
 _REACTIONS = {
     400: Action.REFUSED,
     401: Action.KEY,
@@ -59,6 +59,8 @@ class Answer:
     rejected: int = 0
     #: Whether any of it was on its way when it failed.
     reached: bool = True
+    #: Whether it is an answer of a server that takes traces: a login page with status 200 is none.
+    is_otlp: bool = True
 
     @property
     def action(self) -> Action:
@@ -67,8 +69,8 @@ class Answer:
             return Action.LATER
         if self.status in _REACTIONS:
             return _REACTIONS[self.status]
-        if 200 <= self.status < 300:  # noqa: PLR2004
-            return Action.DELIVERED
+        if self._is_success:
+            return Action.DELIVERED if self.is_otlp else Action.NOWHERE
         return Action.LATER if self.status >= 500 else Action.NOWHERE  # noqa: PLR2004
 
     @property
@@ -76,7 +78,13 @@ class Answer:
         """Whether the server may have taken it all the same."""
         if self.status is None:
             return self.reached
+        if self._is_success:
+            return self.is_otlp
         return self.status < 300 or self.status == 409 or self.status >= 500  # noqa: PLR2004
+
+    @property
+    def _is_success(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004
 
     def __str__(self) -> str:
         status = "no answer" if self.status is None else str(self.status)

@@ -343,7 +343,7 @@ class ExportScheduler:
                 if outage or other.after == job.name:
                     other.not_before = 0.0
         if outage:
-            _logger.info("voicespan: LangSmith takes traces again")
+            _logger.info("voicespan: %s takes traces again", self._destination.shown)
 
     def _failed(self, answer: Answer, began: float) -> None:
         with self._lock:
@@ -358,7 +358,8 @@ class ExportScheduler:
             self._gate_opens_at = max(self._gate_opens_at, opens_at)
         if first:
             where = self._spool.root or "memory"
-            _logger.warning("voicespan: LangSmith did not take traces (%s); they wait in %s", answer, where)
+            shown = self._destination.shown
+            _logger.warning("voicespan: %s did not take traces (%s); they wait in %s", shown, answer, where)
 
     def _forget(self, job: ExportJob) -> None:
         with self._lock:

@@ -18,6 +18,7 @@ import requests
 from requests import exceptions
 
 from voicespan.delivery.destination import url_policy
+from voicespan.delivery.export.answer_time import LimitedAnswers
 from voicespan.delivery.export.safe_text import printable
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _WRAPPINGS = 6
 def open_session(destination: Destination, environ: Mapping[str, str] = os.environ) -> requests.Session:
     """A session for one destination."""
     session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, LimitedAnswers())
     # A ~/.netrc must not replace the key.
     session.auth = _no_netrc
     # To a proxy "localhost" is the proxy. And what may go over plain HTTP, as it stays on this machine, must.

@@ -134,18 +134,19 @@ class Uploader:
 
     def _describe(self, answer: Answer, *, sent_before: bool) -> None:
         reaction = answer.action
+        where = self._destination.shown
         if reaction is Action.REFUSED:
-            self._say(f"LangSmith refused spans ({answer}); they are set aside in the spool")
+            self._say(f"{where} refused spans ({answer}); they are set aside in the spool")
         elif reaction is Action.KEY:
-            self._say(f"LangSmith does not take this key ({answer}); conversations wait in the spool")
+            self._say(f"{where} does not take this key ({answer}); conversations wait in the spool")
         elif reaction is Action.NOWHERE:
             self._say(
                 f"nobody takes traces at {self._destination.url} ({answer}); conversations wait in the spool"
             )
         elif reaction is Action.DUPLICATE and not sent_before:
-            self._say("LangSmith had spans that voicespan had not sent: does another exporter send them too?")
+            self._say(f"{where} had spans that voicespan had not sent: does another exporter send them too?")
         elif answer.rejected:
-            self._say(f"{answer.rejected} spans were not taken ({answer.words})")
+            self._say(f"{where} did not take {answer.rejected} spans ({answer.words})")
 
     def _say(self, words: str) -> None:
         """Once per cause; causes differ by their first words."""

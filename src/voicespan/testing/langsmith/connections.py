@@ -267,7 +267,8 @@ class _Connection(http.server.BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
+        if "Content-Type" not in answer.headers:
+            self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.content)))
         for name, value in answer.headers.items():
             self.send_header(name, value)

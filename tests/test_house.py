@@ -76,7 +76,7 @@ ROOMS = {
 EVERYTHING = (*DISTRO, "distro", "report", "")
 
 #: Inside a provider these may know the trace and the SDK; everything else is pure.
-SHELL = {"endpoint", "sdk", "sdk_connection", "connection", "instrumentor", ""}
+SHELL = {"endpoint", "sockets", "sdk", "sdk_connection", "connection", "instrumentor", ""}
 
 #: Inside `delivery`, from the ground up: each may import what stands lower, and itself.
 DELIVERY_FLOORS = (

@@ -10,6 +10,7 @@ from openai.resources.realtime.realtime import RealtimeConnection
 
 import voicespan
 from voicespan.gemini_live import GeminiLiveInstrumentor
+from voicespan.instrumentation.sockets import WebsocketsInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer, Send
 from voicespan.tracing import tracer
@@ -108,6 +109,7 @@ def test_configure_is_all_it_takes(instrumentor, langsmith_server, tmp_path, mon
     finally:
         tracer.name_provider(None)
         GeminiLiveInstrumentor().uninstrument()
+        WebsocketsInstrumentor().uninstrument()
 
 
 def test_a_share_that_is_none_is_refused(tracer_provider, langsmith_server):

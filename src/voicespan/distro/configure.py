@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from voicespan.delivery.destination.variables import NoDestinationError
 from voicespan.delivery.processor import LangSmithSpanProcessor, processors_of
 from voicespan.gemini_live import GeminiLiveInstrumentor
+from voicespan.instrumentation.sockets import WebsocketsInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime import guard
 from voicespan.runtime.settings import set_recording, set_redaction
@@ -63,7 +64,8 @@ def configure(
     if processor is not None:
         add_once(provider, processor)
     tracer.name_provider(provider)
-    for instrumentor in (GeminiLiveInstrumentor(), OpenAIRealtimeInstrumentor()):
+    for kind in (GeminiLiveInstrumentor, OpenAIRealtimeInstrumentor, WebsocketsInstrumentor):
+        instrumentor = kind()
         # One that was given another provider would go on with that.
         is_elsewhere = instrumentor.tracer_provider not in (None, provider)
         instrumentor.instrument(**({"tracer_provider": provider} if is_elsewhere else {}))

@@ -66,14 +66,14 @@ class Handshake:
         resumed = resumed_conversation(fingerprint) if scoped is None and fingerprint is not None else None
         self._resumes = resumed is not None
         earlier = None if fingerprint is None else ended_with(fingerprint)
-        self._conversation = (
+        self.conversation = (
             scoped or resumed or Conversation(tracer_provider=tracer_provider, clock=clock, continues=earlier)
         )
 
     @guarded
     def succeeded(self) -> Connection | None:
         """The connection is open. None: the conversation is not traced."""
-        conversation = self._conversation
+        conversation = self.conversation
         if not conversation.recording or conversation.ended:
             return None
         conversation.keep_secrets(self._secrets())
@@ -88,5 +88,5 @@ class Handshake:
     @guarded
     def failed(self, error: BaseException) -> None:
         """The handshake raised `error`."""
-        self._conversation.keep_secrets(self._secrets())
-        self._conversation.connect_failed(error, self._attributes, resumes=self._resumes)
+        self.conversation.keep_secrets(self._secrets())
+        self.conversation.connect_failed(error, self._attributes, resumes=self._resumes)

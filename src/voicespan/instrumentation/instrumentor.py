@@ -33,4 +33,8 @@ class TracingInstrumentor(PatchingInstrumentor):
         if tracer.named_provider() is self.tracer_provider:
             tracer.name_provider(None)
         self.tracer_provider, self.clock = None, SYSTEM
+        self._end_open()
+
+    def _end_open(self) -> None:
+        """End what is being traced."""
         end_open_conversations("untraced")

@@ -51,9 +51,7 @@ def attributes(manager: Any) -> dict[str, AttributeValue]:
     )
     azure = any(kind.__name__ in ("AzureOpenAI", "AsyncAzureOpenAI") for kind in type(client).__mro__)
     host = address.hostname or ""
-    provider = next((name for suffix, name in _PROVIDERS if host.endswith(suffix)), "openai")
-    if azure:
-        provider = "azure.ai.openai"
+    provider = "azure.ai.openai" if azure else provider_at(host)
     attributes: dict[str, AttributeValue] = {semconv.PROVIDER: provider, semconv.SYSTEM: provider}
     if host:
         attributes[semconv.SERVER_ADDRESS] = host
@@ -64,6 +62,11 @@ def attributes(manager: Any) -> dict[str, AttributeValue]:
     if isinstance(model, str) and model:
         attributes[semconv.REQUEST_MODEL] = model
     return attributes
+
+
+def provider_at(host: str) -> str:
+    """The provider's name in the GenAI conventions."""
+    return next((name for suffix, name in _PROVIDERS if host.endswith(suffix)), "openai")
 
 
 def secrets(manager: Any) -> list[str]:

@@ -12,6 +12,9 @@ VOICESPAN_DISABLED = "VOICESPAN_DISABLED"
 VOICESPAN_ENDPOINT = "VOICESPAN_ENDPOINT"
 #: `1` lets conversations, and keys, be sent over plain HTTP anywhere.
 VOICESPAN_ALLOW_HTTP = "VOICESPAN_ALLOW_HTTP"
+#: Sockets that speak a provider's protocol elsewhere, as `host/path=provider`, separated by commas; the providers
+#: are `openai-realtime`, `google-genai-live` and `openai-live`. `off`: only the clients' own are traced.
+VOICESPAN_SOCKETS = "VOICESPAN_SOCKETS"
 
 # What a trace holds.
 #: Which events become spans: `essential`, `standard` (default) or `all`.

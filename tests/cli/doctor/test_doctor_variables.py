@@ -13,6 +13,7 @@ VALUES = {
     "VOICESPAN_DISABLED": ("1", "yes"),
     "VOICESPAN_ENDPOINT": ("http://u:p@collector:4318/v1/traces?q", "http://collector:4318/v1/traces"),
     "VOICESPAN_ALLOW_HTTP": ("true", "yes"),
+    "VOICESPAN_SOCKETS": ("gw.example/rt=openai-realtime", "gw.example/rt=openai-realtime"),
     "VOICESPAN_EVENTS": ("ALL", "all"),
     "VOICESPAN_RAW_EVENTS": ("on", "yes"),
     "VOICESPAN_HIDE": ("user_text,audio", "audio, user_text"),

@@ -55,6 +55,7 @@ _RESOLVED_BY_SPOOL: dict[str, Callable[[SpoolSettings], str]] = {
 _RESOLVED_AS_WRITTEN: dict[str, Callable[[str], str]] = {
     "VOICESPAN_ENDPOINT": lambda written: public_url(written) or "none",
     "VOICESPAN_ALLOW_HTTP": lambda written: _yes_or_no(yes=written.lower() in _YES),
+    "VOICESPAN_SOCKETS": lambda written: written or "by their URLs",
     "VOICESPAN_DISABLED": lambda written: _yes_or_no(yes=written.lower() in _YES),
 }
 

@@ -1,0 +1,107 @@
+"""One way to speak through each library, for tests that are the same for all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import warnings
+
+from voicespan.instrumentation import sockets
+
+
+class EndedError(Exception):
+    """The library has said that the socket is closed."""
+
+
+class AsyncioWebsockets:
+    """`websockets.asyncio.client`."""
+
+    name = "websockets"
+    instrumentor = "WebsocketsInstrumentor"
+    module = "websockets.asyncio.client"
+    refused = "InvalidStatus"
+    headers = "additional_headers"
+
+    def __init__(self, socket):
+        self.socket = socket
+
+    @classmethod
+    def available(cls):
+        try:
+            with warnings.catch_warnings():
+                # `websockets.legacy` says that it is old.
+                warnings.simplefilter("ignore")
+                importlib.import_module(cls.module)
+        except ImportError:
+            return False
+        return hasattr(sockets, cls.instrumentor)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, url, headers=None):
+        connect = importlib.import_module(cls.module).connect
+        async with connect(url, **({cls.headers: headers} if headers else {})) as socket:
+            yield cls(socket)
+
+    async def send(self, text):
+        await self.socket.send(text)
+
+    async def receive(self):
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            return await self.socket.recv()
+        except ConnectionClosed as error:
+            raise EndedError from error
+
+    async def close(self, code=1000, reason=""):
+        await self.socket.close(code, reason)
+
+
+class LegacyWebsockets(AsyncioWebsockets):
+    """`websockets.legacy.client`."""
+
+    name = "websockets-legacy"
+    module = "websockets.legacy.client"
+    refused = "InvalidStatusCode"
+    headers = "extra_headers"
+
+
+class SyncWebsockets(AsyncioWebsockets):
+    """`websockets.sync.client`."""
+
+    name = "websockets-sync"
+    module = "websockets.sync.client"
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, url, headers=None):
+        connect = importlib.import_module(cls.module).connect
+        with connect(url, **({cls.headers: headers} if headers else {})) as socket:
+            yield cls(socket)
+
+    async def send(self, text):
+        self.socket.send(text)
+
+    async def receive(self):
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            return self.socket.recv()
+        except ConnectionClosed as error:
+            raise EndedError from error
+
+    async def close(self, code=1000, reason=""):
+        self.socket.close(code, reason)
+
+
+CLIENTS = [each for each in (AsyncioWebsockets, SyncWebsockets, LegacyWebsockets) if each.available()]
+
+
+async def read_all(client):
+    """Every message until the library says that the socket is closed."""
+    found = []
+    with contextlib.suppress(EndedError):
+        while True:
+            found.append(await client.receive())
+    return found

@@ -123,6 +123,9 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     doctor.add_argument("--offline", action="store_true", help="ask nothing over the network")
     doctor.add_argument("--json", action="store_true", help="for scripts")
+    doctor.add_argument(
+        "--problems", action="store_true", help="show problems only (with --strict: warnings as well)"
+    )
     doctor.add_argument("--strict", action="store_true", help="a warning is a problem, too")
     doctor.set_defaults(run=_doctor)
 

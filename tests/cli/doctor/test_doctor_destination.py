@@ -102,16 +102,34 @@ def test_a_profile_is_named(look, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "advice"),
     [
-        ({}, "until then configure() raises this"),
+        ({}, "until then nothing is delivered"),
         ({"LANGSMITH_API_KEY": " "}, "LANGSMITH_API_KEY is empty"),
         ({"LANGSMITH_KEY": "k"}, "LANGSMITH_KEY is set; what is read is LANGSMITH_API_KEY"),
-        ({"LANGSMITH_KEY": "k", "LANGSMITH_API_KEY": "k", "LANGSMITH_ENDPOINT": "ftp://x"}, "until then"),
+        (
+            {"LANGSMITH_KEY": "k", "LANGSMITH_API_KEY": "k", "LANGSMITH_ENDPOINT": "ftp://x"},
+            "configure() raises this",
+        ),
     ],
 )
 def test_no_destination(look, changed, advice):
     unresolved = look(destination.look, **changed)["destination.resolved"]
     assert unresolved.mark is Mark.PROBLEM
     assert unresolved.advice.startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("changed", "exporter"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, "OTEL_TRACES_EXPORTER"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ],
+)
+def test_who_has_an_exporter_needs_no_key(look, changed, exporter):
+    unresolved = look(destination.look, **changed)["destination.resolved"]
+    assert (unresolved.mark, unresolved.facts["exporter"]) == (Mark.NOTE, exporter)
+    # A key that was mistyped is a problem all the same, and no exporter is none.
+    assert look(destination.look, LANGSMITH_KEY="k", **changed)["destination.resolved"].mark is Mark.PROBLEM
+    assert look(destination.look, OTEL_TRACES_EXPORTER="none")["destination.resolved"].mark is Mark.PROBLEM
 
 
 def test_a_profile_that_is_broken(look, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from voicespan.cli.doctor import devices, duplicates, zero_code
 from voicespan.cli.doctor.findings import Mark, note, ok, problem, warning
 from voicespan.cli.doctor.masked_output import SecretMask, public_url
-from voicespan.cli.doctor.report import as_json, as_text, worst
+from voicespan.cli.doctor.report import as_json, as_problems, as_text, only, worst
 
 LANGSMITH = "https://api.smith.langchain.com/otel"
 KEY = {"LANGSMITH_API_KEY": "lsv2_pt_0123456789abcdef"}
@@ -280,3 +280,61 @@ def test_the_page_has_every_key_and_every_section():
         *(name for name, _, _ in SECTIONS),
     ):
         assert f"`{key}`" in page
+
+
+@pytest.fixture
+def distribution(monkeypatch):
+    """`opentelemetry-distro` as installed, with exporters of the names that are given."""
+
+    def install(**exporters):
+        def points(*, group, name=None):
+            assert group == "opentelemetry_traces_exporter" or name is None
+            if group != "opentelemetry_traces_exporter":
+                return metadata.EntryPoints(())
+            return [
+                metadata.EntryPoint(name, value, group) for each, value in exporters.items() if each == name
+            ]
+
+        monkeypatch.setattr(zero_code, "installed", lambda _: "0.66b0")
+        monkeypatch.setattr(zero_code.metadata, "entry_points", points)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("environ", "exporter"),
+    [
+        ({}, "otlp_proto_grpc"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "otlp_proto_http"),
+        ({"OTEL_TRACES_EXPORTER": "jaeger"}, "jaeger"),
+    ],
+)
+@pytest.mark.parametrize("installed", [{}, {"jaeger": "no_such_module:Exporter"}])
+def test_an_exporter_that_cannot_be_loaded_stops_all_tracing(
+    look, distribution, environ, exporter, installed
+):
+    distribution(**installed, **({} if "jaeger" in installed else {"otlp_proto_other": "json:dumps"}))
+    found = look(zero_code.look, **environ)
+    [name] = [name for name in found if name.startswith("zero-code.exporter.")]
+    assert (found[name].mark, found[name].facts["exporter"]) == (Mark.PROBLEM, exporter)
+
+
+def test_an_exporter_that_can_be_loaded_is_no_finding(look, distribution):
+    distribution(otlp_proto_http="json:dumps", console="json:loads")
+    for environ in (
+        {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"},
+        {"OTEL_TRACES_EXPORTER": "console, none"},
+        {"OTEL_TRACES_EXPORTER": "none"},
+    ):
+        assert not [name for name in look(zero_code.look, **environ) if "exporter" in name]
+
+
+def test_problems_only(sections):
+    wrong, odd = problem("section.a", "is broken", "mend it"), warning("section.b", "is odd", "look")
+    found = sections(ok("section.c", "is fine"), wrong, odd, note("section.d", "is there"))
+    assert as_problems(only(found, [Mark.PROBLEM]), colours=False).splitlines() == [
+        "problem  A section: is broken",
+        "           -> mend it",
+    ]
+    assert "is odd" in as_problems(only(found, [Mark.PROBLEM, Mark.WARNING]), colours=False)
+    assert as_problems(only(sections(ok("section.c", "is fine")), [Mark.PROBLEM]), colours=False) == ""

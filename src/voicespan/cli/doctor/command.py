@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """Look, and print.
 
     Args:
-        options: `spool_dir`, `offline`, `json` and `strict`, as the command line has them.
+        options: `spool_dir`, `offline`, `json`, `problems` and `strict`, as the command line has them.
 
     Returns:
         The exit status: 0, or 1 where there is a problem (`strict`: or a warning).
@@ -61,10 +61,13 @@ def run(options: argparse.Namespace) -> int:
     sections = examine(surroundings)
     bad = (Mark.PROBLEM, Mark.WARNING) if options.strict else (Mark.PROBLEM,)
     status = WRONG if report.worst(sections) in bad else FINE
+    if options.problems:
+        sections = report.only(sections, bad)
     if options.json:
         text = report.as_json(sections, status) + "\n"
     else:
-        text = report.as_text(sections, colours=report.has_colours(sys.stdout, os.environ))
+        as_text = report.as_problems if options.problems else report.as_text
+        text = as_text(sections, colours=report.has_colours(sys.stdout, os.environ))
     # A terminal without UTF-8 must not be what keeps the report away.
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))

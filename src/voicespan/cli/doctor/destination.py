@@ -14,7 +14,7 @@ from voicespan.delivery.destination import url_policy
 from voicespan.delivery.destination.credentials import ApiKey
 from voicespan.delivery.destination.destination import DEFAULT_API, resolve
 from voicespan.delivery.destination.profile import Profile
-from voicespan.delivery.destination.variables import DeliverySettingsError
+from voicespan.delivery.destination.variables import DeliverySettingsError, NoDestinationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from voicespan.delivery.destination.destination import Destination
     from voicespan.runtime.clock import Clock
 
+#: Where OpenTelemetry's own exporter sends to, if one of them is set.
+EXPORTER_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 #: LangSmith finds traces by their time. Seconds by which a clock may be wrong.
 _CLOCK_OFF = 300.0
 _SHORT_KEY = 20
@@ -36,9 +38,12 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
     environ = surroundings.environ
     try:
         destination = resolve(environ=environ)
+    except NoDestinationError as error:
+        yield _nowhere(error, environ)
+        return
     except DeliverySettingsError as error:
         advice = _misnamed(environ) or (
-            "until then configure() raises this, and under opentelemetry-instrument nothing is delivered"
+            "configure() raises this, and under opentelemetry-instrument nothing is delivered"
         )
         yield problem("destination.resolved", str(error), advice)
         return
@@ -55,6 +60,29 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
         yield note("destination.reached", "not asked: --offline")
         return
     yield from _reached(destination, surroundings)
+
+
+def _nowhere(error: NoDestinationError, environ: Mapping[str, str]) -> Finding:
+    """There is no key and no endpoint: is there an exporter that gets the traces instead?"""
+    misnamed, exporter = _misnamed(environ), _own_exporter(environ)
+    if exporter is None or misnamed is not None:
+        advice = misnamed or "until then nothing is delivered; calls are not affected"
+        return problem("destination.resolved", str(error), advice)
+    return note(
+        "destination.resolved",
+        f"no LangSmith key and no VOICESPAN_ENDPOINT: traces go to the exporter that {exporter} names, and no "
+        "recording is attached",
+        "",
+        exporter=exporter,
+    )
+
+
+def _own_exporter(environ: Mapping[str, str]) -> str | None:
+    """The variable that names an exporter of the application's own."""
+    named = environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    if named:
+        return None if named == "none" else "OTEL_TRACES_EXPORTER"
+    return next((name for name in EXPORTER_ENDPOINTS if environ.get(name, "").strip()), None)
 
 
 def source(environ: Mapping[str, str], name: str) -> str | None:

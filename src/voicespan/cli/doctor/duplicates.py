@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voicespan.cli.doctor.destination import EXPORTER_ENDPOINTS
 from voicespan.cli.doctor.findings import note, ok, problem, warning
 from voicespan.cli.doctor.masked_output import public_url
 from voicespan.cli.doctor.versions import installed
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from voicespan.delivery.destination.destination import Destination
 
 _YES = frozenset({"1", "true", "yes", "on"})
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _TWICE = (
     "the conversations arrive there twice: LangSmith answers the second time with 409, and where the exporter "
     "was first the recording is not attached"
@@ -46,7 +46,7 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
 
 def _exporter(environ: Mapping[str, str], destination: Destination | None) -> Iterator[Finding]:
     """OpenTelemetry's exporter, if it leads to where conversations go."""
-    name = next((name for name in _ENDPOINTS if environ.get(name, "").strip()), None)
+    name = next((name for name in EXPORTER_ENDPOINTS if environ.get(name, "").strip()), None)
     if name is None or destination is None:
         return
     url = public_url(environ[name].strip())

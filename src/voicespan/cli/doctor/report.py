@@ -51,6 +51,24 @@ def as_text(sections: Sequence[Section], *, colours: bool) -> str:
     return "\n".join([*lines, "", *_summary(sections, colours=colours), ""])
 
 
+def only(sections: Sequence[Section], marks: Sequence[Mark]) -> list[Section]:
+    """The findings with one of these marks."""
+    return [
+        replace(section, findings=[finding for finding in section.findings if finding.mark in marks])
+        for section in sections
+    ]
+
+
+def as_problems(sections: Sequence[Section], *, colours: bool) -> str:
+    """Each finding with what to do about it, and nothing else: nothing at all where there is none."""
+    return "".join(
+        f"{_mark(finding.mark, colours=colours)}  {section.title}: {finding.text}\n"
+        + (f"{'':{_WIDTH}}    -> {finding.advice}\n" if finding.advice else "")
+        for section in sections
+        for finding in section.findings
+    )
+
+
 def as_json(sections: Sequence[Section], status: int) -> str:
     """The same; the keys are documented and stay."""
     findings = [

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicespan.cli.doctor.findings import note, ok, problem, warning
+from voicespan.cli.doctor.findings import BROKEN, note, ok, problem, warning
 from voicespan.cli.doctor.versions import installed
 from voicespan.distro.post_instrument import INSTRUMENTORS
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from voicespan.cli.doctor.findings import Finding, Surroundings
 
 _COMMAND = "opentelemetry-instrument"
+#: By which protocol `otlp` speaks, and the exporter that is meant then.
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
 
@@ -41,6 +44,39 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
             "conversations are delivered beside its exporter",
             version=version,
         )
+        yield from _exporters(surroundings.environ)
+
+
+def _exporters(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Each exporter that the distribution would load. One that cannot be loaded stops it, and with it all tracing."""
+    protocol = next((value for name in _PROTOCOLS if (value := environ.get(name, "").strip())), "grpc")
+    exporters = environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
+    for name in dict.fromkeys(each.strip() for each in exporters.split(",")):
+        if name in ("", "none"):
+            continue
+        point = _OTLP.get(protocol, name) if name == "otlp" else name
+        why = _why_not_loaded(point)
+        if why is not None:
+            yield problem(
+                f"zero-code.exporter.{name}",
+                f"the exporter {point} (OTEL_TRACES_EXPORTER={exporters}) cannot be loaded: {why}. "
+                f"{_COMMAND} then sets up nothing, and nothing is traced",
+                "install its package (pip install opentelemetry-exporter-otlp), or set OTEL_TRACES_EXPORTER=none: "
+                "voicespan delivers by itself",
+                exporter=point,
+            )
+
+
+def _why_not_loaded(name: str) -> str | None:
+    """Why the entry point of an exporter is of no use."""
+    points = tuple(metadata.entry_points(group="opentelemetry_traces_exporter", name=name))
+    if not points:
+        return "no package that is installed has it"
+    try:
+        points[0].load()
+    except BROKEN as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _command(environ: Mapping[str, str]) -> Finding:

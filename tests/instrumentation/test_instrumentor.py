@@ -12,6 +12,7 @@ import voicespan
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.instrumentation.sockets import WebsocketsInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.runtime import supported
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer, Send
 from voicespan.tracing import tracer
 
@@ -120,3 +121,19 @@ def test_a_share_that_is_none_is_refused(tracer_provider, langsmith_server):
             endpoint=langsmith_server.url,
             record=2,
         )
+
+
+def test_a_library_that_has_moved_what_is_patched_is_left_alone_and_one_line_says_so(
+    instrumentor, monkeypatch, caplog
+):
+    from openai.resources.realtime import realtime
+
+    monkeypatch.delattr(realtime, "AsyncRealtimeConnectionManager")
+    before = dict(RealtimeConnection.__dict__)
+    instrumentor.instrument()
+    assert dict(RealtimeConnection.__dict__) == before
+    lines = [record.getMessage() for record in caplog.records if realtime.__name__ in record.getMessage()]
+    assert [line.split(":")[0] for line in lines] == ["Nothing of openai (tested"]
+    assert str(supported.LIBRARIES["openai"]) in lines[0]
+    with OpenAIRealtimeServer([Send(CREATED)]) as server:
+        hold(server)

@@ -10,7 +10,8 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from wrapt import register_post_import_hook
 
-from voicespan.runtime.guard import guarded
+from voicespan.runtime import supported
+from voicespan.runtime.guard import guarded, warn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -96,8 +97,20 @@ class PatchingInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no 
         self._replaced[:] = [
             each for each in self._replaced if _wraps(each[0].__dict__.get(each[1]), each[2])
         ]
+        try:
+            wanted = list(self._patches(module))
+        except (AttributeError, ImportError, LookupError, TypeError) as error:
+            # Nothing is patched then: half of the patches would tell half of a conversation.
+            warn(
+                "Nothing of %s is traced: this version of it does not have what voicespan looks for in %s (%s). "
+                "The application is not affected.",
+                supported.tested(module.__name__),
+                module.__name__,
+                type(error).__name__,
+            )
+            return
         patched = {(owner, name) for owner, name, _, _ in self._replaced}
-        for owner, name, ours in list(self._patches(module)):
+        for owner, name, ours in wanted:
             if (owner, name) not in patched:
                 self._replaced.append((owner, name, ours, owner.__dict__.get(name, _ABSENT)))
                 setattr(owner, name, ours)

@@ -1,7 +1,7 @@
 """Which versions of Python and of other packages the tests have been run with.
 
-Outside of these nothing is refused: what is too old or too new is told by `voicespan doctor`, and a seam
-that is not where it was leaves the library alone.
+Other versions are not refused. `voicespan doctor` reports what is too old or too new; a library in which we do not
+find what we patch is left alone, and one line in the log says so.
 """
 
 from __future__ import annotations
@@ -57,6 +57,23 @@ LIBRARIES: Final = {
     "sounddevice": Supported("0.4.6", "0.5"),
     "PyAudio": Supported("0.2.13", "0.2.14"),
 }
+
+
+#: By the packages that they are imported as.
+_IMPORTED_AS: Final = {
+    "openai": "openai",
+    "google": "google-genai",
+    "websockets": "websockets",
+    "sounddevice": "sounddevice",
+    "pyaudio": "PyAudio",
+}
+
+
+def tested(module: str) -> str:
+    """The distribution that holds a module, and which versions of it are tested, for a message."""
+    package = module.partition(".")[0]
+    name = _IMPORTED_AS.get(package, package)
+    return f"{name} (tested: {LIBRARIES[name]})" if name in LIBRARIES else name
 
 
 def _number(version: str) -> tuple[int, ...]:

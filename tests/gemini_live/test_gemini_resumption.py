@@ -191,15 +191,63 @@ async def test_after_go_away_a_closed_conversation_waits(instrumentor, trace, ge
     assert fact(trace.root, "connection_count") == 2
 
 
+HELLO = Send({"serverContent": {"modelTurn": {"parts": [{"text": "Hello."}]}, "turnComplete": True}})
+
+
+async def greeted(session) -> None:
+    await handle_of(session)
+    await turn(session)
+
+
 @pytest.mark.parametrize(
-    "steps", [(offer("handle-1"),), (Drop(),), (Send({"goAway": {"timeLeft": "1s"}}), Close(1000))]
+    ("steps", "read"),
+    [
+        ((offer("handle-1"), HELLO), greeted),
+        ((Drop(),), until_closed),
+        ((Send({"goAway": {"timeLeft": "1s"}}), Close(1000)), until_closed),
+    ],
 )
-async def test_without_a_handle_or_a_reason_nothing_waits(instrumentor, trace, gemini_live_server, steps):
+async def test_without_a_handle_or_a_reason_nothing_waits(
+    instrumentor, trace, gemini_live_server, steps, read
+):
     async with resuming(gemini_live_server(script(*steps))) as session:
-        await (
-            handle_of(session) if len(steps) == 1 and isinstance(steps[0], Send) else until_closed(session)
-        )
+        await read(session)
     assert len(trace.roots) == 1
+
+
+async def test_an_empty_part_that_is_resumed_at_once_is_no_trace_of_its_own(
+    instrumentor, trace, gemini_live_server
+):
+    server = gemini_live_server(script(offer("handle-1")), script(HELLO))
+    async with resuming(server) as session:
+        await handle_of(session)
+    assert trace.roots == []
+    async with resuming(server, "handle-1") as session:
+        await turn(session)
+    assert fact(trace.root, "connection_count") == 2
+    assert fact(trace.root, "status") == "completed"
+
+
+async def test_an_empty_part_that_nobody_resumes_is_a_conversation(
+    instrumentor, trace, gemini_live_server, fake_clock
+):
+    async with resuming(gemini_live_server(script(offer("handle-1")))) as session:
+        await handle_of(session)
+    give_up(fake_clock)
+    assert fact(trace.root, "status") == "completed"
+
+
+async def test_a_session_that_is_closed_and_resumed_is_two_parts_of_one_thread(
+    instrumentor, trace, gemini_live_server
+):
+    server = gemini_live_server(script(offer("handle-1"), HELLO), script(HELLO))
+    async with resuming(server) as session:
+        await greeted(session)
+    async with resuming(server, "handle-1") as session:
+        await turn(session)
+    first, second = trace.roots
+    assert fact(first, "thread_id") == fact(second, "thread_id")
+    assert [link.context.trace_id for link in second.links] == [first.context.trace_id]
 
 
 async def test_a_handle_that_is_no_longer_good_is_waited_for_no_more(instrumentor, trace, gemini_live_server):

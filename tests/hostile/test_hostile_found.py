@@ -39,6 +39,7 @@ def told():
             else:
                 connection.received(frame if isinstance(frame, bytes) else json.dumps(frame).encode())
         connection.closed(1000)
+        conversation.end()
         assert kept.started == len(kept.spans)
         look_at(kept.spans)
         return kept.spans

@@ -27,12 +27,14 @@ def setup(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[
     realtime = values.as_object(given.get("realtimeInputConfig"))
     detection = values.as_object(realtime.get("automaticActivityDetection"))
     session.turns.transcribes = given.get("inputAudioTranscription") is not None
+    session.turns.transcribes_model = given.get("outputAudioTranscription") is not None
+    session.calls.non_blocking = set(_non_blocking(given))
     facts = {
         "response_modalities": ",".join(values.texts(generation.get("responseModalities"))) or None,
         "voice": values.name(voice.get("voiceName")),
         "language": values.name(speech.get("languageCode")),
         "transcribes_input": session.turns.transcribes,
-        "transcribes_output": given.get("outputAudioTranscription") is not None,
+        "transcribes_output": session.turns.transcribes_model,
         "turn_detection": "manual" if detection.get("disabled") is True else "automatic",
         "resumed": bool(values.as_object(given.get("sessionResumption")).get("handle")) or None,
     }
@@ -43,10 +45,20 @@ def setup(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[
         yield ProviderEvent(at, "setup", Level.ALL, payload, from_client=True)
 
 
+def _non_blocking(setup: dict[str, Any]) -> Iterator[str]:
+    """The functions during which the model goes on."""
+    for tool in values.as_objects(setup.get("tools")):
+        for function in values.as_objects(tool.get("functionDeclarations")):
+            name = values.name(function.get("name"))
+            if name is not None and values.name(function.get("behavior")) == "NON_BLOCKING":
+                yield name
+
+
 # What the user says, where the application tells when.
 
 
-def activity_start(_session: Session, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+def activity_start(session: Session, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+    yield from session.turns.user_acts()
     yield events.SpeechStarted(at, "activity_start", None)
 
 
@@ -59,6 +71,7 @@ def activity_end(_session: Session, _value: Any, at: int, _: dict[str, Any]) -> 
 
 def client_content(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
     """Turns that the application puts into the history."""
+    yield from session.turns.user_acts()
     turns = values.as_object(value).get("turns")
     for turn in values.as_objects(turns if isinstance(turns, list) else [turns]):
         given = turn.get("parts")
@@ -66,17 +79,18 @@ def client_content(session: Session, value: Any, at: int, _: dict[str, Any]) -> 
         for part in parts:
             answer = part.get("functionResponse")
             if isinstance(answer, dict):
-                yield from session.calls.answered(session.turns.turn, answer, at, "client_content")
+                yield from session.calls.answered(answer, at, "client_content")
         text = " ".join(filter(None, map(_part_text, parts)))
-        if text:
+        if text.strip():
             role: events.Role = "assistant" if turn.get("role") == "model" else "user"
             yield events.MessageText(at, "client_content", LocalId.new("typed"), role, text, seeded=True)
 
 
-def text(_session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+def text(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
     """What the user types."""
     typed = values.text(value)
-    if typed:
+    if typed and typed.strip():
+        yield from session.turns.user_acts()
         yield events.MessageText(at, "realtime_input", LocalId.new("typed"), "user", typed, seeded=True)
 
 
@@ -85,6 +99,7 @@ def image(session: Session, value: Any, at: int, fields: dict[str, Any]) -> Iter
     if session.turns.showed_image and session.level < Level.ALL:
         return
     if not session.turns.showed_image:
+        yield from session.turns.user_acts()
         session.turns.showed_image = True
         blob = value[0] if isinstance(value, list) and value else value
         label = f"[{values.mime_type(blob) or 'image'}]"
@@ -97,7 +112,8 @@ def image(session: Session, value: Any, at: int, fields: dict[str, Any]) -> Iter
 def tool_response(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
     """The answers to function calls."""
     for answer in values.as_objects(values.as_object(value).get("functionResponses")):
-        yield from session.calls.answered(session.turns.turn, answer, at)
+        yield from session.turns.user_acts()
+        yield from session.calls.answered(answer, at)
 
 
 def _part_text(part: dict[str, Any]) -> str | None:

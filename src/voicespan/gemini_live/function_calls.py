@@ -6,6 +6,7 @@ name, in the order in which they were asked for: there is nothing else to go by.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voicespan.gemini_live import frames, values
@@ -27,12 +28,26 @@ _LONGEST_ARGUMENT = 250_000
 _PIECES = ("stringValue", "numberValue", "boolValue")
 
 
+@dataclass(slots=True)
+class _Call:
+    """One that waits for its answer."""
+
+    name: str
+    arguments: str
+    event_type: str
+    turn_id: LocalId
+    #: When the model went on although no answer was seen.
+    went_on_at: int | None = None
+
+
 class FunctionCalls:
     """The calls of one connection that wait for their answers."""
 
     def __init__(self) -> None:
-        self._names: dict[str, str] = {}
+        self._open: dict[str, _Call] = {}
         self._partial: dict[str, dict[str, Any]] = {}
+        #: Functions during which the model goes on.
+        self.non_blocking: set[str] = set()
 
     def called(
         self, turn: Turn, calls: list[dict[str, Any]], at: int, event_type: str = "tool_call"
@@ -45,31 +60,41 @@ class FunctionCalls:
             arguments = self._arguments(call, call_id or name)
             if arguments is None:
                 continue
+            asked = _Call(name, json_text(arguments), event_type, turn.id)
+            if self._is_known(asked, call_id):
+                continue
             call_id = call_id or LocalId.new(name)
-            put(self._names, call_id, name)
-            if len(turn.call_ids) < MOST:
-                turn.call_ids.append(call_id)
-            yield events.FunctionCalled(at, event_type, call_id, name, json_text(arguments), item_id, turn.id)
+            put(self._open, call_id, asked)
+            turn.calls(call_id, at)
+            yield events.FunctionCalled(at, event_type, call_id, name, asked.arguments, item_id, turn.id)
+
+    def _is_known(self, asked: _Call, call_id: str | None) -> bool:
+        """Whether the call came before in another kind of message: the service can send one call in both."""
+        return any(
+            call_id in (None, known_id)
+            and asked.event_type != known.event_type
+            and (asked.name, asked.arguments, asked.turn_id) == (known.name, known.arguments, known.turn_id)
+            for known_id, known in self._open.items()
+        )
 
     def cancelled(self, call_ids: list[str], at: int) -> Iterator[Event]:
         """The model no longer wants these answers."""
         for call_id in call_ids[:MOST]:
-            self._names.pop(call_id, None)
+            self._open.pop(call_id, None)
             yield events.FunctionCancelled(at, "tool_call_cancellation", call_id)
 
-    def answered(
-        self, turn: Turn | None, answer: dict[str, Any], at: int, event_type: str = "tool_response"
-    ) -> Iterator[Event]:
-        """The application answers a call; `turn` is in progress."""
+    def answered(self, answer: dict[str, Any], at: int, event_type: str = "tool_response") -> Iterator[Event]:
+        """The application answers a call."""
         name, more = values.name(answer.get("name")), answer.get("willContinue") is True
         call_id = values.name(answer.get("id")) or next(
-            (known for known, called in self._names.items() if name in (None, called)), None
+            (known for known, call in self._open.items() if name in (None, call.name)), None
         )
         if call_id is None:
             call_id = LocalId.new(name or "unknown")
-        name = name or self._names.get(call_id)
+        if name is None and call_id in self._open:
+            name = self._open[call_id].name
         if not more:
-            self._names.pop(call_id, None)
+            self._open.pop(call_id, None)
         yield events.FunctionAnswered(
             at,
             event_type,
@@ -77,10 +102,29 @@ class FunctionCalls:
             json_text(frames.without_bytes(answer.get("response") or {})),
             name,
             LocalId.new("result"),
-            turn.id if turn is not None and call_id in turn.call_ids else None,
-            more,
-            {"scheduling": values.name(answer.get("scheduling")), "will_continue": more or None},
+            more=more,
+            facts={"scheduling": values.name(answer.get("scheduling")), "will_continue": more or None},
         )
+
+    def turn_ended(self, turn: Turn, at: int) -> Iterator[Event]:
+        """A turn is over: calls without which the model could not have gone on were answered out of our sight."""
+        for call_id, call in list(self._open.items()):
+            if call.name in self.non_blocking:
+                continue
+            if call.turn_id == turn.id:
+                call.went_on_at = at if turn.went_on else None
+            elif turn.has_output or call.went_on_at is not None:
+                del self._open[call_id]
+                yield events.FunctionAnswerUnseen(
+                    call.went_on_at or turn.started_at, "turn_complete", call_id
+                )
+
+    def connection_lost(self) -> Iterator[Event]:
+        """The connection is over; calls that can still be answered on another one stay open."""
+        for call_id, call in list(self._open.items()):
+            if call.went_on_at is not None:
+                del self._open[call_id]
+                yield events.FunctionAnswerUnseen(call.went_on_at, "connection_closed", call_id)
 
     def _arguments(self, call: dict[str, Any], key: str) -> dict[str, Any] | None:
         """The arguments, when they are complete; where they are streamed, they come in pieces."""

@@ -44,7 +44,7 @@ SERVER: Table = {
     "toolCallCancellation": (Level.STANDARD, server.tool_call_cancellation),
     "groundingMetadata": (Level.STANDARD, None),
     "urlContextMetadata": (Level.STANDARD, None),
-    "generationComplete": (Level.STANDARD, None),
+    "generationComplete": (Level.STANDARD, server.generation_complete),
     "interrupted": (Level.NEVER, server.interrupted),
     "usageMetadata": (Level.NEVER, server.usage_metadata),
     "turnComplete": (Level.NEVER, server.turn_complete),
@@ -133,11 +133,13 @@ class Protocol:
 
     def connection_lost(self, at: int) -> list[Event]:
         """What is still open when the connection is over."""
-        return list(self._turns.cut_off(at))
+        return [*self._turns.cut_off(at), *self._session.calls.connection_lost()]
 
     def resumable(self, *, abnormal: bool) -> bool:
         """Whether the application can, and is likely to, resume the session on another connection."""
-        return self._session.fingerprint is not None and (self._session.going_away or abnormal)
+        # One in which nothing happened yet was closed to be resumed with other settings.
+        likely = self._session.going_away or abnormal or self._turns.is_empty
+        return self._session.fingerprint is not None and likely
 
     def _read(self, table: Table, message: dict[str, Any], at: int, *, from_client: bool) -> Iterator[Event]:
         fields, parents = _fields(message)

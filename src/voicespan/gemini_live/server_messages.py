@@ -57,7 +57,8 @@ def error(_session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator
 # What the user says.
 
 
-def voice_activity(_session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+def voice_activity(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
+    yield from session.turns.user_acts()
     signal = values.as_object(value)
     # The SDK and the wire have different names for it, and there are two generations of the message.
     kinds = (signal.get(key) for key in ("voiceActivityType", "type", "vadSignalType"))
@@ -102,6 +103,11 @@ def _other_part(session: Session, turn: Turn, part: dict[str, Any], at: int) -> 
                 yield ProviderEvent(at, values.snake(key), Level.STANDARD, {key: part[key]})
 
 
+def generation_complete(session: Session, _value: Any, at: int, _: dict[str, Any]) -> Iterable[Event]:
+    session.turns.generated(at)
+    return ()
+
+
 def interrupted(session: Session, _value: Any, at: int, _: dict[str, Any]) -> Iterable[Event]:
     return session.turns.interrupted(at)
 
@@ -119,9 +125,11 @@ def usage_metadata(session: Session, value: Any, at: int, fields: dict[str, Any]
         yield ProviderEvent(at, "usage_metadata", Level.STANDARD, {"usageMetadata": value})
 
 
-def turn_complete(session: Session, _value: Any, at: int, fields: dict[str, Any]) -> Iterable[Event]:
+def turn_complete(session: Session, _value: Any, at: int, fields: dict[str, Any]) -> Iterator[Event]:
     reason = values.name(fields.get("turnCompleteReason"))
-    return session.turns.complete(at, reason, usage.facts(fields.get("usageMetadata")))
+    turn = yield from session.turns.begin(at, "turn_complete")
+    yield from session.turns.complete(at, reason, usage.facts(fields.get("usageMetadata")))
+    yield from session.calls.turn_ended(turn, at)
 
 
 # Functions.

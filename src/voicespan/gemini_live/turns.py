@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from voicespan.gemini_live import values
+from voicespan.runtime.bounded import MOST
 
 if TYPE_CHECKING:
     from voicespan.protocol.events import LocalId, Usage
@@ -20,6 +21,8 @@ _LONGEST_TEXT = 1_000_000
 MOST_UTTERANCES = 64
 #: 24 kHz, 16 bit, mono.
 _BYTES_PER_MS = 48.0
+#: With what a sentence ends, in the scripts of the languages that the service speaks.
+_SENTENCE_ENDS = (".", "?", "!", "…", "\u3002", "\uff1f", "\uff01", "\u0964", "\u061f", '"', "”", "»", ")")
 _HIGHEST_RATE = 1_000_000
 _MOST_DIGITS = len(str(_HIGHEST_RATE))
 
@@ -34,8 +37,8 @@ class Words:
         self._length = 0
 
     def add(self, text: str, *, last: bool = False) -> None:
-        """Add a fragment. The `last` one repeats the whole text in some services."""
-        if last and self._pieces and text.strip() == self.text:
+        """Add a fragment. The `last` one repeats the whole text in some services: where that is of several pieces."""
+        if last and len(self._pieces) > 1 and text.strip() == self.text:
             return
         if text and self._length < _LONGEST_TEXT:
             self._pieces.append(text)
@@ -46,8 +49,11 @@ class Words:
         """The whole text."""
         return "".join(self._pieces).strip()
 
+    def __len__(self) -> int:
+        return self._length
+
     def __bool__(self) -> bool:
-        return bool(self._pieces)
+        return any(not piece.isspace() for piece in self._pieces)
 
 
 @dataclass(slots=True)
@@ -58,6 +64,8 @@ class Utterance:
     #: None: whose message they are part of is known when the turn is over.
     item_id: LocalId | None
     last_at: int = 0
+    #: The turn that was over before they came.
+    late_for: Turn | None = None
     words: Words = field(default_factory=Words)
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -88,11 +96,49 @@ class Turn:
     bytes_per_ms: float = _BYTES_PER_MS
     had_speech: bool = False
     interrupted: bool = False
+    #: What it says in words: all of it, and the text of each utterance that is over.
+    utterances: list[Utterance] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     text: Words = field(default_factory=Words)
     thoughts: Words = field(default_factory=Words)
     call_ids: list[str] = field(default_factory=list)
     usage: Usage | None = None
+    started_at: int = 0
+    #: When all of it was generated, and when it asked for functions, each for the last time.
+    generated_at: int | None = None
+    called_at: int | None = None
+    #: How much there was of its output when it asked for them.
+    output_before_call: tuple[int, int] = (0, 0)
+
+    def calls(self, call_id: str, at: int) -> None:
+        """It asks for a function."""
+        self.called_at, self.generated_at, self.output_before_call = at, None, self._output
+        if len(self.call_ids) < MOST:
+            self.call_ids.append(call_id)
+
+    @property
+    def _output(self) -> tuple[int, int]:
+        return self.audio, sum(len(each.words) for each in self.utterances) + len(self.text)
+
+    @property
+    def went_on(self) -> bool:
+        """Whether it said anything after it asked for functions."""
+        return self._output != self.output_before_call
+
+    def ended_at(self, at: int) -> int:
+        """When the model was done, in a turn that was complete `at`.
+
+        Gemini completes a turn when its audio would have been played, and an application that runs its
+        functions in the receive loop reads the end only after them.
+        """
+        if self.called_at is not None and not self.went_on:
+            return self.called_at
+        return at if self.generated_at is None else self.generated_at
+
+    @property
+    def lacks_words(self) -> bool:
+        """Whether more words are likely to come: it was heard to speak, and no sentence ends with what is known."""
+        return self.audio > 0 and (not self.said or not self.said[-1].endswith(_SENTENCE_ENDS))
 
     @property
     def has_output(self) -> bool:

@@ -15,32 +15,47 @@ _MOST_DETAILS = 2 * _MOST_MODALITIES + 2
 
 
 def usage(counts: Any) -> Usage | None:
-    """`usageMetadata` in our names; nothing is added up: whether thoughts are in the total, the server decides."""
+    """`usageMetadata` in our names.
+
+    The service counts the prompts of tools beside the prompt and thoughts beside the response, and leaves them
+    out of the total in some models. Here they are part of the input, the output and the total.
+    """
     if not isinstance(counts, dict) or not counts:
         return None
     # Vertex AI and `generate_content` call the response's tokens by another name.
     response = _count(counts.get("responseTokenCount"))
+    response = _count(counts.get("candidatesTokenCount")) if response is None else response
+    thoughts = _count(counts.get("thoughtsTokenCount"))
+    tools = _count(counts.get("toolUsePromptTokenCount"))
+    into = _details(counts.get("promptTokensDetails"))
+    tool_details = _details(counts.get("toolUsePromptTokensDetails"))
+    unknown = (tools or 0) - sum(tool_details.values())
+    into = _sums(into, tool_details) if unknown <= 0 else _sums(into, {**tool_details, "tool_use": unknown})
     cached = {f"cache_read_{name}": n for name, n in _details(counts.get("cacheTokensDetails")).items()}
-    into: dict[str, int | None] = {
-        **_details(counts.get("promptTokensDetails")),
-        "cache_read": _count(counts.get("cachedContentTokenCount")),
-        **cached,
-    }
-    out: dict[str, int | None] = {
-        **_details(counts.get("responseTokensDetails") or counts.get("candidatesTokensDetails")),
-        "reasoning": _count(counts.get("thoughtsTokenCount")),
-    }
+    out = _details(counts.get("responseTokensDetails") or counts.get("candidatesTokensDetails"))
+    details = {"cache_read": _count(counts.get("cachedContentTokenCount"))}, {"reasoning": thoughts}
+    input_tokens = _sum(_count(counts.get("promptTokenCount")), tools)
+    output_tokens = _sum(response, thoughts)
     return Usage(
-        _count(counts.get("promptTokenCount")),
-        _count(counts.get("candidatesTokenCount")) if response is None else response,
-        _count(counts.get("totalTokenCount")),
-        {name: tokens for name, tokens in into.items() if tokens is not None},
-        {name: tokens for name, tokens in out.items() if tokens is not None},
+        input_tokens,
+        output_tokens,
+        _total(_count(counts.get("totalTokenCount")), input_tokens, output_tokens),
+        {**into, **_known(details[0]), **cached},
+        {**out, **_known(details[1])},
     )
 
 
+def _total(total: int | None, input_tokens: int | None, output_tokens: int | None) -> int | None:
+    parts = _sum(input_tokens, output_tokens)
+    return parts if total is None else max(total, parts or 0)
+
+
+def _known(counts: dict[str, int | None]) -> dict[str, int]:
+    return {name: tokens for name, tokens in counts.items() if tokens is not None}
+
+
 def facts(counts: Any) -> dict[str, Any]:
-    """What else stands in `usageMetadata`: not part of either side's tokens, or no number of tokens."""
+    """What else stands in `usageMetadata`."""
     if not isinstance(counts, dict):
         return {}
     return {

@@ -66,8 +66,13 @@ class Handshake:
         resumed = resumed_conversation(fingerprint) if scoped is None and fingerprint is not None else None
         self._resumes = resumed is not None
         earlier = None if fingerprint is None else ended_with(fingerprint)
+        continues, thread_id = earlier or (None, None)
         self.conversation = (
-            scoped or resumed or Conversation(tracer_provider=tracer_provider, clock=clock, continues=earlier)
+            scoped
+            or resumed
+            or Conversation(
+                tracer_provider=tracer_provider, clock=clock, continues=continues, thread_id=thread_id
+            )
         )
 
     @guarded

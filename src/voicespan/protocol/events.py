@@ -196,6 +196,13 @@ class FunctionCancelled(Event):
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class FunctionAnswerUnseen(Event):
+    """The model went on as only after an answer: it was given past everything that sees the frames."""
+
+    call_id: str
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class OperationStarted(Event):
     """Something that lasts and has a name of its own began: a task that the model gave away, for example."""
 
@@ -259,6 +266,8 @@ class GenerationEnded(Event):
     #: What the model thought aloud before; not part of what it said.
     thoughts: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    #: Words of it are likely to come later.
+    awaits_words: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -25,6 +25,11 @@ _PATIENCE = 1.0
 class OpenConversation(Protocol):
     """A conversation as the registry knows it."""
 
+    @property
+    def thread_id(self) -> str:
+        """Which conversations belong together."""
+        ...
+
     def flush(self, patience: float = -1) -> None:
         """Write what happened until now; wait at most `patience` seconds for another thread that writes."""
 
@@ -44,8 +49,8 @@ class OpenConversation(Protocol):
 
 
 _open: set[OpenConversation] = set()
-#: The `traceparent` of an ended conversation, by the SHA-256 of its handles.
-_ended: OrderedDict[str, str] = OrderedDict()
+#: The `traceparent` and the thread of an ended conversation, by the SHA-256 of its handles.
+_ended: OrderedDict[str, tuple[str, str]] = OrderedDict()
 _registered = False
 
 
@@ -62,7 +67,8 @@ def ended(conversation: OpenConversation, handles: Iterable[str], root: Span) ->
     if context.is_valid:
         for fingerprint in handles:
             _ended[fingerprint] = (
-                f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+                f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}",
+                conversation.thread_id,
             )
         while len(_ended) > _MOST_HANDLES:
             _ended.popitem(last=False)
@@ -92,8 +98,8 @@ def in_session(session_id: str) -> OpenConversation | None:
     return next((each for each in open_conversations() if each.has_session(session_id)), None)
 
 
-def ended_with(fingerprint: str) -> str | None:
-    """The `traceparent` of a conversation that issued this handle and is over."""
+def ended_with(fingerprint: str) -> tuple[str, str] | None:
+    """The `traceparent` and the thread of a conversation that issued this handle and is over."""
     return _ended.get(fingerprint)
 
 

@@ -50,11 +50,12 @@ class FunctionCalls:
 
     def begin(self, moment: FunctionCalled, arguments: str, parent: Span | None = None) -> dict[str, Any]:
         """The model asked for a call, as part of `parent` or the root. Returns the call as the OpenAI chat API writes it, which LangSmith renders."""
-        message = {
-            "id": moment.call_id,
+        message: dict[str, Any] = {
             "type": "function",
             "function": {"name": moment.name, "arguments": cut_text(arguments, _LONGEST_ARGUMENTS)},
         }
+        if not isinstance(moment.call_id, LocalId):
+            message = {"id": moment.call_id, **message}
         attributes: dict[str, AttributeValue] = {
             semconv.OPERATION: "execute_tool",
             semconv.TOOL_NAME: moment.name,
@@ -87,6 +88,13 @@ class FunctionCalls:
     def answer(self, call_id: str, at: int, output: str) -> None:
         """The application sent the answer, or the last piece of it."""
         self._end(call_id, at, completion=_json_or_text(output))
+
+    def answer_unseen(self, call_id: str, at: int) -> None:
+        """The application gave the answer past everything that sees the frames."""
+        call = self._open.get(call_id)
+        if call is not None and call.span is not None:
+            call.span.set_attribute(f"{semconv.METADATA}answer", "unseen")
+        self._end(call_id, at)
 
     def cancel(self, call_id: str, at: int) -> None:
         """The service took the request back."""

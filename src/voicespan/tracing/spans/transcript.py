@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from voicespan.content.truncation import cut_text, encode
+from voicespan.protocol.events import LocalId
 from voicespan.runtime.settings import NO_LIMIT
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Entry:
             message["name"] = name
         if self.tool_calls:
             message["tool_calls"] = list(self.tool_calls)
-        if call_id is not None:
+        if call_id is not None and not isinstance(call_id, LocalId):
             message["tool_call_id"] = call_id
         if self.facts:
             message["metadata"] = dict(self.facts)

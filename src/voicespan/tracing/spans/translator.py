@@ -97,12 +97,15 @@ class SpanTranslator:
     def _speech_started(self, moment: events.SpeechStarted) -> None:
         self._barge_ins.user_spoke(moment.at)
         self._turns.user_spoke()
+        self._turns.user_acted()
         self._write_ready()
 
     def _speech_stopped(self, moment: events.SpeechStopped) -> None:
         self._turns.user_asked(moment.at)
 
     def _message_added(self, moment: events.MessageAdded) -> None:
+        if moment.role == "user":
+            self._turns.user_acted()
         entry = self.transcript.place(moment.item_id, moment.role, moment.after, moment.before)
         if moment.awaits_transcript and entry.text is None:
             entry.awaits_transcript = True
@@ -111,8 +114,10 @@ class SpanTranslator:
 
     def _message_text(self, moment: events.MessageText) -> None:
         entry = self.transcript.place(moment.item_id, moment.role, moment.after)
+        if moment.role == "user":
+            self._turns.user_acted()
         text = self._content.text(moment.text, role=moment.role, place="transcript")
-        self.transcript.write(entry, text if moment.text else None)
+        self.transcript.write(entry, text if moment.text.strip() else None)
         if moment.seeded and moment.role == "assistant":
             entry.note(source="application")
         if moment.seeded or moment.role != "assistant":
@@ -120,7 +125,13 @@ class SpanTranslator:
 
     def _message_removed(self, moment: events.MessageRemoved) -> None:
         entry = self.transcript.find(moment.item_id)
-        if entry is not None and not entry.given:
+        if entry is None:
+            return
+        if entry.given:
+            # A place that was kept for words which are not coming.
+            entry.awaits_transcript = False
+            self._write_ready()
+        else:
             self.transcript.remove(moment.item_id)
 
     def _transcript_completed(self, moment: events.TranscriptCompleted) -> None:
@@ -131,6 +142,7 @@ class SpanTranslator:
             self._turns.give(entry)
         if moment.role == "assistant" and moment.response_id:
             self._barge_ins.spoken_in(moment.response_id, moment.item_id)
+            self._turns.add_words(moment.response_id, moment.text or "")
         # Silence that was transcribed is no message.
         self.transcript.write(
             entry, text if moment.text else None, part=moment.facts.get("content_index") or 0
@@ -176,6 +188,9 @@ class SpanTranslator:
 
     def _function_cancelled(self, moment: events.FunctionCancelled) -> None:
         self.calls.cancel(moment.call_id, moment.at)
+
+    def _function_answer_unseen(self, moment: events.FunctionAnswerUnseen) -> None:
+        self.calls.answer_unseen(moment.call_id, moment.at)
 
     # Operations, and what is billed by time.
 
@@ -262,6 +277,7 @@ class SpanTranslator:
         events.OperationStarted: _operation_started,
         events.OperationEnded: _operation_ended,
         events.SecondsUsed: _seconds_used,
+        events.FunctionAnswerUnseen: _function_answer_unseen,
         events.GenerationStarted: _generation_started,
         events.FirstAudio: _first_audio,
         events.GenerationEnded: _generation_ended,

@@ -61,6 +61,8 @@ class _Turn:
     generation: _Generation
     ended: events.GenerationEnded
     calls: list[dict[str, Any]]
+    #: More of its words are likely to come.
+    awaits_words: bool
 
 
 class Turns:
@@ -130,7 +132,19 @@ class Turns:
     def end(self, moment: events.GenerationEnded, calls: list[dict[str, Any]]) -> None:
         """The model is done; `calls`: the functions that it asked for, as messages."""
         generation = self._generations.pop(moment.response_id, None) or _Generation(moment.at, [])
-        self._waiting += (_Turn(generation, moment, calls),)
+        self._waiting += (_Turn(generation, moment, calls, moment.awaits_words),)
+
+    def add_words(self, response_id: str, text: str) -> None:
+        """Words of an answer that is over."""
+        for turn in self._waiting:
+            if turn.awaits_words and turn.ended.response_id == response_id:
+                turn.ended.text = f"{turn.ended.text or ''} {text}".strip()
+                turn.awaits_words = False
+
+    def user_acted(self) -> None:
+        """The user speaks or types: what has no words by now gets none."""
+        for turn in self._waiting:
+            turn.awaits_words = False
 
     def write_ready(self, *, final: bool = False, everything: bool = False) -> None:
         """Write those that are complete; `final`: what was heard is told by now, or when a late recorder comes to it."""
@@ -149,7 +163,7 @@ class Turns:
         if any(entry.awaits_transcript for entry in turn.generation.inputs):
             return False
         cut = self._barge_ins.of(turn.ended.response_id)
-        if cut is not None and cut.heard_ms is None and not final:
+        if not final and (turn.awaits_words or (cut is not None and cut.heard_ms is None)):
             return False
         # Received is not heard: a burst of audio is received long before its first sample is played.
         if (

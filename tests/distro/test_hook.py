@@ -290,3 +290,21 @@ def test_the_variables_are_those_that_are_read():
     listed = {name for name in vars(environment_variables) if name.startswith("VOICESPAN_")}
     assert listed == read
     assert all(getattr(environment_variables, name) == name for name in listed)
+
+
+#: What an application imports at its top; what its first call imports then is on the event loop.
+FIRST_CALL = """
+import json, sys
+from openai_agent import call
+before = set(sys.modules)
+call()
+new = set(sys.modules) - before
+print(json.dumps(sorted(name for name in new if name.split(".")[0] in ("voicespan", "opentelemetry", "requests"))))
+"""
+
+
+@pytest.mark.usefixtures("with_openai", "with_key")
+def test_the_first_call_imports_nothing_of_ours(run, langsmith):
+    told = run(FIRST_CALL)
+    assert len(langsmith.roots) == 1
+    assert json.loads(told.out) == []

@@ -1,8 +1,7 @@
 """What `opentelemetry-instrument` calls when providers and instrumentors are set up.
 
-It runs in every Python process of an image, most of which never hold a conversation. So it starts no
-thread and sends nothing, and what takes time to import waits for the first conversation, unless the
-OpenTelemetry SDK, which is the heaviest part of it, is there already.
+It runs in every Python process of an image, most of which never hold a conversation. So it starts no thread and sends
+nothing. What takes time to import waits until the application imports a client library that can hold one.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
+from wrapt import register_post_import_hook
 
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.settings import Settings
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 #: The entry points of what traces conversations, by which OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names them.
 INSTRUMENTORS = frozenset({"openai-realtime", "google-genai-live"})
+
+#: Whoever imports one of them may hold a conversation. (The modules that hold it are often imported in the first call.)
+_LIBRARIES = ("openai", "google.genai")
+#: What brings along all that a first conversation needs, the OpenTelemetry SDK and `requests` above all.
+_NEEDED = ("voicespan.distro.automatic", "voicespan.delivery.parts", "voicespan.tracing.conversation")
 
 
 @guarded
@@ -39,6 +44,8 @@ def set_up() -> None:
     provider = trace.get_tracer_provider()
     if not hasattr(provider, "add_span_processor") or _automatic().add_or_explain(provider) is not None:
         tracer.before_first_conversation(_prepare)
+    for library in _LIBRARIES:
+        register_post_import_hook(_preload, library)
 
 
 def is_wanted(environ: Mapping[str, str]) -> bool:
@@ -54,6 +61,13 @@ def _prepare() -> TracerProvider | None:
     """Before the first conversation: the provider it uses, if that is not the global one."""
     provider: TracerProvider | None = _automatic().before_first_conversation()
     return provider
+
+
+@guarded
+def _preload(_library: object) -> None:
+    """Import what the first conversation needs while the application imports its client, and not in the call."""
+    for name in _NEEDED:
+        importlib.import_module(name)
 
 
 def _automatic() -> Any:

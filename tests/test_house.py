@@ -98,7 +98,6 @@ OPEN: dict[str, set[str]] = {
         "tracing.conversation",
     },
     "files": {
-        "recording.recorder",
         "tracing.conversation",
     },
     "functions": {
@@ -106,8 +105,6 @@ OPEN: dict[str, set[str]] = {
     },
     "words": {
         "protocol.events:told",
-        "recording.recorder:tape",
-        "recording.recording_writer:told",
         "tracing.connection_log:moment",
         "tracing.conversation:moment",
         "tracing.conversation:moments",

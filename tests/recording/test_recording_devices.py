@@ -14,7 +14,7 @@ from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.codec.formats import DEVICE_SAMPLES, SAMPLE_BYTES, SILENCE
 from voicespan.recording.codec.samples import decode
 from voicespan.recording.devices import routing, taps
-from voicespan.recording.devices.clocks import PlayClock, handing_of_read, time_of_block
+from voicespan.recording.devices.clocks import PlayClock, time_of_block, time_of_read
 
 MS = 1_000_000
 RATE = 24_000
@@ -71,9 +71,9 @@ def test_a_block_on_our_own_clock(current, block, expected):
 
 
 def test_a_read_gives_what_was_captured_before_it_returned():
-    assert handing_of_read(1_000 * MS, 20 * MS) == 980 * MS
+    assert time_of_read(1_000 * MS, 20 * MS) == 980 * MS
     # Further back the recorder takes nothing.
-    assert handing_of_read(10_000 * MS, 5_000 * MS) == 9_700 * MS
+    assert time_of_read(10_000 * MS, 5_000 * MS) == 9_700 * MS
 
 
 class Playing:

@@ -6,7 +6,7 @@ done to the timeline, and with what). The parts of a fact come in with one `appe
 has its lock that is atomic: a tuple is read and a deque grows without a line of Python in between. So no lock of ours
 is needed, and nothing is left that the garbage collector follows: with a tuple for each 20 ms, what waited of 500
 calls was looked through again and again, for a tenth of a core and up to 0.4 s at a time. The counts are not atomic:
-two threads that hand over at the same instant may lose one of two additions. The writer sets them right at each turn,
+two threads that give at the same instant may lose one of two additions. The writer sets them right at each turn,
 from what it holds.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from voicespan.runtime.clock import Clock
 
 #: The most memory that each side may hold, in bytes: an answer of eleven minutes at 24 kHz that was
-#: handed over at once. What is more takes its place as silence.
+#: given at once. What is more takes its place as silence.
 MOST_HELD = 32 << 20
 #: The same, once even the silence is too much.
 _MOST_HELD_WITH_SILENCE = MOST_HELD + (1 << 20)
@@ -44,7 +44,7 @@ _NEVER = -float("inf")
 
 
 class TrackInput:
-    """What was told of one side and has not been read, and what its newest piece was, if it came with its time.
+    """What was queued of one side and has not been read, and the newest piece, if it came with its time.
 
     Attributes:
         facts: In parts.
@@ -94,19 +94,19 @@ class TrackInput:
 
 
 class AudioQueue:
-    """Facts on their way to the timeline, in the order in which they were told.
+    """Facts on their way to the timeline, in the order in which they came.
 
     Args:
-        clock: Tells when audio is handed over.
+        clock: Says when audio is given.
 
     Attributes:
-        tracks: What was told of each.
+        tracks: What was queued of each side.
         open: Whether anything is still taken.
         failed: Whether audio that comes after it was closed counts as dropped.
         paused: Whether audio is replaced by silence.
         has_audio: Whether any was taken yet.
         dropped: Bytes of audio that were not taken.
-        events: How many facts were told that are no plain audio: cuts, marks, what is to be decoded.
+        events: How many entries came that are no plain audio: cuts, marks, what is to be decoded.
     """
 
     __slots__ = (
@@ -125,14 +125,14 @@ class AudioQueue:
         self._order = self.tracks  # where that goes of each side which is no plain audio
 
     def keep_one_order(self) -> None:
-        """From here on, what is no plain audio is read in the order in which it was told, of either side."""
+        """From here on, what is no plain audio is read in the order in which it came, of either side."""
         self._order = self.tracks[USER], self.tracks[USER]
         for track in self.tracks:
             track.end = _NEVER
 
     @property
     def waits(self) -> bool:
-        """Whether anything was told that has not been read."""
+        """Whether anything has not been read."""
         return bool(self.tracks[USER].entries or self.tracks[AGENT].entries)
 
     def put(self, side: int, pcm: bytes, rate: int | None, encoding: str, at: float | None) -> None:
@@ -146,7 +146,7 @@ class AudioQueue:
             pcm = _copy(pcm)
             if at is not None and self.tracks[side].put_next(pcm, rate, encoding, at):
                 return
-        handed = self._monotonic_ns()
+        given_at = self._monotonic_ns()
         known = USUAL_RATE[encoding] if rate is None else rate
         if encoding not in SAMPLE_BYTES or not _LEAST_RATE <= known <= _MOST_RATE:
             raise ValueError(f"no audio is {encoding} at {rate} Hz")
@@ -157,18 +157,18 @@ class AudioQueue:
         track = self.tracks[side]
         held = track.held + len(pcm) + PIECE_COST
         if not (track.kept and held <= MOST_HELD):
-            self.audio(side, handed, pcm, known, encoding, time)
+            self.audio(side, given_at, pcm, known, encoding, time)
             return
         # As `audio` does, written out: what comes without a time all comes by here.
         track.end = _NEVER
         track.held = held
         self.has_audio = True
-        track.entries.extend((None, handed, pcm, known, encoding, time))
-        if at is not None and time is not None and abs(time - handed) <= FOREIGN:
+        track.entries.extend((None, given_at, pcm, known, encoding, time))
+        if at is not None and time is not None and abs(time - given_at) <= FOREIGN:
             track.expect_next(pcm, rate, encoding, at, known)
 
     def audio(  # noqa: PLR0917  what `Track.place` takes, in its order
-        self, side: int, handed: int, pcm: bytes, rate: int, encoding: str, at: int | None
+        self, side: int, given_at: int, pcm: bytes, rate: int, encoding: str, at: int | None
     ) -> None:
         """Leave a piece of audio for one of the sides; see `Track.place`."""
         track = self.tracks[side]
@@ -177,9 +177,9 @@ class AudioQueue:
         if track.kept and held <= MOST_HELD:
             track.held = held
             self.has_audio = True
-            track.entries.extend((None, handed, pcm, rate, encoding, at))
+            track.entries.extend((None, given_at, pcm, rate, encoding, at))
         elif self.open:
-            self._as_far_as_it_may(side, handed, pcm, (rate, encoding), at)
+            self._as_far_as_it_may(side, given_at, pcm, (rate, encoding), at)
         elif self.failed:
             self.dropped += len(pcm)
 
@@ -205,7 +205,7 @@ class AudioQueue:
             self._order[side].entries.extend((place, (timeline, self.paused, payload, *more)))
 
     def event(self, side: int, apply: Callable[..., object], *arguments: object) -> None:
-        """Leave something else that `apply` does to the side, after what was handed over of it so far."""
+        """Leave something else that `apply` does to the side, after what was given of it so far."""
         track = self.tracks[side]
         if self.open and track.held < _MOST_HELD_WITH_SILENCE:
             track.held += PIECE_COST
@@ -214,7 +214,7 @@ class AudioQueue:
             self._order[side].entries.extend((apply, arguments))
 
     def pause(self, apply: Callable[..., object], at: int) -> None:
-        """Replace audio by silence from here on; `apply` tells the timeline when that began."""
+        """Replace audio by silence from here on; `apply` lets the timeline know when that began."""
         self.paused = True
         self._keep(False)
         self.event(USER, apply, at)
@@ -242,28 +242,28 @@ class AudioQueue:
                     self.dropped += sum(len(each) for each in parts if isinstance(each, bytes))
 
     def _as_far_as_it_may(
-        self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None
+        self, side: int, given_at: int, pcm: bytes, kind: tuple[int, str], at: int | None
     ) -> None:
         """Of what comes in a pause, or is more than can be held, only the time is kept, as silence."""
         track = self.tracks[side]
         if self.paused and track.held + PIECE_COST <= MOST_HELD:
-            self._silence(track, handed, len(pcm), kind, at)
+            self._silence(track, given_at, len(pcm), kind, at)
             return
         room = 0 if self.paused else max(0, MOST_HELD - track.held - PIECE_COST)
         if room:
             track.held += room + PIECE_COST
-            track.entries.extend((None, handed, pcm[:room], *kind, at))
+            track.entries.extend((None, given_at, pcm[:room], *kind, at))
             pcm, at = pcm[room:], None  # the rest follows it
         self.dropped += len(pcm)
         if track.held < _MOST_HELD_WITH_SILENCE:
-            self._silence(track, handed, len(pcm), kind, at)
+            self._silence(track, given_at, len(pcm), kind, at)
 
     def _silence(
-        self, track: TrackInput, handed: int, size: int, kind: tuple[int, str], at: int | None
+        self, track: TrackInput, given_at: int, size: int, kind: tuple[int, str], at: int | None
     ) -> None:
         self.has_audio = True
         track.held += PIECE_COST
-        track.entries.extend((None, handed, size, *kind, at))
+        track.entries.extend((None, given_at, size, *kind, at))
 
     def _keep(self, keeps: bool) -> None:
         for track in self.tracks:

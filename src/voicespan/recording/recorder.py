@@ -10,6 +10,7 @@ from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.codec.formats import CHANNELS
 from voicespan.recording.cut import Cut
 from voicespan.recording.recording_thread import SHARED
+from voicespan.recording.recording_view import RecordingView
 from voicespan.recording.recording_writer import RecordingWriter
 from voicespan.recording.repair import repair
 from voicespan.recording.sources import TAPS_ATTRIBUTE
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from voicespan.recording.audio_queue import AudioQueue
     from voicespan.recording.recording_thread import RecordingThread
-    from voicespan.recording.sound import Listener
     from voicespan.recording.sources import AudioSource
     from voicespan.runtime.clock import Clock
 
@@ -33,10 +33,10 @@ _MS = 1_000_000
 _MOST_SECONDS = 1e9
 
 
-class Recorder:
+class Recorder(RecordingView):
     """Records both sides of one conversation into a stereo file: left the user, right the agent.
 
-    What is handed over is copied and laid out later, by one thread for all recorders; so every method but
+    What is given is copied and laid out later, by one thread for all recorders; so every method but
     `finish`, `first_heard`, `last_heard` and `heard_ms` may be called from any thread, an audio callback
     included. None of them waits or raises. The rules of the layout are in `timeline.py`.
 
@@ -102,7 +102,7 @@ class Recorder:
     def user(
         self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
     ) -> None:
-        """Hand over audio of the user, as the microphone gave it. Ignored while a device reports it.
+        """Give audio of the user, as the microphone gave it. Ignored while a device reports it.
 
         Args:
             pcm: Mono samples.
@@ -110,7 +110,7 @@ class Recorder:
             encoding: `pcm16`, `g711_ulaw` or `g711_alaw`.
             at: When its first sample was captured, in seconds of `time.monotonic()`, at most 0.4 s ago, or 5 s
                 where a stream goes on that was late, as when an event loop was held; by default now, or right
-                after what was handed over before.
+                after what was given before.
         """
         try:
             # Where it goes on, nobody else reports it: that would have ended it.
@@ -124,7 +124,7 @@ class Recorder:
     def agent(
         self, pcm: bytes, rate: int | None = None, encoding: str = "pcm16", at: float | None = None
     ) -> None:
-        """Hand over audio of the agent, as it is handed to the speaker. Ignored while a device reports it.
+        """Give audio of the agent, as it is passed to the speaker. Ignored while a device reports it.
 
         It may come faster than it is heard: it is laid out at the speed at which it is heard, and what was
         not heard is removed by `cut_agent`.
@@ -134,7 +134,7 @@ class Recorder:
             rate: In Hz; by default 24,000 for PCM16, 8,000 for G.711.
             encoding: `pcm16`, `g711_ulaw` or `g711_alaw`.
             at: When its first sample is heard, in seconds of `time.monotonic()`; by default now, or right
-                after what was handed over before.
+                after what was given before.
         """
         try:
             if (at is None or not self._agent.put_next(pcm, rate, encoding, at)) and self.sources[
@@ -165,14 +165,14 @@ class Recorder:
 
     @guarded
     def mark_answer(self) -> None:
-        """What is handed to the speaker from here on is another answer."""
+        """What is passed to the speaker from here on is another answer."""
         self._queue.event(AGENT, self._writer.timeline.agent.mark_answer, self._clock.monotonic_ns())
 
     @guarded
     def pause(self) -> None:
         """Record silence until `resume`: a card number is being said.
 
-        Nothing that is handed over or heard in between is kept, on either side.
+        Nothing that is given or heard in between is kept, on either side.
         """
         self._queue.pause(self._writer.timeline.pause, self._clock.monotonic_ns())
 
@@ -195,7 +195,7 @@ class Recorder:
 
         For a process that holds several conversations at a time, or plays more than the agent: with
         VOICESPAN_RECORD_SOURCE=devices the streams of a process belong to its only open conversation,
-        and where there are several to none, unless they are told apart like this. A stream that was
+        and where there are several to none, unless they are bound like this. A stream that was
         bound stays so until it is bound anew.
 
         Args:
@@ -214,10 +214,10 @@ class Recorder:
     # What other sources than the application use.
 
     def report(
-        self, side: int, handed: int, pcm: bytes, kind: tuple[int, str], at: int | None = None
+        self, side: int, given_at: int, pcm: bytes, kind: tuple[int, str], at: int | None = None
     ) -> None:
-        """Hand over audio of a side that the caller reports; see `Track.place`. Times in nanoseconds."""
-        self._queue.audio(side, handed, pcm, *kind, at)
+        """Give audio of a side that the caller reports; see `Track.place`. Times in nanoseconds."""
+        self._queue.audio(side, given_at, pcm, *kind, at)
 
     def put_undecoded(self, side: int, place: Callable[..., None], payload: bytes | str, *more: Any) -> None:
         """Let the writer decode the payload: it calls `place(timeline, paused, payload, *more)`.
@@ -227,7 +227,7 @@ class Recorder:
         self._queue.undecoded(side, place, self._writer.timeline, payload, more)
 
     def keep_one_order(self) -> None:
-        """What is reported of one side tells of the other: let the writer keep the order between them."""
+        """What is queued of one side is about the other, too: let the writer keep the order between them."""
         self._queue.keep_one_order()
 
     def mark_gap(self, at: int) -> None:
@@ -241,7 +241,7 @@ class Recorder:
         return cut
 
     def close(self) -> None:
-        """Take no more audio. What was handed over is kept, to its end: see `cut_agent`."""
+        """Take no more audio. What was given is kept, to its end: see `cut_agent`."""
         self._queue.close()
 
     def finish(self) -> Path | None:
@@ -251,151 +251,12 @@ class Recorder:
             The file; None when nothing was recorded. It is whole, also when recording had failed on the way.
         """
         self.close()
-        tape = self._writer
+        writer = self._writer
         if not self._off:
-            tape.run(self._clock.monotonic_ns())
-        if tape.state == "failed" and tape.rate and tape.path is not None and tape.path.exists():
-            return tape.path if repair(tape.path) else None
-        return tape.path if tape.state == "finished" and tape.frames else None
-
-    def first_heard(self, after: float, *, patient: bool = False) -> float | None:
-        """When the agent was first heard from `after` on.
-
-        Where an answer was marked at `after` or before, what was handed over before the mark does not
-        count; otherwise what was sounding already at `after` does not. Heard is what is louder than
-        -60 dBFS. Only the last few minutes are known.
-
-        Args:
-            after: In seconds of `time.monotonic()`, as is what is returned.
-            patient: There is no hurry: in a process that has more to do than it can, rather None than to look
-                through what waits to be laid out, which may be seconds of audio.
-
-        Returns:
-            None when it has not been heard until now.
-        """
-        now = None if patient and self.is_behind else self._clock.monotonic_ns()
-        first = self._writer.first_heard(round(after * NS), now)
-        return None if first is None else first / NS
-
-    def last_heard(self, before: float | None = None) -> float | None:
-        """When the agent was last heard.
-
-        Args:
-            before: In seconds of `time.monotonic()`, as is what is returned; by default, and at most, now.
-
-        Returns:
-            None when it has not been heard before that.
-        """
-        now = self._clock.monotonic_ns()
-        last = self._writer.last_heard(now if before is None else min(round(before * NS), now), now)
-        return None if last is None else last / NS
-
-    def agent_audible_after(self, at_ns: int) -> int | None:
-        """When the agent began to be audible at `at_ns` or later: louder than -60 dBFS, after some quiet.
-
-        Times are in nanoseconds of `time.monotonic_ns()`. Known until now; in a process that has more to do than it
-        can, only what was laid out by now.
-
-        Returns:
-            None where it did not.
-        """
-        listener = self._listened()
-        return None if listener is None else listener.agent.first(at_ns)
-
-    def user_speech_ended_before(self, at_ns: int) -> int | None:
-        """When the user last stopped speaking, before `at_ns`; see `agent_audible_after`.
-
-        Returns:
-            None where the user had said nothing, or speaks on at `at_ns`.
-        """
-        listener = self._listened()
-        return None if listener is None else listener.user.ended_before(at_ns)
-
-    def user_speech_began_after(self, at_ns: int) -> int | None:
-        """When the user first began to speak at `at_ns` or later; see `agent_audible_after`.
-
-        Returns:
-            None where the user did not.
-        """
-        listener = self._listened()
-        return None if listener is None else listener.user.began_after(at_ns)
-
-    def _listened(self) -> Listener | None:
-        return self._writer.listened(None if self.is_behind else self._clock.monotonic_ns())
-
-    def heard_ms(self, start: float, end: float | None = None) -> float:
-        """How much of the agent's audio was heard, from its first sound to its last.
-
-        Args:
-            start: From when on, in seconds of `time.monotonic()`.
-            end: Until when; by default, and at most, now.
-        """
-        now = self._clock.monotonic_ns()
-        return self._writer.heard(round(start * NS), now if end is None else round(end * NS), now) / _MS
-
-    @property
-    def status(self) -> str:
-        """How it stands.
-
-        `off`, `waiting` for audio, `recording`, `paused`, `closed`, `finished`, `failed` (see `error`), or
-        `forked`: in a forked child, while the parent goes on.
-        """
-        state = self._writer.state
-        if self._off or self._writer.over:
-            return "off" if self._off else state
-        if not self._queue.open:
-            return "closed"
-        return "paused" if self._queue.paused else state
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether the process has more to record than it can: what was handed over waits to be laid out."""
-        return self._thread.is_behind
-
-    @property
-    def has_audio(self) -> bool:
-        """Whether any was handed over, written by now or not."""
-        return self._queue.has_audio
-
-    @property
-    def error(self) -> str | None:
-        """Why recording failed, in the operating system's words."""
-        return self._writer.error
-
-    @property
-    def dropped_bytes(self) -> int:
-        """Bytes of audio that were handed over and are not in the file, cuts and pauses aside."""
-        return self._writer.dropped
-
-    @property
-    def path(self) -> Path | None:
-        """Where the file is, or will be; None while that is not known."""
-        return self._writer.path
-
-    @property
-    def rate(self) -> int:
-        """The file's, in Hz; 0 while there is none."""
-        return self._writer.rate
-
-    @property
-    def seconds(self) -> float:
-        """How long the file is by now."""
-        return self._writer.frames / self._writer.rate if self._writer.rate else 0.0
-
-    @property
-    def frames_on_disk(self) -> int:
-        """How many of its frames whoever opens the file now will surely find."""
-        return self._writer.frames_on_disk
-
-    @property
-    def started_at(self) -> float:
-        """The time of the file's first frame, in seconds of `time.monotonic()`."""
-        return self._writer.origin / NS
-
-    @property
-    def started_at_wall_ns(self) -> int:
-        """The same on the wall clock as it stood then, in nanoseconds since the Unix epoch."""
-        return self._started_at_wall
+            writer.run(self._clock.monotonic_ns())
+        if writer.state == "failed" and writer.rate and writer.path is not None and writer.path.exists():
+            return writer.path if repair(writer.path) else None
+        return writer.path if writer.state == "finished" and writer.frames else None
 
 
 def _nanoseconds(at: float | None) -> int | None:

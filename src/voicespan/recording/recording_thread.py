@@ -127,7 +127,7 @@ class RecordingThread:
             writer.run(now)
             ran = True
         if not ran:
-            writer.fail("voicespan could not lay out what was handed over")
+            writer.fail("voicespan could not lay out what was given")
         if writer.over:
             self.discard(writer)
 

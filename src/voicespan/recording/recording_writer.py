@@ -47,7 +47,7 @@ class RecordingWriter:
         folder: Where the FLAC file is made, with the first audio; a function is asked then.
         name: Of the file.
         origin: The time of the first frame, in nanoseconds of the monotonic clock.
-        clock: Tells when audio is handed over and read.
+        clock: Says when audio is given and read.
 
     Attributes:
         state: `waiting` for audio, `recording`, `finished`, `failed`, or `forked`: it goes on in the
@@ -135,7 +135,7 @@ class RecordingWriter:
             self.state = "forked"
 
     def read_queue(self) -> None:
-        """Let the timeline know what was told until now."""
+        """Read what was queued until now into the timeline."""
         with self._state:
             self._read_queue()
 
@@ -204,7 +204,7 @@ class RecordingWriter:
         self.queue.tracks[AGENT].held = self.timeline.agent.held
 
     def _read(self, side: Track, entries: deque[Any]) -> None:
-        """Do to `side` what was told of it, see `audio_queue.py`."""
+        """Apply the entries of a track, see `audio_queue.py`."""
         take = entries.popleft
         left = len(entries)
         going_on: list[bytes] = []
@@ -215,16 +215,16 @@ class RecordingWriter:
                 going_on.append(part)
                 continue
             # All of its parts first: whatever one of these raises, the next fact begins where it should.
-            told = (take(), take(), take(), take(), take()) if part is None else take()
+            arguments = (take(), take(), take(), take(), take()) if part is None else take()
             left -= 5 if part is None else 1
             if going_on:
                 pieces, going_on = going_on, []
                 side.go_on(pieces, self._clock.monotonic_ns())
             if part is None:
-                side.place(*told)
+                side.place(*arguments)
             else:
                 self._events_read += 1
-                part(*told)
+                part(*arguments)
         if going_on:
             side.go_on(going_on, self._clock.monotonic_ns())
 
@@ -288,6 +288,6 @@ class RecordingWriter:
 
 
 def _sound() -> ModuleType:
-    from voicespan.recording import sound  # noqa: PLC0415  numpy, soxr and libsndfile: not before there is audio
+    from voicespan.recording import sound  # noqa: PLC0415  heavy libraries, not before there is audio
 
     return sound

@@ -1,7 +1,7 @@
 """Makes a recording whole whose process was killed, in place and without loading it.
 
 A killed FLAC lacks its length, in a header that was written first (RFC 9639, section 8.2), and may end in
-the middle of a frame. The length follows from its last whole frame, which a checksum tells. A killed WAV
+the middle of a frame. The length follows from its last whole frame, which a checksum finds. A killed WAV
 lacks two sizes. Standard library only: this runs before anything else does.
 """
 

@@ -6,7 +6,7 @@ than there are cores for. Then this is what gives way, and nothing else:
 
 1. It rests while the writer is behind.
 2. A call that is over goes before all that are not: somebody waits for it.
-3. One that has waited for a minute is not encoded. Its FLAC is handed on, three times as large, and not late. Nor
+3. One that has waited for a minute is not encoded. Its FLAC is given_at on, three times as large, and not late. Nor
    are those that have waited for longest where very many wait: their minute would pass, and each of them takes memory.
 """
 
@@ -53,7 +53,7 @@ _OPEN = frozenset({"waiting", "recording", "paused"})
 
 
 class _Job:
-    """A recording, and who is told what it has become."""
+    """A recording, and whom to call with its file."""
 
     def __init__(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
         self.recorder = recorder
@@ -85,7 +85,7 @@ class _Job:
         return enough
 
     def finish(self, *, encode: bool) -> bool:
-        """Encode what is left, or hand on what was recorded as it is."""
+        """Encode what is left, or report what was recorded as it is."""
         path = self.recorder.finish()
         if path is not None and encode and self._encodes:
             path = self._transcoding(path).finish()
@@ -101,7 +101,7 @@ class _Job:
             self.transcoding.abandon()
 
     def report_path(self) -> bool:
-        """Something went wrong with its end as well: hand on what there is."""
+        """Something went wrong with its end as well: report what there is."""
         path = self.recorder.path
         self._done(path if path is not None and path.exists() else None)
         return True
@@ -199,7 +199,7 @@ class TranscodingThread:
         return sorted(ended, key=lambda job: job.ended_at or 0)
 
     def _finish(self, job: _Job, *, encode: bool) -> None:
-        # Whatever goes wrong, who waits for it is told.
+        # Whatever goes wrong, `done` is called.
         steps = (
             partial(job.finish, encode=encode),
             partial(job.finish, encode=False),

@@ -1,8 +1,8 @@
 """An estimate of what was heard, from what crossed the socket: for who can reach no device and no player.
 
 The microphone is laid out as it was sent. The agent is laid out as if it was played from when it was
-received, at the speed of speech, and cut where the wire tells of a cut. How long the application buffered,
-and when its loudspeaker fell silent, no frame tells: so nothing is ever called heard that comes from here.
+received, at the speed of speech, and cut where a frame says so. How long the application buffered,
+and when its loudspeaker fell silent, no frame says: so nothing is ever called heard that comes from here.
 
 A frame costs the application's thread one append. The writer's thread decodes it.
 """
@@ -67,7 +67,7 @@ class WireAudioSource:
             timeline.agent.mark_answer(at)
 
     def truncate(self, timeline: Timeline, at: int, answer: str | None, played_ms: int) -> None:
-        """The application told how much of an answer it had played."""
+        """The application said how much of an answer it had played."""
         if answer == self._answer:
             timeline.agent.cut(at, None, played_ms * _MS)
 

@@ -37,7 +37,7 @@ def time_of_block(now: int, current: float, block: float, latency: int) -> int:
         now: Our clock, when the callback began.
         current: The device's own clock at that instant, in seconds.
         block: The block's time on the device's clock, in seconds.
-        latency: What the stream says of itself: used where the device tells no times. Negative for
+        latency: What the stream says of itself: used where the device gives no times. Negative for
             microphones.
     """
     offset = round((block - current) * NS)
@@ -46,7 +46,7 @@ def time_of_block(now: int, current: float, block: float, latency: int) -> int:
     return now + offset
 
 
-def handing_of_read(returned: int, duration: int) -> int:
+def time_of_read(returned: int, duration: int) -> int:
     """When what a blocking read returned began to be captured, had it waited for its last sample.
 
     A read that came late gives older samples. The recorder's own rules for a microphone that has no times
@@ -58,7 +58,7 @@ def handing_of_read(returned: int, duration: int) -> int:
 class PlayClock:
     """When blocking writes are heard: each right after what was written before.
 
-    When the device has played everything is told best by a write that had to wait for room, since the buffer
+    When the device has played everything is known best from a write that had to wait for room, since the buffer
     is full when it returns, and worst by the first one after a silence. Both are off by a period of the
     device (20 ms, say), to either side; following that would tear what is said. So a placed stretch goes on
     as it began, until the device has run dry, or is so far behind that it must have, or its clock is

@@ -42,7 +42,7 @@ class CallbackStream:
 
 
 def wrap_start(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A stream's `start` that tells its taps."""
+    """A stream's `start` that lets its taps know."""
 
     @functools.wraps(original)
     def start(self: Any) -> Any:
@@ -53,7 +53,7 @@ def wrap_start(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def wrap_stop(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A stream's `stop` that tells its taps when it has returned."""
+    """A stream's `stop` that lets its taps know when it has returned."""
 
     @functools.wraps(original)
     def stop(self: Any, *args: Any, **named: Any) -> Any:
@@ -66,7 +66,7 @@ def wrap_stop(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def wrap_abort(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A stream's `abort` or `close` that tells its taps before it begins."""
+    """A stream's `abort` or `close` that lets its taps know before it begins."""
 
     @functools.wraps(original)
     def abort(self: Any, *args: Any, **named: Any) -> Any:

@@ -1,6 +1,6 @@
 """A tap: one side of one stream of a sound device, on its way to a recorder.
 
-Of a loudspeaker only what sounds is handed over. A device plays for as long as it is open, mostly zeros;
+Of a loudspeaker only what sounds is given. A device plays for as long as it is open, mostly zeros;
 those are what a recording has anyway where nothing lies. So an idle stream costs nothing and stands in no
 other's way, and how much of an answer was heard does not count the silence after it.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan.recording.audio_queue import AGENT
 from voicespan.recording.codec.formats import DEVICE_SAMPLES, MOST_CHANNELS, SAMPLE_BYTES, SILENCE
 from voicespan.recording.devices import routing
-from voicespan.recording.devices.clocks import PlayClock, handing_of_read
+from voicespan.recording.devices.clocks import PlayClock, time_of_read
 from voicespan.recording.sources import TAPS_ATTRIBUTE
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.guard import guarded
@@ -47,7 +47,7 @@ class Tap:
         rate: In Hz.
         latency: What the stream says of itself, in nanoseconds.
         plays: Whether it is a loudspeaker.
-        bound: The recorder that the application told it to record for.
+        bound: The recorder that the application bound it to.
         running: Whether the stream is: what comes after it was stopped was not heard.
         width: Bytes of one sample of all channels.
         clock: Places what is written without a callback.
@@ -192,7 +192,7 @@ class BlockingCall:
         microphone = self._taps.microphone
         if microphone is not None:
             pcm = memoryview(data_of(result)).tobytes()
-            microphone.captured(handing_of_read(monotonic_ns(), microphone.duration(len(pcm))), pcm, None)
+            microphone.captured(time_of_read(monotonic_ns(), microphone.duration(len(pcm))), pcm, None)
 
     @guarded
     def write(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """When the agent could be heard: the times at which its audio was louder than silence.
 
 A device plays a stream that never ends, mostly zeros, and an answer's audio begins with some quiet. So
-"heard" is told from the samples: the first one above -60 dBFS, and the last.
+"heard" is decided by the samples: the first one above -60 dBFS, and the last.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ActivityDetector:
             start: When the first is heard, in nanoseconds of the monotonic clock.
             rate: In Hz.
             samples: int16, shape `(n,)`.
-            apart: An answer begins with them: they are told apart from what was heard before, however
+            apart: An answer begins with them: they are kept apart from what was heard before, however
                 short the quiet between.
         """
         self._apart |= apart

@@ -1,8 +1,8 @@
 """The agent's side: what is true of a speaker, and of no microphone.
 
-What is handed to a speaker lies in its buffer until it is heard, and can be taken back. So this side has
+What is given_at to a speaker lies in its buffer until it is heard, and can be taken back. So this side has
 cuts: a cut removes what had not been heard by then, and nothing else. Audio that is heard (`at`) well
-before what was handed over earlier has ended says the same: a speaker cannot play two things, so the rest
+before what was given earlier has ended says the same: a speaker cannot play two things, so the rest
 of the first was not heard.
 """
 
@@ -32,12 +32,12 @@ class AgentTrack(Track):
         super().__init__(origin)
         self._stretches = Intervals(_STRETCHES)  # of what is played
         self._answers: tuple[tuple[int, int], ...] = ()  # when marked, where it begins
-        self._marked: int | None = None  # an answer of which nothing was handed over yet
+        self._marked: int | None = None  # an answer of which nothing was given yet
         self._answer = origin  # where the newest answer begins
         self._afresh = True  # what comes next begins a new answer, if the application marks none
 
     def mark_answer(self, marked: int) -> None:
-        """What is handed over from here on is another answer."""
+        """What is given from here on is another answer."""
         self._marked = marked
         self._flow = None
 
@@ -45,7 +45,7 @@ class AgentTrack(Track):
         """Where the answer lies that was the newest one at the time `after`.
 
         Returns:
-            None while nothing of it was handed over; `after` itself where no answer was marked.
+            None while nothing of it was given; `after` itself where no answer was marked.
         """
         if self._marked is not None and self._marked <= after:
             return None
@@ -58,11 +58,11 @@ class AgentTrack(Track):
         """Where the answers begin that begin from `start` on and before `end`."""
         return [begin for _, begin in self._answers if start <= begin < end]
 
-    def cut(self, handed: int, at: int | None, played: int | None) -> tuple[int, int, int]:
+    def cut(self, given_at: int, at: int | None, played: int | None) -> tuple[int, int, int]:
         """Remove what had not been heard.
 
         Args:
-            handed: When the cut was reported, in nanoseconds of the monotonic clock.
+            given_at: When the cut was reported, in nanoseconds of the monotonic clock.
             at: When playback stopped; None: when it was reported.
             played: How many nanoseconds of the newest answer were played; this decides, where given.
 
@@ -70,7 +70,7 @@ class AgentTrack(Track):
             Where it was cut, how much of the newest answer had been heard, and how much was removed, in
             nanoseconds.
         """
-        place = handed if at is None else at
+        place = given_at if at is None else at
         if played is not None:
             place = self._after_playing(played)
         heard = self.played(self._answer, place)
@@ -83,11 +83,11 @@ class AgentTrack(Track):
             for played_from, played_to in self._stretches
         )
 
-    def _place(self, handed: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
+    def _place(self, given_at: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
         before = self.end
         if at is not None and before is not None and before - at > REPLACED:
             self._cut(at)
-        start = super()._place(handed, pcm, rate, encoding, at)
+        start = super()._place(given_at, pcm, rate, encoding, at)
         if start is None or self.end is None:
             return None
         if self._stretches and self._stretches.end == start:
@@ -105,11 +105,11 @@ class AgentTrack(Track):
     def _flowed(self, end: int) -> None:
         self._stretches.go_on(end)
 
-    def _first(self, handed: int, at: int | None) -> int:
+    def _first(self, given_at: int, at: int | None) -> int:
         if not self._afresh or self.end is None:
-            return super()._first(handed, at)
+            return super()._first(given_at, at)
         # What comes after a cut continues nothing: not even within the tolerance.
-        return max(handed, self.end) if at is None else at
+        return max(given_at, self.end) if at is None else at
 
     def _after_playing(self, duration: int) -> int:
         """Where so much of the newest answer has been played."""

@@ -1,4 +1,4 @@
-"""A run: samples of one side with no gap between them, as the bytes that were handed over."""
+"""A run: samples of one side with no gap between them, as the bytes that were given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 NS = 1_000_000_000
 
-#: Audio as bytes, or the number of bytes of audio that takes its place as silence: what was handed over
+#: Audio as bytes, or the number of bytes of audio that takes its place as silence: what was given
 #: during a pause, or was too much to hold.
 Pcm: TypeAlias = "bytes | int"
 

@@ -1,4 +1,4 @@
-"""When the user spoke, told from the energy of the microphone's audio.
+"""When the user spoke, by the energy of the microphone's audio.
 
 A microphone is never silent, so the threshold follows its noise: the quietest 10 ms of the last seconds, and 10 dB
 more. Tests hold the result within 20 ms of a detector that nobody here wrote.

@@ -4,8 +4,8 @@ The rules:
 
 1. A sample's place is the time at which it was captured (user) or is heard (agent), in nanoseconds of the
    monotonic clock. The wall clock is never looked at.
-2. Audio that comes with a time lies there. Audio that comes without lies where it was handed over, or
-   right after what was handed over before it, if that ends later: a burst is laid out at the speed at
+2. Audio that comes with a time lies there. Audio that comes without lies where it was given, or
+   right after what was given before it, if that ends later: a burst is laid out at the speed at
    which it is heard.
 3. Jitter is no gap. What lies within `TOLERANCE` of the end of what came before continues it without a
    seam. Further off, the side is anchored anew: later, there is silence between; earlier (a device clock
@@ -14,7 +14,7 @@ The rules:
    removes (`speaker.py`). One exception moves: a microphone that had stalled (`microphone.py`).
 5. What was taken is on its way to the file. Audio for a time before that comes too late and is left out.
    So nothing is taken beyond the end of a microphone's stream that comes with times and is late (`LATE`).
-6. Nothing that is handed over or heard during a pause is kept. It takes its place as silence.
+6. Nothing that is given or heard during a pause is kept. It takes its place as silence.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Timeline:
             self._pauses += ((at, FOREVER),)
 
     def resume(self, at: int) -> None:
-        """Keep what is handed over and heard from `at` on."""
+        """Keep what is given and heard from `at` on."""
         if self._pauses and self._pauses[-1][1] == FOREVER:
             self._pauses = (*self._pauses[:-1], (self._pauses[-1][0], at))
             self.user.resumed = at
@@ -71,7 +71,7 @@ class Timeline:
     def settles(self, until: int) -> int:
         """How far it may be taken, where it ought to be until `until`: not what may still come."""
         user = self.user
-        if not (user.flows and user.end is not None) or self.agent.handed - user.handed > _ALONE:
+        if not (user.flows and user.end is not None) or self.agent.given_at - user.given_at > _ALONE:
             return until
         # Just before the end, so that it goes on from there.
         return min(until, user.end - 1) if until - user.end < LATE else until

@@ -14,7 +14,7 @@ MS = 1_000_000
 #: own clock reading is steady to 0.1 ms; event loops and networks are not.
 TOLERANCE = 40 * MS
 
-#: A time further than this from the handing over is not of this clock (`time.time()`, a media clock) and
+#: A time further than this from the time when it was given is not of this clock (`time.time()`, a media clock) and
 #: is treated as not given.
 FOREIGN = 600 * NS
 
@@ -50,20 +50,20 @@ class Track:
         origin: The time of the recording's first frame. Nothing lies before it.
 
     Attributes:
-        end: Of what was handed over last; None before.
-        handed: When that was.
+        end: Of what was given last; None before.
+        given_at: When that was.
         settled: Everything before has been taken.
         left_out: Bytes that came too late or overlapped.
     """
 
     def __init__(self, origin: int) -> None:
         self.end: int | None = None
-        self.handed = origin
+        self.given_at = origin
         self.settled = origin
         self.left_out = 0
         self._runs: deque[Segment] = deque()  # not taken yet, or not whole
         self._odd: Pcm = b""  # half a sample, whose run has gone to the file
-        self._format = (0, "")  # the rate and encoding of what was handed over last
+        self._format = (0, "")  # the rate and encoding of what was given last
         self._flow: Segment | None = None  # the newest run, while each piece continues it at its own time
         # What goes on from the newest piece with a time: when, rate, encoding.
         self._next = origin, 0, ""
@@ -75,7 +75,7 @@ class Track:
 
     @property
     def flows(self) -> bool:
-        """Whether what was handed over last came with its time and went on where the one before had ended."""
+        """Whether what was given last came with its time and went on where the one before had ended."""
         return self._flow is not None
 
     @property
@@ -88,11 +88,11 @@ class Track:
         """The rates of what waits to be taken, in Hz."""
         return {run.rate for run in self._runs}
 
-    def place(self, handed: int, pcm: Pcm, rate: int, encoding: str, at: int | None = None) -> int | None:
+    def place(self, given_at: int, pcm: Pcm, rate: int, encoding: str, at: int | None = None) -> int | None:
         """Give audio its place.
 
         Args:
-            handed: When it was handed over, in nanoseconds of the monotonic clock.
+            given_at: When it was given, in nanoseconds of the monotonic clock.
             pcm: The audio, or how many bytes of silence stand for it.
             rate: In Hz.
             encoding: See `formats.SAMPLE_BYTES`.
@@ -101,8 +101,8 @@ class Track:
         Returns:
             Where it begins, or None when it was left out.
         """
-        self.handed = handed
-        if at is not None and abs(at - handed) > FOREIGN:
+        self.given_at = given_at
+        if at is not None and abs(at - given_at) > FOREIGN:
             at = None
         if at is not None:
             self._next = at + _duration(size_of(pcm), rate, encoding), rate, encoding
@@ -115,21 +115,21 @@ class Track:
                 self.end = run.end
                 self._flowed(run.end)
                 return end
-        start = self._place(handed, pcm, rate, encoding, at)
+        start = self._place(given_at, pcm, rate, encoding, at)
         flows = at is not None and start is not None and self._runs and not self._odd
         self._flow = self._runs[-1] if flows and self._runs[-1].end == self.end else None
         return start
 
-    def go_on(self, pieces: list[bytes], handed: int) -> None:
+    def go_on(self, pieces: list[bytes], given_at: int) -> None:
         """Place what goes on, piece by piece, from the newest piece that came with its time.
 
         Args:
             pieces: Audio of the same kind. Each came when it was to be expected.
-            handed: When the last was handed over, or later.
+            given_at: When the last was given, or later.
         """
         at, rate, encoding = self._next
         # One from here on: it is handled as often as it has pieces.
-        self.place(handed, b"".join(pieces), rate, encoding, at)
+        self.place(given_at, b"".join(pieces), rate, encoding, at)
 
     def peek(self, until: int) -> list[Piece]:
         """What lies before `until` and has not been taken."""
@@ -162,10 +162,10 @@ class Track:
         return bool(self._runs)
 
     def _flowed(self, end: int) -> None:
-        """The newest run goes on to `end` without a seam."""
+        """The newest run goes on to `end` without a gap."""
 
-    def _place(self, handed: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
-        first = self._first(handed, at)
+    def _place(self, given_at: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
+        first = self._first(given_at, at)
         start = max(first, self.settled) if self.end is None else max(first, self.settled, self.end)
         run = self._run(start, rate, encoding)
         if run is None or start > first or self._odd:
@@ -203,9 +203,9 @@ class Track:
         recent = self.end is None or start - self.end < BREAK
         return odd if recent and self._format == (rate, encoding) else b""
 
-    def _first(self, handed: int, at: int | None) -> int:
+    def _first(self, given_at: int, at: int | None) -> int:
         """Where the first sample lies, were there nothing else."""
-        wanted = handed if at is None else at
+        wanted = given_at if at is None else at
         if self.end is None or wanted - self.end > TOLERANCE:
             return wanted
         if at is None or self.end - wanted <= TOLERANCE:

@@ -4,7 +4,7 @@ A microphone cannot hear the future. Audio that comes without a time, in a burst
 otherwise steady stream, was captured during that gap: the event loop had stalled, the user had not. The
 gap is closed again, as far as it has not been written.
 
-Nor does a microphone get ahead of time by itself. A stream whose lead over the handing over grows slowly
+Nor does a microphone get ahead of time by itself. A stream whose lead over the time when it was given grows slowly
 has a clock that runs fast (50 ppm are 0.36 s in two hours), and is anchored anew when it is `TOLERANCE`
 off. A sender that is ahead by design, a test that reads a file, gets ahead at once and stays there.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: The longest gap that can be a stall: what lies further back has been written.
 STALL = 400 * MS
 
-#: A stream is live while it is handed over at most so long before its place.
+#: A stream is live while it is given at most so long before its place.
 LIVE = 100 * MS
 
 
@@ -38,28 +38,28 @@ class UserTrack(Track):
         super().__init__(origin)
         self.resumed: int | None = None
         self._pace = Pace()
-        self._lead = 0  # of the piece that was handed over last
+        self._lead = 0  # of the piece that was given last
         self._gap = 0  # before the stalled run
         self._stalled: Segment | None = None
 
-    def _place(self, handed: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
+    def _place(self, given_at: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
         if at is None and self.resumed is not None:
-            pcm = self._without_the_pause(handed, self.resumed, pcm, rate, encoding)
+            pcm = self._without_the_pause(given_at, self.resumed, pcm, rate, encoding)
             if not pcm:
                 return None
         if at is not None or self.end is None:
             self._stalled = None
-            return super()._place(handed, pcm, rate, encoding, at)
-        lead = self.end - handed
+            return super()._place(given_at, pcm, rate, encoding, at)
+        lead = self.end - given_at
         gap = -lead
         if lead < -TOLERANCE:
             self._pace = Pace()
         else:
             if self._stalled is not None and lead >= self._gap - TOLERANCE:
                 self._close_gap()
-            excess = self._pace.excess(handed, lead)
+            excess = self._pace.excess(given_at, lead)
             at = self.end - excess if excess else None
-        start = super()._place(handed, pcm, rate, encoding, at)
+        start = super()._place(given_at, pcm, rate, encoding, at)
         if gap > TOLERANCE:
             stalled = gap <= STALL and self._lead <= LIVE
             self._stalled, self._gap, lead = (self._runs[-1] if stalled else None), gap, 0
@@ -80,20 +80,20 @@ class UserTrack(Track):
             stalled.move(start)
         self.end = self._runs[-1].end
 
-    def _without_the_pause(self, handed: int, resumed: int, pcm: Pcm, rate: int, encoding: str) -> Pcm:
-        """Silence what was captured before the pause ended: a piece begins before it is handed over."""
+    def _without_the_pause(self, given_at: int, resumed: int, pcm: Pcm, rate: int, encoding: str) -> Pcm:
+        """Silence what was captured before the pause ended: a piece begins before it is given."""
         width = SAMPLE_BYTES[encoding]
-        since = (handed - resumed) * rate // NS * width
+        since = (given_at - resumed) * rate // NS * width
         muted = min(size_of(pcm) - since, size_of(pcm))
         if muted <= 0:
             self.resumed = None
             return pcm
-        super()._place(handed, muted, rate, encoding, None)
+        super()._place(given_at, muted, rate, encoding, None)
         return without_head(pcm, muted)
 
 
 class Pace:
-    """Tells a clock that runs fast from audio that is handed over ahead of time."""
+    """Distinguishes a clock that runs fast from audio that is given ahead of time."""
 
     WINDOW = 5 * NS
     #: More than a clock can gain in a window (4,000 ppm): the sender got ahead on purpose.
@@ -105,15 +105,15 @@ class Pace:
         self._before: int | None = None  # the same, of the window before
         self._usual = 0
 
-    def excess(self, handed: int, lead: int) -> int:
+    def excess(self, given_at: int, lead: int) -> int:
         """By how much the stream is ahead because of its clock, once that is worth a correction."""
         if self._since is None:
-            self._since, self._least = handed, lead
+            self._since, self._least = given_at, lead
         self._least = min(self._least, lead)
-        if handed - self._since < self.WINDOW:
+        if given_at - self._since < self.WINDOW:
             return 0
         least, before = self._least, self._before
-        self._since, self._least, self._before = handed, lead, least
+        self._since, self._least, self._before = given_at, lead, least
         if before is None:
             self._usual = least
         elif least - before > self.STEP:

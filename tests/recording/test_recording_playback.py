@@ -205,6 +205,23 @@ def test_what_is_told_of_the_file(studio):
     assert np.array_equal(left[32_000:], noise(16_000))
 
 
+@pytest.mark.parametrize("seconds", [0.3, 1, 3])
+@pytest.mark.parametrize("rates", [(24_000, 24_000), (16_000, 24_000), (8_000, 11_025)])
+def test_how_long_the_file_will_be_is_known_before_its_tail_is_written(studio, seconds, rates):
+    """The root says so when the conversation ends: it said what was written by then, half a second less."""
+    recorder = studio.recorder()
+    for _ in range(round(seconds * 50)):
+        for give, rate in zip((recorder.user, recorder.agent), rates, strict=True):
+            give(noise(rate // 50).tobytes(), rate)
+        studio.wait(0.02)
+    recorder.cut_agent()
+    recorder.close()
+    foreseen = recorder.final_seconds
+    left, _, rate = studio.listen(recorder)
+    assert foreseen == pytest.approx(len(left) / rate, abs=0.001)
+    assert recorder.final_seconds == recorder.seconds == len(left) / rate
+
+
 @hypothesis.given(
     pieces=st.lists(st.integers(1, 700), min_size=1, max_size=12),
     apart=st.lists(st.sampled_from([1, 3, 60, 195, 199, 200, 201, 202, 206, 300]), max_size=12),

@@ -259,8 +259,8 @@ def test_one_thread_writes_for_all_while_there_is_something_to_write(tmp_path):
     for recorder in recorders:
         samples, _ = sf.read(recorder.finish(), dtype="int16")
         assert np.array_equal(samples[-24_000:, 0], noise(24_000))
-    writer._thread.join(timeout=10)
-    assert writer._thread is None
+    writer._loop._thread.join(timeout=10)
+    assert writer._loop._thread is None
     late = Recorder(tmp_path, name="late", writer=writer)
     late.close()
     while late.status != "finished" and time.monotonic() < deadline:

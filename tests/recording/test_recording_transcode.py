@@ -287,6 +287,6 @@ class TestFollowing:
         if sys.platform == "linux":
             assert set(priorities) == {os.getpriority(os.PRIO_PROCESS, 0) + thread_module._NICENESS}
         deadline = time.monotonic() + 10
-        while (thread._thread or writer._thread) and time.monotonic() < deadline:
+        while (thread._loop._thread or writer._loop._thread) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert (thread._thread, writer._thread) == (None, None)
+        assert (thread._loop._thread, writer._loop._thread) == (None, None)

@@ -85,6 +85,27 @@ def test_where_no_thread_can_be_started_the_next_wake_tries_again(loops, monkeyp
     assert steps.reached(1)
 
 
+def test_where_no_thread_could_be_started_the_step_of_another_one_tries_again(loops, monkeypatch):
+    late, other = Steps(), Steps()
+    loop, running = loops(late), loops(other)
+    running.wake()
+    with other.changed:
+        assert other.changed.wait_for(lambda: other.count, 10)
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        loop.wake()
+        while not loop._failed:  # it is found out in a thread of its own
+            threading.Event().wait(0.01)
+    assert late.count == 0
+    running.wake()
+    with late.changed:
+        assert late.changed.wait_for(lambda: late.count, 10)
+
+
 def test_what_interrupts_a_wake_or_a_start_may_wake_it_as_well(loops, monkeypatch):
     """A finaliser or a signal handler runs in the middle of what its thread does."""
     steps = Steps()

@@ -121,9 +121,9 @@ def provider():
     yield provider
     provider.shutdown()
     # A recording whose end was broken waits for more.
-    for tape in list(recording_thread.SHARED._tapes):
-        tape.fail("the test is over")
-        recording_thread.SHARED.discard(tape)
+    for writer in list(recording_thread.SHARED._writers):
+        writer.fail("the test is over")
+        recording_thread.SHARED.discard(writer)
 
 
 def test_what_goes_wrong_is_logged_and_goes_no_further(caplog):

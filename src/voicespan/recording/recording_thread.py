@@ -18,6 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from voicespan.recording.timeline.segment import NS
+from voicespan.runtime.background import Loop
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.fork import register
 from voicespan.runtime.guard import guard
@@ -34,6 +35,8 @@ _TURNS = 125
 _MOST_PASSES = 4
 #: A thread is woken some milliseconds late now and then; so late, in seconds, it has more to do than it can.
 _BEHIND = 0.05
+#: After so many seconds without a recording the thread ends.
+_IDLE_SECONDS = 1.0
 #: The turns of a pass are spread over so many seconds of it.
 _SPREAD = 0.2
 #: A writer that is late rests as long as it works while each recording has its turn after so many seconds at most. It
@@ -54,8 +57,8 @@ class RecordingThread:
         self._threaded = threaded
         self._writers: dict[RecordingWriter, None] = {}  # in the order in which they came
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
+        self._loop = Loop("voicespan-audio", self._step, idle_seconds=_IDLE_SECONDS)
+        self._due = 0.0  # when the next pass begins, in seconds of the clock
         self._last_pass = 0
         self._took = 0
         self._round = 0.0  # seconds in which the recordings of late had one turn each
@@ -85,13 +88,12 @@ class RecordingThread:
     def add(self, writer: RecordingWriter) -> None:
         """Give `writer` turns from now on, until it is over."""
         with self._lock:
-            self._writers[writer] = None
-            self._wake.clear()
-            if self._threaded and self._thread is None:
+            if not self._writers:
                 self._last_pass = self._clock.monotonic_ns()
-                thread = threading.Thread(target=self._loop, name="voicespan-audio", daemon=True)
-                thread.start()
-                self._thread = thread
+                self._due = self._last_pass / NS + PERIOD
+            self._writers[writer] = None
+        if self._threaded:
+            self._loop.wake()
 
     def run_once(self) -> None:
         """One pass: every recording gets a turn, or of very many those that have waited for longest."""
@@ -135,29 +137,22 @@ class RecordingThread:
         """Give `writer` no more turns."""
         with self._lock:
             self._writers.pop(writer, None)
-            if not self._writers:
-                self._wake.set()  # nothing to wait for
 
     def reset_after_fork(self) -> None:
         """Be a new writer, in a forked child."""
         self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._thread = None
         writers, self._writers = list(self._writers), {}
         for writer in writers:
             with guard():
                 writer.disown()
 
-    def _loop(self) -> None:
-        due = self._clock.monotonic_ns() / NS
-        while True:
-            due = max(due + PERIOD, self._clock.monotonic_ns() / NS)
-            self._wake.wait(due - self._clock.monotonic_ns() / NS)
+    def _step(self) -> float | None:
+        """A pass, if one is due; seconds until the next one, None while there is nothing to record."""
+        now = self._clock.monotonic_ns() / NS
+        if self._writers and now >= self._due:
+            self._due = max(self._due + PERIOD, now)
             self.run_once()
-            with self._lock:
-                if not self._writers:
-                    self._thread = None
-                    return
+        return max(self._due - self._clock.monotonic_ns() / NS, 0.0) if self._writers else None
 
 
 #: The process's own. Its thread begins with the first recording.

@@ -152,6 +152,11 @@ class RecordingView:
         return self._writer.frames / self._writer.rate if self._writer.rate else 0.0
 
     @property
+    def final_seconds(self) -> float:
+        """How long the file is when it is finished, if nothing more is given: what waits to be written counts."""
+        return self._writer.seconds_at_end()
+
+    @property
     def frames_on_disk(self) -> int:
         """How many of its frames whoever opens the file now will surely find."""
         return self._writer.frames_on_disk

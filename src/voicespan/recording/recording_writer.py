@@ -17,6 +17,7 @@ from voicespan.recording.timeline.timeline import Timeline
 from voicespan.recording.timeline.track import MS
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guard
+from voicespan.runtime.native_work import native_work
 
 if TYPE_CHECKING:
     from collections import deque
@@ -99,6 +100,16 @@ class RecordingWriter:
         """How many were written."""
         return 0 if self._sound is None else self._sound.frames
 
+    def seconds_at_end(self) -> float:
+        """How long the file is, or will be if nothing more comes."""
+        written = self.frames / self.rate if self.rate else 0.0
+        if self.over:
+            return written
+        with self._state:
+            self._read_queue()
+            end = self.timeline.end
+        return written if end is None else max(written, (end - self.origin) / NS)
+
     @property
     def frames_on_disk(self) -> int:
         """How many frames another reader of the file will surely find."""
@@ -106,7 +117,7 @@ class RecordingWriter:
 
     def run(self, now: int) -> None:
         """Write what has settled by `now`; when the queue is closed, all that there is."""
-        with self._file:
+        with native_work(), self._file:
             if self.over:
                 return
             try:
@@ -148,7 +159,7 @@ class RecordingWriter:
 
     def first_heard(self, after: int, now: int | None) -> int | None:
         """See `Recorder.first_heard`; `now`: None for what is known without reading what waits."""
-        with self._state:
+        with native_work(), self._state:
             # Mostly it was seconds ago, and has settled. What is to be read then is more audio, which is later.
             first = self._first(self._listener, after) if self._events_read == self.queue.events else None
             return first if first is not None or now is None else self._first(self._listen_until(now), after)
@@ -159,13 +170,13 @@ class RecordingWriter:
 
     def last_heard(self, before: int, now: int) -> int | None:
         """See `Recorder.last_heard`."""
-        with self._state:
+        with native_work(), self._state:
             listener = self._listen_until(now)
             return None if listener is None else listener.agent.last(before)
 
     def heard(self, start: int, end: int, now: int) -> int:
         """See `Recorder.heard_ms`; in nanoseconds."""
-        with self._state:
+        with native_work(), self._state:
             listener = self._listen_until(now)
             if listener is None:
                 return 0
@@ -176,7 +187,7 @@ class RecordingWriter:
 
     def listened(self, now: int | None) -> Listener | None:
         """Who knows when each side was heard until `now`; None: as far as it has settled."""
-        with self._state:
+        with native_work(), self._state:
             return self._listener if now is None else self._listen_until(now)
 
     def _listen_until(self, now: int) -> Listener | None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from voicespan.recording.codec.formats import FORMATS
 from voicespan.recording.recording_thread import SHARED
 from voicespan.recording.timeline.segment import NS
+from voicespan.runtime.background import Loop
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.fork import register
 from voicespan.runtime.guard import guard
@@ -48,6 +49,8 @@ _MOST_WAITING = 64
 _LOOKING = 0.01
 _SELDOM = 2.0
 _NICENESS = 10
+#: After so many seconds without a recording the thread ends.
+_IDLE_SECONDS = 1.0
 #: The states of a recorder in which more may come.
 _OPEN = frozenset({"waiting", "recording", "paused"})
 
@@ -131,8 +134,9 @@ class TranscodingThread:
         self._threaded = threaded
         self._jobs: list[_Job] = []
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
+        self._loop = Loop("voicespan-transcode", self._step, idle_seconds=_IDLE_SECONDS)
+        self._due = 0.0  # when it looks again, in seconds of the clock
+        self._nice: int | None = None  # the thread that has been made so
         register(self)
 
     def add(self, recorder: Recorder, form: str, done: Callable[[Path | None], object]) -> None:
@@ -152,18 +156,15 @@ class TranscodingThread:
         job = _Job(recorder, form, done)
         with self._lock:
             self._jobs.append(job)
-            self._wake.clear()
-            if self._threaded and self._thread is None:
-                thread = threading.Thread(target=self._loop, name="voicespan-transcode", daemon=True)
-                thread.start()
-                self._thread = thread
+        if self._threaded:
+            self._loop.wake()
 
     def run_once(self) -> bool:
         """Give every recording a turn; whether anything was done."""
         busy = self._finish_ended()
         for job in self._all() if not self._rests else ():
             # A turn takes its time: who waits meanwhile?
-            if not job.ended and not self._rests and self._step(job, job.advance):
+            if not job.ended and not self._rests and self._try(job, job.advance):
                 self._finish_ended()
                 busy = True
         return busy
@@ -205,9 +206,9 @@ class TranscodingThread:
             partial(job.finish, encode=False),
             job.report_path,
         )
-        any(self._step(job, step) for step in steps)
+        any(self._try(job, step) for step in steps)
 
-    def _step(self, job: _Job, step: Callable[[], bool]) -> bool:
+    def _try(self, job: _Job, step: Callable[[], bool]) -> bool:
         """Do it; a recording that cannot be encoded goes as it is when it is whole, and no other minds."""
         with guard(), contextlib.suppress(OSError, RuntimeError, ValueError, ImportError):
             return step()
@@ -222,22 +223,21 @@ class TranscodingThread:
 
     def reset_after_fork(self) -> None:
         """Begin anew, in a forked child: what was job is the parent's."""
-        self._lock, self._wake = threading.Lock(), threading.Event()
-        self._thread = None
+        self._lock = threading.Lock()
         self._jobs = []
 
-    def _loop(self) -> None:
-        _be_nice()
-        while True:
+    def _step(self) -> float | None:
+        """Look at the recordings, if that is due; seconds until the next look, None while there are none."""
+        if self._nice != (thread := threading.get_native_id()):
+            _be_nice()
+            self._nice = thread
+        if self._jobs and self._clock.monotonic_ns() / NS >= self._due:
             began = time.thread_time()
             busy = self.run_once()
-            with self._lock:
-                if not self._jobs:
-                    self._thread = None
-                    return
             # Hundreds are not to be looked at all the time, to see that nobody has ended.
             looked = 0.0 if busy else time.thread_time() - began
-            self._wake.wait(min(max(PERIOD, looked / _LOOKING), _SELDOM))
+            self._due = self._clock.monotonic_ns() / NS + min(max(PERIOD, looked / _LOOKING), _SELDOM)
+        return max(self._due - self._clock.monotonic_ns() / NS, 0.0) if self._jobs else None
 
 
 def _be_nice() -> None:

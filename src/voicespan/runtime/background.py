@@ -5,7 +5,7 @@ What always holds:
 1. `wake` takes no lock and never waits: finalisers, signal handlers and log handlers may call it, in the middle
    of a start or of another `wake` of the same thread.
 2. Whoever takes the token starts the thread; the token is given back when that fails, and when the thread ends.
-   So no failure is for ever: the next `wake` tries again.
+   So no failure is for ever: the next `wake` tries again, and so does each other thread of ours after a step.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ class Loop:
         self._token = _thread.allocate_lock()
         self._stopping = False
         self._thread = None
+        self._failed = False  # it could not be started
 
     def _start(self, token: _thread.LockType) -> None:
         started = False
@@ -118,6 +119,7 @@ class Loop:
             pass  # no more threads, or the interpreter ends: whoever wakes it next tries again
         finally:
             if not started:
+                self._failed = True
                 token.release()
 
     def _start_thread(self, token: _thread.LockType) -> None:
@@ -126,6 +128,7 @@ class Loop:
         try:
             thread.start()
         except (RuntimeError, MemoryError):
+            self._failed = True
             token.release()
 
     def _run(self, token: _thread.LockType) -> None:
@@ -157,6 +160,15 @@ class Loop:
             delay = 1.0
             with guard():
                 delay = self._step()
+            _start_those_that_failed()
+
+
+def _start_those_that_failed() -> None:
+    with contextlib.suppress(RuntimeError):  # another one was made meanwhile: after the next step, then
+        for loop in list(_loops):
+            if loop._failed:  # noqa: SLF001
+                loop._failed = False  # noqa: SLF001
+                loop.wake()
 
 
 def _after_fork() -> None:

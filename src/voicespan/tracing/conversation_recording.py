@@ -87,7 +87,13 @@ class ConversationRecording:
         for delivery in self._deliveries:
             delivery.recorded_by(self.recorder)
             delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
-        _shared_transcoding_thread().add(self.recorder, settings.recording_format, self._attach)
+        try:
+            _shared_transcoding_thread().add(self.recorder, settings.recording_format, self._attach)
+        except BaseException:
+            # Nobody would ever attach it: the roots are not to wait for it.
+            self.recorder.close()
+            self._attach(None)
+            raise
 
     def close(self) -> None:
         """The conversation is over. The rest is done in the background."""
@@ -102,7 +108,7 @@ class ConversationRecording:
             "recording": recorder.status,
             "recording_source": recorder.source,
             "recording_estimated": True if recorder.source == "wire" else None,
-            "recording_seconds": round(recorder.seconds, 3) or None,
+            "recording_seconds": round(recorder.final_seconds, 3) or None,
             "recording_channels": "left: user, right: agent",
             "recording_sample_rate": recorder.rate or None,
             "recording_dropped_bytes": recorder.dropped_bytes or None,

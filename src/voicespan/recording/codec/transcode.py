@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile as sf
-import soxr
 
 from voicespan.recording.codec.audio_file import AudioFile
 from voicespan.recording.codec.formats import FORMATS, rate_at_least
+from voicespan.recording.codec.resampler import open_stream
+from voicespan.runtime.native_work import native_work
 
 if TYPE_CHECKING:
+    import soxr
     from numpy.typing import NDArray
 
 #: What the sizes in a WAV header can tell, less some room for the header.
@@ -71,8 +73,11 @@ class Transcoding:
         Raises: see `transcode`.
         """
         if not self._is_done_already and frames > self.done:
-            with self._open() as source:
+            source = self._open()
+            try:
                 self._encode(source, frames)
+            finally:
+                _close(source)
 
     def finish(self) -> Path:
         """Encode what is left of the source, which has been finished.
@@ -81,12 +86,16 @@ class Transcoding:
         """
         if self._is_done_already:
             return self._source
-        with self._open() as source:
+        source = self._open()
+        try:
             if self._form == "wav" and source.frames * source.channels * 2 > _LARGEST_WAV:
                 raise ValueError("too long for a WAV")
             self._encode(source, source.frames, last=True)
+        finally:
+            _close(source)
         if self._out is not None:
-            self._out.close()
+            with native_work():
+                self._out.close()
         self._part.replace(self._target)
         self._out = None
         return self._target
@@ -95,7 +104,8 @@ class Transcoding:
         """Remove what was encoded, unless it is finished."""
         out, self._out = self._out, None
         if out is not None:
-            out.remove()
+            with native_work():
+                out.remove()
 
     @property
     def _source(self) -> Path:
@@ -115,10 +125,15 @@ class Transcoding:
         return self._source == self._target
 
     def _open(self) -> sf.SoundFile:
-        source = sf.SoundFile(self._source)
-        if self._out is None:
-            self._begin(source.samplerate, source.channels)
-        return source
+        with native_work():
+            source = sf.SoundFile(self._source)
+            try:
+                if self._out is None:
+                    self._begin(source.samplerate, source.channels)
+            except BaseException:
+                source.close()
+                raise
+            return source
 
     def _begin(self, rate: int, channels: int) -> None:
         rates = FORMATS[self._form].rates
@@ -127,20 +142,24 @@ class Transcoding:
         self._out = AudioFile(self._part, self._form, wanted, channels)
         if wanted != rate:
             samples = FORMATS[self._form].samples
-            self._resampler = soxr.ResampleStream(rate, wanted, channels, dtype=samples, quality="HQ")
+            self._resampler = open_stream(rate, wanted, channels, samples)
 
     def _encode(self, source: sf.SoundFile, frames: int, *, last: bool = False) -> None:
         samples = FORMATS[self._form].samples
-        if self.done:
-            source.seek(self.done)
+        with native_work():
+            if self.done:
+                source.seek(self.done)
         while self.done < frames:
-            block = source.read(min(source.samplerate, frames - self.done), dtype=samples, always_2d=True)
-            if not len(block):
-                break
-            self._write(block)
-            self.done += len(block)
+            with native_work():  # for a block at a time: a fork waits for it
+                block = source.read(min(source.samplerate, frames - self.done), dtype=samples, always_2d=True)
+                if not len(block):
+                    break
+                self._write(block)
+                self.done += len(block)
         if last and self._resampler is not None:
-            self._write(np.zeros((0, source.channels), dtype=samples), last=True)
+            with native_work():
+                self._write(np.zeros((0, source.channels), dtype=samples), last=True)
+                self._resampler = None
 
     def _write(self, block: NDArray[np.signedinteger], *, last: bool = False) -> None:
         assert self._out is not None  # noqa: S101  for the type checker
@@ -148,3 +167,8 @@ class Transcoding:
             block = self._resampler.resample_chunk(block, last=last)
         if len(block):
             self._out.write(block)
+
+
+def _close(source: sf.SoundFile) -> None:
+    with native_work():
+        source.close()

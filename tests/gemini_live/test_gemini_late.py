@@ -177,6 +177,13 @@ def test_an_interruption_leaves_its_mark_where_the_connection_ends_before_the_tu
     assert fact(call.named("turn_complete"), "status") == "interrupted"
 
 
+def test_an_interruption_of_words_leaves_its_mark_where_the_connection_ends_before_the_turn(call):
+    call.setup().content(modelTurn={"parts": [{"text": "Once upon"}]}).content(interrupted=True).end()
+    assert call.names.count("interrupted") == 1
+    assert messages(call.root)[0]["content"] == "Once upon"
+    assert messages(call.root)[0]["metadata"]["interrupted"] is True
+
+
 def test_an_interruption_of_nothing_leaves_its_mark(call):
     call.setup().content(interrupted=True).end()
     assert call.names.count("interrupted") == 1
@@ -206,3 +213,12 @@ def test_totals_are_whole(call, spelling, form):
     assert turn["gen_ai.usage.total_tokens"] == 155
     assert turn["gen_ai.usage.audio.input_tokens"] + turn["gen_ai.usage.text.input_tokens"] == 120
     assert turn["gen_ai.usage.audio.output_tokens"] + turn["gen_ai.usage.reasoning.output_tokens"] == 35
+
+
+def test_two_reports_in_one_turn_are_added(call):
+    first = {"promptTokenCount": 10, "responseTokenCount": 2, "totalTokenCount": 12}
+    second = {"promptTokenCount": 14, "responseTokenCount": 3, "totalTokenCount": 17}
+    call.setup().server(toolCall={"functionCalls": [WEATHER]}, usageMetadata=first).answers(SUNNY)
+    call.said("Done.").complete(usage=second).end()
+    turn = call.named("turn_complete").attributes
+    assert [turn[f"gen_ai.usage.{side}_tokens"] for side in ("input", "output", "total")] == [24, 5, 29]

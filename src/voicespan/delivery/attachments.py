@@ -110,7 +110,7 @@ class RootAttachment:
         self._clock = clock
         self._spool = spool
         self._hidden = hidden
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # Free once the folder is there. An Event is six objects, of each call.
         self._making = threading.Lock()
         self._making.acquire()

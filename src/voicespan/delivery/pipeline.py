@@ -143,6 +143,10 @@ class Pipeline:
         """How many conversations of this process have ended and are not delivered."""
         return self.writer.pending + len(self.scheduler.left())
 
+    def left_in_memory(self) -> int:
+        """How many of them no disk has taken whole: nobody can send them when this process has ended."""
+        return self.writer.pending_in_memory + self.scheduler.left_in_memory
+
     def _deliver_until(
         self, deadline: float, on_wait: Callable[[], None], *, recordings_within: float | None = None
     ) -> bool:

@@ -25,7 +25,7 @@ from voicespan.delivery.traces import (
     is_root,
 )
 from voicespan.runtime.clock import SYSTEM
-from voicespan.runtime.guard import guarded
+from voicespan.runtime.guard import guard, guarded
 from voicespan.tracing import registry, semconv
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class LangSmithSpanProcessor(SpanProcessor):
         self._rate = privacy.sampling_rate()
         self._everything = export == "all"
         self._traces = Traces()
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._pipeline: Pipeline | None = None
         self._closed = False
         self._privacy = privacy.Privacy.from_environment()
@@ -128,22 +128,23 @@ class LangSmithSpanProcessor(SpanProcessor):
                 self._traces.end(trace, self._now())
 
     def shutdown(self) -> None:
-        """Deliver what is complete, within VOICESPAN_SHUTDOWN_TIMEOUT seconds; say what is left."""
+        """Deliver what is complete, within VOICESPAN_SHUTDOWN_TIMEOUT seconds; say what is left. Raises nothing."""
         self._closed = True
         pipeline, self._pipeline = self._pipeline, None
-        if pipeline is not None:
-            _load().wait_at_exit(pipeline, self._spool_settings.shutdown_timeout)
+        with guard():
+            if pipeline is not None:
+                _load().wait_at_exit(pipeline, self._spool_settings.shutdown_timeout)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Deliver what is complete within `timeout_millis`; whether nothing is left.
+        """Deliver what is complete within `timeout_millis`; whether nothing is left. Raises nothing.
 
         What belongs to an open conversation is on disk and goes when that has ended.
         """
-        registry.flush()
-        pipeline = self._pipeline
-        if pipeline is None:
-            return True
-        return pipeline.flush(self._now() + timeout_millis / 1000)
+        with guard():
+            registry.flush()
+            pipeline = self._pipeline
+            return pipeline is None or pipeline.flush(self._now() + timeout_millis / 1000)
+        return False
 
     def _open(self, root: Span, parent_context: Context | None) -> None:
         context = root.get_span_context()
@@ -188,17 +189,19 @@ class LangSmithSpanProcessor(SpanProcessor):
         with self._starting:
             if self._pipeline is None:
                 assert self.destination is not None  # noqa: S101  where tracing is off nothing opens
-                self._pipeline = _load().Pipeline(
+                built = _load().Pipeline(
                     self.destination,
                     self._spool_settings,
                     self._privacy,
                     self._clock,
                     sample_rate=self._rate,
                 )
+                # A finaliser or a signal handler of this thread may have been here meanwhile.
+                self._pipeline = self._pipeline or built
             return self._pipeline
 
     def _after_fork(self) -> None:
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._traces.reset_after_fork()
         if self._pipeline is not None:
             self._pipeline.reset_after_fork()

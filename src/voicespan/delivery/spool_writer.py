@@ -133,6 +133,13 @@ class SpoolWriter:
         """How many conversations have ended whose folder is not complete: they wait for a recording."""
         return sum(entry.ended for entry in list(self._entries.values()))
 
+    @property
+    def pending_in_memory(self) -> int:
+        """How many of those no disk has taken whole."""
+        return sum(
+            entry.ended and not entry.folder.files.all_on_disk for entry in list(self._entries.values())
+        )
+
     def step(self) -> float | None:
         """Write everything that has come; seconds until there is something to do without anything coming."""
         with guard():

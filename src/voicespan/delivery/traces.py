@@ -116,7 +116,7 @@ class Trace:
         self.dropped = 0
         #: Monotonic seconds; None: the root is open.
         self.ended_at: float | None = None
-        self._counting = threading.Lock()
+        self._counting = threading.RLock()
         self._kept = 0
         self._parents: dict[int, None] = {}
         #: Those that have started and not ended. An application that forgets one must be able to.
@@ -258,7 +258,7 @@ class Trace:
 
 
 class Traces:
-    """Every conversation that spans may still come for. Safe from any thread."""
+    """Every conversation that spans may still come for. Safe from any thread, finalisers and signal handlers."""
 
     def __init__(self) -> None:
         self._traces: dict[int, list[Trace]] = {}
@@ -266,7 +266,7 @@ class Traces:
         #: Those that are complete, by their trace ids, in the order in which they came here. Of a process that holds
         #: hundreds of calls an hour's are thousands, and the garbage collector leaves numbers and texts alone.
         self._past: dict[int, _Past] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(self, trace: Trace, now: float) -> None:
         """A root has started."""
@@ -336,8 +336,7 @@ class Traces:
 
     def _tidy_up(self, now: float) -> None:
         # Two for each that comes: it gets less.
-        for _ in range(min(len(self._ended), 2)):
-            trace = self._ended.popleft()
+        for trace in [self._ended.popleft() for _ in range(min(len(self._ended), 2))]:
             packed = trace.packed() if len(self._traces.get(trace.trace_id, ())) == 1 else None
             if packed is not None:
                 self._past[trace.trace_id] = packed
@@ -345,8 +344,9 @@ class Traces:
                 self._forget(trace)
             else:
                 self._ended.append(trace)
-        while self._past and _is_past(next(iter(self._past.values()))[2], now):
-            del self._past[next(iter(self._past))]
+        # A finaliser may end a span in between, and so take one out.
+        while (oldest := next(iter(self._past.items()), None)) is not None and _is_past(oldest[1][2], now):
+            self._past.pop(oldest[0], None)
 
     def _recalled(self, trace_id: int) -> Trace | None:
         with self._lock:

@@ -90,9 +90,14 @@ class Loop:
 
     def run_once(self) -> None:
         """Do a step here if there is no thread: an interpreter that ends starts no new ones."""
-        if self._thread is None:
-            with guard():
-                self._step()
+        token = self._token
+        # A thread that is being started has it: two steps at a time would get into each other's way.
+        if token.acquire(blocking=False):
+            try:
+                with guard():
+                    self._step()
+            finally:
+                token.release()
 
     def stop(self) -> None:
         """Let the thread end after the step that it is in."""

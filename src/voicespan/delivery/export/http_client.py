@@ -48,7 +48,7 @@ class HttpClient:
         # still warns of an open socket.
         self._sessions: dict[int, requests.Session] = {}
         self._under_way: set[_Upload] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __call__(self, body: Message) -> Answer:
         """Send `body`; whatever goes wrong on the way is an answer too.
@@ -62,8 +62,8 @@ class HttpClient:
 
     def progress(self) -> tuple[int, int]:
         """Bytes of the requests that are under way, and how many of them are gone."""
-        with self._lock:
-            return sum(map(len, self._under_way)), sum(upload.sent for upload in self._under_way)
+        under_way = self._under_way.copy()
+        return sum(map(len, under_way)), sum(upload.sent for upload in under_way)
 
     def close(self) -> None:
         """Close all connections; nothing may be under way."""
@@ -74,7 +74,7 @@ class HttpClient:
         """In a forked child: the connections are the parent's."""
         self._sessions = {}
         self._under_way = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
     def _session(self) -> requests.Session | None:

@@ -64,6 +64,11 @@ class ExportJob:
     #: Monotonic seconds.
     not_before: float = 0.0
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether no disk has taken it whole."""
+        return self.folder is not None and not self.folder.files.all_on_disk
+
 
 class ExportScheduler:
     """Delivers folders. `step` is called by one thread, everything else by any.
@@ -94,7 +99,7 @@ class ExportScheduler:
         self._new_key = new_key
         self._jobs: dict[str, ExportJob] = {}
         self._of_others: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._gate = self._back_off()
         self._gate_opens_at = 0.0
         #: When the last failure that counts came (monotonic seconds).
@@ -166,25 +171,27 @@ class ExportScheduler:
 
     def hurry(self) -> None:
         """Somebody waits: try at once."""
-        with self._lock:
-            self._gate_opens_at = 0.0
-            self._gate.succeeded()
-            for job in self._jobs.values():
-                if job.mine:
-                    job.not_before = 0.0
+        # Without the lock, here and in what follows: a signal handler may ask while its thread holds it.
+        self._gate_opens_at = 0.0
+        self._gate.succeeded()
+        for job in self._left(everything=False):
+            job.not_before = 0.0
 
     def resting(self, until: float) -> bool:
         """Whether nothing of this process will be tried before `until` (monotonic seconds)."""
-        with self._lock:
-            if self._delivering:
-                return False
-            left = self._left(everything=False)
-            return all(max(job.not_before, self._gate_opens_at) >= until for job in left)
+        if self._delivering:
+            return False
+        left = self._left(everything=False)
+        return all(max(job.not_before, self._gate_opens_at) >= until for job in left)
 
     def left(self, *, everything: bool = False) -> list[str]:
         """The names of the folders that are not delivered."""
-        with self._lock:
-            return [job.name for job in self._left(everything=everything)]
+        return [job.name for job in self._left(everything=everything)]
+
+    @property
+    def left_in_memory(self) -> int:
+        """How many of this process's no disk has taken whole."""
+        return sum(job.is_in_memory for job in self._left(everything=False))
 
     @property
     def reason(self) -> str | None:
@@ -193,14 +200,14 @@ class ExportScheduler:
 
     def reset_after_fork(self) -> None:
         """In a forked child: they are the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._all_idle = threading.Condition(self._lock)
         self._delivering = {}
         self._jobs = {}
         self._swept_at = None
 
     def _left(self, *, everything: bool) -> list[ExportJob]:
-        return [job for job in self._jobs.values() if job.mine or everything]
+        return [job for job in list(self._jobs.values()) if job.mine or everything]
 
     def _deliver_one(self, who: int) -> bool:
         """Deliver the folder that is next; False: there is none."""

@@ -37,7 +37,7 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self._limit = self._left = limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
     def is_empty(self) -> bool:

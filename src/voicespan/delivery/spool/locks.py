@@ -28,7 +28,7 @@ if sys.platform != "win32":
 
 NAME = "lock"
 
-_registering = threading.Lock()
+_registering = threading.RLock()
 
 
 class FolderLock:
@@ -117,7 +117,7 @@ def _lock(descriptor: int) -> bool:
 def _forget_inherited() -> None:
     """In a forked child: the locks are the parent's, and so are the folders."""
     global _registering  # noqa: PLW0603  the parent's lock may have been held at the fork
-    _registering = threading.Lock()
+    _registering = threading.RLock()
     for lock in _register.values():
         lock._close()  # noqa: SLF001  closing a child's copy leaves the parent's lock alone
     _register.clear()

@@ -101,6 +101,7 @@ def examine(delivered: list[dict[str, Any]]) -> dict[str, Any]:
     silent = [each["metadata"] for each in delivered if not each["recording"]]
     sample = random.Random(1).sample(recorded, min(_SAMPLE, len(recorded)))
     heard = [listen(Path(each["recording"]), int(each["metadata"]["handed_over"])) for each in sample]
+    explained = [int(each["metadata"].get("recording_dropped_bytes", 0)) > 0 for each in sample]
     return {
         "delivered": len(delivered),
         "with_recording": len(recorded),
@@ -110,6 +111,9 @@ def examine(delivered: list[dict[str, Any]]) -> dict[str, Any]:
         "dropped_spans": sum(int(each.get("dropped_spans", 0)) for each in facts),
         "recordings_heard": len(heard),
         "recordings_whole": sum(each.whole for each in heard),
+        "recordings_unexplained": sum(
+            not each.whole and not counted for each, counted in zip(heard, explained, strict=True)
+        ),
         "chunks_missing": sum(each.missing for each in heard),
         "longest_by_seconds": round(max((abs(each.longer) for each in heard), default=0.0), 3),
     }

@@ -26,7 +26,5 @@ def test_many_conversations_lose_nothing():
     assert outcome["dropped_spans"] == 0
     assert outcome["recordings_heard"] > 20
     assert outcome["left_in_spool"] == 0
-    # On a machine that is so busy that audio is handed over 0.4 s late, it comes too late to be placed.
-    if traced["audio_callbacks_late_ms"]["max"] < 300:
-        assert outcome["dropped_bytes"] == 0
-        assert outcome["recordings_whole"] == outcome["recordings_heard"]
+    # On a machine so busy that audio is handed over late it may be dropped, but never without being counted.
+    assert outcome["recordings_unexplained"] == 0

@@ -372,14 +372,18 @@ def test_a_response_out_of_band_takes_no_input_from_the_conversation(call):
     call.client("conversation.item.create", item=typed("What now?"))
     aside = {"id": "r1", "conversation_id": None, "metadata": {"topic": "summary"}}
     call.server("conversation.item.added", item=typed("What now?", "m1"))
+    said = {"id": "a1", "type": "message", "role": "assistant"}
+    said["content"] = [{"type": "output_text", "text": "They ask what now."}]
     call.server("response.created", response=aside).done(
-        "r1", metadata={"topic": "summary"}, conversation_id=None
+        "r1", output=[said], metadata={"topic": "summary"}, conversation_id=None
     )
     call.server("response.created", response={"id": "r2", "conversation_id": "conv_1"}).done("r2").end()
     first, second = (span for span in call.spans if span.name == "turn_complete")
-    assert messages(first) == [{"role": "assistant", "content": ""}]
+    assert messages(first) == [{"role": "assistant", "content": "They ask what now."}]
     assert json.loads(fact(first, "response_metadata")) == {"topic": "summary"}
     assert messages(second)[0] == {"role": "user", "content": "What now?"}
+    # Nobody heard it: it is no input of what comes after it.
+    assert "They ask what now." not in str(dict(second.attributes))
 
 
 # Typed messages.

@@ -4,7 +4,7 @@
 # And for who changes something:
 #   make lint | types | docs | package
 #   make compat    the tests with other versions of the libraries, and in other environments
-#   make hostile   a million frames of hostile peers, for a night; HOSTILE_SEED=… repeats one
+#   make hostile   a million frames of hostile peers and every call that can fail, for a night; HOSTILE_SEED=… repeats one
 #   make bench     what it costs, and docs/performance.md (ONLY=receive: one measurement; MINUTES=45; QUICK=1: a try)
 #   make ci        all of it, as on a machine that has nothing of ours
 # `make test PYTEST_ARGS="-k spool"` passes arguments on; `make PYTHON=python3.12 test` takes another Python
@@ -64,7 +64,7 @@ bench: $(READY)
 
 hostile: $(READY)
 	@seed=$${HOSTILE_SEED:-$$(date +%s)}; echo "HOSTILE_SEED=$$seed"; \
-		HOSTILE_SEED=$$seed HOSTILE_FRAMES=$${HOSTILE_FRAMES:-1000000} $(BIN)/python -m pytest -q -s tests/hostile
+		HOSTILE_SEED=$$seed HOSTILE_FRAMES=$${HOSTILE_FRAMES:-1000000} HOSTILE_FAULTS=$${HOSTILE_FAULTS:-all} $(BIN)/python -m pytest -q -s tests/hostile
 
 ci:
 	@bash .ci/run

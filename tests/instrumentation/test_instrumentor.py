@@ -10,7 +10,11 @@ from openai.resources.realtime.realtime import RealtimeConnection
 
 import voicespan
 from voicespan.gemini_live import GeminiLiveInstrumentor
-from voicespan.instrumentation.sockets import WebsocketsInstrumentor
+from voicespan.instrumentation.sockets import (
+    AiohttpInstrumentor,
+    WebsocketClientInstrumentor,
+    WebsocketsInstrumentor,
+)
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime import supported
 from voicespan.testing.openai_realtime import OpenAIRealtimeServer, Send
@@ -110,7 +114,8 @@ def test_configure_is_all_it_takes(instrumentor, langsmith_server, tmp_path, mon
     finally:
         tracer.name_provider(None)
         GeminiLiveInstrumentor().uninstrument()
-        WebsocketsInstrumentor().uninstrument()
+        for sockets in (AiohttpInstrumentor, WebsocketClientInstrumentor, WebsocketsInstrumentor):
+            sockets().uninstrument()
 
 
 def test_a_share_that_is_none_is_refused(tracer_provider, langsmith_server):

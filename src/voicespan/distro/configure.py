@@ -10,7 +10,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from voicespan.delivery.destination.variables import NoDestinationError
 from voicespan.delivery.processor import LangSmithSpanProcessor, processors_of
 from voicespan.gemini_live import GeminiLiveInstrumentor
-from voicespan.instrumentation.sockets import WebsocketsInstrumentor
+from voicespan.instrumentation.sockets import (
+    AiohttpInstrumentor,
+    WebsocketClientInstrumentor,
+    WebsocketsInstrumentor,
+)
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime import guard
 from voicespan.runtime.settings import set_recording, set_redaction
@@ -18,6 +22,14 @@ from voicespan.tracing import tracer
 
 if TYPE_CHECKING:
     from voicespan.runtime.settings import Redact
+
+_INSTRUMENTORS = (
+    GeminiLiveInstrumentor,
+    OpenAIRealtimeInstrumentor,
+    WebsocketsInstrumentor,
+    AiohttpInstrumentor,
+    WebsocketClientInstrumentor,
+)
 
 
 def configure(
@@ -64,7 +76,7 @@ def configure(
     if processor is not None:
         add_once(provider, processor)
     tracer.name_provider(provider)
-    for kind in (GeminiLiveInstrumentor, OpenAIRealtimeInstrumentor, WebsocketsInstrumentor):
+    for kind in _INSTRUMENTORS:
         instrumentor = kind()
         # One that was given another provider would go on with that.
         is_elsewhere = instrumentor.tracer_provider not in (None, provider)

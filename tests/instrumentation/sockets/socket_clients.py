@@ -21,6 +21,10 @@ class AsyncioWebsockets:
     module = "websockets.asyncio.client"
     refused = "InvalidStatus"
     headers = "additional_headers"
+    #: Whether it answers a close before anybody reads it.
+    answers = True
+    #: Whether it is a context manager itself.
+    has_block = True
 
     def __init__(self, socket):
         self.socket = socket
@@ -95,7 +99,76 @@ class SyncWebsockets(AsyncioWebsockets):
         self.socket.close(code, reason)
 
 
-CLIENTS = [each for each in (AsyncioWebsockets, SyncWebsockets, LegacyWebsockets) if each.available()]
+class Aiohttp(AsyncioWebsockets):
+    """`aiohttp`."""
+
+    name = "aiohttp"
+    instrumentor = "AiohttpInstrumentor"
+    module = "aiohttp"
+    answers = False
+    refused = "WSServerHandshakeError"
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, url, headers=None):
+        aiohttp = importlib.import_module(cls.module)
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=headers) as socket:
+            yield cls(socket)
+
+    async def send(self, text):
+        await self.socket.send_str(text)
+
+    async def receive(self):
+        message = await self.socket.receive()
+        if message.type.name in ("TEXT", "BINARY"):
+            return message.data
+        raise EndedError(message)
+
+    async def close(self, code=1000, reason=""):
+        await self.socket.close(code=code, message=reason.encode())
+
+
+class WebsocketClient(AsyncioWebsockets):
+    """`websocket-client`."""
+
+    name = "websocket-client"
+    instrumentor = "WebsocketClientInstrumentor"
+    module = "websocket"
+    answers = False
+    has_block = False
+    refused = "WebSocketBadStatusException"
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, url, headers=None):
+        socket = importlib.import_module(cls.module).create_connection(url, header=headers, timeout=10)
+        try:
+            with contextlib.closing(socket):
+                yield cls(socket)
+        finally:
+            # `close` leaves the descriptor alone where the other side has closed.
+            socket.shutdown()
+
+    async def send(self, text):
+        self.socket.send(text)
+
+    async def receive(self):
+        from websocket import WebSocketConnectionClosedException
+
+        try:
+            message = self.socket.recv()
+        except WebSocketConnectionClosedException as error:
+            raise EndedError from error
+        if not message:
+            raise EndedError
+        return message
+
+    async def close(self, code=1000, reason=""):
+        self.socket.close(code, reason.encode())
+
+
+_ALL = (AsyncioWebsockets, SyncWebsockets, LegacyWebsockets, Aiohttp, WebsocketClient)
+CLIENTS = [each for each in _ALL if each.available()]
 
 
 async def read_all(client):

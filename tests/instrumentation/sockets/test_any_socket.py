@@ -6,7 +6,6 @@ import asyncio
 import gc
 import importlib
 import json
-import weakref
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -215,7 +214,7 @@ async def test_the_other_sides_end_comes_after_its_last_frame(  # noqa: PLR0917 
 ):
     with OpenAIRealtimeServer([Send(CREATED, LIMITS, DONE), end]) as server:
         async with instrumented.opened(url_of(server)) as socket:
-            if not isinstance(end, Drop):
+            if instrumented.answers and not isinstance(end, Drop):
                 await asyncio.to_thread(server.connections[0].wait_closed)
             assert len(await read_all(socket)) == 3
             # The end has been read: nothing has to be closed for the trace to be there.
@@ -236,6 +235,8 @@ async def test_the_application_closes(instrumented, trace):
 
 
 async def test_what_leaves_the_block_is_the_applications_own_exception(instrumented, trace):
+    if not instrumented.has_block:
+        pytest.skip("it has no block")
     mistake = LookupError("no such customer")
     with OpenAIRealtimeServer([Send(CREATED)]) as server:
         with pytest.raises(LookupError) as caught:
@@ -266,11 +267,9 @@ async def test_a_socket_that_is_dropped_without_a_close_does_not_stay_open(instr
         manager = instrumented.opened(url_of(server))
         socket = await manager.__aenter__()
         await socket.receive()
-        connection, held = traced_socket(socket.socket).connection, weakref.ref(socket.socket)
+        connection = traced_socket(socket.socket).connection
         if hasattr(socket.socket, "wait_closed"):
             await socket.socket.wait_closed()
-        else:
-            socket.socket.close_socket()
         # A library's own tasks hold a socket until its transport is gone.
         manager.gen = None
         del socket, manager
@@ -279,7 +278,7 @@ async def test_a_socket_that_is_dropped_without_a_close_does_not_stay_open(instr
             gc.collect()
             if connection.ended:
                 break
-    assert held() is None
+    assert connection.ended
     assert len(trace.roots) == 1
 
 

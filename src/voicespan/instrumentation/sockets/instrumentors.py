@@ -67,5 +67,31 @@ class WebsocketsInstrumentor(SocketInstrumentor):
     _patched_by = "websockets"
 
 
+class AiohttpInstrumentor(SocketInstrumentor):
+    """Traces `aiohttp` 3.9 and later: `ClientSession.ws_connect`.
+
+    Example:
+        >>> from voicespan.instrumentation.sockets import AiohttpInstrumentor
+        >>> AiohttpInstrumentor().instrument()
+        >>> AiohttpInstrumentor().uninstrument()
+    """
+
+    modules = ("aiohttp.client", "aiohttp.client_ws")
+    _patched_by = "aiohttp"
+
+
+class WebsocketClientInstrumentor(SocketInstrumentor):
+    """Traces `websocket-client` 1.6 and later: `WebSocket` and `WebSocketApp`.
+
+    Example:
+        >>> from voicespan.instrumentation.sockets import WebsocketClientInstrumentor
+        >>> WebsocketClientInstrumentor().instrument()
+        >>> WebsocketClientInstrumentor().uninstrument()
+    """
+
+    modules = ("websocket._core",)
+    _patched_by = "websocket_client"
+
+
 def _part(name: str) -> Any:
     return importlib.import_module(f"voicespan.instrumentation.sockets.{name}")

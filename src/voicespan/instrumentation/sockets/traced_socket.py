@@ -93,6 +93,8 @@ class TracedSocket:
         self._waiting_bytes = 0
         self._lost = False
         self.connection: Connection | None = None
+        #: The application closes it.
+        self.is_closing = False
         #: What leaves the application's block.
         self.error: BaseException | None = None
         #: Takes the library's methods off the socket again.

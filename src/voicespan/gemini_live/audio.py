@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from voicespan.recording.wire_source import Kind
 
 #: What the models speak, in Hz.
-_AGENT_RATE = 24_000
+AGENT_RATE = 24_000
 #: What they take a blob for that does not say.
-_USER_RATE = 16_000
+USER_RATE = 16_000
 
 
 class WireAudio(WireAudioSource):
@@ -33,7 +33,7 @@ class WireAudio(WireAudioSource):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        recorder.expect_rate(_AGENT_RATE)
+        recorder.expect_rate(AGENT_RATE)
 
     def received(self, frame: object, at: int) -> None:
         """The server sent `frame`: the SDK's message."""
@@ -43,7 +43,7 @@ class WireAudio(WireAudioSource):
         for blob in _model_audio(content):
             audio = blob.data
             if isinstance(audio, bytes):
-                kind = _kind(values.mime_type(blob), _AGENT_RATE)
+                kind = audio_kind(values.mime_type(blob), AGENT_RATE)
                 self.recorder.put_undecoded(AGENT, self.place_agent, audio, at, kind)
         if getattr(content, "interrupted", None) is True:
             self.recorder.put_undecoded(AGENT, self._interrupted, b"", at)
@@ -51,17 +51,21 @@ class WireAudio(WireAudioSource):
     def sent(self, frame: object, at: int) -> None:
         """The application sent `frame`, which may hold audio as bytes or as base64."""
         given = frame.get("realtimeInput") or frame.get("realtime_input") if isinstance(frame, dict) else None
-        for blob in _microphone(given):
+        for blob in microphone(given):
             mime_type = values.mime_type(blob)
             audio = blob.get("data") if isinstance(blob, dict) else getattr(blob, "data", None)
             if mime_type.startswith("audio/") and isinstance(audio, (bytes, str)):
-                self.recorder.put_undecoded(USER, self._speak, audio, at, _kind(mime_type, _USER_RATE))
+                self.recorder.put_undecoded(USER, self._speak, audio, at, audio_kind(mime_type, USER_RATE))
 
     # By the writer.
 
+    @staticmethod
+    def decode(data: object) -> bytes:
+        """The bytes of a blob's base64, in whichever of its two alphabets."""
+        return decode_base64(data.replace("-", "+").replace("_", "/") if isinstance(data, str) else data)
+
     def _speak(self, timeline: Timeline, paused: bool, audio: bytes | str, at: int, kind: Kind) -> None:
-        # The wire's alphabet is either of base64's two.
-        pcm = audio if isinstance(audio, bytes) else decode_base64(audio.replace("-", "+").replace("_", "/"))
+        pcm = audio if isinstance(audio, bytes) else self.decode(audio)
         self.place_user(timeline, paused, pcm, at, kind)
 
     def _interrupted(self, timeline: Timeline, _paused: bool, _payload: bytes, at: int) -> None:
@@ -75,14 +79,15 @@ def _model_audio(content: Any) -> Iterator[Any]:
             yield blob
 
 
-def _microphone(given: Any) -> Iterator[Any]:
+def microphone(given: Any) -> Iterator[Any]:
+    """Every blob in what the application sends in real time."""
     if isinstance(given, dict):
         for name in ("audio", "media", "mediaChunks", "media_chunks"):
             blobs = given.get(name)
             yield from blobs if isinstance(blobs, list) else [blobs]
 
 
-def _kind(mime_type: str, usual: int) -> Kind:
+def audio_kind(mime_type: str, usual: int) -> Kind:
     """The rate that stands in `audio/pcm;rate=24000`, else the usual one."""
     rate = round(bytes_per_ms(mime_type) * 500) if "rate=" in mime_type else usual
     return (rate if 4_000 <= rate <= 192_000 else usual, "pcm16")  # noqa: PLR2004  what can be resampled

@@ -112,7 +112,7 @@ def _before_close(session: Any, connection: Connection) -> None:
     """A socket that was lost without a read to notice it is noticed here."""
     code = _close_code(session)
     if code is not None and connection.close_code is None:
-        _lost(connection, ConnectionError(f"closed with code {code}"), code, None)
+        lost(connection, ConnectionError(f"closed with code {code}"), code, None)
 
 
 @guarded
@@ -158,7 +158,7 @@ def reading_failed(session: Any, error: BaseException) -> None:
         frame = getattr(closed, "rcvd", None) or getattr(closed, "sent", None)
         code, reason = getattr(frame, "code", None), getattr(frame, "reason", None)
         code, reason = code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None
-        _lost(connection, error, code, reason)
+        lost(connection, error, code, reason)
         return
     # Newer versions raise a message of which they know no field.
     details = getattr(error, "details", None)
@@ -174,7 +174,7 @@ def _closed_by(error: BaseException | None) -> BaseException | None:
     return None
 
 
-def _lost(connection: Connection, error: BaseException, code: int, reason: str | None) -> None:
+def lost(connection: Connection, error: BaseException, code: int, reason: str | None) -> None:
     """The socket was closed. An abnormal close is an error of the conversation."""
     connection.lost(error, code, reason)
     if connection.closed_abnormally:

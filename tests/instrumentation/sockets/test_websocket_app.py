@@ -6,11 +6,10 @@ import json
 
 import pytest
 
-websocket = pytest.importorskip("websocket")
-
 from voicespan.instrumentation.sockets import WebsocketClientInstrumentor
 from voicespan.testing.openai_realtime import Answer, Close, OpenAIRealtimeServer, Send
 
+websocket = pytest.importorskip("websocket")
 CREATED = {"type": "session.created", "event_id": "event_0", "session": {"type": "realtime", "id": "sess_1"}}
 
 
@@ -44,10 +43,15 @@ def test_an_app_that_closes_itself(trace, tracer_provider):
 def test_an_app_whose_server_closes(trace):
     closed = []
     with OpenAIRealtimeServer([Send(CREATED), Close(4001, "session expired")]) as server:
+        opened = []
         app = websocket.WebSocketApp(
-            server.url + "/realtime", on_close=lambda _, code, reason: closed.append((code, reason))
+            server.url + "/realtime",
+            on_open=lambda app: opened.append(app.sock),
+            on_close=lambda _, code, reason: closed.append((code, reason)),
         )
         app.run_forever()
+        # The library leaves the descriptor to the garbage collector.
+        opened[0].shutdown()
     assert closed == [(4001, "session expired")]
     assert (trace.fact("status"), trace.fact("close_code"), trace.fact("close_reason")) == (
         "error",

@@ -115,7 +115,7 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "doctor",
         help="why no traces arrive",
         description="Look at everything between a conversation and LangSmith, in the environment that this is "
-        "called in, and say what is wrong and what to do. Changes nothing, and shows no secret.",
+        "called in, and say what is wrong and what to do. Changes nothing (but with --send), and shows no secret.",
         epilog="Exit status: 0 nothing is wrong, 1 there is a problem, 2 this was called wrongly.",
     )
     doctor.add_argument(
@@ -125,6 +125,11 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     doctor.add_argument("--json", action="store_true", help="for scripts")
     doctor.add_argument(
         "--problems", action="store_true", help="show problems only (with --strict: warnings as well)"
+    )
+    doctor.add_argument(
+        "--send",
+        action="store_true",
+        help="send one test conversation with a recording, tagged voicespan-doctor, and say what became of it",
     )
     doctor.add_argument("--strict", action="store_true", help="a warning is a problem, too")
     doctor.set_defaults(run=_doctor)

@@ -19,8 +19,7 @@ from voicespan.openai_live.delegations import Delegations
 from voicespan.openai_live.pending import Pending
 from voicespan.openai_live.runs import Runs
 from voicespan.protocol import events
-from voicespan.protocol.events import Event, LocalId, ProviderEvent
-from voicespan.runtime.settings import Level
+from voicespan.protocol.events import Event, Level, LocalId, ProviderEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -269,3 +269,30 @@ def test_a_check_that_fails_is_itself_a_finding(monkeypatch):
     assert [finding.check for finding in section.findings] == ["made-up.first", "made-up.failed"]
     assert "ZeroDivisionError" in section.findings[1].text
     assert "canary" not in section.findings[1].text
+
+
+def test_a_test_conversation_goes_the_whole_way(doctor, langsmith, to, tmp_path):
+    report = doctor("--send", "--json", **to)
+    assert report.status == 0, report.out
+    sent = report.findings["send.conversation"]
+    assert (sent["mark"], report.err) == ("ok", "")
+    [root] = langsmith.roots
+    assert (root.name, root.id) == ("voicespan doctor", sent["facts"]["run_id"])
+    assert "voicespan-doctor" in root.tags
+    assert list(root.attachments) == ["conversation"]
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("status", [401, 422])
+def test_a_test_conversation_that_is_not_taken(doctor, langsmith, to, status):
+    # The request that asks for the key is let through.
+    langsmith.fail(status=status, after=1, times=None)
+    report = doctor("--send", "--json", **to)
+    assert report.status == 1
+    sent = report.findings["send.conversation"]
+    assert sent["mark"] == "problem"
+    assert str(status) in sent["text"] or "ordered by the test" in sent["text"]
+
+
+def test_without_a_destination_no_test_conversation_is_sent(doctor):
+    assert doctor("--send", "--json", "--offline").findings["send.conversation"]["mark"] == "problem"

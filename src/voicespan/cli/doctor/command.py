@@ -48,17 +48,29 @@ SECTIONS: tuple[tuple[str, str, Look], ...] = (
 )
 
 
+def _send(surroundings: Surroundings) -> Iterator[Finding]:
+    module = versions.loaded("voicespan.cli.doctor.send")
+    if isinstance(module, str):
+        yield problem("send.conversation", f"nothing can be sent: {module}", "see Versions, above")
+        return
+    yield from module.look(surroundings)
+
+
+#: What `--send` adds.
+SENDING: tuple[tuple[str, str, Look], ...] = (("send", "A test conversation", _send),)
+
+
 def run(options: argparse.Namespace) -> int:
     """Look, and print.
 
     Args:
-        options: `spool_dir`, `offline`, `json`, `problems` and `strict`, as the command line has them.
+        options: `spool_dir`, `offline`, `json`, `problems`, `send` and `strict`, as the command line has them.
 
     Returns:
         The exit status: 0, or 1 where there is a problem (`strict`: or a warning).
     """
     surroundings = Surroundings(os.environ, options.spool_dir, options.offline)
-    sections = examine(surroundings)
+    sections = examine(surroundings, send=options.send)
     bad = (Mark.PROBLEM, Mark.WARNING) if options.strict else (Mark.PROBLEM,)
     status = WRONG if report.worst(sections) in bad else FINE
     if options.problems:
@@ -74,15 +86,15 @@ def run(options: argparse.Namespace) -> int:
     return status
 
 
-def examine(surroundings: Surroundings) -> list[Section]:
-    """Look at everything; without secrets."""
+def examine(surroundings: Surroundings, *, send: bool = False) -> list[Section]:
+    """Look at everything; without secrets. `send`: deliver a test conversation as well."""
     mask = SecretMask(surroundings.environ)
     with warnings.catch_warnings():
         # Those of other people's packages, which are imported here.
         warnings.simplefilter("ignore")
         return [
             Section(name, title, _findings(name, look, surroundings)).masked(mask)
-            for name, title, look in SECTIONS
+            for name, title, look in (*SECTIONS, *(SENDING if send else ()))
         ]
 
 

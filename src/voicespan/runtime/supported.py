@@ -51,8 +51,8 @@ DEPENDENCIES: Final = {
 #: What it looks into, where that is installed. Of the two providers the oldest and those in which the way
 #: of a frame changed are run by `tests/compat/run.py`.
 LIBRARIES: Final = {
-    "openai": Supported("1.107", "3.54"),
-    "google-genai": Supported("1.9", "3.4"),
+    "openai": Supported("1.107", "3.57"),
+    "google-genai": Supported("1.9", "3.6"),
     "websockets": Supported("13", "17"),
     "sounddevice": Supported("0.4.6", "0.5"),
     "PyAudio": Supported("0.2.13", "0.2.14"),

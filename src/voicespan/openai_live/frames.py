@@ -54,3 +54,10 @@ def parsed(frame: Any) -> dict[str, Any] | None:
 
 def _member(frame: Any, field: str) -> Any:
     return frame.get(field) if isinstance(frame, dict) else getattr(frame, field, None)
+
+
+def is_of_type(frame: Any, *kinds: str) -> bool:
+    """Whether a frame that is text or bytes names one of these types at its head."""
+    head = frame[:_HEAD]
+    text = head.decode("ascii", "replace") if isinstance(head, bytes) else head
+    return any(f'"{kind}"' in text for kind in kinds)

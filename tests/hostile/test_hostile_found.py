@@ -12,9 +12,9 @@ from witness import Kept, LeapingClock, look_at
 from voicespan.gemini_live import frames
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.gemini_live.turns import bytes_per_ms
+from voicespan.instrumentation.openai_package.connections import _QUEUED, queued
 from voicespan.openai_realtime.frames import AudioDeltaCounter
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
-from voicespan.openai_realtime.sdk_connection import _QUEUED, queued
 from voicespan.tracing import semconv
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.spans.transcript import Transcript

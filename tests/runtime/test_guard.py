@@ -33,7 +33,7 @@ NOT_OURS = tuple(str(PACKAGE / part) for part in ("testing", "cli/demo", "runtim
 #: What is not inside the guard, but has it inside. First what the SDK's own functions are replaced with:
 #: nothing but the original, and guarded calls.
 GUARDED_INSIDE = {
-    "openai_realtime/sdk.py": {"call", "recv_bytes"},
+    "instrumentation/openai_package/patches.py": {"call", "recv_bytes"},
     "gemini_live/sdk.py": {"__aenter__", "__aexit__", "connect", "_receive", "send", "close"},
     # The guard stands inside of these: a decorator would cost a fifth of an audio frame.
     "tracing/connection.py": {"received"},

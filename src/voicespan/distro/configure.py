@@ -15,6 +15,7 @@ from voicespan.instrumentation.sockets import (
     WebsocketClientInstrumentor,
     WebsocketsInstrumentor,
 )
+from voicespan.openai_live import OpenAILiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime import guard
 from voicespan.runtime.settings import set_recording, set_redaction
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _INSTRUMENTORS = (
     GeminiLiveInstrumentor,
+    OpenAILiveInstrumentor,
     OpenAIRealtimeInstrumentor,
     WebsocketsInstrumentor,
     AiohttpInstrumentor,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 #: The entry points of what traces conversations, by which OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names them.
-INSTRUMENTORS = frozenset({"openai-realtime", "google-genai-live"})
+INSTRUMENTORS = frozenset({"openai-realtime", "google-genai-live", "openai-live"})
 
 #: Whoever imports one of them may hold a conversation. (The modules that hold it are often imported in the first call.)
 _LIBRARIES = ("openai", "google.genai")

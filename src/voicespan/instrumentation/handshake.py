@@ -9,7 +9,7 @@ from voicespan.runtime.guard import guarded
 from voicespan.tracing.connection import Connection
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.registry import ended_with
-from voicespan.tracing.scope import conversation_in_scope, resumed_conversation
+from voicespan.tracing.scope import conversation_in_scope, conversation_in_session, resumed_conversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +33,8 @@ class Provider:
     #: Makes what records one connection's frames, with VOICESPAN_RECORD_SOURCE=wire.
     wire_audio: Callable[[Recorder], WireAudioSource]
     connection: type[Connection] = Connection
+    #: Whether its frames may be recorded: not where another connection carries the same sound.
+    records: bool = True
 
 
 class Handshake:
@@ -47,6 +49,7 @@ class Handshake:
         tracer_provider: TracerProvider | None,
         clock: Clock,
         fingerprint: str | None = None,
+        session_id: str | None = None,
     ) -> None:
         """Find the conversation that the connection belongs to, or begin one.
 
@@ -58,6 +61,7 @@ class Handshake:
             tracer_provider: for a new conversation.
             clock: for a new conversation.
             fingerprint: SHA-256 of the handle that resumes an earlier session.
+            session_id: of the session that it joins beside another connection.
         """
         self._provider = provider
         self._attributes = attributes
@@ -66,10 +70,12 @@ class Handshake:
         resumed = resumed_conversation(fingerprint) if scoped is None and fingerprint is not None else None
         self._resumes = resumed is not None
         earlier = None if fingerprint is None else ended_with(fingerprint)
+        joined = conversation_in_session(session_id) if scoped is None and session_id is not None else None
         continues, thread_id = earlier or (None, None)
         self.conversation = (
             scoped
             or resumed
+            or joined
             or Conversation(
                 tracer_provider=tracer_provider, clock=clock, continues=continues, thread_id=thread_id
             )
@@ -86,7 +92,7 @@ class Handshake:
             self._provider.protocol(conversation.settings.events),
             self._attributes,
             kind=self._provider.connection,
-            wire_audio=self._provider.wire_audio,
+            wire_audio=self._provider.wire_audio if self._provider.records else None,
             resumes=self._resumes,
         )
 

@@ -42,6 +42,8 @@ class WireAudio(WireAudioSource):
 
     def received(self, frame: object, at: int) -> None:
         """The server sent `frame`."""
+        if not isinstance(frame, (bytes, str)):
+            return
         if frames.audio_size(frame) or frames.is_of_type(frame, *_STARTS):
             self.recorder.put_undecoded(AGENT, self._read, frame, at)
 

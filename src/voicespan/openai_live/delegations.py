@@ -113,10 +113,13 @@ class Delegations:
 
     def answered(self, delegation_id: str, content: str, at: int) -> Iterator[Event]:
         """The application answered at `at`, and the service took the answer."""
-        delegation = self._open.get(delegation_id)
-        if delegation is not None and delegation.target == "client":
-            completion = {"messages": [{"role": "assistant", "content": content}]}
-            yield from self._end(delegation, at, "session.commentary.append", completion=completion)
+        delegation, event_type = self._open.get(delegation_id), "session.commentary.append"
+        completion = {"messages": [{"role": "assistant", "content": content}]}
+        if delegation is None and delegation_id not in self._past:
+            # It began before this connection joined.
+            yield OperationEnded(at, event_type, delegation_id, completion=completion)
+        elif delegation is not None and delegation.target == "client":
+            yield from self._end(delegation, at, event_type, completion=completion)
 
     def close(self, at: int) -> Iterator[Event]:
         """The session is over."""

@@ -33,8 +33,10 @@ _LOOK_EVERY_MS = 1_000
 _BYTES_PER_MS = {"audio/pcmu": 8, "audio/pcma": 8}
 #: What was appended too late to be placed. After the application closed the session itself that is no error.
 _INCOMPLETE = "context_injection_incomplete"
-#: Whatever the connection that speaks with the user sees as well.
+#: What the connection that talks does not see.
 _SEEN_BY_SIDEBANDS_ALONE = ("transport.", "session.paused", "session.resumed")
+#: What may be reported by each connection that sees it: once a thing is over, that it is over changes nothing.
+_FOR_ALL = (events.OperationEnded, events.SessionEnded)
 _MOST_SEEDED = 128
 
 
@@ -53,8 +55,8 @@ class Protocol:
         Args:
             level: up to which level events under their own name are wanted.
             session_id: of the session that the connection joined, which need not be told by the service.
-            watches: another connection of the same conversation sees the session as well; only what that one
-                does not see is read here.
+            watches: another connection of the same conversation sees the session as well: what that one reports
+                is not reported again.
         """
         self._level = level
         self._session_id = session_id
@@ -92,8 +94,10 @@ class Protocol:
         if event is None:
             return [_unreadable(at, from_client=False)]
         kind = values.name(event.get("type")) or "unknown"
-        if self._watches and not self._is_read_here(kind, event):
-            return []
+        if self._watches and not self._is_seen_here_alone(kind, event):
+            reader = _SERVER.get(kind, (Level.NEVER, None))[1]
+            found = [] if reader is None else list(reader(self, event, kind, at))
+            return [each for each in found if isinstance(each, _FOR_ALL)]
         level, reader = _SERVER.get(kind, (Level.NEVER if kind.endswith(".delta") else Level.STANDARD, None))
         found = [] if reader is None else list(reader(self, event, kind, at))
         if level <= self._level and not any(isinstance(each, ProviderEvent) for each in found):
@@ -114,14 +118,15 @@ class Protocol:
 
     def connection_lost(self, at: int) -> list[Event]:
         """What had begun when the connection ended, and will not go on."""
-        return [*self._runs.close(), *self._pending.close(at)]
+        words = [] if self._watches else list(self._runs.close())
+        return [*words, *self._pending.close(at)]
 
     def resumable(self, *, abnormal: bool) -> bool:  # noqa: ARG002  part of what a protocol is
         """Whether the session can be resumed on another connection: never, a new one begins."""
         return False
 
-    def _is_read_here(self, kind: str, event: dict[str, Any]) -> bool:
-        """Of a session that another connection sees as well: what that one does not see, and answers to commands from here."""
+    def _is_seen_here_alone(self, kind: str, event: dict[str, Any]) -> bool:
+        """Of a session that another connection sees too: what that one does not, and the answers to commands from here."""
         if kind.startswith(_SEEN_BY_SIDEBANDS_ALONE):
             return True
         answers = event.get("client_event_id") or values.as_object(event.get("error")).get("client_event_id")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voicespan.instrumentation.openai_package.managers import provider_at
 from voicespan.instrumentation.sockets.by_url import SocketEndpoint
-from voicespan.openai_realtime.endpoint import PROVIDER, provider_at
+from voicespan.openai_realtime.endpoint import PROVIDER
 from voicespan.openai_realtime.frames import parsed
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.tracing import semconv

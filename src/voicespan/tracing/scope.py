@@ -118,6 +118,12 @@ def resumed_conversation(fingerprint: str) -> Conversation | None:
     return found if isinstance(found, Conversation) else None
 
 
+def conversation_in_session(session_id: str) -> Conversation | None:
+    """The open conversation that has a connection in this session of a service."""
+    found = registry.in_session(session_id)
+    return found if isinstance(found, Conversation) else None
+
+
 def _still_open(context: ConversationContext | None) -> Conversation | None:
     found = None if context is None else context.conversation
     return found if isinstance(found, Conversation) and not found.ended else None

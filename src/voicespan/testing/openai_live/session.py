@@ -268,7 +268,8 @@ class LiveSession:
             self._emit({"type": "decision.item.deleted", "item_id": item_id}, event)
 
     def _dtmf(self, event: dict[str, Any]) -> None:
-        self._emit({"type": "transport.dtmf.sent", "event": required(event, "event", str)}, event)
+        sent = {"type": "transport.dtmf.sent", "event": required(event, "event", str)}
+        self._emit(sent, event, watchers_only=True)
 
     # What the user says.
 
@@ -334,13 +335,20 @@ class LiveSession:
             usage = {"type": "session.usage.updated", "usage": {"seconds": self._seconds}}
             self._emit({**usage, "context_window": {"usage_ratio": 0.01}})
 
-    def _emit(self, event: dict[str, Any], command: dict[str, Any] | None = None) -> None:
-        """Send an event to everybody; `command`: which it answers."""
+    def _emit(
+        self,
+        event: dict[str, Any],
+        command: dict[str, Any] | None = None,
+        *,
+        watchers_only: bool = False,
+    ) -> None:
+        """Send an event to everybody, or to sidebands; `command`: which it answers."""
         whole = {"type": event["type"], "event_id": self._next_id("event"), **event}
         if command is not None and command.get("event_id") is not None:
             whole["client_event_id"] = command["event_id"]
         frame = encoded(whole)
-        self._send(frame)
+        if not watchers_only:
+            self._send(frame)
         for send in list(self._watchers):
             send(frame)
 

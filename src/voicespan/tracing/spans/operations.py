@@ -70,6 +70,10 @@ class Operations:
         if len(self._open) > MOST:
             self._end(next(iter(self._open)), started.at, error=_NEVER_ENDED)
 
+    def is_open(self, key: str) -> bool:
+        """Whether one under this key began and is not over."""
+        return key in self._open
+
     def end(self, ended: OperationEnded) -> None:
         """One is over; where nothing began nothing ends."""
         span = self._open.get(ended.key)

@@ -198,7 +198,7 @@ class SpanTranslator:
         self._operations.begin(started)
 
     def _operation_ended(self, ended: events.OperationEnded) -> None:
-        if ended.usage is not None:
+        if ended.usage is not None and self._operations.is_open(ended.key):
             self.counts.add(ended.usage)
         self._operations.end(ended)
 

@@ -1,6 +1,6 @@
 """What stands on a connection of the `openai` package, and what happens to it: opened, written to, lost, closed.
 
-`sdk` says which of the package's methods each of these belongs to, and calls them inside the guard.
+`patches` says which of the package's methods each of these belongs to, and calls them inside the guard.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from voicespan.openai_realtime import endpoint
+from voicespan.instrumentation.openai_package import managers
 from voicespan.protocol.json_values import json_text
 from voicespan.runtime.guard import guarded
 from voicespan.tracing.connection import abandon
@@ -56,7 +56,7 @@ def opened(manager: Any, sdk_connection: Any, handshake: Handshake, *, in_block:
     found.finalizer = weakref.finalize(sdk_connection, abandon, connection)
     found.finalizer.atexit = False
     _flushed(found)
-    if endpoint.queue_of(manager) is not getattr(sdk_connection, "_send_queue", None):
+    if managers.queue_of(manager) is not getattr(sdk_connection, "_send_queue", None):
         # Early versions give the connection a queue of its own where the manager's is empty.
         found.managers_queue = []
 
@@ -137,7 +137,7 @@ def _ended(sdk_connection: Any, found: TracedConnection, code: int | None) -> No
 
 def left_with(manager: Any, error: BaseException | None) -> None:
     """An exception, or None, leaves the manager's block; its `__exit__` closes the connection next."""
-    found = find(endpoint.connection_of(manager))
+    found = find(managers.connection_of(manager))
     if found is not None:
         found.error = error
 
@@ -153,7 +153,7 @@ def _close_code(sdk_connection: Any) -> int | None:
 def before_close(sdk_connection: Any, found: TracedConnection) -> None:
     """A socket that was lost without a read to notice it is noticed here."""
     code = _close_code(sdk_connection)
-    if code is not None and found.connection.close_code is None:
+    if code is not None and found.connection.close_code is None and found.connection.loss is None:
         found.connection.close_code = code
         if code not in (1000, 1001, 1005):
             found.connection.loss = ConnectionError(f"closed with code {code}")

@@ -212,6 +212,7 @@ def test_a_sideband_beside_the_primary_tells_nothing_twice(trace):
             until(sideband, "session.delegation.created")
             sideband.session.commentary.append(content="Done.", delegation_id=delegation, event_id="mine")
             sideband.transport.dtmf.send(event="5")
+            server.connections[1].wait_for("transport.dtmf.send")
             say(connection, silence(300))
             until(sideband, "session.commentary.appended")
             until(connection, "session.commentary.appended")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan.delivery import checkpoint
 from voicespan.delivery.attachments import RootAttachment
-from voicespan.delivery.encoding import langsmith_spans
+from voicespan.delivery.encoding import cost, langsmith_spans
+from voicespan.delivery.encoding.cost import ConversationCost
 from voicespan.delivery.spool import recordings
 from voicespan.delivery.spool.folder import Folder, Meta
 from voicespan.delivery.standalone_spans import StandaloneSpans
@@ -87,6 +88,20 @@ class _Entry:
     recording_started_at: float | None = None
     #: That have ended and are not written.
     spans: list[ReadableSpan] | None = None
+    #: None: nothing was generated yet.
+    _cost: ConversationCost | None = None
+
+    @property
+    def cost(self) -> ConversationCost:
+        """What the conversation costs."""
+        self._cost = self._cost or ConversationCost()
+        return self._cost
+
+    def place_copy(self, copy: EncodedSpan) -> None:
+        """Put the copy of a child into the conversation's trace, with what it cost."""
+        self.trace.place_copy(copy)
+        if cost.is_generation(copy):
+            self.cost.add(copy)
 
     @property
     def has_changed(self) -> bool:
@@ -196,6 +211,7 @@ class SpoolWriter:
             root_span_id=f"{trace.root_span_id:016x}",
             thread_id=trace.thread_id,
         )
+        cost.load()
         folder = self._spool.create(meta, checkpoint.opened(trace, self._encoder))
         trace.folder_name = folder.name
         if trace.delivery is not None:
@@ -209,7 +225,7 @@ class SpoolWriter:
         spans, entry.spans = entry.spans or (), None
         children = [span for span in spans if _id(span) != trace.root_span_id]
         for envelope, encoded in (
-            self._encoder.of(children, trace.thread_id, trace.place_copy) if children else ()
+            self._encoder.of(children, trace.thread_id, entry.place_copy) if children else ()
         ):
             trace.drop(self._spool.append(entry.folder, envelope, encoded))
         entry.dirty = True
@@ -222,6 +238,7 @@ class SpoolWriter:
 
         def revise(span: EncodedSpan) -> None:
             langsmith_spans.as_root(span)
+            entry.cost.add_to_root(span)
             langsmith_spans.count_dropped(span, trace.dropped)
             if not entry.folder.files.all_on_disk:
                 langsmith_spans.set_attributes(span, {semconv.METADATA + "voicespan_spool": "memory"})

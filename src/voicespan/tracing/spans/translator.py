@@ -116,6 +116,7 @@ class SpanTranslator:
         entry = self.transcript.place(moment.item_id, moment.role, moment.after)
         if moment.role == "user":
             self._turns.user_acted()
+            self.counts.text_messages += entry.text is None
         text = self._content.text(moment.text, role=moment.role, place="transcript")
         self.transcript.write(entry, text if moment.text.strip() else None)
         if moment.seeded and moment.role == "assistant":

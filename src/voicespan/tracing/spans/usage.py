@@ -27,6 +27,7 @@ class Counters:
         self.interruptions = 0
         self.function_calls = 0
         self.errors = 0
+        self.text_messages = 0
         self.dropped_spans = 0
         self.tokens: dict[str, int] = {}
         #: Of each session, as far as the service bills by time.
@@ -45,6 +46,7 @@ class Counters:
             "interruption_count": self.interruptions,
             "function_call_count": self.function_calls,
             "error_count": self.errors,
+            "text_message_count": self.text_messages or None,
             "dropped_spans": self.dropped_spans or None,
             **self.tokens,
         }

@@ -198,6 +198,33 @@ def pyaudio_listening(folder: Path, kind: str) -> None:
     (folder / "app.raw").write_bytes(b"".join(given))
 
 
+def late_listening(folder: Path, library: str, unread: float, paused: float) -> None:
+    """A microphone that is started and first read `unread` seconds later, and after a second not for `paused`."""
+    if library == "sounddevice":
+        import sounddevice as sd
+
+        stream = sd.InputStream(samplerate=RATE, channels=1, dtype="int16")
+        stream.start()
+    else:
+        import pyaudio
+
+        stream = pyaudio.PyAudio().open(RATE, 1, pyaudio.paInt16, input=True, frames_per_buffer=1024)
+    began = ready()
+    time.sleep(unread)
+    until, pauses = began + unread + paused + LISTENING, [paused]
+    while time.monotonic() < until:
+        if library == "sounddevice" and stream.read_available < 480:
+            time.sleep(0.002)
+            continue
+        if library == "sounddevice":
+            stream.read(480)
+        else:
+            stream.read(480, exception_on_overflow=False)
+        if pauses and time.monotonic() > began + unread + 1:
+            time.sleep(pauses.pop())
+    (stream.stop if library == "sounddevice" else stream.stop_stream)()
+
+
 LISTENING = 2.5
 
 
@@ -226,7 +253,8 @@ def main(folder: Path, way: str) -> None:
     routing.conversation_closed(conversation)
     path = recorder.finish()
     cuts = [[cut.at, cut.heard_ms, cut.unheard_ms] for cut in recorder.cuts]
-    json.dump({"path": str(path), "source": recorder.source, "cuts": cuts}, sys.stdout)
+    known = {"path": str(path), "source": recorder.source, "cuts": cuts, "started_at": recorder.started_at}
+    json.dump(known, sys.stdout)
 
 
 if __name__ == "__main__":

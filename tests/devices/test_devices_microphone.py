@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -38,3 +39,28 @@ def test_what_was_spoken(start, sound_server, tmp_path, way):
     first, last = sounding[0], sounding[-1] + 1
     assert np.array_equal(given[first:last], microphone[first + offset : last + offset])
     assert not recorded[:, 1].any()
+
+
+@pytest.mark.parametrize("library", ["sounddevice", "pyaudio"])
+@pytest.mark.parametrize("late", [(3.0, 0.0), (0.0, 3.0)], ids=["first read late", "paused"])
+def test_what_is_read_late_is_where_it_was_spoken(start, sound_server, tmp_path, library, late):
+    """It was late by what had piled up: three seconds."""
+    unread, paused = late
+    way = ["late_listening", library, unread, paused]
+    process = start(sys.executable, "sound_streams.py", str(tmp_path), json.dumps(way))
+    assert process.stdout.readline() == "listening\n"
+    time.sleep(unread + paused - 1.0)  # nobody reads; then, a little after the reading goes on
+    times = []
+    for again in range(2):
+        times.append(time.monotonic())
+        sound_server.speak(noise()[again * RATE :][: RATE // 2].tobytes()).wait(10)
+        time.sleep(1.0)
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == 0, err
+    known = json.loads(out.splitlines()[-1])
+    recorded, _ = sf.read(known["path"], dtype="int16")
+    sounding = np.flatnonzero(recorded[:, 0])
+    gap = int(np.flatnonzero(np.diff(sounding) > RATE // 2)[0])
+    for spoken, place in zip(times, (sounding[0], sounding[gap + 1]), strict=True):
+        # The program that speaks takes a tenth of a second and more to start.
+        assert -0.05 < known["started_at"] + place / RATE - spoken < 0.6

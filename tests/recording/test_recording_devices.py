@@ -14,7 +14,7 @@ from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.codec.formats import DEVICE_SAMPLES, SAMPLE_BYTES, SILENCE
 from voicespan.recording.codec.samples import decode
 from voicespan.recording.devices import routing, taps
-from voicespan.recording.devices.clocks import PlayClock, time_of_block, time_of_read
+from voicespan.recording.devices.clocks import PlayClock, ReadClock, time_of_block
 
 MS = 1_000_000
 RATE = 24_000
@@ -70,10 +70,41 @@ def test_a_block_on_our_own_clock(current, block, expected):
     assert time_of_block(1_000 * MS, current, block, 35 * MS) == pytest.approx(expected, abs=100)
 
 
-def test_a_read_gives_what_was_captured_before_it_returned():
-    assert time_of_read(1_000 * MS, 20 * MS) == 980 * MS
-    # Further back the recorder takes nothing.
-    assert time_of_read(10_000 * MS, 5_000 * MS) == 9_700 * MS
+def reads(*calls, started=0):
+    """When what each read returned was captured; all in milliseconds: entered, returned, duration, left, emptied."""
+    clock = ReadClock()
+    clock.start(started * MS)
+    return [
+        clock.read(
+            entered * MS, returned * MS, duration * MS, None if left is None else left * MS, emptied=emptied
+        )
+        // MS
+        for entered, returned, duration, left, emptied in calls
+    ]
+
+
+def test_a_read_that_waits_gives_what_was_captured_before_it_returned():
+    # The stream took 1.5 s to start.
+    assert reads((1, 1_520, 20, 0, True), (1_521, 1_540, 20, None, False)) == [1_500, 1_520]
+
+
+def test_a_stream_that_is_first_read_late_gives_what_it_captured_since_its_start():
+    """PulseAudio fills the device's buffer (43 ms) again at once, so only the count knows how old the samples are."""
+    late = [(3_000, 3_000, 20, 43, False)] * 149
+    assert reads(*late, (3_000, 3_001, 20, 0, True))[::70] == [0, 1_400, 2_800]
+
+
+def test_a_stream_that_lost_samples_is_set_right_when_its_buffer_is_empty():
+    paused = [(5_000, 5_000, 20, 80, False), (5_001, 5_001, 20, 60, True), (5_002, 5_021, 20, 0, True)]
+    assert reads((1, 20, 20, 0, True), *paused) == [0, 20, 4_921, 5_001]
+
+
+def test_where_the_device_says_nothing_reads_are_counted():
+    assert reads((20, 20, 20, None, False), (21, 21, 20, None, False), (22, 60, 20, None, False)) == [
+        0,
+        1,
+        40,
+    ]
 
 
 class Playing:

@@ -230,6 +230,13 @@ class Recorder(RecordingView):
         """What is queued of one side is about the other, too: let the writer keep the order between them."""
         self._queue.keep_one_order()
 
+    def await_user(self, since: int | None) -> None:
+        """What the user says from `since` on may be given seconds later: let nothing be written over its place.
+
+        None: nothing more comes.
+        """
+        self._queue.event(USER, self._writer.timeline.user.wait_for, since)
+
     def mark_gap(self, at: int) -> None:
         """The playback had a gap before `at`: what follows continues nothing, and is no cut of an answer."""
         self._queue.event(AGENT, self._writer.cut, self._clock.monotonic_ns(), at, None, [])

@@ -26,9 +26,6 @@ _ASTRAY = 100 * _MS
 #: A device that is so much later than was thought has played silence meanwhile.
 _DRY = 40 * _MS
 
-#: What a microphone's buffer can hold is longer than what the recorder still takes.
-_LONGEST_READ = 300 * _MS
-
 
 def time_of_block(now: int, current: float, block: float, latency: int) -> int:
     """When the first sample of a callback's block is heard, or was captured.
@@ -46,13 +43,41 @@ def time_of_block(now: int, current: float, block: float, latency: int) -> int:
     return now + offset
 
 
-def time_of_read(returned: int, duration: int) -> int:
-    """When what a blocking read returned began to be captured, had it waited for its last sample.
+class ReadClock:
+    """When what blocking reads return was captured.
 
-    A read that came late gives older samples. The recorder's own rules for a microphone that has no times
-    put those right: they follow what came before.
+    A read that comes late returns old samples: PulseAudio keeps minutes of them for who starts a stream and first
+    reads it when a key is pressed. So samples are counted from the stream's start. The count is set right whenever
+    the device's buffer turns out to be empty behind a read: what it returned was captured just before. A stream may
+    take seconds to start, and a full buffer loses samples.
     """
-    return returned - min(duration, _LONGEST_READ)
+
+    def __init__(self) -> None:
+        self._next: int | None = None  # when the next sample to be read was captured
+
+    def start(self, now: int) -> None:
+        """The stream starts."""
+        self._next = now
+
+    def read(self, entered: int, returned: int, duration: int, left: int | None, *, emptied: bool) -> int:
+        """When the first sample of a read was captured.
+
+        Args:
+            entered: When the read began.
+            returned: When it returned.
+            duration: Of what it returned.
+            left: Of what the device says is left in its buffer; None where it does not say.
+            emptied: Whether the device's buffer had less in it after the read, or too little before: no more is kept
+                behind it, as in a server that fills the buffer again at once.
+        """
+        latest = returned - duration - (left or 0)
+        waited = returned - entered > max(_WAITED, duration // 2)
+        if self._next is None or self._next > latest or waited or (emptied and left is not None):
+            start = latest
+        else:
+            start = self._next
+        self._next = start + duration
+        return start
 
 
 class PlayClock:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from operator import attrgetter
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,7 @@ class _PyAudioStream(CallbackStream):
         callback = bound.arguments.get("stream_callback")
         if callback is not None:
             bound.arguments["stream_callback"] = self._wrap_callback(callback)
+        self.taps.available = attrgetter("get_read_available")
         taps.attach(stream, self.taps)
         if bound.arguments.get("start", True):
             taps.started(stream)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def patches(module: ModuleType, active: Callable[[], bool]) -> Iterator[tuple[type, str, Callable[..., Any]]]:
     """Every (class, attribute, replacement) of the module; `active`: whether new streams are recorded."""
     base = module._StreamBase  # noqa: SLF001  what all streams are, named in its own documentation
-    yield base, "__init__", _wrap_init(base.__init__, active, module.CallbackStop)
+    yield base, "__init__", _wrap_init(base.__init__, active, module)
     yield base, "start", wrap_start(base.start)
     yield base, "stop", wrap_stop(base.stop)
     yield base, "abort", wrap_abort(base.abort)
@@ -50,7 +50,7 @@ def patches(module: ModuleType, active: Callable[[], bool]) -> Iterator[tuple[ty
 
 
 def _wrap_init(
-    original: Callable[..., None], active: Callable[[], bool], finished: type[BaseException]
+    original: Callable[..., None], active: Callable[[], bool], module: ModuleType
 ) -> Callable[..., None]:
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807  stands in for it
@@ -58,7 +58,7 @@ def _wrap_init(
             original(self, *args, **named)
             return
         traced = _SoundDeviceStream(
-            named.get("kind", args[0] if args else ""), named.get("wrap_callback"), finished
+            named.get("kind", args[0] if args else ""), named.get("wrap_callback"), module
         )
         # One that is not wrapped is a pointer to a function in C, and beyond reach.
         if traced.wrapping is not None and callable(named.get("callback")):
@@ -72,12 +72,14 @@ def _wrap_init(
 class _SoundDeviceStream(CallbackStream):
     """A stream of `sounddevice`, and its callback."""
 
-    def __init__(self, kind: str, wrapping: str | None, finished: type[BaseException]) -> None:
-        """As the stream is given them; `finished` ends a stream, but not before all is played."""
+    def __init__(self, kind: str, wrapping: str | None, module: ModuleType) -> None:
+        """As the stream is given them."""
         super().__init__()
         self.wrapping = wrapping
         self._captures, self._plays = kind in ("input", "duplex"), kind in ("output", "duplex")
-        self._finished = finished
+        #: Ends a stream, but not before all is played.
+        self._finished: type[BaseException] = module.CallbackStop
+        self._error: type[Exception] = module.PortAudioError
 
     @guarded
     def opened(self, stream: Any) -> None:
@@ -88,6 +90,7 @@ class _SoundDeviceStream(CallbackStream):
             taken.microphone = taps.tap(USER, samples[0], channels[0], stream.samplerate, latencies[0])
         if self._plays:
             taken.speaker = taps.tap(AGENT, samples[1], channels[1], stream.samplerate, latencies[1])
+        taken.available, taken.errors = _available, (self._error,)
         taps.attach(stream, taken)
 
     def wrap_callback(self, callback: Callback) -> Callback:
@@ -130,6 +133,10 @@ class _SoundDeviceStream(CallbackStream):
     def _copy(self, block: Any) -> bytes:
         copied: bytes = block.tobytes() if self.wrapping == "array" else bytes(block)
         return copied
+
+
+def _available(stream: Any) -> Callable[[], object]:
+    return lambda: stream.read_available
 
 
 def _pair(value: Any) -> tuple[Any, Any]:

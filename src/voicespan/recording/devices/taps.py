@@ -7,13 +7,14 @@ other's way, and how much of an answer was heard does not count the silence afte
 
 from __future__ import annotations
 
+import contextlib
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from voicespan.recording.audio_queue import AGENT
 from voicespan.recording.codec.formats import DEVICE_SAMPLES, MOST_CHANNELS, SAMPLE_BYTES, SILENCE
 from voicespan.recording.devices import routing
-from voicespan.recording.devices.clocks import PlayClock, time_of_read
+from voicespan.recording.devices.clocks import PlayClock, ReadClock
 from voicespan.recording.sources import TAPS_ATTRIBUTE
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.guard import guarded
@@ -51,6 +52,7 @@ class Tap:
         running: Whether the stream is: what comes after it was stopped was not heard.
         width: Bytes of one sample of all channels.
         clock: Places what is written without a callback.
+        reads: Places what is read without a callback.
     """
 
     source = "devices"
@@ -62,6 +64,7 @@ class Tap:
         self.bound: Recorder | None = None
         self.running = False
         self.clock = PlayClock(latency)
+        self.reads = ReadClock()
         self._side = side
         self._kind = (rate, "pcm16" if (sample, channels) == ("int16", 1) else f"{sample}*{channels}")
         self.width = SAMPLE_BYTES[self._kind[1]]
@@ -80,8 +83,17 @@ class Tap:
         """What the stream says of itself, now that it is open."""
         self.latency = self.clock.latency = round(seconds * NS)
 
-    def captured(self, now: int, pcm: bytes, at: int | None) -> None:
-        """The microphone gave a block, whose first sample was captured `at`; None: about at `now`."""
+    def start(self, now: int) -> None:
+        """The stream starts."""
+        self.running = True
+        self.reads.start(now)
+        recorder = self.bound or routing.sole_recorder
+        if not self.plays and recorder is not None and recorder.sources[self._side] is None:
+            # What it captures from here on may be read seconds later.
+            recorder.await_user(now)
+
+    def captured(self, now: int, pcm: bytes, at: int) -> None:
+        """The microphone gave a block, whose first sample was captured `at`."""
         recorder = self.bound or routing.sole_recorder
         if recorder is not None and self.running and self._reports_to(recorder, now):
             self._sounds_until = now
@@ -115,6 +127,9 @@ class Tap:
             return
         self.running = False
         self.clock.stop()
+        recorder = self.bound or routing.sole_recorder
+        if not self.plays and recorder is not None and self._reports(recorder):
+            recorder.await_user(None)
         self.cut(at)
 
     def cut(self, at: int) -> None:
@@ -161,6 +176,10 @@ class Taps:
     def __init__(self, microphone: Tap | None, speaker: Tap | None) -> None:
         self.microphone = microphone
         self.speaker = speaker
+        #: For a stream: what says how many frames it has captured that nobody has read.
+        self.available: Callable[[Any], Callable[[], object] | None] = _says_nothing
+        #: What that may raise.
+        self.errors: tuple[type[Exception], ...] = (OSError,)
         #: The library is in a blocking call of the stream, which may call another one of it.
         self.inside = False
 
@@ -172,27 +191,53 @@ class Taps:
 class BlockingCall:
     """A blocking call of a stream, while it lasts."""
 
-    __slots__ = ("_entered", "_taps")
+    __slots__ = ("_available", "_before", "_entered", "_taps", "_writing")
 
-    def __init__(self, taps: Taps) -> None:
+    def __init__(self, taps: Taps, stream: object) -> None:
         self._taps = taps
-        self._entered: int | None = None
+        self._entered = 0
+        self._writing = False
+        self._available = taps.available(stream) if taps.microphone is not None else None
+        self._before: int | None = None
 
     def __enter__(self) -> None:
         self._taps.inside = True
+        if self._available is not None:
+            self._before = self._frames_available()
+        self._entered = monotonic_ns()
 
     def __exit__(self, *_: object) -> None:
         self._taps.inside = False
-        if self._entered is not None and self._taps.speaker is not None:
+        if self._writing and self._taps.speaker is not None:
             self._taps.speaker.clock.leave(self._entered, monotonic_ns())
 
     @guarded
     def read(self, result: Any, data_of: Callable[[Any], Any]) -> None:
         """It has returned this, in which `data_of` finds the audio."""
         microphone = self._taps.microphone
-        if microphone is not None:
-            pcm = memoryview(data_of(result)).tobytes()
-            microphone.captured(time_of_read(monotonic_ns(), microphone.duration(len(pcm))), pcm, None)
+        if microphone is None:
+            return
+        now, left = monotonic_ns(), self._frames_available()
+        pcm = memoryview(data_of(result)).tobytes()
+        frames = len(pcm) // microphone.width
+        emptied = left is not None and self._before is not None and left <= max(self._before - frames // 2, 0)
+        at = microphone.reads.read(
+            self._entered,
+            now,
+            frames * NS // microphone.rate,
+            None if left is None else left * NS // microphone.rate,
+            emptied=emptied or (self._before is not None and self._before < frames),
+        )
+        microphone.captured(now, pcm, at)
+
+    def _frames_available(self) -> int | None:
+        """How many frames the device has, as far as it says; a stream may be closed by another thread."""
+        if self._available is None:
+            return None
+        with contextlib.suppress(*self._taps.errors):
+            frames = self._available()
+            return frames if isinstance(frames, int) else None
+        return None
 
     @guarded
     def write(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
@@ -206,7 +251,12 @@ class BlockingCall:
         if speaker is not None:
             pcm = memoryview(data).tobytes()[: None if frames is None else frames * speaker.width]
             now = self._entered = monotonic_ns()
+            self._writing = True
             speaker.played(now, pcm, speaker.clock.enter(now, speaker.duration(len(pcm))))
+
+
+def _says_nothing(_stream: object) -> None:
+    """Of a library that does not say how much there is to read."""
 
 
 def tap(side: int, sample: str, channels: int, rate: float, latency: float) -> Tap | None:
@@ -226,8 +276,9 @@ def started(stream: object) -> None:
     """A stream starts: whether its device is recorded is decided here."""
     taps = getattr(stream, TAPS_ATTRIBUTE, None)
     if taps is not None and devices_are_recorded():
+        now = monotonic_ns()
         for each in taps:
-            each.running = True
+            each.start(now)
 
 
 @guarded
@@ -252,7 +303,7 @@ def _stop(stream: object, heard_for: int) -> None:
 def enter(stream: object) -> BlockingCall | None:
     """A blocking call of a stream begins; None: it is not to be seen."""
     taps = getattr(stream, TAPS_ATTRIBUTE, None)
-    return None if taps is None or taps.inside else BlockingCall(taps)
+    return None if taps is None or taps.inside else BlockingCall(taps, stream)
 
 
 def devices_are_recorded() -> bool:

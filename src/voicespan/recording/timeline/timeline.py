@@ -70,11 +70,11 @@ class Timeline:
 
     def settles(self, until: int) -> int:
         """How far it may be taken, where it ought to be until `until`: not what may still come."""
-        user = self.user
-        if not (user.flows and user.end is not None) or self.agent.given_at - user.given_at > _ALONE:
+        user, begins = self.user, self.user.waits_from
+        if begins is None or (not user.is_awaited and self.agent.given_at - user.given_at > _ALONE):
             return until
         # Just before the end, so that it goes on from there.
-        return min(until, user.end - 1) if until - user.end < LATE else until
+        return min(until, begins - 1) if until - begins < LATE else until
 
     def take(self, until: int) -> tuple[list[Piece], list[Piece]]:
         """What the user and the agent said before `until`; it is settled by that."""

@@ -37,10 +37,27 @@ class UserTrack(Track):
     def __init__(self, origin: int) -> None:
         super().__init__(origin)
         self.resumed: int | None = None
+        self._awaited: int | None = None  # from when on audio comes late
         self._pace = Pace()
         self._lead = 0  # of the piece that was given last
         self._gap = 0  # before the stalled run
         self._stalled: Segment | None = None
+
+    def wait_for(self, since: int | None) -> None:
+        """A device captures from `since` on, and may be read later; None: it has stopped."""
+        self._awaited = since
+
+    @property
+    def waits_from(self) -> int | None:
+        """From when on audio with times may still come; None: where it comes in time or without times."""
+        if self._awaited is not None and self.end is not None:
+            return max(self._awaited, self.end)
+        return self.end if self.flows else self._awaited
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a device captures it, and is known not to have ended."""
+        return self._awaited is not None
 
     def _place(self, given_at: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
         if at is None and self.resumed is not None:

@@ -273,12 +273,20 @@ def test_a_clock_that_runs_fast_is_anchored_anew_by_leaving_a_little_out(known):
     assert drift * 0.8 < side.left_out < drift * 1.1
 
 
-def test_a_sender_that_is_ahead_by_design_loses_nothing():
+def test_a_sender_that_stays_ahead_had_waited_and_loses_nothing():
     side = UserTrack(ORIGIN)
     for n in range(12_000):
         side.place(ORIGIN + max(0, n - 15) * 20 * MS, 320, RATE, "pcm16")
     assert side.left_out == 0
-    assert side.end == ORIGIN + 12_000 * 20 * MS
+    assert side.end == ORIGIN + (12_000 - 15) * 20 * MS
+
+
+def test_a_burst_that_nothing_follows_stays_where_it_is():
+    side = UserTrack(ORIGIN)
+    for n in range(500):
+        side.place(ORIGIN + n * MS // 10, numbered(160 * n, 160), RATE, "pcm16")
+    assert laid_out(side.take(LATER))[0] == (ORIGIN, 1)
+    assert side.end == ORIGIN + 500 * 20 * MS
 
 
 def test_a_stalled_event_loop_is_no_gap_in_what_the_user_said():

@@ -131,6 +131,54 @@ def test_the_formats_of_the_session(wire, form, encoded, seconds):
     assert wire.wait(2).seconds() == [seconds]
 
 
+@pytest.mark.parametrize("as_text", [True, False], ids=["text", "dict"])
+def test_the_user_speaks_in_the_format_that_the_client_asked_for(wire, as_text):
+    """What was said before `session.updated` was decoded as PCM."""
+    update = {"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}}
+    wire.send(json.dumps(update) if as_text else update)
+    wire.send({"type": "input_audio_buffer.append", "audio": base64_of(b"\x20" * 8_000)})
+    assert wire.wait(2).seconds() == [1.0]
+
+
+def test_an_update_of_something_else_changes_no_format(wire):
+    wire.receive("session.updated", session={"input_audio_format": "g711_ulaw"})
+    wire.send({"type": "session.update", "session": {"instructions": "Be brief.", "audio": {"output": {}}}})
+    wire.send({"type": "input_audio_buffer.append", "audio": base64_of(b"\x20" * 8_000)})
+    assert wire.wait(2).seconds() == [1.0]
+
+
+def test_what_is_in_an_unknown_format_is_not_decoded(wire):
+    wire.receive("session.updated", session={"audio": {"output": {"format": {"type": "audio/opus"}}}})
+    wire.answer(1.0)
+    wire.send({"type": "input_audio_buffer.append", "audio": base64_of(tone(0.5))})
+    assert wire.wait(2).seconds() == [0.5]
+
+
+@pytest.mark.parametrize("waited", [0.5, 2.0])
+def test_what_had_waited_for_the_socket_is_where_it_was_said(wire, waited):
+    """A lead that stays the same was a backlog."""
+    opened = wire.clock.monotonic_ns()
+    wire.wait(1.0)
+    said = np.concatenate(
+        [np.frombuffer(tone(1.0), "<i2"), np.zeros(24_000 * 3, "<i2"), np.frombuffer(tone(1.0), "<i2")]
+    )
+    began = wire.clock.monotonic_ns() - round(waited * 1e9)
+    for first in range(0, len(said), 1_200):
+        while wire.clock.monotonic_ns() < began + (first + 1_200) * 1_000_000_000 // 24_000:
+            wire.wait(0.05)
+        wire.send(
+            {"type": "input_audio_buffer.append", "audio": base64_of(said[first : first + 1_200].tobytes())}
+        )
+    wire.wait(1.0)
+    sound, rate = sf.read(wire.recorder.finish(), dtype="int16")
+    started = round(wire.recorder.started_at * 1e9)
+    places = np.flatnonzero(sound[:, 0])
+    second = places[int(np.flatnonzero(np.diff(places) > rate)[0]) + 1]
+    assert abs(started + places[0] * 1_000_000_000 // rate - began) <= 60_000_000
+    assert abs(started + second * 1_000_000_000 // rate - (began + 4_000_000_000)) <= 60_000_000
+    assert started == min(opened, began) or abs(started - began) <= 60_000_000
+
+
 @pytest.mark.parametrize(
     "frame",
     [

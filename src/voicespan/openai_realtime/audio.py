@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _HEAD = 512
 _APPEND = "input_audio_buffer.append"
 _TRUNCATE = "conversation.item.truncate"
+_UPDATE = "session.update"
 #: GA and beta names; PCM has its rate beside it.
 _G711 = {
     "audio/pcmu": (8_000, "g711_ulaw"),
@@ -44,7 +45,9 @@ class WireAudio(WireAudioSource):
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        self._input_kind = self._output_kind = _PCM
+        # None: in a format that is not known here, so it is not decoded.
+        self._input_kind: Kind | None = _PCM
+        self._output_kind: Kind | None = _PCM
         self._speech_started: int | None = None
 
     def received(self, frame: object, at: int) -> None:
@@ -67,11 +70,14 @@ class WireAudio(WireAudioSource):
         elif kind == _TRUNCATE:
             cut = {field: _member(frame, field) for field in ("type", "item_id", "audio_end_ms")}
             self.recorder.put_undecoded(AGENT, self._read, json_text(cut), at)
+        elif kind == _UPDATE:
+            self.recorder.put_undecoded(USER, self._read, json_text(_input_format(frame)), at)
 
     # By the writer.
 
     def _speak(self, timeline: Timeline, paused: bool, audio: str, at: int) -> None:
-        self.place_user(timeline, paused, decode_base64(audio), at, self._input_kind)
+        if self._input_kind is not None:
+            self.place_user(timeline, paused, decode_base64(audio), at, self._input_kind)
 
     def _read(self, timeline: Timeline, paused: bool, frame: bytes | str, at: int) -> None:
         event = parsed(frame)
@@ -84,7 +90,8 @@ class WireAudio(WireAudioSource):
 
     def _delta(self, timeline: Timeline, paused: bool, event: dict[str, Any], at: int) -> None:
         self.begin_answer(timeline, str(event.get("item_id")), at)
-        self.place_agent(timeline, paused, decode_base64(event.get("delta")), at, self._output_kind)
+        if self._output_kind is not None:
+            self.place_agent(timeline, paused, decode_base64(event.get("delta")), at, self._output_kind)
 
     def _truncated(self, timeline: Timeline, _: bool, event: dict[str, Any], at: int) -> None:
         played = event.get("audio_end_ms")
@@ -105,18 +112,21 @@ class WireAudio(WireAudioSource):
             self.stop(timeline, started)
 
     def _session(self, _timeline: Timeline, _: bool, event: dict[str, Any], _at: int) -> None:
+        self._update(_timeline, _, event, _at)
         session = _members(event.get("session"))
-        audio = _members(session.get("audio"))
-        spoken = _members(audio.get("input")).get("format", session.get("input_audio_format"))
-        heard = _members(audio.get("output")).get("format", session.get("output_audio_format"))
-        self._input_kind, self._output_kind = (
-            _kind(spoken) or self._input_kind,
-            _kind(heard) or self._output_kind,
-        )
+        output = _members(_members(session.get("audio")).get("output"))
+        self._output_kind = _kind(output.get("format", session.get("output_audio_format")), self._output_kind)
+
+    def _update(self, _timeline: Timeline, _: bool, event: dict[str, Any], _at: int) -> None:
+        # Of a client's own update only this much: the server answers in the old format until it has read it.
+        session = _members(event.get("session"))
+        given = _members(_members(session.get("audio")).get("input"))
+        self._input_kind = _kind(given.get("format", session.get("input_audio_format")), self._input_kind)
 
     _READERS: ClassVar[dict[str, Callable[[WireAudio, Timeline, bool, dict[str, Any], int], None]]] = {
         "session.created": _session,
         "session.updated": _session,
+        _UPDATE: _update,
         _APPEND: _append,
         "response.output_audio.delta": _delta,
         "response.audio.delta": _delta,
@@ -136,11 +146,25 @@ def _member(frame: Any, field: str) -> Any:
     return frame.get(field) if isinstance(frame, dict) else getattr(frame, field, None)
 
 
-def _kind(form: Any) -> Kind | None:
-    """Rate and encoding of a session's audio format; None where unknown."""
+def _input_format(frame: Any) -> dict[str, Any]:
+    """What a client's update says of the user's audio, from a dict or the SDK's model."""
+    session = _member(frame, "session")
+    form = _member(_member(_member(session, "audio"), "input"), "format")
+    older = _member(session, "input_audio_format")
+    found = {field: value for field in ("type", "rate") if (value := _member(form, field)) is not None}
+    said: dict[str, Any] = {"input_audio_format": older} if isinstance(older, str) else {}
+    if found:
+        said["audio"] = {"input": {"format": found}}
+    return {"type": _UPDATE, "session": said}
+
+
+def _kind(form: Any, before: Kind | None) -> Kind | None:
+    """Rate and encoding of a session's audio format; `before`, where it does not say."""
     named, rate = (form.get("type"), form.get("rate")) if isinstance(form, dict) else (form, None)
     if not isinstance(named, str):
-        return None
+        return before
+    if named not in {"audio/pcm", "pcm16"}:
+        return _G711.get(named)
     if isinstance(rate, int) and 4_000 <= rate <= 192_000:  # noqa: PLR2004  what can be resampled
-        return _G711.get(named) or (rate, _PCM[1])
-    return _G711.get(named) or _PCM
+        return rate, _PCM[1]
+    return _PCM

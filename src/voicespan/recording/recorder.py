@@ -83,7 +83,7 @@ class Recorder(RecordingView):
         self._writer = RecordingWriter(
             folder if callable(folder) else Path(folder or ""), f"{name}.flac", origin, clock
         )
-        self._started_at_wall = clock.time_ns() - (now - origin)
+        self._wall_offset = clock.time_ns() - now
         self._queue = self._writer.queue
         self._user, self._agent = self._queue.tracks
         if self._off:

@@ -23,7 +23,7 @@ class RecordingView:
     _clock: Clock
     _off: bool
     _queue: AudioQueue
-    _started_at_wall: int
+    _wall_offset: int
     _thread: RecordingThread
     _writer: RecordingWriter
 
@@ -169,4 +169,4 @@ class RecordingView:
     @property
     def started_at_wall_ns(self) -> int:
         """The same on the wall clock as it stood then, in nanoseconds since the Unix epoch."""
-        return self._started_at_wall
+        return self._writer.origin + self._wall_offset

@@ -251,6 +251,8 @@ class RecordingWriter:
             user, agent = self.timeline.take(until)
             if not (user or agent):
                 return
+            if self._sound is None:  # what the user had said before, see `UserTrack`
+                self.origin = min(self.origin, *(piece.start for piece in (*user, *agent)))
             left = self._listening().listen_to_user(user)
             right = self._listening().listen_to_agent(agent, self.timeline.agent)
         self._unwritten += sum(len(piece.pcm) for piece in (*user, *agent))

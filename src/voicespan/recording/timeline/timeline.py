@@ -79,6 +79,8 @@ class Timeline:
     def take(self, until: int) -> tuple[list[Piece], list[Piece]]:
         """What the user and the agent said before `until`; it is settled by that."""
         taken = self._without_pauses(self.user.take(until)), self._without_pauses(self.agent.take(until))
+        if any(taken) or self.user.written_until is not None:
+            self.user.written_until = until
         self._pauses = tuple(pause for pause in self._pauses if pause[1] > until)
         return taken
 

@@ -6,7 +6,9 @@ gap is closed again, as far as it has not been written.
 
 Nor does a microphone get ahead of time by itself. A stream whose lead over the time when it was given grows slowly
 has a clock that runs fast (50 ppm are 0.36 s in two hours), and is anchored anew when it is `TOLERANCE`
-off. A sender that is ahead by design, a test that reads a file, gets ahead at once and stays there.
+off. A stream that gets ahead at once and stays there had waited: a telephone bridge sends what the caller said
+while its socket was opened, and goes on live. What waited was said before, and is moved there, as far as nothing of
+it has been written. A burst that nothing follows stays where it is: a test that reads a file.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 #: The longest gap that can be a stall: what lies further back has been written.
 STALL = 400 * MS
 
+#: No socket takes longer to open.
+_LONGEST_BACKLOG = 30 * NS
+
 #: A stream is live while it is given at most so long before its place.
 LIVE = 100 * MS
 
@@ -38,6 +43,9 @@ class UserTrack(Track):
         super().__init__(origin)
         self.resumed: int | None = None
         self._awaited: int | None = None  # from when on audio comes late
+        #: Nothing before is free any more; None: nothing was written of either side.
+        self.written_until: int | None = None
+        self._backlog = Backlog()
         self._pace = Pace()
         self._lead = 0  # of the piece that was given last
         self._gap = 0  # before the stalled run
@@ -70,10 +78,14 @@ class UserTrack(Track):
         lead = self.end - given_at
         gap = -lead
         if lead < -TOLERANCE:
-            self._pace = Pace()
+            self._pace, self._backlog = Pace(), Backlog()
         else:
             if self._stalled is not None and lead >= self._gap - TOLERANCE:
                 self._close_gap()
+            waited = self._backlog.waited(given_at, lead)
+            if waited:
+                self._move_back(waited)
+                lead = self.end - given_at
             excess = self._pace.excess(given_at, lead)
             at = self.end - excess if excess else None
         start = super()._place(given_at, pcm, rate, encoding, at)
@@ -82,6 +94,21 @@ class UserTrack(Track):
             self._stalled, self._gap, lead = (self._runs[-1] if stalled else None), gap, 0
         self._lead = lead
         return start
+
+    def _move_back(self, waited: int) -> None:
+        """The newest run was said so much earlier, as far as there is room."""
+        run = self._runs[-1] if self._runs else None
+        if run is None or run.taken or self.end is None:
+            return
+        start = run.start - min(waited, _LONGEST_BACKLOG)
+        if self.written_until is not None:
+            start = max(start, self.written_until)
+        if len(self._runs) > 1:
+            start = max(start, self._runs[-2].end)
+        if start < run.start:
+            run.move(start)
+            self.end = run.end
+            self._pace = Pace()
 
     def _close_gap(self) -> None:
         stalled, self._stalled = self._stalled, None
@@ -107,6 +134,30 @@ class UserTrack(Track):
             return pcm
         super()._place(given_at, muted, rate, encoding, None)
         return without_head(pcm, muted)
+
+
+class Backlog:
+    """Finds out that a stream is ahead because what it sent first had waited."""
+
+    #: Its lead must stay the same for so long, less than what lies so far back is written (`recording_writer.SETTLE`).
+    WINDOW = 250 * MS
+    #: As the pieces are long: a lead is the same within it.
+    STEADY = 50 * MS
+
+    def __init__(self) -> None:
+        self._since: int | None = None
+        self._lead = 0
+
+    def waited(self, given_at: int, lead: int) -> int:
+        """How long what came first had waited, once that is known; else 0."""
+        if lead <= LIVE:
+            self._since = None
+        elif self._since is None or not -self.STEADY <= lead - self._lead <= self.STEADY:
+            self._since, self._lead = given_at, lead
+        elif given_at - self._since >= self.WINDOW:
+            self._since = None
+            return lead
+        return 0
 
 
 class Pace:

@@ -318,7 +318,7 @@ def test_a_span_is_let_go_when_it_is_written(manual, monkeypatch):
     del queued
     held = []
 
-    def append(folder, envelope, spans):
+    def append(folder, envelope, spans, **room):
         held.append(sum(span() is not None for span in written))
 
     monkeypatch.setattr(Folder, "append", append)

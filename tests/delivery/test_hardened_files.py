@@ -405,7 +405,7 @@ def test_a_folder_whose_meta_is_of_another_kind_is_no_folder(name, value):
 @pytest.mark.parametrize(("name", "value"), cases(BAD_SETTLED))
 def test_a_recording_that_is_told_of_in_another_kind_is_unreadable(name, value):
     assert RecordingResult.of(json.dumps(SETTLED).encode()) == RecordingResult(**SETTLED)
-    assert RecordingResult.of(json.dumps({**SETTLED, name: value}).encode()) == RecordingResult("unreadable")
+    assert RecordingResult.of(json.dumps({**SETTLED, name: value}).encode()) is None
 
 
 @pytest.mark.parametrize(("name", "value"), cases(BAD_PROGRESS))
@@ -420,7 +420,7 @@ def test_progress_of_another_kind_is_no_progress(name, value):
 )
 def test_json_that_is_none_or_has_no_end_is_nothing(written):
     assert Meta.of(written) is None
-    assert RecordingResult.of(written) == RecordingResult("unreadable")
+    assert RecordingResult.of(written) is None
     assert DeliveryState.of(written) == DeliveryState(root_sent=True)
 
 
@@ -430,7 +430,8 @@ def test_a_path_in_the_place_of_a_recordings_name_sends_nothing_else(
 ):
     (waiting / "settled.json").write_text(json.dumps({**SETTLED, "file": "../../secret"}))
     voice.send_for(60)
-    assert langsmith_server.roots[0].metadata["ls_audio_attach_status"] == "unreadable"
+    # The recording that is there goes instead.
+    assert langsmith_server.roots[0].metadata["ls_audio_attach_status"] == "attached"
     assert SECRET not in everything(langsmith_server)
 
 

@@ -167,8 +167,7 @@ def test_a_line_of_the_log_begins_where_no_progress_stands(agent, langsmith_serv
 
 def test_what_no_disk_took_is_lost_and_the_last_line_says_so(manual, langsmith_server, monkeypatch, caplog):
     voice = manual(langsmith_server)
-    monkeypatch.setattr(voice.pipeline.spool, "_root", None)
-    monkeypatch.setattr(voice.pipeline.spool, "_chosen", True)
+    monkeypatch.setattr(voice.pipeline.spool, "_choose", lambda: None)
     langsmith_server.down()
     voice.finish(voice.conversation())
     voice.send()

@@ -336,10 +336,10 @@ class SpoolWriter:
         # Mostly it has, and there may be hundreds to look at, many times a second.
         if self._spool.memory.is_empty:
             return None
-        refused = [entry.folder.files for entry in self._entries.values() if entry.folder.files.refused]
+        refused = [entry.folder for entry in self._entries.values() if not entry.folder.files.all_on_disk]
         if refused and now >= self._retry_disk_at:
             self._retry_disk_at = now + _RETRY_DISK_EVERY
-            refused = [files for files in refused if not files.move_to_disk()]
+            refused = [folder for folder in refused if not self._spool.move_to_disk(folder)]
         return max(self._retry_disk_at - now, 0.0) if refused else None
 
     def hurry(self, seconds: float) -> None:

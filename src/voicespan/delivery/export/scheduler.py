@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import random
@@ -11,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voicespan.delivery.export.folder_owners import FolderOwners
 from voicespan.delivery.export.responses import Action, BackOff
 from voicespan.delivery.spool import locks, recovery
-from voicespan.delivery.spool.folder import Folder, read_meta
+from voicespan.delivery.spool.folder import Folder
 from voicespan.delivery.spool.spool import say_once
 from voicespan.runtime.background import Loop
 from voicespan.runtime.guard import guarded
@@ -64,6 +66,9 @@ class ExportJob:
     #: Monotonic seconds.
     not_before: float = 0.0
 
+    #: It has to wait, and its files are safe from a power cut.
+    is_synced: bool = False
+
     @property
     def is_in_memory(self) -> bool:
         """Whether no disk has taken it whole."""
@@ -96,9 +101,8 @@ class ExportScheduler:
         self._clock = clock
         self._privacy = privacy
         self._chance = chance
-        self._new_key = new_key
         self._jobs: dict[str, ExportJob] = {}
-        self._of_others: set[str] = set()
+        self._owners = FolderOwners(spool, destination, clock, new_key=new_key)
         self._lock = threading.RLock()
         self._gate = self._back_off()
         self._gate_opens_at = 0.0
@@ -158,16 +162,13 @@ class ExportScheduler:
         """Look for folders of this destination that no process works on."""
         self._spool.tidy()
         waiting = self._spool.waiting()
-        self._of_others &= {path.name for path in waiting}
+        self._owners.forget_all_but({path.name for path in waiting})
         for path in waiting:
-            if path.name in self._jobs or path.name in self._of_others or locks.held_here(path):
-                continue
-            meta = read_meta(path)
-            if meta is None or not self._destination.is_named(meta.destination, new_key=self._new_key):
-                self._of_others.add(path.name)
+            if path.name in self._jobs or locks.held_here(path) or not self._owners.is_for_us(path):
                 continue
             with self._lock:
                 self._jobs[path.name] = ExportJob(path.name, str(path), mine=False, back_off=self._back_off())
+        self._owners.say()
 
     def hurry(self) -> None:
         """Somebody waits: try at once."""
@@ -297,6 +298,7 @@ class ExportScheduler:
         if folder is None:
             return
         job.folder = folder
+        answer = None
         try:
             if self._must_wait(job, folder):
                 return
@@ -304,7 +306,12 @@ class ExportScheduler:
             answer = self._uploader.deliver(folder)
         finally:
             # In memory nobody else could work on it, and nobody would find it.
-            if folder.files.all_on_disk or folder.files.move_to_disk():
+            root = self._spool.root
+            if folder.files.all_on_disk or (root is not None and folder.move_to_disk(root)):
+                if answer is not None and not job.is_synced:
+                    job.is_synced = True
+                    with contextlib.suppress(OSError):
+                        folder.sync()
                 folder.release()
                 job.folder = None
         if answer is None:

@@ -17,7 +17,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from voicespan.delivery.spool import secure_file
+from voicespan.delivery.spool import locks, secure_file
 from voicespan.delivery.spool.append_file import AppendFile
 
 if TYPE_CHECKING:
@@ -86,6 +86,34 @@ class Files:
     def refused(self) -> bool:
         """Whether there is a disk that did not take everything."""
         return self._folder is not None and bool(self._kept)
+
+    def keeps(self, name: str) -> bool:
+        """Whether the file is in memory."""
+        return name in self._kept
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much is in memory."""
+        return sum(map(len, list(self._kept.values())))
+
+    def sync(self) -> None:
+        """Have the disk keep everything through a power cut.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        if self._folder is None or not hasattr(os, "O_DIRECTORY"):
+            return
+        with secure_file.opened(self._folder) as inside:
+            for name in self.names():
+                if name in self._kept or self._status(name) is None or name == locks.NAME:
+                    continue  # to close a second descriptor of the lock would give it up
+                descriptor = secure_file.open_inside(inside, name, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            os.fsync(inside)
 
     def append(self, name: str, content: bytes) -> None:
         """Append all of `content` or nothing.

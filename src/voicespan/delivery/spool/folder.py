@@ -17,6 +17,7 @@ root, or, with `export="all"`, of other traces.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -33,7 +34,7 @@ from voicespan.delivery.spool.files import Files, MemoryFullError
 from voicespan.delivery.spool.locks import FolderLock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from voicespan.delivery.spool.files import Memory
@@ -119,17 +120,18 @@ class RecordingResult:
 
     @classmethod
     def of(cls, written: bytes | None) -> RecordingResult | None:
-        """What `settled.json` says."""
+        """What `settled.json` says; None: it is not there, or damaged, and is found out anew from the other files."""
         try:
-            settled = cls(**_json(written)) if written is not None else None
+            settled = cls(**_json(written))
         except TypeError:
-            return cls("unreadable")
-        return settled if settled is None or settled.is_sound() else cls("unreadable")
+            return None
+        return settled if settled.is_sound() else None
 
     def is_sound(self) -> bool:
         """The same as for `Meta`; above all, the file is one of the folder."""
         return (
             isinstance(self.status, str)
+            and (self.file is not None or self.status != "attached")
             and (self.file is None or secure_file.is_plain(self.file))
             and isinstance(self.mime_type, str)
             and (
@@ -167,23 +169,8 @@ class Folder:
             if opened is not None:
                 files.replace(OPEN, opened)
             return cls(meta, files, None, name)
-        with secure_file.opened(spool) as inside:
-            # Others see the folder only when it is locked and says whose it is.
-            making = spool / f"{MAKING}{name}"
-            os.mkdir(making.name, 0o700, dir_fd=inside)
-            lock = None
-            try:
-                lock = _lock_new(making)
-                _write(making, META, written)
-                if opened is not None:
-                    _write(making, OPEN, opened)
-                os.rename(making.name, name, src_dir_fd=inside, dst_dir_fd=inside)
-            except OSError:
-                if lock is not None:
-                    lock.release()
-                shutil.rmtree(making, ignore_errors=True)
-                raise
-        return cls(meta, Files(spool / name, memory), lock, name)
+        path, lock = _make(spool, name, {META: written} | ({} if opened is None else {OPEN: opened}))
+        return cls(meta, Files(path, memory), lock, name)
 
     @classmethod
     def claim(cls, path: Path, memory: Memory) -> Folder | None:
@@ -208,8 +195,8 @@ class Folder:
 
     # While the conversation is open.
 
-    def append(self, envelope: Envelope, spans: Sequence[bytes]) -> None:
-        """Journal ended spans.
+    def append(self, envelope: Envelope, spans: Sequence[bytes], *, on_disk: bool = True) -> None:
+        """Journal ended spans. `on_disk`: whether the disk has room for them, as far as is known.
 
         Raises:
             MemoryFullError: neither disk nor memory has room.
@@ -217,14 +204,15 @@ class Folder:
         content = b"".join(journal.record(Kind.SPAN, span) for span in spans)
         payload = envelope.payload()
         head = journal.record(Kind.ENVELOPE, payload)
-        try:
-            self.files.append(self._segment, (b"" if payload == self._envelope else head) + content)
-        except MemoryFullError:
-            raise
-        except OSError:
-            segment = self._next_segment()
-            self.files.keep(segment, head + content)
-            self._segment = segment
+        if not on_disk and not self.files.keeps(self._segment):
+            self._continue_in_memory(head + content)
+        else:
+            try:
+                self.files.append(self._segment, (b"" if payload == self._envelope else head) + content)
+            except MemoryFullError:
+                raise
+            except OSError:
+                self._continue_in_memory(head + content)
         self._envelope = payload
 
     def checkpoint(self, opened: bytes) -> None:
@@ -270,6 +258,24 @@ class Folder:
         ]
         return max([self.meta.started_at, *signs])
 
+    def sync(self) -> None:
+        """Have the disk keep everything through a power cut: it may wait for days.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        self.files.sync()
+
+    def move_to_disk(self, spool: Path) -> bool:
+        """Write what stands in memory to the folder on disk, which is made in `spool` if need be; whether it is all there."""
+        if self.files.folder is None:
+            try:
+                _, self._lock = _make(spool, self.name, {META: self.files.read(META) or b""})
+            except OSError:
+                return False
+            self.files.folder = spool / self.name
+        return self.files.move_to_disk()
+
     def release(self) -> None:
         """Let other processes work on it."""
         self.files.close()
@@ -297,8 +303,41 @@ class Folder:
             self.files.folder = kept
         self.release()
 
+    def _continue_in_memory(self, content: bytes) -> None:
+        segment = self._next_segment()
+        self.files.keep(segment, content)
+        self._segment = segment
+
     def _next_segment(self) -> str:
         return f"spans-{len(self.segments()):03d}{JOURNAL}"
+
+
+def _make(spool: Path, name: str, contents: Mapping[str, bytes]) -> tuple[Path, FolderLock]:
+    """Others see the folder only when it is locked and says whose it is."""
+    with secure_file.opened(spool) as inside:
+        making = spool / f"{MAKING}{name}"
+        os.mkdir(making.name, 0o700, dir_fd=inside)
+        lock = None
+        try:
+            lock = _lock_new(making)
+            for file, content in contents.items():
+                _write(making, file, content)
+            os.rename(making.name, name, src_dir_fd=inside, dst_dir_fd=inside)
+        except OSError:
+            if lock is not None:
+                lock.release()
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+    return spool / name, lock
+
+
+def signs_of_life(path: Path) -> float:
+    """When something was last written in the folder (wall clock, seconds); 0: it is gone."""
+    latest = 0.0
+    with contextlib.suppress(OSError), os.scandir(path) as entries:
+        for entry in entries:
+            latest = max(latest, entry.stat(follow_symlinks=False).st_mtime)
+    return latest
 
 
 def read_meta(path: Path) -> Meta | None:

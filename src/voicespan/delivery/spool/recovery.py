@@ -34,10 +34,12 @@ def finish(folder: Folder, *, hide_recording: bool) -> None:
     # A root that cannot be read would hold up all the rest for ever: it is rebuilt from what is left.
     if len(_spans(folder, ROOT)) != 1:
         _close_spans(folder, folder.last_sign_of_life())
-    if folder.recording_result is None:
-        folder.set_recording_result(
-            RecordingResult("hidden") if hide_recording else recordings.recovered(folder)
-        )
+    result = folder.recording_result
+    # What it names may be gone, or never have come to the disk: another file may be there.
+    if result is None or (result.status == "attached" and not folder.files.exists(result.file or "")):
+        found = RecordingResult("hidden") if hide_recording else recordings.recovered(folder)
+        if result is None or found.status == "attached":
+            folder.set_recording_result(found)
 
 
 def _spans(folder: Folder, name: str) -> list[tuple[Envelope, Span]]:

@@ -3,7 +3,8 @@
 What always holds:
 
 1. What has been written survives the process, however it ends. (Not a power cut: nothing is synced to the
-   platter while people talk.)
+   platter while people talk. What has to wait for its backend is, once.) Every file but the journals is replaced
+   whole; a damaged one costs what stood in it.
 2. A folder is worked on by one process at a time, the holder of its lock, and by nobody of a dead process
    but the one that takes the lock after it.
 3. A folder is sent only by a process that has the destination it names: the same URL, project, workspace
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -37,7 +39,7 @@ from voicespan.delivery.spool.settings import MAX_BYTES
 from voicespan.runtime.pacing import paced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -59,6 +61,8 @@ _LOOK_EVERY = 10.0
 _LOOKING = 0.2
 #: A folder that was being made when its process died, in seconds.
 _ABANDONED_AFTER = 3600
+#: To make one takes milliseconds; so many seconds after it was begun nobody is making it any more.
+_MAKING_SECONDS = 60
 
 
 class Spool:
@@ -69,17 +73,21 @@ class Spool:
         self.memory = Memory(MEMORY_BYTES)
         self._clock = clock
         self._root: Path | None = None
-        self._chosen = False
+        #: When to look for a place (again), in monotonic seconds.
+        self._choose_at = -math.inf
         self._used = 0
         self._keeps_something = True
         self._limit = settings.max_bytes
         self._look_again_at = 0.0
+        #: Whether a folder waits for another destination than this process's: it must not be in the way of its calls.
+        self.is_of_others: Callable[[Path], bool] = lambda _: False
 
     @property
     def root(self) -> Path | None:
         """Where new folders are made; None: nowhere, they stay in memory."""
-        if not self._chosen:
-            self._chosen = True
+        now = self._clock.monotonic_ns() / 1e9
+        if self._root is None and now >= self._choose_at:
+            self._choose_at = now + _LOOK_EVERY
             self._root = self._choose()
         return self._root
 
@@ -97,6 +105,16 @@ class Spool:
             reason = error.strerror or "refused"
             say_once(f"voicespan cannot write to its spool {self.root} ({reason}); keeping spans in memory")
             return Folder.create(None, name, meta, opened, self.memory)
+
+    def move_to_disk(self, folder: Folder) -> bool:
+        """Try to write to the disk what of the folder stands in memory; whether all of it is there now."""
+        size = folder.files.kept_bytes
+        if self.root is None or not self.reserve(size):
+            return False
+        moved = folder.move_to_disk(self.root)
+        if not moved:
+            self._used -= size - folder.files.kept_bytes
+        return moved
 
     def reserve(self, size: int) -> bool:
         """Whether `size` bytes, other than a root's, may be written; they count from now on.
@@ -116,13 +134,20 @@ class Spool:
     def append(self, folder: Folder, envelope: Envelope, spans: Iterable[Span]) -> int:
         """Journal ended spans; how many there was no room for."""
         encoded = [span.SerializeToString() for span in spans]
-        if not self.reserve(sum(map(len, encoded))):
+        has_room = self.reserve(sum(map(len, encoded)))
+        if not has_room and not self._is_disk_full:
             return len(encoded)
         try:
-            folder.append(envelope, encoded)
+            # For a disk that is full memory stands in, for a spool that is full nothing does.
+            folder.append(envelope, encoded, on_disk=has_room)
         except MemoryFullError:
             return len(encoded)
         return 0
+
+    @property
+    def _is_disk_full(self) -> bool:
+        """Whether the spool may hold less than it was allowed, because others have filled the disk."""
+        return self._limit < self.settings.max_bytes
 
     def look_now_and_then(self) -> None:
         """Add up what is on the disk, if the last time is long ago: others write there, and so do recorders.
@@ -184,7 +209,8 @@ class Spool:
             self._used, self._limit = 0, self.settings.max_bytes
             return
         sizes: list[int] = []
-        paced(_subfolders(root), lambda path: sizes.append(folder_size(path)), _LOOKING, self._clock)
+        own = [path for path in _subfolders(root) if not self.is_of_others(path)]
+        paced(own, lambda path: sizes.append(folder_size(path)), _LOOKING, self._clock)
         self._used = sum(sizes)
         free = shutil.disk_usage(root).free
         self._limit = bound(self.settings.max_bytes, self._used, free)
@@ -268,9 +294,10 @@ def _subfolders(root: Path) -> list[Path]:
 def _is_abandoned(making: Path) -> bool:
     """Whether the process is dead that was making a folder."""
     with contextlib.suppress(OSError):
-        # Before it is locked only its age says so.
-        if not (making / locks.NAME).exists():
-            return time.time() - making.stat().st_mtime > _ABANDONED_AFTER
+        age = time.time() - making.stat().st_mtime
+        # Before it is locked only its age says so. And to look takes the lock, which its maker may be about to take.
+        if age < _MAKING_SECONDS or not (making / locks.NAME).exists():
+            return age > _ABANDONED_AFTER
         return not is_held(making)
     return False
 

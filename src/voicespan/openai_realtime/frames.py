@@ -125,9 +125,13 @@ class FrameScanner:
             mark = b'"%s"' % item_or_response_id.encode()
             self._words = _fragments(frame for frame in self._words if frame.find(mark, 0, _HEAD) < 0)
 
-    def take_words(self) -> list[dict[str, Any]]:
-        """The fragments of texts that are not over; from then on they are forgotten."""
+    def take_words(self, response_id: str | None = None) -> list[dict[str, Any]]:
+        """The fragments of texts that are not over, of one response or of all; from then on they are forgotten."""
         words, self._words = self._words, _fragments()
+        if response_id is not None:
+            mark = b'"%s"' % response_id.encode()
+            self._words = _fragments(frame for frame in words if frame.find(mark, 0, _HEAD) < 0)
+            words = _fragments(frame for frame in words if frame.find(mark, 0, _HEAD) >= 0)
         return [event for frame in words if (event := parsed(frame)) is not None]
 
     def is_redundant(self, frame: Any) -> bool:

@@ -2,77 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from voicespan.openai_realtime import values
+from voicespan.openai_realtime import mcp, values
+from voicespan.openai_realtime.mcp import McpCalls
+from voicespan.openai_realtime.requests import COMMIT, CREATE
 from voicespan.openai_realtime.response_state import MOST_ITEMS
 from voicespan.protocol import events
-from voicespan.protocol.events import Level, LocalId, ProviderEvent
+from voicespan.protocol.events import Level, ProviderEvent
 from voicespan.runtime.bounded import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from voicespan.openai_realtime.requests import Request, Requests
     from voicespan.openai_realtime.response_state import ResponseStates
     from voicespan.openai_realtime.transcripts import Transcripts
-    from voicespan.protocol.events import Event
-
-#: So many sent messages wait: far more than an application sends between two responses.
-_MOST_SENT = 256
-
-
-@dataclass(slots=True)
-class Sent:
-    """A message that the application sent and the server has not shown yet."""
-
-    at: int
-    event_id: str | None
-    item: dict[str, Any]
-    item_id: str
-    text: str
-
-
-class SentMessages:
-    """Those of one connection, in the order in which they were sent.
-
-    Most services show an item that they take, with an id of their own. Some show none, and one that is refused
-    was never said.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: tuple[Sent, ...] = ()
-
-    def add(self, event: dict[str, Any], item: dict[str, Any], at: int) -> None:
-        """The application sent `item` in `event`."""
-        if len(self._waiting) < _MOST_SENT:
-            item_id = values.name(item.get("id")) or LocalId.new("sent")
-            sent = Sent(at, values.name(event.get("event_id")), item, item_id, values.item_text(item))
-            self._waiting += (sent,)
-
-    def shown(self, item: dict[str, Any]) -> bool:
-        """Whether the application sent this message, which the server shows now."""
-        item_id, text, role = item.get("id"), values.item_text(item), item.get("role")
-        for sent in self._waiting:
-            if sent.item_id == item_id or (sent.item.get("role") == role and sent.text == text):
-                self._waiting = tuple(other for other in self._waiting if other is not sent)
-                return True
-        return False
-
-    def refused(self, event_id: str) -> None:
-        """The server did not take the event with this id."""
-        self._waiting = tuple(sent for sent in self._waiting if sent.event_id != event_id)
-
-    def taken(self) -> tuple[Sent, ...]:
-        """All that are neither shown nor refused: a response begins, and they are part of its input."""
-        taken, self._waiting = self._waiting, ()
-        return taken
+    from voicespan.protocol.events import Event, WireError
 
 
 class Items:
     """Those of one connection."""
 
-    def __init__(self, level: Level, states: ResponseStates, transcripts: Transcripts) -> None:
+    def __init__(
+        self, level: Level, states: ResponseStates, transcripts: Transcripts, requests: Requests
+    ) -> None:
         """`level`: up to which frames under their own name are wanted."""
         self._level = level
         self._states = states
@@ -81,26 +35,37 @@ class Items:
         self._names: dict[str, str] = {}
         self._called: dict[str, None] = {}
         self._answered: dict[str, None] = {}
-        self.sent = SentMessages()
+        #: Calls that the application put back.
+        self._history: dict[str, None] = {}
+        self._requests = requests
+        self.mcp = McpCalls(states)
+        #: Whether the server shows what it takes.
+        self._shows_items = False
+        #: Messages since the last response, by item id: what follows can show that they are an earlier history.
+        self._since_response: dict[str, tuple[events.Role, str]] = {}
         self._speaking: str | None = None
+        self._speech_is_over = False
 
     # What the user says.
 
     def speech_started(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """The user began to speak."""
         item_id = values.name(event.get("item_id"))
-        self._speaking = item_id
+        self._speaking, self._speech_is_over = item_id, False
+        self._states.speech_starts += 1
         yield events.SpeechStarted(at, event["type"], item_id)
         if item_id is not None:
             yield events.MessageAdded(at, event["type"], item_id, "user", given=False)
 
     def speech_stopped(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """The user stopped."""
+        self._speech_is_over = True
         yield events.SpeechStopped(at, event["type"], values.name(event.get("item_id")))
 
     def committed(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """The user's audio became an item."""
         item_id = values.name(event.get("item_id"))
+        yield from self._committed_by_client(self._requests.accept(COMMIT))
         if item_id is not None:
             self._speaking = None
             yield self._user_speech(event, at, item_id)
@@ -128,18 +93,26 @@ class Items:
         """An item was added, or is complete."""
         item = values.as_object(event.get("item"))
         kind = values.name(item.get("type")) or "message"
+        sent = self._requests.accept_item(item)
+        self._shows_items = self._shows_items or sent is not None
         if kind == "message":
-            yield from self._message(event, item, at)
+            yield from self._message(event, item, at, sent)
         elif kind == "function_call":
+            if sent is not None:
+                yield from self._call_put_back(event["type"], item, sent.at)
             yield from self._call_item(event, item, at)
         elif kind == "function_call_output":
-            yield from self._answer(event, item, at)
+            yield from self._answer(
+                event["type"] if sent is None else CREATE, item, at if sent is None else sent.at
+            )
+        elif kind in (mcp.CALL, mcp.APPROVAL, mcp.ANSWER):
+            yield from self.mcp.item(event["type"], item, at if sent is None else sent.at)
         elif (
             kind.startswith("mcp_")
             and Level.ALL > self._level >= Level.STANDARD
             and event["type"].endswith(".done")
         ):
-            # An MCP item is complete only in this frame, and no other event carries its result.
+            # The list of a server's tools is complete only in this frame.
             item_id = values.name(item.get("id")) or ""
             if item_id not in self._typed:
                 put(self._typed, item_id, None)
@@ -147,24 +120,59 @@ class Items:
                     at, event["type"], Level.STANDARD, event, error=values.error_in(kind, item)
                 )
 
-    def _message(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Event]:
+    def _message(
+        self, event: dict[str, Any], item: dict[str, Any], at: int, sent: Request | None
+    ) -> Iterator[Event]:
         item_id, role = values.name(item.get("id")) or "", values.name(item.get("role")) or "user"
         after = values.name(event.get("previous_item_id"))
-        if self._states.of_item(item_id) is not None:
+        response_id = self._states.of_item(item_id)
+        if response_id is not None and self._states.get(response_id).out_of_band:
+            return
+        if response_id is not None:
             yield events.MessageAdded(at, event["type"], item_id, "assistant", after)
         elif role == "user" and not values.is_typed(item):
             yield self._user_speech(event, at, item_id)
         elif role == "assistant" and item.get("status") == "in_progress":
             yield events.MessageAdded(at, event["type"], item_id, "assistant", after)
-        elif item_id not in self._typed and not (role == "assistant" and not self.sent.shown(item)):
-            put(self._typed, item_id, None)
-            if role != "assistant":
-                self.sent.shown(item)
-            yield events.MessageText(
-                at, event["type"], item_id, values.role(role), values.item_text(item), after, seeded=True
-            )
+        elif item_id not in self._typed and not (role == "assistant" and sent is None):
+            yield from self._text(event["type"], item_id, item, at, after)
             if self._level is Level.STANDARD:
                 yield ProviderEvent(at, event["type"], Level.STANDARD, event)
+
+    def _text(
+        self, event_type: str, item_id: str, item: dict[str, Any], at: int, after: str | None = None
+    ) -> Iterator[Event]:
+        """The application put a message there. What stands before an agent's is an earlier history as well."""
+        role, text = values.role(values.name(item.get("role"))), values.item_text(item)
+        put(self._typed, item_id, None)
+        put_back = role == "assistant"
+        yield events.MessageText(at, event_type, item_id, role, text, after, seeded=True, put_back=put_back)
+        if put_back:
+            yield from self._put_back(event_type, at)
+        elif role == "user":
+            put(self._since_response, item_id, (role, text))
+
+    def _put_back(self, event_type: str, at: int) -> Iterator[Event]:
+        earlier, self._since_response = self._since_response, {}
+        for item_id, (role, text) in earlier.items():
+            yield events.MessageText(at, event_type, item_id, role, text, seeded=True, put_back=True)
+
+    def _call_put_back(self, event_type: str, item: dict[str, Any], at: int) -> Iterator[Event]:
+        """A call of an earlier session, put back into the history: nobody makes it now."""
+        call_id, name = values.name(item.get("call_id")), values.name(item.get("name"))
+        if call_id is None or name is None:
+            return
+        put(self._names, call_id, name)
+        yield events.FunctionCalled(
+            at,
+            event_type,
+            call_id,
+            name,
+            values.arguments(item.get("arguments")),
+            values.name(item.get("id")),
+            put_back=True,
+        )
+        yield from self._put_back(event_type, at)
 
     def _call_item(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Event]:
         call_id, name = values.name(item.get("call_id")), values.name(item.get("name"))
@@ -198,18 +206,23 @@ class Items:
             response_id,
         )
 
-    def _answer(self, event: dict[str, Any], item: dict[str, Any], at: int) -> Iterator[Event]:
+    def _answer(
+        self, event_type: str, item: dict[str, Any], at: int, refused: WireError | None = None
+    ) -> Iterator[Event]:
         call_id = values.name(item.get("call_id"))
         if call_id is None or call_id in self._answered:
             return
-        put(self._answered, call_id, None)
+        if refused is None:
+            put(self._answered, call_id, None)
         yield events.FunctionAnswered(
             at,
-            event["type"],
+            event_type,
             call_id,
             values.arguments(item.get("output")),
             self._names.get(call_id),
             values.name(item.get("id")),
+            refused=refused,
+            put_back=call_id in self._history,
         )
 
     def output_item(self, event: dict[str, Any], at: int) -> Iterator[Event]:
@@ -224,8 +237,10 @@ class Items:
         """What the model wrote."""
         item_id = values.name(event.get("item_id")) or ""
         text = values.text(event.get("text")) or ""
-        self._states.get(self._states.id_in(event, item_id)).add_text(item_id, text)
-        yield events.MessageText(at, event["type"], item_id, "assistant", text)
+        response = self._states.get(self._states.id_in(event, item_id))
+        response.add_text(item_id, text)
+        if not response.out_of_band:
+            yield events.MessageText(at, event["type"], item_id, "assistant", text)
 
     def arguments_done(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """The arguments of a call are complete."""
@@ -233,39 +248,47 @@ class Items:
 
     # What the application sends.
 
-    def taken(self) -> Iterator[Event]:
-        """What was sent before a response and neither shown nor refused is part of its input.
-
-        Not every service shows the items that it takes.
-        """
-        for sent in self.sent.taken():
-            role = values.role(values.name(sent.item.get("role")))
-            put(self._typed, sent.item_id, None)
-            yield events.MessageText(
-                sent.at,
-                "conversation.item.create",
-                sent.item_id,
-                role,
-                values.item_text(sent.item),
-                seeded=True,
-            )
-
     def create(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """The application puts an item into the conversation."""
+        self._requests.add(CREATE, event, at)
         item = values.as_object(event.get("item"))
-        kind = values.name(item.get("type")) or "message"
-        if kind == "function_call_output":
-            yield from self._answer(event, item, at)
+        call_id = values.name(item.get("call_id"))
+        if call_id is None:
             return
-        if kind == "function_call" and (call_id := values.name(item.get("call_id"))) is not None:
-            # A call of an earlier session, put back into the history: nobody makes it now.
+        if item.get("type") == "function_call":
             put(self._called, call_id, None)
-            put(self._answered, call_id, None)
-        elif kind == "message":
-            self.sent.add(event, item, at)
+            put(self._history, call_id, None)
+        elif call_id in self._called and call_id not in self._answered and call_id not in self._history:
+            yield events.FunctionAnswerSent(at, event["type"], call_id)
 
-    def commit(self, event: dict[str, Any], at: int) -> Iterator[Event]:
-        """The application ends the user's turn."""
-        # Push to talk: nothing else says when the user's speech ended.
-        if self._speaking is None:
-            yield events.SpeechStopped(at, event["type"], None)
+    def refused(self, request: Request, error: WireError) -> Iterator[Event]:
+        """The server did not take an item."""
+        if request.item_type == "function_call_output":
+            yield from self._answer(request.kind, request.item, request.at, error)
+
+    def taken(self, *, everything: bool = False) -> Iterator[Event]:
+        """A response begins: where the server shows no items, what was sent before and not refused is part of its input.
+
+        `everything`: the connection is over. What was answered to a function went out all the same.
+        """
+        for sent in self._requests.waiting(CREATE):
+            is_answer = sent.item_type == "function_call_output"
+            if (self._shows_items or everything) and not (everything and is_answer):
+                continue
+            self._requests.accept(CREATE, lambda each, sent=sent: each is sent)  # type: ignore[misc]  # bound now
+            if is_answer and sent.item.get("call_id") in self._called:
+                yield from self._answer(sent.kind, sent.item, sent.at)
+            elif sent.item_type == "message":
+                yield from self._text(sent.kind, sent.item_id, sent.item, sent.at)
+            elif sent.item_type == mcp.ANSWER:
+                yield from self.mcp.answer(sent.kind, sent.item, sent.at)
+            elif sent.item_type == "function_call":
+                yield from self._call_put_back(sent.kind, sent.item, sent.at)
+        while (commit := self._requests.accept(COMMIT)) is not None:
+            yield from self._committed_by_client(commit)
+        self._since_response = {}
+
+    def _committed_by_client(self, request: Request | None) -> Iterator[Event]:
+        # Push to talk, or the application knew it before the server: the user's speech ended when it said so.
+        if request is not None and not (self._speaking is not None and self._speech_is_over):
+            yield events.SpeechStopped(request.at, request.kind, None)

@@ -16,11 +16,14 @@ response instead of inside, a status detail that is a string); the readers allow
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
-from voicespan.openai_realtime import values
+from voicespan.openai_realtime import requests, values
 from voicespan.openai_realtime.frames import FrameScanner, is_microphone, parsed
 from voicespan.openai_realtime.items import Items
+from voicespan.openai_realtime.mcp import McpCalls
+from voicespan.openai_realtime.requests import Requests
 from voicespan.openai_realtime.response_state import ResponseStates
 from voicespan.openai_realtime.responses import Responses
 from voicespan.openai_realtime.transcripts import Transcripts
@@ -30,19 +33,35 @@ from voicespan.protocol.events import Event, Level, ProviderEvent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    _Reader: TypeAlias = Callable[["Protocol", dict[str, Any], int], Iterator[Event]]
+    _Part = TypeVar("_Part")
+    #: Of one of the parts of a protocol.
+    _Method: TypeAlias = Callable[[_Part, dict[str, Any], int], Iterator[Event]]
+    #: The same of a protocol's own part.
+    _Reader: TypeAlias = Callable[["Protocol"], Callable[[dict[str, Any], int], Iterator[Event]]]
 
 
-def _transcripts(read: Callable[[Transcripts, dict[str, Any], int], Iterator[Event]]) -> _Reader:
-    return lambda protocol, event, at: read(protocol._transcripts, event, at)  # noqa: SLF001  for its own table
+# Which part of a protocol reads an event, by that part's method: one call of C for each frame, where a function of
+# ours would be two.
 
 
-def _items(read: Callable[[Items, dict[str, Any], int], Iterator[Event]]) -> _Reader:
-    return lambda protocol, event, at: read(protocol._items, event, at)  # noqa: SLF001  as above
+def _transcripts(read: _Method[Transcripts]) -> _Reader:
+    return attrgetter(f"_transcripts.{read.__name__}")
 
 
-def _responses(read: Callable[[Responses, dict[str, Any], int], Iterator[Event]]) -> _Reader:
-    return lambda protocol, event, at: read(protocol._responses, event, at)  # noqa: SLF001  as above
+def _items(read: _Method[Items]) -> _Reader:
+    return attrgetter(f"_items.{read.__name__}")
+
+
+def _mcp(read: _Method[McpCalls]) -> _Reader:
+    return attrgetter(f"_items.mcp.{read.__name__}")
+
+
+def _responses(read: _Method[Responses]) -> _Reader:
+    return attrgetter(f"_responses.{read.__name__}")
+
+
+def _own(read: _Method[Protocol]) -> _Reader:
+    return attrgetter(read.__name__)
 
 
 class Protocol:
@@ -58,8 +77,11 @@ class Protocol:
         self.skip_client_frame = is_microphone
         self._states = ResponseStates()
         self._transcripts = Transcripts(self._states, self.scanner)
-        self._items = Items(level, self._states, self._transcripts)
-        self._responses = Responses(self._states, self._transcripts, self._items, self.scanner)
+        self._requests = Requests(level)
+        self._items = Items(level, self._states, self._transcripts, self._requests)
+        self._responses = Responses(
+            self._states, self._transcripts, self._items, self._requests, self.scanner
+        )
 
     def receive(self, frame: Any, at: int) -> list[Event]:
         """What happened, according to a server's frame (bytes, text, or the event itself)."""
@@ -77,7 +99,7 @@ class Protocol:
 
     def connection_lost(self, at: int) -> list[Event]:
         """What was arriving when the connection ended, as far as it came."""
-        return list(self._responses.cut_off(at))
+        return [*self._responses.cut_off(at), *self._requests.take_answered()]
 
     def resumable(self, *, abnormal: bool) -> bool:  # noqa: ARG002  Gemini's
         """Never: a new connection is a new session."""
@@ -94,12 +116,17 @@ class Protocol:
         kind = values.name(event.get("type")) or "unknown"
         level, reader = table.get(kind) or (_unknown(kind, from_client=from_client), None)
         if reader is not None:
-            yield from reader(self, event, at)
-        if level <= self._level:
+            yield from reader(self)(event, at)
+        if self._requests.answered:
+            yield from self._requests.take_answered()
+        # Under its own name a request is an event once the server has answered it.
+        if level <= self._level and not (from_client and kind in _REQUESTS):
             yield ProviderEvent(at, kind, level, event, from_client, values.error_in(kind, event))
 
     def session(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """What the server says of the session."""
+        if event["type"].endswith(".updated"):
+            self._requests.accept(requests.UPDATE)
         session = values.as_object(event.get("session"))
         audio_in = values.as_object(values.as_object(session.get("audio")).get("input"))
         audio_out = values.as_object(values.as_object(session.get("audio")).get("output"))
@@ -131,12 +158,14 @@ class Protocol:
         """The server did not do something."""
         error = values.as_object(event.get("error")) or event
         refused = values.name(error.get("event_id"))
-        if refused is not None:
-            self._items.sent.refused(refused)
+        wire_error = values.wire_error(event.get("error") or event, "error")
+        request = self._requests.refuse(error, wire_error)
+        if request is not None:
+            yield from self._items.refused(request, wire_error)
         yield events.ErrorReported(
             at,
             event["type"],
-            values.wire_error(event.get("error") or event, "error"),
+            wire_error,
             {
                 "code": values.name(error.get("code")),
                 "param": values.name(error.get("param")),
@@ -144,19 +173,29 @@ class Protocol:
             },
         )
 
+    def deleted(self, event: dict[str, Any], _at: int) -> Iterator[Event]:
+        """An item was taken out of the conversation, as the application asked."""
+        self._requests.accept(requests.DELETE, lambda sent: sent.item_id == event.get("item_id"))
+        return iter(())
+
+    def _request(self, event: dict[str, Any], at: int) -> Iterator[Event]:
+        """The application asks for something: see `requests`."""
+        self._requests.add(event["type"], event, at)
+        return iter(())
+
     # The tables.
 
     SERVER: ClassVar[dict[str, tuple[Level, _Reader | None]]] = {
-        "session.created": (Level.ESSENTIAL, session),
-        "session.updated": (Level.ESSENTIAL, session),
-        "transcription_session.created": (Level.ESSENTIAL, session),
-        "transcription_session.updated": (Level.ESSENTIAL, session),
+        "session.created": (Level.ESSENTIAL, _own(session)),
+        "session.updated": (Level.ESSENTIAL, _own(session)),
+        "transcription_session.created": (Level.ESSENTIAL, _own(session)),
+        "transcription_session.updated": (Level.ESSENTIAL, _own(session)),
         "conversation.created": (Level.ALL, None),
         "conversation.item.added": (Level.ALL, _items(Items.item)),
         "conversation.item.created": (Level.ALL, _items(Items.item)),
         "conversation.item.done": (Level.ALL, _items(Items.item)),
         "conversation.item.retrieved": (Level.ALL, None),
-        "conversation.item.deleted": (Level.STANDARD, None),
+        "conversation.item.deleted": (Level.STANDARD, _own(deleted)),
         "conversation.item.truncated": (Level.STANDARD, _responses(Responses.truncated)),
         "conversation.item.input_audio_transcription.delta": (
             Level.NEVER,
@@ -201,18 +240,27 @@ class Protocol:
         "response.function_call_arguments.delta": (Level.NEVER, None),
         "response.function_call_arguments.done": (Level.NEVER, _items(Items.arguments_done)),
         "response.mcp_call_arguments.delta": (Level.NEVER, None),
+        "response.mcp_call_arguments.done": (Level.STANDARD, _mcp(McpCalls.arguments)),
+        "response.mcp_call.in_progress": (Level.STANDARD, _mcp(McpCalls.begun)),
+        "response.mcp_call.completed": (Level.STANDARD, _mcp(McpCalls.ended)),
+        "response.mcp_call.failed": (Level.STANDARD, _mcp(McpCalls.ended)),
         "rate_limits.updated": (Level.STANDARD, None),
-        "error": (Level.NEVER, error),
+        "error": (Level.NEVER, _own(error)),
     }
 
     CLIENT: ClassVar[dict[str, tuple[Level, _Reader | None]]] = {
         "input_audio_buffer.append": (Level.NEVER, None),
-        "input_audio_buffer.commit": (Level.ALL, _items(Items.commit)),
-        "conversation.item.create": (Level.ALL, _items(Items.create)),
-        "conversation.item.truncate": (Level.ALL, _responses(Responses.truncated)),
+        requests.COMMIT: (Level.ALL, _own(_request)),
+        requests.CREATE: (Level.ALL, _items(Items.create)),
+        requests.TRUNCATE: (Level.ALL, _own(_request)),
+        requests.DELETE: (Level.ALL, _own(_request)),
+        requests.UPDATE: (Level.ALL, _own(_request)),
+        requests.RESPOND: (Level.ALL, _own(_request)),
+        requests.CANCEL: (Level.ALL, _own(_request)),
     }
 
 
+_REQUESTS = frozenset(Protocol.CLIENT) - {"input_audio_buffer.append"}
 _SERVER = Protocol.SERVER
 _CLIENT = Protocol.CLIENT
 

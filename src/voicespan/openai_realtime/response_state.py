@@ -30,6 +30,13 @@ class Response:
     #: What was said or written, by item, in order.
     texts: dict[str, str] = field(default_factory=dict)
     call_ids: tuple[str, ...] = ()
+    #: By item, the characters of base64 that had arrived before its first.
+    starts: dict[str, int] = field(default_factory=dict)
+    status: str | None = None
+    #: So many times the user had begun to speak before it.
+    after_speech_starts: int = 0
+    #: See `voicespan.protocol.events.GenerationStarted`.
+    out_of_band: bool = False
     #: Characters of base64 that `audio` does not count: of its first frame, and all of it when that is over.
     counted: int = 0
 
@@ -42,6 +49,10 @@ class Response:
         """What it keeps is kept for as long as it can be asked for: minutes, of each answer."""
         self.in_progress = False
         self.counted, self.audio = self.characters, None
+
+    def ends_with(self, item_id: str) -> bool:
+        """Whether nothing was spoken after this item."""
+        return item_id == max(self.starts, key=self.starts.__getitem__, default=None)
 
     @property
     def text(self) -> str | None:
@@ -60,12 +71,22 @@ class ResponseStates:
 
     def __init__(self) -> None:
         self.bytes_per_ms = 48.0
+        #: How often the user has begun to speak.
+        self.speech_starts = 0
         self._responses: dict[str, Response] = {}
         self._response_of: dict[str, str] = {}
 
-    def begin(self, response_id: str) -> None:
+    def begin(self, response_id: str, *, out_of_band: bool = False) -> None:
         """A response was created."""
-        put(self._responses, response_id, Response(in_progress=True))
+        put(
+            self._responses,
+            response_id,
+            Response(in_progress=True, out_of_band=out_of_band, after_speech_starts=self.speech_starts),
+        )
+
+    def user_spoke_into(self, response: Response) -> bool:
+        """Whether the user has begun to speak since the response did."""
+        return self.speech_starts > response.after_speech_starts
 
     def find(self, response_id: str | None) -> Response | None:
         """The response, if it is known."""
@@ -75,9 +96,17 @@ class ResponseStates:
         """The response; a new one where its beginning was not seen."""
         response = self._responses.get(response_id)
         if response is None:
-            response = Response()
+            response = Response(after_speech_starts=self.speech_starts)
             put(self._responses, response_id, response)
         return response
+
+    def generated_ms_of(self, response: Response, item_id: str) -> tuple[int, int] | None:
+        """Milliseconds of speech that came before an item of the response, and of the item itself."""
+        begins = response.starts.get(item_id)
+        if begins is None:
+            return None
+        ends = min((each for each in response.starts.values() if each > begins), default=response.characters)
+        return self._milliseconds(begins), self._milliseconds(ends - begins)
 
     def in_progress(self) -> Iterator[tuple[str, Response]]:
         """Every response that is not over, with its id."""
@@ -105,4 +134,7 @@ class ResponseStates:
     def generated_ms(self, response: Response | None) -> int | None:
         """Milliseconds of speech that arrived for the response so far."""
         characters = 0 if response is None else response.characters
-        return round(characters * 3 / 4 / self.bytes_per_ms) if characters else None
+        return self._milliseconds(characters) if characters else None
+
+    def _milliseconds(self, characters: int) -> int:
+        return round(characters * 3 / 4 / self.bytes_per_ms)

@@ -33,6 +33,8 @@ class Transcripts:
         #: Whether the session transcribes what the user says.
         self.of_user = False
         self._fragments: dict[str, int] = {}
+        #: What the user said so far, by item, where the service sends it again and again.
+        self._so_far: dict[str, str] = {}
         #: By the hash of the words: a text can be long, and only a new one is an event again.
         self._complete: dict[str, int | None] = {}
 
@@ -47,9 +49,17 @@ class Transcripts:
 
     def user_completed(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """What the user said, or that it could not be transcribed."""
-        item_id, index = _item_and_index(event)
+        item_id = values.name(event.get("item_id")) or ""
+        index = values.integer(event.get("content_index")) or 0
         self._scanner.transcript_is_over(item_id)
         failed = event["type"].endswith(".failed")
+        if event.get("status") == "in_progress":
+            # The service is still listening (xAI): the last of these has all the words.
+            self._note_fragment(event, at)
+            put(self._so_far, item_id, values.text(event.get("transcript")) or "")
+            return
+        if self._so_far:
+            self._so_far.pop(item_id, None)
         text = None if failed else values.text(event.get("transcript")) or ""
         known = None if text is None else hash(text)
         part = _part(item_id, index)
@@ -104,24 +114,43 @@ class Transcripts:
             text,
             response_id,
             facts={"content_index": index, "output_index": values.integer(event.get("output_index"))},
+            out_of_band=response.out_of_band,
         )
 
     def cut_off(self, at: int) -> Iterator[Event]:
         """The words that had arrived when the connection ended."""
-        for (role, item_id), text in _joined(self._scanner.take_words()).items():
-            if not self.is_complete(item_id):
-                yield from self._words_so_far(role, item_id, text, at)
+        yield from self.unfinished(self._scanner.take_words(), CONNECTION_CLOSED, at)
+        for item_id, text in self._so_far.items():
+            if text and not self.is_complete(item_id):
+                yield from self._words_so_far("user", item_id, text, CONNECTION_CLOSED, at)
 
-    def _words_so_far(self, role: Role, item_id: str, text: str, at: int) -> Iterator[Event]:
+    def unfinished(self, fragments: list[dict[str, Any]], event_type: str, at: int) -> Iterator[Event]:
+        """The words of these fragments, if no frame has them whole."""
+        for (role, item_id), text in _joined(fragments).items():
+            if not self.is_complete(item_id):
+                yield from self._words_so_far(role, item_id, text, event_type, at)
+
+    def _words_so_far(self, role: Role, item_id: str, text: str, event_type: str, at: int) -> Iterator[Event]:
         response_id = self._states.of_item(item_id)
         response = self._states.find(response_id)
         if role == "assistant":
-            if response is None or not response.in_progress:
+            if response is None or (event_type == CONNECTION_CLOSED and not response.in_progress):
                 # They came after the end of their answer, which has its words.
                 return
             response.add_text(item_id, text)
-        started_at = self._fragments.pop(_part(item_id, 0), at)
-        yield events.TranscriptCompleted(at, CONNECTION_CLOSED, role, item_id, started_at, text, response_id)
+        part = _part(item_id, 0)
+        if event_type != CONNECTION_CLOSED:
+            put(self._complete, part, hash(text))
+        yield events.TranscriptCompleted(
+            at,
+            event_type,
+            role,
+            item_id,
+            self._fragments.pop(part, at),
+            text,
+            response_id,
+            out_of_band=response is not None and response.out_of_band,
+        )
 
     def _note_fragment(self, event: dict[str, Any], at: int) -> None:
         item_id, index = _item_and_index(event)

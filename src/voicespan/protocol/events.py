@@ -135,8 +135,10 @@ class MessageText(Event):
     role: Role
     text: str
     after: str | None = None
-    #: The application put it into the history; nobody said it in this conversation.
+    #: The application put it into the conversation: what the user typed, or an earlier history.
     seeded: bool = False
+    #: It is of an earlier history: nobody said it in this conversation.
+    put_back: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -157,6 +159,8 @@ class TranscriptCompleted(Event):
     response_id: str | None = None
     error: WireError | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    #: Its response stands beside the conversation, see `GenerationStarted`.
+    out_of_band: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -171,6 +175,17 @@ class FunctionCalled(Event):
     facts: dict[str, Any] = field(default_factory=dict)
     #: The operation that it is part of.
     within: str | None = None
+    #: The service runs it, not the application.
+    by_service: bool = False
+    #: The application put it back into the history; nobody calls it now.
+    put_back: bool = False
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class FunctionAnswerSent(Event):
+    """The application sent an answer, which the service has neither taken nor refused."""
+
+    call_id: str
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -186,6 +201,13 @@ class FunctionAnswered(Event):
     #: More answers to the same call are to come, so it stays open.
     more: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    #: The service did not take it, for this reason; the call stays open.
+    refused: WireError | None = None
+    #: What the service ran itself failed.
+    error: WireError | None = None
+    #: See `FunctionCalled`.
+    by_service: bool = False
+    put_back: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -237,7 +259,10 @@ class GenerationStarted(Event):
     """The model began a response."""
 
     response_id: str
+    #: It stands beside the conversation: it answers nobody, and nothing of the conversation's input is used up by it.
     out_of_band: bool = False
+    #: What it was given instead, as role and text; None where the conversation is its input.
+    inputs: list[tuple[Role, str]] | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -287,6 +312,9 @@ class Interrupted(Event):
     #: Milliseconds of this answer that the user heard, where this sign tells it.
     heard_ms: int | None = None
     generated_ms: int | None = None
+    #: The same for the item alone, where an answer has several.
+    item_heard_ms: int | None = None
+    item_generated_ms: int | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -305,6 +333,7 @@ class ProviderEvent(Event):
     payload: Any
     from_client: bool = False
     error: WireError | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from voicespan.content.truncation import cut_text
 from voicespan.protocol.events import (
     FirstAudio,
     FunctionAnswered,
+    FunctionAnswerSent,
     FunctionCalled,
     FunctionCancelled,
     OperationEnded,
@@ -71,7 +72,14 @@ _LONGEST_TRACEPARENT = 256
 _SEVERAL = (list, tuple, set, frozenset)
 #: They move what is current: the application's spans may start as soon as it has the frame.
 _FLUSH_NOW = frozenset(
-    {FunctionCalled, FunctionAnswered, FunctionCancelled, OperationStarted, OperationEnded}
+    {
+        FunctionCalled,
+        FunctionAnswered,
+        FunctionAnswerSent,
+        FunctionCancelled,
+        OperationStarted,
+        OperationEnded,
+    }
 )
 #: Of names and ids that the application gives.
 _LONGEST_NAME = 1_000

@@ -41,6 +41,8 @@ class BargeIn:
     generated_ms: int | None
     #: From the start of the user's speech to the end of the playback.
     barge_in_ms: float | None
+    #: The message that was cut has figures of its own.
+    in_item: bool = False
 
 
 @dataclass(slots=True)
@@ -167,10 +169,15 @@ class BargeIns:
         if entry is None:
             return
         entry.note(interrupted=True)
-        if cut.heard_ms is not None:
-            entry.note(heard_ms=cut.heard_ms)
-        if cut.generated_ms is not None:
-            entry.note(generated_ms=cut.generated_ms)
+        if moment.item_heard_ms is not None:
+            cut.in_item = True
+            entry.note(heard_ms=moment.item_heard_ms, generated_ms=moment.item_generated_ms)
+        elif not cut.in_item:
+            # Of an answer of one message, what is known of the answer.
+            if cut.heard_ms is not None:
+                entry.note(heard_ms=cut.heard_ms)
+            if cut.generated_ms is not None:
+                entry.note(generated_ms=cut.generated_ms)
 
     def _listen_to(self, cut: BargeIn) -> None:
         """How much came out of the loudspeaker, and when it fell silent, where a device tells that.

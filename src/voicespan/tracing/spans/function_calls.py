@@ -13,7 +13,7 @@ from voicespan.runtime.bounded import MOST, put
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from opentelemetry.trace import Span
     from opentelemetry.util.types import AttributeValue
@@ -34,6 +34,9 @@ class _Call:
     #: None: the budget of spans was used up.
     span: Span | None
     name: str
+    arguments: str
+    #: A hash of what was answered.
+    output: int | None
     #: As it stands in the messages.
     message: dict[str, Any]
 
@@ -50,12 +53,7 @@ class FunctionCalls:
 
     def begin(self, moment: FunctionCalled, arguments: str, parent: Span | None = None) -> dict[str, Any]:
         """The model asked for a call, as part of `parent` or the root. Returns the call as the OpenAI chat API writes it, which LangSmith renders."""
-        message: dict[str, Any] = {
-            "type": "function",
-            "function": {"name": moment.name, "arguments": cut_text(arguments, _LONGEST_ARGUMENTS)},
-        }
-        if not isinstance(moment.call_id, LocalId):
-            message = {"id": moment.call_id, **message}
+        message = call_message(moment, arguments)
         attributes: dict[str, AttributeValue] = {
             semconv.OPERATION: "execute_tool",
             semconv.TOOL_NAME: moment.name,
@@ -79,15 +77,46 @@ class FunctionCalls:
             parent=parent,
         )
         self._end(moment.call_id, moment.at, error=_REPEATED)
-        self._open[moment.call_id] = _Call(span, moment.name, message)
+        self._open[moment.call_id] = _Call(span, moment.name, moment.arguments, None, message)
         if len(self._open) > MOST:
             self._end(next(iter(self._open)), moment.at, error=_NEVER_ANSWERED)
-        self._current.opened(_current_key(moment.call_id), span, moment.within)
+        if not moment.by_service:
+            self._current.opened(_current_key(moment.call_id), span, moment.within)
         return message
 
-    def answer(self, call_id: str, at: int, output: str) -> None:
-        """The application sent the answer, or the last piece of it."""
-        self._end(call_id, at, completion=_json_or_text(output))
+    def is_repeated(self, moment: FunctionCalled) -> bool:
+        """Whether this very call is known: two connections can be of one session."""
+        call = self._find(moment.call_id)
+        return call is not None and call.name == moment.name and call.arguments == moment.arguments
+
+    def is_answered(self, call_id: str, output: str) -> bool:
+        """Whether it has had this very answer."""
+        call = self._past.get(call_id)
+        return call is not None and call_id not in self._open and call.output == hash(output)
+
+    def answer_sent(self, call_id: str) -> None:
+        """The application is done with it; the service has not taken the answer yet."""
+        self._current.closed(_current_key(call_id))
+
+    def answer_refused(self, call_id: str) -> None:
+        """The service did not take the answer: the application has to give another one."""
+        call = self._open.get(call_id)
+        if call is not None:
+            self._current.opened(_current_key(call_id), call.span)
+
+    def answer(
+        self,
+        call_id: str,
+        at: int,
+        output: str,
+        error: WireError | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The answer is there, or the last piece of it. `error`, `facts`: of what the service ran itself."""
+        call = self._open.get(call_id)
+        if call is not None:
+            call.output = hash(output)
+        self._end(call_id, at, error=error, completion=_json_or_text(output), facts=facts)
 
     def answer_unseen(self, call_id: str, at: int) -> None:
         """The application gave the answer past everything that sees the frames."""
@@ -139,14 +168,31 @@ class FunctionCalls:
             return None
         return self._open.get(call_id) or self._past.get(call_id)
 
-    def _end(self, call_id: str, at: int, *, error: WireError | None = None, completion: Any = None) -> None:
+    def _end(
+        self,
+        call_id: str,
+        at: int,
+        *,
+        error: WireError | None = None,
+        completion: Any = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         call = self._open.pop(call_id, None)
         if call is None:
             return
         put(self._past, call_id, call)
         if call.span is not None:
-            self._writer.end(call.span, at, error=error, completion=completion)
+            self._writer.end(call.span, at, error=error, completion=completion, facts=facts)
         self._current.closed(_current_key(call_id))
+
+
+def call_message(moment: FunctionCalled, arguments: str) -> dict[str, Any]:
+    """The call as the OpenAI chat API writes it, which LangSmith renders. `arguments`: as they may be stored."""
+    message: dict[str, Any] = {
+        "type": "function",
+        "function": {"name": moment.name, "arguments": cut_text(arguments, _LONGEST_ARGUMENTS)},
+    }
+    return message if isinstance(moment.call_id, LocalId) else {"id": moment.call_id, **message}
 
 
 def _current_key(call_id: str) -> str:

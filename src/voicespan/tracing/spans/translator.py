@@ -16,7 +16,7 @@ from voicespan.runtime.bounded import put
 from voicespan.runtime.settings import Level
 from voicespan.tracing.spans.barge_ins import BargeIns
 from voicespan.tracing.spans.current import CurrentSpan
-from voicespan.tracing.spans.function_calls import FunctionCalls
+from voicespan.tracing.spans.function_calls import FunctionCalls, call_message
 from voicespan.tracing.spans.operations import Operations
 from voicespan.tracing.spans.playback import Playback
 from voicespan.tracing.spans.span_writer import SpanWriter
@@ -59,13 +59,22 @@ class SpanTranslator:
         self._events = config.events
         self.transcript = Transcript(settings.ROOT_TRANSCRIPT_CHARACTERS)
         self.counts = Counters()
+        #: A hash of what was transcribed last, by item and part.
+        self._said: dict[str, int] = {}
         self.playback = Playback()
         self._writer = SpanWriter(tracer, context, content, config, self.counts, common=common, wall=wall)
         current = CurrentSpan(conversation_context)
         self.calls = FunctionCalls(self._writer, current)
         self._operations = Operations(self._writer, content, current, provider)
         self._barge_ins = BargeIns(self._writer, self.transcript, self.counts, self.playback)
-        self._turns = Turns(self._writer, content, self._barge_ins, self.playback, provider)
+        self._turns = Turns(
+            self._writer,
+            content,
+            barge_ins=self._barge_ins,
+            heard=self.playback,
+            transcript=self.transcript,
+            provider=provider,
+        )
 
     def record(self, moment: events.Event, frame: Any = None) -> None:
         """Write what `moment` tells. `frame`: the frame that told it, for VOICESPAN_RAW_EVENTS."""
@@ -119,8 +128,8 @@ class SpanTranslator:
             self.counts.text_messages += entry.text is None
         text = self._content.text(moment.text, role=moment.role, place="transcript")
         self.transcript.write(entry, text if moment.text.strip() else None)
-        if moment.seeded and moment.role == "assistant":
-            entry.note(source="application")
+        if moment.put_back:
+            entry.note(put_back=True)
         if moment.seeded or moment.role != "assistant":
             self._turns.give(entry)
 
@@ -138,6 +147,12 @@ class SpanTranslator:
     def _transcript_completed(self, moment: events.TranscriptCompleted) -> None:
         text = self._content.text(moment.text, role=moment.role, place="transcript")
         entry = self.transcript.place(moment.item_id, moment.role)
+        part = moment.facts.get("content_index") or 0
+        said, key = hash(moment.text), f"{part} {moment.item_id}"
+        if self._said.get(key) == said:
+            # Another connection of the same session had it as well.
+            return
+        put(self._said, key, said)
         user = moment.role == "user"
         if user:
             self._turns.give(entry)
@@ -145,9 +160,10 @@ class SpanTranslator:
             self._barge_ins.spoken_in(moment.response_id, moment.item_id)
             self._turns.add_words(moment.response_id, moment.text or "")
         # Silence that was transcribed is no message.
-        self.transcript.write(
-            entry, text if moment.text else None, part=moment.facts.get("content_index") or 0
-        )
+        if moment.out_of_band:
+            self._turns.spoken_beside(moment.response_id, entry, text if moment.text else None)
+        else:
+            self.transcript.write(entry, text if moment.text else None, part=part)
         message = {"role": moment.role, "content": text or ""}
         self._writer.write(
             events.INPUT_TRANSCRIPTION if user else events.OUTPUT_TRANSCRIPTION,
@@ -163,6 +179,11 @@ class SpanTranslator:
     # Function calls.
 
     def _function_called(self, moment: events.FunctionCalled) -> None:
+        if moment.put_back:
+            self._call_put_back(moment)
+            return
+        if self.calls.is_repeated(moment):
+            return
         self.counts.function_calls += 1
         arguments = self._content.text(moment.arguments, role="assistant", place="arguments") or ""
         entry = self.transcript.place(moment.item_id or moment.call_id, "assistant")
@@ -174,17 +195,47 @@ class SpanTranslator:
             moment = replace(moment, call_id=call_id)
         output = self._content.text(moment.output, role="tool", place="result") or ""
         name = moment.name or self.calls.name_of(call_id)
+        if moment.refused is not None:
+            self._answer_refused(moment, name, output)
+            return
+        if not moment.more and self.calls.is_answered(call_id, output):
+            return
         if not moment.more:
-            self.calls.answer(call_id, moment.at, output)
+            self.calls.answer(call_id, moment.at, output, self._content.error(moment.error), moment.facts)
         entry = self.transcript.place(moment.item_id or f"answer {call_id}", "tool")
         entry.answers(call_id, name)
         self.transcript.write(entry, output)
         self._turns.give(entry, moment.response_id)
+        if moment.put_back:
+            entry.note(put_back=True)
+        if moment.put_back or moment.by_service:
+            return
         self._writer.write(
             events.FUNCTION_RESPONSE if name is None else f"{events.FUNCTION_RESPONSE}: {name}",
             moment,
             prompt={"messages": [entry.message()]},
             facts={"call_id": call_id, "item_id": moment.item_id, **moment.facts},
+        )
+
+    def _call_put_back(self, moment: events.FunctionCalled) -> None:
+        arguments = self._content.text(moment.arguments, role="assistant", place="arguments") or ""
+        entry = self.transcript.place(moment.item_id or moment.call_id, "assistant")
+        self.transcript.call(entry, call_message(moment, arguments))
+        entry.note(put_back=True)
+        self._turns.give(entry)
+
+    def _answer_sent(self, moment: events.FunctionAnswerSent) -> None:
+        self.calls.answer_sent(moment.call_id)
+
+    def _answer_refused(self, moment: events.FunctionAnswered, name: str | None, output: str) -> None:
+        self.calls.answer_refused(moment.call_id)
+        message = {"role": "tool", "content": output, "tool_call_id": moment.call_id}
+        self._writer.write(
+            events.FUNCTION_RESPONSE if name is None else f"{events.FUNCTION_RESPONSE}: {name}",
+            moment,
+            prompt={"messages": [message]},
+            facts={"call_id": moment.call_id, "refused": True, **moment.facts},
+            error=self._content.error(moment.refused),
         )
 
     def _function_cancelled(self, moment: events.FunctionCancelled) -> None:
@@ -218,6 +269,9 @@ class SpanTranslator:
         self._turns.speak(moment.response_id, moment.at)
 
     def _generation_ended(self, moment: events.GenerationEnded) -> None:
+        if moment.response_id and self._turns.is_over(moment.response_id):
+            # A proxy repeats it, or another connection of the same session has it as well.
+            return
         self.counts.turns += 1
         if moment.usage is not None:
             self.counts.add(moment.usage)
@@ -260,6 +314,7 @@ class SpanTranslator:
             moment,
             prompt=payload if moment.from_client else None,
             completion=None if moment.from_client else payload,
+            facts=moment.facts,
             error=self._content.error(moment.error),
             essential=moment.level == Level.ESSENTIAL,
             raw=False,
@@ -273,6 +328,7 @@ class SpanTranslator:
         events.MessageRemoved: _message_removed,
         events.TranscriptCompleted: _transcript_completed,
         events.FunctionCalled: _function_called,
+        events.FunctionAnswerSent: _answer_sent,
         events.FunctionAnswered: _function_answered,
         events.FunctionCancelled: _function_cancelled,
         events.OperationStarted: _operation_started,

@@ -7,7 +7,7 @@ told afterwards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from voicespan.protocol import events
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from voicespan.tracing.spans.barge_ins import BargeIn, BargeIns
     from voicespan.tracing.spans.playback import Playback
     from voicespan.tracing.spans.span_writer import SpanWriter
-    from voicespan.tracing.spans.transcript import Entry
+    from voicespan.tracing.spans.transcript import Entry, Transcript
 
 #: How many finished turns may wait for a transcript: one that has not come by then is not coming.
 _MOST_WAITING = 8
@@ -48,6 +48,11 @@ class _Generation:
     first_audio_at: int | None = None
     #: When that was heard, once it is known.
     heard_at: int | None = None
+    out_of_band: bool = False
+    #: Of one out of band, what it was given instead of `inputs`.
+    given: list[dict[str, Any]] | None = None
+    #: And what it said, by the transcript's entry: part of the talk if it was heard.
+    spoken: list[tuple[Entry, str | None]] = field(default_factory=list)
 
     def latency_ms(self, at: int | None) -> float | None:
         """From the end of the user's speech to `at`."""
@@ -72,8 +77,10 @@ class Turns:
         self,
         writer: SpanWriter,
         content: Content,
+        *,
         barge_ins: BargeIns,
         heard: Playback,
+        transcript: Transcript,
         provider: Mapping[str, AttributeValue],
     ) -> None:
         """`provider` gives the model's facts, as they are when a turn is written."""
@@ -81,11 +88,13 @@ class Turns:
         self._content = content
         self._barge_ins = barge_ins
         self._heard = heard
+        self._transcript = transcript
         self._provider = provider
         self._inputs: list[Entry] = []
         self._generations: dict[str, _Generation] = {}
         self._waiting: tuple[_Turn, ...] = ()
         self._asked_at: int | None = None
+        self._over: dict[str, None] = {}
 
     @property
     def generating(self) -> Container[str]:
@@ -120,18 +129,40 @@ class Turns:
         inputs: list[Entry] = []
         if not moment.out_of_band:
             inputs, self._inputs = _newest(self._inputs), []
-        put(self._generations, moment.response_id, _Generation(moment.at, inputs), _MOST_GENERATIONS)
+        given = [
+            {"role": role, "content": self._content.text(text, role=role, place="transcript") or ""}
+            for role, text in moment.inputs or ()
+        ]
+        generation = _Generation(
+            moment.at, inputs, out_of_band=moment.out_of_band, given=given if moment.out_of_band else None
+        )
+        put(self._generations, moment.response_id, generation, _MOST_GENERATIONS)
 
     def speak(self, response_id: str, at: int) -> None:
         """The first audio of an answer has been received."""
         generation = self._generations.get(response_id)
         if generation is not None:
             generation.first_audio_at = at
-            generation.asked_at, self._asked_at = self._asked_at, None
+            if not generation.out_of_band:
+                generation.asked_at, self._asked_at = self._asked_at, None
+
+    def spoken_beside(self, response_id: str | None, entry: Entry, text: str | None) -> None:
+        """A response out of band says this; whether anybody heard it is seen when it is over."""
+        generation = self._generations.get(response_id or "")
+        if generation is not None:
+            generation.spoken.append((entry, text))
+
+    def is_over(self, response_id: str) -> bool:
+        """Whether the response has ended before."""
+        return response_id in self._over and response_id not in self._generations
 
     def end(self, moment: events.GenerationEnded, calls: list[dict[str, Any]]) -> None:
         """The model is done; `calls`: the functions that it asked for, as messages."""
         generation = self._generations.pop(moment.response_id, None) or _Generation(moment.at, [])
+        put(self._over, moment.response_id, None)
+        if moment.status == "failed" and not generation.out_of_band:
+            # Nobody has answered it: the retry does.
+            self._inputs = [*generation.inputs, *self._inputs]
         self._waiting += (_Turn(generation, moment, calls, moment.awaits_words),)
 
     def add_words(self, response_id: str, text: str) -> None:
@@ -184,17 +215,25 @@ class Turns:
     def _write(self, turn: _Turn) -> None:
         ended, generation = turn.ended, turn.generation
         cut = self._barge_ins.of(ended.response_id)
+        self._note_what_was_heard(generation)
         self._writer.write(
             events.TURN_COMPLETE,
             ended,
             started_at=generation.started_at,
             kind="llm",
-            prompt={"messages": [entry.message() for entry in generation.inputs if entry.has_content]},
+            prompt={"messages": _prompt(generation)},
             completion={"messages": [self._message(turn)]},
             facts=self._facts(turn, cut),
             error=self._content.error(ended.error),
             attributes={**self._provider, **_attributes(ended)},
         )
+
+    def _note_what_was_heard(self, generation: _Generation) -> None:
+        """What was said out of band is part of the talk only where the recorder knows that it was heard."""
+        if generation.spoken and self._heard.first(generation.first_audio_at) is not None:
+            for entry, text in generation.spoken:
+                self._transcript.write(entry, text)
+                entry.note(out_of_band=True)
 
     def _message(self, turn: _Turn) -> dict[str, Any]:
         ended = turn.ended
@@ -212,6 +251,7 @@ class Turns:
             "response_id": ended.response_id or None,
             "status": ended.status,
             "reason": ended.reason,
+            "out_of_band": generation.out_of_band or None,
             "interrupted": True if cut is not None else None,
             "generated_ms": ended.generated_ms,
             "heard_ms": cut.heard_ms if cut is not None else None,
@@ -219,6 +259,12 @@ class Turns:
             "latency_to_first_audio_heard_ms": generation.latency_ms(self._heard_at(generation)),
             **ended.facts,
         }
+
+
+def _prompt(generation: _Generation) -> list[dict[str, Any]]:
+    if generation.given is not None:
+        return generation.given
+    return [entry.message() for entry in generation.inputs if entry.has_content]
 
 
 def _newest(entries: list[Entry]) -> list[Entry]:

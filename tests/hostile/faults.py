@@ -47,7 +47,7 @@ KINDS = {
     "soundfile": (
         [
             (soundfile.SoundFile, name)
-            for name in ("__init__", "write", "buffer_write", "buffer_read_into", "close")
+            for name in ("_open", "write", "buffer_write", "buffer_read_into", "close")
         ],
         lambda: soundfile.LibsndfileError(1),
     ),

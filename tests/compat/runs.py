@@ -42,6 +42,9 @@ class Run:
 #: Those of Gemini Live that speak through the package; what the protocol makes of a message needs no other version.
 GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_gemini_resumption.py")
 
+#: OpenAI Live, which the package has since 3.12.
+LIVE = ("tests/openai_live",)
+
 #: What arrives where, zero code.
 DELIVERY = "tests/distro/test_environments.py"
 
@@ -75,6 +78,13 @@ RUNS = (
         "openai-newest",
         ("openai", "websockets==13.*", "wrapt==2.*"),
         "the newest, with the oldest websockets",
+    ),
+    Run("openai-live-3.12", ("openai==3.12.0", "websockets==15.*"), "the oldest with Live", tests=LIVE),
+    Run(
+        "openai-live-newest",
+        ("openai", "websockets==13.*"),
+        "the newest, with the oldest websockets",
+        tests=LIVE,
     ),
     Run(
         "gemini-1.9",

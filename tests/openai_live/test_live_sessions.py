@@ -7,6 +7,7 @@ import base64
 import json
 
 import pytest
+import websockets
 from live_wire import content, fact
 from openai import AsyncOpenAI
 from openai_live_client import KEY, MODEL, client, close, conversing, frame, say, silence, speech, until
@@ -14,6 +15,7 @@ from opentelemetry.trace import StatusCode
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 import voicespan
+from voicespan.instrumentation.sockets import WebsocketsInstrumentor
 from voicespan.openai_live import OpenAILiveInstrumentor
 from voicespan.runtime.patching import PatchingInstrumentor
 from voicespan.testing.openai_live import (
@@ -211,7 +213,7 @@ def test_a_sideband_beside_the_primary_tells_nothing_twice(trace):
             delegation = until(connection, "session.delegation.created")[-1]["delegation"]["id"]
             until(sideband, "session.delegation.created")
             sideband.session.commentary.append(content="Done.", delegation_id=delegation, event_id="mine")
-            sideband.transport.dtmf.send(event="5")
+            sideband.send({"type": "transport.dtmf.send", "event": "5"})
             server.connections[1].wait_for("transport.dtmf.send")
             say(connection, silence(300))
             until(sideband, "session.commentary.appended")
@@ -332,3 +334,24 @@ def test_no_secret_gets_into_the_trace(trace):
         say(connection, UTTERANCE)
         close(connection)
     assert KEY not in "".join(span.to_json() for span in trace.spans)
+
+
+async def test_any_socket_that_speaks_it_is_traced(trace, tracer_provider):
+    instrumentor = WebsocketsInstrumentor()
+    instrumentor.instrument(tracer_provider=tracer_provider)
+    try:
+        with OpenAILiveServer.conversational([Reply("Hi.")], ["Hello?"]) as server:
+            async with websockets.connect(f"{server.url}/live/sessions") as socket:
+                await socket.send(json.dumps({"type": "session.start", "session": {"model": MODEL}}))
+                for start in range(0, len(UTTERANCE), 4800):
+                    audio = base64.b64encode(UTTERANCE[start : start + 4800]).decode()
+                    await socket.send(json.dumps({"type": "session.input_audio.append", "audio": audio}))
+                await socket.send(json.dumps({"type": "session.close"}))
+                async for message in socket:
+                    if json.loads(message)["type"] == "session.closed":
+                        break
+    finally:
+        instrumentor.uninstrument()
+    assert trace.transcript[0] == ("user", "Hello?")
+    assert fact(trace.root, "session_close_reason") == "close_requested"
+    assert trace.root.status.status_code is not StatusCode.ERROR

@@ -94,34 +94,11 @@ DELIVERY_FLOORS = (
 )
 
 OPEN: dict[str, set[str]] = {
-    "fan-out": {
-        "tracing.conversation",
-    },
-    "files": {
-        "tracing.conversation",
-    },
     "functions": {
         "cli.spool:recover",
     },
     "words": {
         "protocol.events:told",
-        "tracing.connection_log:moment",
-        "tracing.conversation:moment",
-        "tracing.conversation:moments",
-        "tracing.conversation:told",
-        "tracing.event_queue:_moments",
-        "tracing.event_queue:told",
-        "tracing.root_span:moment",
-        "tracing.root_span:told",
-        "tracing.spans.barge_ins:moment",
-        "tracing.spans.barge_ins:told",
-        "tracing.spans.function_calls:moment",
-        "tracing.spans.span_writer:moment",
-        "tracing.spans.span_writer:told",
-        "tracing.spans.translator:moment",
-        "tracing.spans.turns:moment",
-        "tracing.status:_setback",
-        "tracing.status:_told",
     },
 }
 

@@ -514,8 +514,10 @@ class Told:
         self.conversation = Conversation(tracer_provider=provider, settings=Settings(**settings))
 
     def says(self, text, role="user"):
-        with self.conversation.lock:
-            self.conversation.ingest([events.TranscriptCompleted(1, "t", role, f"item_{len(text)}", 1, text)])
+        with self.conversation.lifecycle.lock:
+            self.conversation.lifecycle.ingest(
+                [events.TranscriptCompleted(1, "t", role, f"item_{len(text)}", 1, text)]
+            )
         return self
 
     @property
@@ -604,7 +606,7 @@ def test_an_error_is_asked_for_once(told):
         return f"{len(asked)}"
 
     call = told(redact)
-    call.conversation.ingest([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
+    call.conversation.lifecycle.ingest([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
     call.conversation.end()
     (span,) = [span for span in call.exporter.get_finished_spans() if span.parent is not None]
     assert asked == [("it failed", "system", "error")]
@@ -613,7 +615,7 @@ def test_an_error_is_asked_for_once(told):
 
 def test_an_error_stays_small_even_if_the_hook_makes_more_of_it(told):
     call = told(lambda text, *, role, place: text * 100_000)
-    call.conversation.ingest([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
+    call.conversation.lifecycle.ingest([events.ErrorReported(1, "error", events.WireError("e", "it failed"))])
     call.conversation.end()
     (span,) = [span for span in call.exporter.get_finished_spans() if span.parent is not None]
     (event,) = span.events

@@ -141,7 +141,7 @@ def test_a_root_that_is_too_large_goes_without_its_recording_which_is_kept(
 def test_a_root_whose_words_alone_are_too_large_goes_without_them(voice, langsmith_server):
     conversation = voice.conversation()
     conversation.set_metadata(note="n")
-    conversation._root.set_attribute("gen_ai.completion", "x" * 9000)
+    conversation.lifecycle.root.span.set_attribute("gen_ai.completion", "x" * 9000)
     voice.finish(conversation)
     langsmith_server.max_body_bytes = 4500
     voice.send()
@@ -278,7 +278,7 @@ def test_spans_that_another_exporter_sent_first_are_not_sent_twice(
     spans = [voice.child(conversation, "turn_complete") for _ in range(3)]
     conversation.attach_recording(b"sound", "audio/ogg")
     conversation.end()
-    for span in (spans[1], conversation._root):
+    for span in (spans[1], conversation.lifecycle.root.span):
         requests.post(
             langsmith_server.traces_url,
             data=encode_spans([span]).SerializeToString(),

@@ -87,7 +87,7 @@ def test_without_a_recording_the_root_says_none(voice, conversation, langsmith_s
 
 
 def test_the_recordings_start_is_told_on_both_clocks(voice, conversation, langsmith_server):
-    root_start = conversation._root.start_time
+    root_start = conversation.lifecycle.root.span.start_time
     conversation.deliveries[0].attach(b"sound", "audio/ogg", started_at=root_start / 1e9 + 1.25)
     voice.finish(conversation)
     voice.send()

@@ -125,7 +125,7 @@ def test_a_conversation_inside_another_is_a_tree_of_its_own(agent, langsmith_ser
 def test_a_child_that_starts_while_its_root_ends_opens_no_second_folder(manual, langsmith_server, spool_dir):
     voice = manual()
     conversation = voice.conversation()
-    trace_of_it = voice.processor._traces.of(conversation._root)
+    trace_of_it = voice.processor._traces.of(conversation.lifecycle.root.span)
     voice.finish(conversation)
     # What a thread does that looked whether the root is open a moment before it ended.
     voice.pipeline.started(trace_of_it)
@@ -196,7 +196,9 @@ def test_of_what_is_complete_the_garbage_collector_has_nothing_to_look_through(m
 def test_spans_that_start_after_the_root_has_ended_follow_it(manual, langsmith_server, others):
     voice = manual()
     conversation = voice.conversation(thread_id="caller-8")
-    ended = trace.set_span_in_context(trace.NonRecordingSpan(conversation._root.get_span_context()))
+    ended = trace.set_span_in_context(
+        trace.NonRecordingSpan(conversation.lifecycle.root.span.get_span_context())
+    )
     voice.finish(conversation)
     voice.send()
     for _ in range(others):
@@ -217,8 +219,10 @@ def test_spans_that_start_after_the_root_has_ended_follow_it(manual, langsmith_s
 def test_what_is_kept_of_a_trace_is_enough_to_place_what_comes_late(manual):
     voice = manual()
     conversation = voice.conversation()
-    whole = voice.processor._traces.of(conversation._root)
-    call = voice.tracer.start_span("function_call: f", context=trace.set_span_in_context(conversation._root))
+    whole = voice.processor._traces.of(conversation.lifecycle.root.span)
+    call = voice.tracer.start_span(
+        "function_call: f", context=trace.set_span_in_context(conversation.lifecycle.root.span)
+    )
     assert whole.packed() is None  # it goes on
     call.end()
     voice.finish(conversation)
@@ -351,7 +355,7 @@ def test_what_langsmiths_variables_hide_is_not_even_written(  # noqa: PLR0917  f
             work.add_event("exception", {"exception.message": "no secret"})
         voice.write()
         conversation.attach_recording(b"voices", "audio/ogg")
-        conversation._root.set_attributes(CONTENT)
+        conversation.lifecycle.root.span.set_attributes(CONTENT)
     voice.write()
     on_disk = b"".join(path.read_bytes() for path in spool_dir.rglob("*") if path.is_file()).decode(
         errors="replace"

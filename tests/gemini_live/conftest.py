@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import threading
-
 import pytest
 from live_call import Call, as_sdk, as_wire
 
@@ -71,5 +69,3 @@ def instrumentor(tracer_provider, fake_clock):
     instrumentor.instrument(tracer_provider=tracer_provider, clock=fake_clock)
     yield instrumentor
     instrumentor.uninstrument()
-    for watch in [each for each in threading.enumerate() if each.name == "voicespan-resumption"]:
-        watch.join(10)

@@ -743,7 +743,7 @@ def test_without_transcription_no_place_is_kept_for_words(call):
     call.setup()
     for _ in range(5):
         call.microphone().audio().complete()
-    assert len(call.conversation._spans.transcript) == 0
+    assert len(call.conversation.lifecycle.spans.transcript) == 0
     call.end()
 
 
@@ -797,7 +797,7 @@ def test_memory_is_bounded(make_call):
     assert len(protocol._session.calls._open) <= 256
     assert len(protocol._session.calls._partial) <= 257
     assert len(protocol._session.resumption_updates) <= 256
-    assert len(call.conversation._handles) <= 64
+    assert len(call.conversation.lifecycle.resumption.handles) <= 64
 
 
 def test_audio_is_counted_by_its_rate_and_in_both_alphabets():

@@ -14,6 +14,7 @@ import warnings
 import pytest
 from live_call import content as content_of
 from live_call import fact, messages
+from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 from sessions import OPENING, TELLS_USAGE, connect, content, say, turn, until_closed
 
@@ -134,8 +135,18 @@ async def test_nobody_resumes_it(instrumentor, trace, gemini_live_server, fake_c
     assert "connection_closed" not in trace.names
 
 
-async def test_a_window_passes_by_itself(instrumentor, trace, gemini_live_server, fake_clock, monkeypatch):
+async def test_a_window_passes_by_itself(
+    instrumentor, trace, gemini_live_server, tracer_provider, monkeypatch
+):
     monkeypatch.setenv("VOICESPAN_RESUME_WINDOW", "0.05")
+    ended = threading.Event()
+
+    class RootEnds(SpanProcessor):
+        def on_end(self, span):
+            if span.parent is None:
+                ended.set()
+
+    tracer_provider.add_span_processor(RootEnds())
     from voicespan.gemini_live import GeminiLiveInstrumentor
 
     GeminiLiveInstrumentor().clock = voicespan.runtime.clock.SYSTEM
@@ -143,10 +154,7 @@ async def test_a_window_passes_by_itself(instrumentor, trace, gemini_live_server
     async with resuming(server) as session:
         await handle_of(session)
         await until_closed(session)
-    # It ends by itself, when nobody waits any more; the one of the test before may still be on its way out.
-    for watch in [each for each in threading.enumerate() if each.name == "voicespan-resumption"]:
-        await asyncio.to_thread(watch.join, 10)
-        assert not watch.is_alive()
+    await asyncio.to_thread(ended.wait, 30)
     assert fact(trace.root, "close_code") == 1006
 
 

@@ -142,6 +142,18 @@ def test_a_step_that_leaves_its_thread_leaves_no_token_behind(loops):
     assert steps.reached(2)
 
 
+def test_a_step_is_done_by_one_thread_at_a_time(loops):
+    """Who does a step itself, since no thread may be started any more, does none beside one that is on its way."""
+    steps = Steps()
+    loop = loops(steps)
+    assert loop._token.acquire(timeout=0)
+    loop.run_once()
+    assert steps.count == 0
+    loop._token.release()
+    loop.run_once()
+    assert steps.threads == {threading.current_thread()}
+
+
 def test_a_signal_is_taken_by_who_waited_for_it():
     signal = Signal()
     assert not signal.wait(0)

@@ -8,7 +8,6 @@ import contextvars
 import gc
 import json
 import logging
-import sys
 import threading
 import uuid
 import weakref
@@ -28,7 +27,7 @@ from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
-from voicespan.tracing import root_span, tracer
+from voicespan.tracing import lifecycle, root_span, tracer
 from voicespan.tracing.context import CURRENT
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.registry import open_conversations
@@ -144,7 +143,9 @@ def test_a_long_transcript_loses_from_its_middle_and_says_so(tracer_provider, sp
     conversation = Conversation(tracer_provider=tracer_provider)
     for number in range(700):
         words = f"{number} " + "x" * 10_000
-        conversation.ingest([events.TranscriptCompleted(number, "t", "user", f"u{number}", number, words)])
+        conversation.lifecycle.ingest(
+            [events.TranscriptCompleted(number, "t", "user", f"u{number}", number, words)]
+        )
     conversation.end()
     root = span_exporter.get_finished_spans()[-1]
     text = root.attributes["gen_ai.prompt"] + root.attributes["gen_ai.completion"]
@@ -555,8 +556,7 @@ def test_a_conversation_that_is_being_opened_can_be_asked_for_its_facts(tracer_p
             asked.append((opening.root_facts(), opening.open_calls()))
             super().__init__(tracer, context, *args, **kwargs)
 
-    # Not by its path: `voicespan.conversation` is a function.
-    monkeypatch.setattr(sys.modules[Conversation.__module__], "SpanTranslator", Watched)
+    monkeypatch.setattr(lifecycle, "SpanTranslator", Watched)
     conversation = Conversation(tracer_provider=tracer_provider)
     assert META + "status" in conversation.root_facts()
     conversation.end()

@@ -37,7 +37,7 @@ class Told:
         self.conversation = Conversation(tracer_provider=tracer_provider, clock=clock)
         self.writer = RecordingThread(clock, threaded=False)
         self.recorder = ConversationRecorder(folder, clock=clock, writer=self.writer)
-        self.conversation._spans.playback.recorder = self.recorder
+        self.conversation.lifecycle.spans.playback.recorder = self.recorder
 
     def pass_time(self, seconds):
         for _ in range(round(seconds / 0.05)):
@@ -46,8 +46,8 @@ class Told:
         return self
 
     def tell(self, kind, *fields, **named):
-        with self.conversation.lock:
-            self.conversation.ingest([kind(self.clock.monotonic_ns(), "wire", *fields, **named)])
+        with self.conversation.lifecycle.lock:
+            self.conversation.lifecycle.ingest([kind(self.clock.monotonic_ns(), "wire", *fields, **named)])
         # Before the clock moves on, of which the span thread knows nothing.
         self.conversation.flush()
         return self
@@ -254,8 +254,10 @@ def test_the_microphone_that_speaks_first_does_not_slow_the_agent_down(
 ):
     monkeypatch.setenv("VOICESPAN_RECORDING_FORMAT", "flac")
     with voicespan.conversation() as conversation:
-        with conversation.lock:
-            conversation.ingest([events.SessionDescribed(0, "session.created", "s", "m", {}, agent_rate)])
+        with conversation.lifecycle.lock:
+            conversation.lifecycle.ingest(
+                [events.SessionDescribed(0, "session.created", "s", "m", {}, agent_rate)]
+            )
         conversation.recorder.user(tone(0.1), 16_000)
     assert delivered.force_flush(20_000)
     (root,) = langsmith_server.roots
@@ -342,7 +344,7 @@ def test_an_answer_that_was_cut_before_it_was_heard(told):
 
 
 def test_the_recording_runs_through_the_gap_between_two_connections(told):
-    told.conversation.scoped = True
+    told.conversation.lifecycle.scoped = True
     first = told.conversation.connect(Protocol(), {})
     told.recorder.user(tone(0.5), RATE)
     told.pass_time(0.5)

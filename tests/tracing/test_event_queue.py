@@ -50,8 +50,8 @@ def conversation(tracer_provider):
 
 
 def told(conversation, *happened, frame=None):
-    with conversation.lock:
-        return conversation.ingest(list(happened), frame)
+    with conversation.lifecycle.lock:
+        return conversation.lifecycle.ingest(list(happened), frame)
 
 
 def said(text, at=1):
@@ -181,7 +181,7 @@ def test_a_processor_may_end_the_conversation(conversation, tracer_provider, exp
 
 def test_a_processor_may_use_the_conversation_while_the_application_does(conversation, tracer_provider):
     writing = threading.Event()
-    lock = conversation._events.lock = Contended(conversation._events.lock)
+    lock = conversation.lifecycle.events.lock = Contended(conversation.lifecycle.events.lock)
 
     class Curious(SpanProcessor):
         def on_end(self, span):
@@ -245,7 +245,7 @@ def test_what_is_added_while_the_scribe_turns_away_is_not_forgotten():
 
         def __init__(self):
             self.begun, self.late = False, [((), None)]
-            super().__init__(lambda _told, _frame: None)
+            super().__init__(None)
 
         @property
         def _announced(self):
@@ -270,11 +270,11 @@ def test_an_answer_is_marked_before_the_application_can_play_it(conversation, un
         def mark_answer(self):
             self.marks += 1
 
-    conversation._spans.playback.recorder = Marked()
+    conversation.lifecycle.spans.playback.recorder = Marked()
     told(conversation, events.FirstAudio(1, "audio", "response"))
-    assert conversation._spans.playback.recorder.marks == 1
+    assert conversation.lifecycle.spans.playback.recorder.marks == 1
     conversation.flush()
-    assert conversation._spans.playback.recorder.marks == 1
+    assert conversation.lifecycle.spans.playback.recorder.marks == 1
 
 
 def test_two_threads_may_redact_at_the_same_time():

@@ -23,7 +23,7 @@ def record(tracer_provider, span_exporter):
 
     def tell(*told, provider=tracer_provider, **kwargs):
         conversation = Conversation(tracer_provider=provider, **kwargs)
-        conversation.ingest(told)
+        conversation.lifecycle.ingest(told)
         conversation.end()
         return span_exporter.get_finished_spans()
 
@@ -202,13 +202,13 @@ def test_what_waits_is_bounded_whatever_comes(tracer_provider, span_exporter):
     """Hours of frames that nothing follows: calls without answers, cuts without answers, words without an answer."""
     conversation = Conversation(tracer_provider=tracer_provider)
     for n in range(3_000):
-        conversation.ingest([
+        conversation.lifecycle.ingest([
             events.FunctionCalled(n, "t", f"c{n}", "tool", "{}"),
             events.Interrupted(n, "t", f"r{n}", None, "t"),
             events.MessageText(n, "t", f"m{n}", "user", "words", seeded=True),
             events.GenerationEnded(n, "t", f"g{n}", "completed", None, None, (), None, None, had_speech=False),
         ])  # fmt: skip
-    spans = conversation._spans
+    spans = conversation.lifecycle.spans
     assert len(spans.calls._open) <= 256
     assert len(spans._barge_ins._waiting) <= 10
     assert len(spans._turns._inputs) <= 1_000

@@ -320,4 +320,4 @@ def test_an_estimate_is_never_passed_off_as_heard(delivered):
     with voicespan.conversation() as conversation:
         conversation.connect(Protocol(), {}, wire_audio=WireAudio)
         assert conversation.recorder.source == "wire"
-        assert conversation._spans.playback.recorder is None
+        assert conversation.lifecycle.spans.playback.recorder is None

@@ -18,12 +18,20 @@ if TYPE_CHECKING:
     from voicespan.delivery.traces import Trace
 
 
-def opened(trace: Trace, copy: SpanEncoder) -> bytes | None:
-    """The root, with the attributes it would have if it ended now, and the other open spans; None: the root has ended."""
+def opened(trace: Trace, copy: SpanEncoder, *, first: bool = False) -> bytes | None:
+    """The root, with what it would say if it ended now, and the other open spans.
+
+    None: the root has ended, or its conversation does not answer. `first`: then it is the root as it started.
+    """
     root = trace.root
     if root is None:
         return None
     facts = trace.conversation.root_facts() if trace.conversation is not None else {}
+    if facts is None:
+        # Another thread writes its spans, or hangs in a hook: the checkpoint before this one stands, if there is one.
+        if not first:
+            return None
+        facts = {}
     spans: list[ReadableSpan] = [*trace.open_spans(), _with(root, {**(root.attributes or {}), **facts})]
 
     def revise(span: EncodedSpan) -> None:

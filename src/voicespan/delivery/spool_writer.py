@@ -212,7 +212,7 @@ class SpoolWriter:
             thread_id=trace.thread_id,
         )
         cost.load()
-        folder = self._spool.create(meta, checkpoint.opened(trace, self._encoder))
+        folder = self._spool.create(meta, checkpoint.opened(trace, self._encoder, first=True))
         trace.folder_name = folder.name
         if trace.delivery is not None:
             trace.delivery.made(folder)
@@ -309,6 +309,10 @@ class SpoolWriter:
                     len(opened) / _CHECKPOINT_RATE,
                     spent * len(self._entries) / _CHECKPOINT_SHARE,
                 )
+            elif entry.trace.root is not None:
+                # Its conversation did not answer: asked again then.
+                entry.dirty, entry.checkpoint_at = True, now + _CHECKPOINT_EVERY
+                return _CHECKPOINT_EVERY
         return None
 
     def _share_recording(self, entry: _Entry) -> None:

@@ -98,6 +98,8 @@ class Loop:
                     self._step()
             finally:
                 token.release()
+            if self._woken.is_set():
+                self.wake()
 
     def stop(self) -> None:
         """Let the thread end after the step that it is in."""

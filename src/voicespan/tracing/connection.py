@@ -1,4 +1,4 @@
-"""One connection of a conversation: frames go in, the provider's protocol makes moments of them.
+"""One connection of a conversation: frames go in, the provider's protocol makes events of them.
 
 This is the hot path. A frame that carries only audio costs one clock reading, one context reading and the
 protocol's byte search; it takes no lock.
@@ -6,12 +6,11 @@ protocol's byte search; it takes no lock.
 
 from __future__ import annotations
 
-import _thread
-import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from voicespan.runtime.guard import guarded, report
+from voicespan.runtime.guard import guarded, report, warn
 from voicespan.tracing.context import CURRENT, get_current
+from voicespan.tracing.event_queue import call_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,17 +20,20 @@ if TYPE_CHECKING:
 
     from voicespan.protocol.events import Event
     from voicespan.protocol.interface import WireProtocol
+    from voicespan.recording.recorder import Recorder
     from voicespan.recording.wire_source import WireAudioSource
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.context import ConversationContext
 
-_logger = logging.getLogger("voicespan")
+    #: Makes what records a connection's frames, given the conversation's recorder.
+    WireAudio: TypeAlias = Callable[[Recorder], WireAudioSource]
+
 #: Close codes that are a normal end (RFC 6455, section 7.4.1): done, going away, and no code given.
 _NORMAL_CLOSE = frozenset({1000, 1001, 1005})
 
 
 class FrameSink(Protocol):
-    """Takes what a connection's frames tell: the connection's conversation."""
+    """Takes what a connection's frames mean: the connection's conversation."""
 
     context: ConversationContext
 
@@ -47,7 +49,7 @@ class FrameSink(Protocol):
         ...
 
     def flush(self) -> None:
-        """Write the spans of what happened until now."""
+        """Write the spans of what happened until now. The lock is not held."""
 
     def attach(self) -> None:
         """From now on the spans of this context nest in this conversation."""
@@ -102,12 +104,12 @@ class Connection:
             report(error)
 
     def process_frame(self, frame: Any) -> None:
-        """Record what the server's `frame` tells."""
+        """Record what the server's `frame` means."""
         at = self._monotonic_ns()
         conversation = self.conversation
         with conversation.lock:
-            at_once = conversation.ingest(self.protocol.receive(frame, at), frame, self)
-        if at_once:
+            flush_now = conversation.ingest(self.protocol.receive(frame, at), frame, self)
+        if flush_now:
             conversation.flush()
 
     def attach(self) -> bool:
@@ -139,20 +141,20 @@ class Connection:
                 at = self._monotonic_ns()
                 conversation = self.conversation
                 with conversation.lock:
-                    at_once = conversation.ingest(self.protocol.send(frame, at), frame, self)
-                if at_once:
+                    flush_now = conversation.ingest(self.protocol.send(frame, at), frame, self)
+                if flush_now:
                     conversation.flush()
         except Exception as error:  # noqa: BLE001  as above
             report(error)
 
     @guarded
     def ingest(self, read: Callable[[int], Sequence[Event]]) -> None:
-        """Something that is no frame tells what `read` makes of it, given the time."""
+        """Something happened that is no frame: `read` makes events of it, given the time."""
         if not self.ended:
             conversation = self.conversation
             with conversation.lock:
-                at_once = conversation.ingest(read(self._monotonic_ns()))
-            if at_once:
+                flush_now = conversation.ingest(read(self._monotonic_ns()))
+            if flush_now:
                 conversation.flush()
 
     @guarded
@@ -208,7 +210,7 @@ class WireRecordingConnection(Connection):
         self._audio = audio
         if not WireRecordingConnection._announced:
             WireRecordingConnection._announced = True
-            _logger.warning("voicespan records both sides of its conversations, as they cross the wire")
+            warn("voicespan records both sides of its conversations, as they cross the wire")
 
     def received(self, frame: Any) -> None:
         """See `Connection.received`."""
@@ -230,13 +232,23 @@ class WireRecordingConnection(Connection):
 def abandon(connection: Connection) -> None:
     """The application dropped its connection without closing it.
 
-    This runs inside garbage collection, possibly inside a lock of an exporter; so it is done by a thread
-    of its own, started by the primitive that takes no lock.
+    This runs inside garbage collection, possibly inside a lock of an exporter; so the span thread does it.
     """
     if not connection.ended:
-        _thread.start_new_thread(_close_abandoned, (connection,))
+        call_later(connection.closed)
 
 
-@guarded
-def _close_abandoned(connection: Connection) -> None:
-    connection.closed()
+def open_connection(
+    sink: FrameSink,
+    protocol: WireProtocol,
+    clock: Clock,
+    *,
+    kind: type[Connection] = Connection,
+    audio: WireAudioSource | None = None,
+) -> Connection:
+    """Make a connection; `audio`: records its frames, if they are to be recorded."""
+    return (
+        kind(sink, protocol, clock)
+        if audio is None
+        else WireRecordingConnection(sink, protocol, clock, audio)
+    )

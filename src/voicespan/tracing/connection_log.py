@@ -1,7 +1,7 @@
 """The connections of one conversation: how many there were, what they carried, when there was none.
 
-That a connection opens or closes is told as a moment only where it says more than the root's own begin
-and end: in a scope, and from the second connection on. So the first one's moments are kept until then.
+That a connection opens or closes is an event only where it says more than the root's own begin
+and end: in a scope, and from the second connection on. So the first one's events are kept until then.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ConnectionLog:
         self._close: dict[str, Any] = {}
 
     def opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Event]:
-        """A connection is open. As all of these: what that tells."""
+        """A connection is open. As all of these: returns its events."""
         self.live.append(connection)
         return self._opened(connection, at, facts)
 
@@ -99,12 +99,12 @@ class ConnectionLog:
         }
         return self._note(ConnectionClosed(at, "connection_closed", facts))
 
-    def _note(self, moment: Event) -> list[Event]:
+    def _note(self, event: Event) -> list[Event]:
         if self._kept is not None and self._sockets <= 1:
-            self._kept.append(moment)
+            self._kept.append(event)
             return []
         kept, self._kept = self._kept, None
-        return [*(kept or ()), moment]
+        return [*(kept or ()), event]
 
 
 def _close_facts(connection: Connection) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from voicespan.runtime.guard import guard
+from voicespan.runtime.guard import guard, guarded
 from voicespan.tracing.proxy_span import ProxySpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextvars import Token
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
@@ -45,6 +46,9 @@ class Conversational(Protocol):
     def ended(self) -> bool:
         """Whether the conversation is over."""
         ...
+
+    def close(self) -> None:
+        """Its lifecycle is over; its root ends when this has returned."""
 
 
 class ConversationContext:
@@ -93,7 +97,7 @@ class ConversationContext:
             yield
         finally:
             if token is not None:
-                otel_context.detach(token)
+                _reset(token)
 
     def is_current_in(self, context: Context) -> bool:
         """Whether the current span of `context` is the one that stands for what is current in the conversation."""
@@ -118,6 +122,21 @@ class ConversationContext:
 
     def _context(self) -> Context:
         return otel_context.set_value(CURRENT, self)
+
+
+@guarded
+def _reset(token: Token[Context]) -> None:
+    """Make current again what was before.
+
+    An async generator may be closed in another context than it was begun in. There nothing of it stands, and
+    OpenTelemetry's own `detach` would log an error.
+    """
+    variable = getattr(token, "var", None)
+    if variable is None:
+        otel_context.detach(token)
+        return
+    with contextlib.suppress(ValueError):
+        variable.reset(token)
 
 
 #: Of what could not be opened.

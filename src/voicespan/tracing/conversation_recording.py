@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from voicespan.recording.devices import routing
 from voicespan.recording.recorder import Recorder
 from voicespan.recording.transcoding_thread import TranscodingThread
 from voicespan.runtime.guard import guarded
@@ -58,7 +59,8 @@ _LONGEST_TAIL = 6 * 3600.0
 _MOST_CUTS = 64
 
 _transcoding_thread: TranscodingThread | None = None
-_lock = threading.Lock()
+#: Re-entrant: what is made under it may call a finaliser.
+_lock = threading.RLock()
 
 
 class ConversationRecorder(Recorder):
@@ -100,7 +102,7 @@ class ConversationRecording:
         self.recorder.close()
 
     def facts(self) -> dict[str, Any]:
-        """What the root tells of it: how it stands, from where, what is missing."""
+        """What the root says of it: how it stands, from where, what is missing."""
         recorder = self.recorder
         if not recorder.has_audio:
             return {}
@@ -128,6 +130,27 @@ class ConversationRecording:
                 delivery.no_recording("none" if self.recorder.error is None else "failed")
             else:
                 delivery.attach(path, mime_type, self._started_at, recorder=True)
+
+
+def open_recording(
+    deliveries: Sequence[RecordingTarget], settings: Settings, clock: Clock, trace_id: int
+) -> ConversationRecording | None:
+    """The recording of the conversation with this trace id; None: it is not recorded."""
+    if not deliveries or not is_recorded(trace_id, settings):
+        return None
+    return ConversationRecording(deliveries, settings, clock)
+
+
+@guarded
+def record_devices(conversation: object, recorder: Recorder) -> None:
+    """Record the process's microphone and loudspeaker while no other conversation is open."""
+    routing.conversation_opened(conversation, recorder)
+
+
+@guarded
+def leave_devices(conversation: object) -> None:
+    """The conversation is over."""
+    routing.conversation_closed(conversation)
 
 
 def is_recorded(trace_id: int, settings: Settings) -> bool:

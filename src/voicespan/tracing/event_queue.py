@@ -1,25 +1,41 @@
 """What has happened in a conversation and is not written yet.
 
 To write a span takes longer than all the rest that is done for a frame, and the thread that reads frames has to
-hand them over. So what a frame tells is noted, and written some milliseconds later by one thread for all
+hand them over. So what a frame says is noted, and written some milliseconds later by one thread for all
 conversations, in the order and with the times in which it happened. What cannot wait is written at once: whoever
 needs to see it calls `EventQueue.flush`.
+
+What always holds:
+
+1. The users' code (processors, hooks) runs under `EventQueue.lock` and no other lock of ours. It is the first in
+   the order of locks: who holds a lifecycle's lock does not ask for it.
+2. Nobody waits for it without a bound: a hook that hangs costs its own conversation's spans, and nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from voicespan.protocol.events import (
+    FunctionAnswered,
+    FunctionAnswerSent,
+    FunctionCalled,
+    FunctionCancelled,
+    OperationEnded,
+    OperationStarted,
+)
 from voicespan.runtime import fork
+from voicespan.runtime.background import Loop
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guarded, report
 from voicespan.runtime.pacing import paced
+from voicespan.tracing import resumption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from voicespan.protocol.events import Event
 
@@ -28,37 +44,58 @@ if TYPE_CHECKING:
 _SECONDS = 0.02
 #: With more than this the thread that adds to them writes them itself.
 _MOST_WAITING = 256
+#: Seconds for which a thread waits while another one writes. After a wait in vain nobody waits, until it is over.
+PATIENCE = 1.0
+#: They move what is current: the application's spans may start as soon as it has the frame.
+FLUSH_NOW = frozenset(
+    {
+        FunctionCalled,
+        FunctionAnswered,
+        FunctionAnswerSent,
+        FunctionCancelled,
+        OperationStarted,
+        OperationEnded,
+    }
+)
+
+
+class Writer(Protocol):
+    """Writes the spans of a conversation."""
+
+    def write(self, events: Sequence[Event], frame: Any) -> None:
+        """Write the spans of `events`, which came in `frame`."""
 
 
 class EventQueue:
-    """Of one conversation; `write` takes what a frame told, and the frame."""
+    """Of one conversation."""
 
-    def __init__(self, write: Callable[[Sequence[Event], Any], None]) -> None:
-        self._write = write
-        #: Held while something is written. Whoever needs the conversation's own lock as well takes this one first:
-        #: what hears of a span (a processor, a hook) may use the conversation.
+    def __init__(self, writer: Writer) -> None:
+        self._writer: Writer | None = writer
+        #: Held while something is written.
         self.lock = threading.RLock()
         self._waiting: deque[tuple[Sequence[Event], Any]] = deque()
         self._announced = False
+        self._is_stuck = False
+        self._last: Callable[[], None] | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether too much waits."""
         return len(self._waiting) > _MOST_WAITING
 
-    def put(self, told: Sequence[Event], frame: Any) -> None:
-        """Have it written soon, after what was added before it."""
-        self._waiting.append((told, frame))
+    def put(self, events: Sequence[Event], frame: Any) -> None:
+        """Have them written soon, after what was added before."""
+        self._waiting.append((events, frame))
         if not self._announced:
             self._announced = True
             _span_thread.announce(self)
 
-    def flush(self, patience: float = -1) -> None:
-        """Write all that waits. Not while the conversation's own lock is held.
+    def flush(self, patience: float = PATIENCE) -> None:
+        """Write all that waits. Not while the lifecycle's lock is held.
 
-        `patience`: seconds to wait for another thread that writes; negative: as long as it takes.
+        `patience`: seconds to wait for another thread that writes.
         """
-        if not self.lock.acquire(timeout=patience):
+        if not self._acquire(patience):
             return
         try:
             while self._waiting:
@@ -66,78 +103,101 @@ class EventQueue:
         finally:
             self.lock.release()
 
+    @contextlib.contextmanager
+    def held(self, patience: float = PATIENCE) -> Iterator[bool]:
+        """Hold the lock and have everything written. False: another thread writes, and it is not held."""
+        if not self._acquire(patience):
+            yield False
+            return
+        try:
+            while self._waiting:
+                self._write_one()
+            yield True
+        finally:
+            self.lock.release()
+
+    def finish(self, last: Callable[[], None]) -> None:
+        """Call `last` with the lock held: here, or, if another thread writes for too long, once that is over."""
+        if self._acquire(PATIENCE):
+            try:
+                last()
+            finally:
+                self.lock.release()
+        else:
+            self._last = last
+            _span_thread.announce(self)
+
     def write_one(self) -> bool:
-        """Write the oldest; whether another one waits."""
-        with self.lock:
+        """Write the oldest; whether there is more. Where another thread writes there may be."""
+        if not self.lock.acquire(timeout=0):
+            return True
+        try:
             if self._waiting:
                 self._write_one()
+            elif self._last is not None:
+                last, self._last = self._last, None
+                last()
+        finally:
+            self.lock.release()
         if not self._waiting:
             self._announced = False
             # Another thread may have added something before it could see that.
             self._announced = bool(self._waiting)
-        return self._announced
+        return self._announced or self._last is not None
 
     def close(self) -> None:
         """The conversation is over: what it refers to must not refer to it, or it waits for a garbage collection."""
-        self._write = _nobody
+        self._writer = None
+
+    def _acquire(self, patience: float) -> bool:
+        acquired = self.lock.acquire(timeout=0 if self._is_stuck else patience)
+        if acquired or patience >= PATIENCE:
+            self._is_stuck = not acquired
+        return acquired
 
     @guarded
     def _write_one(self) -> None:
-        self._write(*self._waiting.popleft())
-
-
-def _nobody(_moments: Sequence[Event], _frame: Any) -> None:
-    """Take what comes too late."""
+        events, frame = self._waiting.popleft()
+        # What comes too late is dropped.
+        if self._writer is not None:
+            self._writer.write(events, frame)
 
 
 class SpanThread:
-    """The thread that writes what waits, of all conversations by turns."""
+    """The thread that writes what waits, of all conversations by turns, and ends the waits for a resumption."""
 
     def __init__(self) -> None:
+        self._loop = Loop("voicespan-spans", self._step, batch_delay=_SECONDS)
         self.reset_after_fork()
         fork.register(self)
 
     def reset_after_fork(self) -> None:
-        """Begin anew: in a forked child the thread is gone."""
+        """Begin anew: in a forked child what waits is the parent's."""
         self._due: deque[EventQueue] = deque()
-        self._awake = threading.Event()
-        self._starting = threading.Lock()
-        self._runs = False
+        self._calls: deque[Callable[[], None]] = deque()
 
     def announce(self, queue: EventQueue) -> None:
         """Something waits in `queue`."""
         self._due.append(queue)
-        if not self._awake.is_set():
-            self._awake.set()
-        if not self._runs:
-            self._start()
+        self._loop.wake()
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._runs:
-                return
-            self._runs = True
-            thread = threading.Thread(target=self._run, name="voicespan-spans", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                # The process exits, or may have no more threads: what waits is written when its conversation ends,
-                # or when too much does.
-                self._runs = False
+    def call(self, function: Callable[[], None]) -> None:
+        """Have `function` called: for who must not take a lock, or has no thread of its own."""
+        self._calls.append(function)
+        self._loop.wake()
 
-    def _run(self) -> None:
-        try:
-            while True:
-                if not self._due:
-                    self._awake.wait()
-                    time.sleep(_SECONDS)
-                self._awake.clear()
-                self._write_each()
-        finally:
-            self._runs = False
+    def wake(self) -> None:
+        """Somebody waits for a resumption."""
+        self._loop.wake()
 
-    def _write_each(self) -> None:
-        paced(range(len(self._due)), self._write_one, _SECONDS, SYSTEM)
+    def _step(self) -> float | None:
+        while True:
+            while self._calls:
+                self._try(self._calls.popleft())
+            self._try(resumption.give_up_due)
+            if not self._due:
+                return resumption.next_in()
+            paced(range(len(self._due)), self._write_one, _SECONDS, SYSTEM)
 
     def _write_one(self, _: int) -> None:
         queue = self._due.popleft()
@@ -151,5 +211,23 @@ class SpanThread:
         if more:
             self._due.append(queue)
 
+    def _try(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except Exception:
+            raise  # as above
+        except BaseException as error:  # noqa: BLE001  as above
+            report(error, ours=False)
+
 
 _span_thread = SpanThread()
+
+
+def call_later(function: Callable[[], None]) -> None:
+    """Have `function` called by the span thread."""
+    _span_thread.call(function)
+
+
+def watch_resumptions() -> None:
+    """Have the span thread look again at who waits until when."""
+    _span_thread.wake()

@@ -3,7 +3,7 @@
 The application's own spans should nest under the function call they serve, or else under the root. But
 what is current changes with frames that arrive in one task while the application works in others, and a
 context, once inherited, cannot be changed from outside. So the context carries one object per
-conversation, and the object is asked late: each new span asks it for its parent at the moment it starts.
+conversation, and the object is asked late: each new span asks it for its parent at the event it starts.
 
 What always holds:
 

@@ -30,7 +30,7 @@ class OpenConversation(Protocol):
         """Which conversations belong together."""
         ...
 
-    def flush(self, patience: float = -1) -> None:
+    def flush(self, patience: float | None = None) -> None:
         """Write what happened until now; wait at most `patience` seconds for another thread that writes."""
 
     def claim_resumption(self, fingerprint: str) -> bool:
@@ -128,7 +128,7 @@ def _end_open_at_exit() -> None:
 
 @guarded
 def _forget_open() -> None:
-    # The parent goes on telling these; a child that told them as well would send each span twice.
+    # The parent goes on with these; a child that wrote them as well would send each span twice.
     inherited = list(_open)
     _open.clear()
     resumption.forget_all()

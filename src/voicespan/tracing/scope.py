@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel_context
 
 from voicespan.runtime.guard import guard, guarded
+from voicespan.runtime.settings import Settings
 from voicespan.tracing import registry
 from voicespan.tracing.context import SCOPE, conversation_context
 from voicespan.tracing.conversation import Conversation
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from voicespan.tracing.context import ConversationContext
 
 
+#: Where one cannot even be opened (no memory): it does nothing.
+_NO_CONVERSATION = Conversation(settings=Settings(enabled=False))
+
+
 class ConversationScope:
     """What `conversation()` returns: a context manager, sync and async."""
 
@@ -30,7 +35,9 @@ class ConversationScope:
 
     def __enter__(self) -> Conversation:
         """Open the conversation and make it the scope of new connections."""
-        opened = Conversation(scoped=True, **self._arguments)
+        opened = _NO_CONVERSATION
+        with guard():
+            opened = Conversation(scoped=True, **self._arguments)
         self._conversation = opened
         self._outer = SCOPE.get()
         SCOPE.set(opened.context)
@@ -42,9 +49,10 @@ class ConversationScope:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End the conversation; the exception, if there is one, goes on."""
-        # Set, not reset by token: an async generator may be closed in another context than it began in.
-        SCOPE.set(self._outer)
+        # An async generator may be closed in another context than it began in: what stands there stays.
         if self._conversation is not None:
+            if SCOPE.get() is self._conversation.context:
+                SCOPE.set(self._outer)
             _end(self._conversation, error)
 
     async def __aenter__(self) -> Conversation:

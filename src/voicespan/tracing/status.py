@@ -16,27 +16,27 @@ class ConversationStatus:
 
     def __init__(self) -> None:
         self._cancelled = False
-        self._told: str | None = None
+        self._override: str | None = None
         self._error: WireError | None = None
-        self._setback: WireError | None = None
+        self._recoverable_error: WireError | None = None
 
     @property
     def failure(self) -> WireError | None:
         """What makes the root an error, if it stays at that."""
-        return self._error or self._setback
+        return self._error or self._recoverable_error
 
     @property
     def status(self) -> str:
         """In a word or two."""
-        if self._told is not None:
-            return self._told
+        if self._override is not None:
+            return self._override
         if self.failure is not None:
             return "error"
         return "cancelled" if self._cancelled else "completed"
 
     def override(self, status: str | None) -> None:
         """Whoever ended it says how; None: nobody does."""
-        self._told = status
+        self._override = status
 
     def exited_with(self, error: BaseException) -> None:
         """`error` left the block of a connection or of the conversation."""
@@ -48,23 +48,23 @@ class ConversationStatus:
     def handshake_failed(self, error: BaseException) -> None:
         """A connection could not be opened; another may be."""
         if _is_error(error):
-            self._setback = _wire_error(error)
+            self._recoverable_error = _wire_error(error)
         else:
             self._cancelled = True
 
     def connection_lost(self, close_code: int | None) -> None:
         """A connection was closed abnormally; another may follow."""
-        self._setback = WireError(
+        self._recoverable_error = WireError(
             "connection_closed", f"the connection closed abnormally (code {close_code})"
         )
 
     def recovered(self) -> None:
         """A connection is open again: what had failed before did not end the conversation."""
-        self._setback = None
+        self._recoverable_error = None
 
 
 def _is_error(error: BaseException) -> bool:
-    # CancelledError is told by its name: importing asyncio costs what a sync application need not pay.
+    # CancelledError is known by its name: importing asyncio costs what a sync application need not pay.
     return not isinstance(error, _NO_ERROR) and type(error).__name__ != "CancelledError"
 
 

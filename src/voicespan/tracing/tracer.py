@@ -23,7 +23,9 @@ _named: TracerProvider | None = None
 #: What is to be done before the first conversation that has no provider of its own, and what came of it.
 _prepare: Callable[[], TracerProvider | None] | None = None
 _prepared: TracerProvider | None = None
-_preparing = threading.Lock()
+_is_preparing = False
+#: What is prepared may log, and a log handler may begin a conversation: re-entrant.
+_preparing = threading.RLock()
 
 
 def name_provider(provider: TracerProvider | None) -> None:
@@ -53,20 +55,25 @@ def tracer(provider: TracerProvider | None = None) -> Tracer:
 
 
 def _prepared_provider() -> TracerProvider | None:
-    global _prepare, _prepared  # noqa: PLW0603  as above
+    global _prepare, _prepared, _is_preparing  # noqa: PLW0603  as above
     if _prepare is not None:
         with _preparing:
-            # Another thread's conversation may have been the first.
-            if _prepare is not None:
-                _prepared = _prepare()
+            # Another thread's conversation may have been the first, or this is one that began in `_prepare`.
+            if _prepare is not None and not _is_preparing:
+                _is_preparing = True
+                try:
+                    _prepared = _prepare()
+                finally:
+                    _is_preparing = False
                 _prepare = None
     return _prepared
 
 
 def _after_fork() -> None:
     # The thread that held it stayed behind in the parent.
-    global _preparing  # noqa: PLW0603  as above
-    _preparing = threading.Lock()
+    global _preparing, _is_preparing  # noqa: PLW0603  as above
+    _preparing = threading.RLock()
+    _is_preparing = False
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks

@@ -1,7 +1,7 @@
 """Barge-ins: when the user cut the agent off, how much of the answer was heard, how fast it fell silent.
 
 One barge-in has several signs, in any order: the playback was cleared, the item truncated, the response
-cancelled, the recorder's playback stopped. The first sign tells of it, and the others only add to it. Its
+cancelled, the recorder's playback stopped. The first sign makes it known, and the others only add to it. Its
 span waits for how much was heard, and is written at the latest when the next generation starts.
 """
 
@@ -36,7 +36,7 @@ _PLAYBACK_STOPPED = frozenset({"output_audio_buffer.cleared", "recorder"})
 class BargeIn:
     """One of them, as far as it is known."""
 
-    moment: events.Interrupted
+    event: events.Interrupted
     heard_ms: int | None
     generated_ms: int | None
     #: From the start of the user's speech to the end of the playback.
@@ -58,11 +58,13 @@ class _Answer:
 class BargeIns:
     """Those of one conversation. Not thread-safe: the lock of `voicespan.tracing.event_queue` is held."""
 
-    def __init__(self, writer: SpanWriter, transcript: Transcript, counts: Counters, heard: Playback) -> None:
+    def __init__(
+        self, writer: SpanWriter, transcript: Transcript, counts: Counters, playback: Playback
+    ) -> None:
         self._writer = writer
         self._transcript = transcript
         self._counts = counts
-        self._heard = heard
+        self._playback = playback
         self._known: dict[str, BargeIn] = {}
         self._waiting: tuple[BargeIn, ...] = ()
         self._answers: tuple[_Answer, ...] = ()
@@ -98,41 +100,41 @@ class BargeIns:
         """The one that cut this response off."""
         return self._known.get(response_id)
 
-    def tell(self, moment: events.Interrupted) -> None:
+    def add_sign(self, event: events.Interrupted) -> None:
         """The wire gave a sign of one."""
-        key = moment.response_id or f"item {moment.item_id}"
+        key = event.response_id or f"item {event.item_id}"
         cut = self._known.get(key)
         if cut is None:
             self._counts.interruptions += 1
-            spoke_at = self._spoke_before(moment.at) if moment.cause in _PLAYBACK_STOPPED else None
-            barge_in_ms = None if spoke_at is None else round((moment.at - spoke_at) / 1e6, 3)
-            cut = BargeIn(moment, moment.heard_ms, moment.generated_ms, barge_in_ms)
+            spoke_at = self._spoke_before(event.at) if event.cause in _PLAYBACK_STOPPED else None
+            barge_in_ms = None if spoke_at is None else round((event.at - spoke_at) / 1e6, 3)
+            cut = BargeIn(event, event.heard_ms, event.generated_ms, barge_in_ms)
             put(self._known, key, cut)
             self._waiting += (cut,)
         else:
-            cut.heard_ms = moment.heard_ms if cut.heard_ms is None else cut.heard_ms
-            cut.generated_ms = moment.generated_ms if moment.generated_ms is not None else cut.generated_ms
-        self._note_in_transcript(cut, moment)
+            cut.heard_ms = event.heard_ms if cut.heard_ms is None else cut.heard_ms
+            cut.generated_ms = event.generated_ms if event.generated_ms is not None else cut.generated_ms
+        self._note_in_transcript(cut, event)
 
     def hear(self, now: int) -> bool:
-        """See what the recorder says of the playback; whether it told of a barge-in.
+        """See what the recorder says of the playback; whether there was a barge-in.
 
         If it was stopped, that is one if the user had begun to speak and there was more to hear, or if
-        the wire itself tells of one: not every service tells when the user begins to speak.
+        the wire itself gives a sign of one: not every service says when the user begins to speak.
         """
         heard = False
-        while (found := self._heard.next_cut()) is not None:
+        while (found := self._playback.next_cut()) is not None:
             stopped_at, cut = found
             answer = next((each for each in reversed(self._answers) if each.began_at <= stopped_at), None)
             by_wire = answer is not None and answer.response_id in self._known
             if not by_wire and now - stopped_at < _HANGING_UP:
                 # Looked at again later, unless this is the end.
                 break
-            self._heard.take_cut()
+            self._playback.take_cut()
             spoke_at = self._spoke_before(stopped_at)
             spoken = answer is not None and spoke_at is not None and spoke_at >= answer.began_at
             if answer is not None and (by_wire or spoken) and _left_something_unheard(answer, cut):
-                self.tell(
+                self.add_sign(
                     events.Interrupted(
                         stopped_at,
                         "recorder.cut_agent",
@@ -153,9 +155,9 @@ class BargeIns:
         """
         surplus = len(self._waiting) - _MOST_WAITING
         for position, cut in enumerate(self._waiting):
-            told = cut.heard_ms is not None and cut.moment.response_id not in generating
+            complete = cut.heard_ms is not None and cut.event.response_id not in generating
             # Whoever hears of one that is written may have had the others written.
-            if (final or told or position < surplus) and cut in self._waiting:
+            if (final or complete or position < surplus) and cut in self._waiting:
                 self._waiting = tuple(other for other in self._waiting if other is not cut)
                 self._listen_to(cut)
                 self._write(cut)
@@ -164,14 +166,14 @@ class BargeIns:
         """When the user last began to speak before `at`."""
         return next((start for start in reversed(self._speech_starts) if start <= at), None)
 
-    def _note_in_transcript(self, cut: BargeIn, moment: events.Interrupted) -> None:
-        entry = self._transcript.find(moment.item_id or self._spoken.get(moment.response_id or "") or "")
+    def _note_in_transcript(self, cut: BargeIn, event: events.Interrupted) -> None:
+        entry = self._transcript.find(event.item_id or self._spoken.get(event.response_id or "") or "")
         if entry is None:
             return
         entry.note(interrupted=True)
-        if moment.item_heard_ms is not None:
+        if event.item_heard_ms is not None:
             cut.in_item = True
-            entry.note(heard_ms=moment.item_heard_ms, generated_ms=moment.item_generated_ms)
+            entry.note(heard_ms=event.item_heard_ms, generated_ms=event.item_generated_ms)
         elif not cut.in_item:
             # Of an answer of one message, what is known of the answer.
             if cut.heard_ms is not None:
@@ -180,19 +182,19 @@ class BargeIns:
                 entry.note(generated_ms=cut.generated_ms)
 
     def _listen_to(self, cut: BargeIn) -> None:
-        """How much came out of the loudspeaker, and when it fell silent, where a device tells that.
+        """How much came out of the loudspeaker, and when it fell silent, where a device shows that.
 
         An application that drops its queue and plays zeros cuts nothing that could be seen. It is heard.
         """
-        answer = next((each for each in self._answers if each.response_id == cut.moment.response_id), None)
-        if answer is None or not self._heard.sees_devices:
+        answer = next((each for each in self._answers if each.response_id == cut.event.response_id), None)
+        if answer is None or not self._playback.sees_devices:
             return
         until = next((each.began_at for each in self._answers if each.began_at > answer.began_at), None)
-        first, last = self._heard.first(answer.began_at), self._heard.last(until)
+        first, last = self._playback.first(answer.began_at), self._playback.last(until)
         if cut.heard_ms is None:
-            heard = self._heard.milliseconds(first, until)
+            heard = self._playback.milliseconds(first, until)
             cut.heard_ms = heard if cut.generated_ms is None else min(heard, cut.generated_ms)
-            self._note_in_transcript(cut, cut.moment)
+            self._note_in_transcript(cut, cut.event)
         if cut.barge_in_ms is None and first is not None and last is not None:
             spoke_at = self._spoke_before(last)
             if spoke_at is not None and spoke_at >= answer.began_at:
@@ -200,16 +202,16 @@ class BargeIns:
 
     def _write(self, cut: BargeIn) -> None:
         facts = {
-            "cause": cut.moment.cause,
+            "cause": cut.event.cause,
             "heard_ms": cut.heard_ms,
             "generated_ms": cut.generated_ms,
             "barge_in_ms": cut.barge_in_ms,
         }
         self._writer.write(
             events.INTERRUPTED,
-            cut.moment,
+            cut.event,
             completion={name: fact for name, fact in facts.items() if fact is not None},
-            facts={"response_id": cut.moment.response_id, "item_id": cut.moment.item_id, **facts},
+            facts={"response_id": cut.event.response_id, "item_id": cut.event.item_id, **facts},
         )
 
 

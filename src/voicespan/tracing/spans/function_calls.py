@@ -51,43 +51,43 @@ class FunctionCalls:
         self._open: dict[str, _Call] = {}
         self._past: dict[str, _Call] = {}
 
-    def begin(self, moment: FunctionCalled, arguments: str, parent: Span | None = None) -> dict[str, Any]:
+    def begin(self, event: FunctionCalled, arguments: str, parent: Span | None = None) -> dict[str, Any]:
         """The model asked for a call, as part of `parent` or the root. Returns the call as the OpenAI chat API writes it, which LangSmith renders."""
-        message = call_message(moment, arguments)
+        message = call_message(event, arguments)
         attributes: dict[str, AttributeValue] = {
             semconv.OPERATION: "execute_tool",
-            semconv.TOOL_NAME: moment.name,
+            semconv.TOOL_NAME: event.name,
             semconv.TOOL_TYPE: "function",
         }
-        if not isinstance(moment.call_id, LocalId):
-            attributes[semconv.TOOL_CALL_ID] = moment.call_id
+        if not isinstance(event.call_id, LocalId):
+            attributes[semconv.TOOL_CALL_ID] = event.call_id
         span = self._writer.begin(
-            f"{events.FUNCTION_CALL}: {moment.name}",
-            moment.event_type,
-            moment.at,
+            f"{events.FUNCTION_CALL}: {event.name}",
+            event.event_type,
+            event.at,
             kind="tool",
             prompt=_json_or_text(arguments),
             facts={
-                "call_id": moment.call_id,
-                "item_id": moment.item_id,
-                "response_id": moment.response_id,
-                **moment.facts,
+                "call_id": event.call_id,
+                "item_id": event.item_id,
+                "response_id": event.response_id,
+                **event.facts,
             },
             attributes=attributes,
             parent=parent,
         )
-        self._end(moment.call_id, moment.at, error=_REPEATED)
-        self._open[moment.call_id] = _Call(span, moment.name, moment.arguments, None, message)
+        self._end(event.call_id, event.at, error=_REPEATED)
+        self._open[event.call_id] = _Call(span, event.name, event.arguments, None, message)
         if len(self._open) > MOST:
-            self._end(next(iter(self._open)), moment.at, error=_NEVER_ANSWERED)
-        if not moment.by_service:
-            self._current.opened(_current_key(moment.call_id), span, moment.within)
+            self._end(next(iter(self._open)), event.at, error=_NEVER_ANSWERED)
+        if not event.by_service:
+            self._current.opened(_current_key(event.call_id), span, event.within)
         return message
 
-    def is_repeated(self, moment: FunctionCalled) -> bool:
+    def is_repeated(self, event: FunctionCalled) -> bool:
         """Whether this very call is known: two connections can be of one session."""
-        call = self._find(moment.call_id)
-        return call is not None and call.name == moment.name and call.arguments == moment.arguments
+        call = self._find(event.call_id)
+        return call is not None and call.name == event.name and call.arguments == event.arguments
 
     def is_answered(self, call_id: str, output: str) -> bool:
         """Whether it has had this very answer."""
@@ -186,13 +186,13 @@ class FunctionCalls:
         self._current.closed(_current_key(call_id))
 
 
-def call_message(moment: FunctionCalled, arguments: str) -> dict[str, Any]:
+def call_message(event: FunctionCalled, arguments: str) -> dict[str, Any]:
     """The call as the OpenAI chat API writes it, which LangSmith renders. `arguments`: as they may be stored."""
     message: dict[str, Any] = {
         "type": "function",
-        "function": {"name": moment.name, "arguments": cut_text(arguments, _LONGEST_ARGUMENTS)},
+        "function": {"name": event.name, "arguments": cut_text(arguments, _LONGEST_ARGUMENTS)},
     }
-    return message if isinstance(moment.call_id, LocalId) else {"id": moment.call_id, **message}
+    return message if isinstance(event.call_id, LocalId) else {"id": event.call_id, **message}
 
 
 def _current_key(call_id: str) -> str:

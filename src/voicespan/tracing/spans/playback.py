@@ -18,7 +18,7 @@ class Playback:
 
     @property
     def is_listening(self) -> bool:
-        """Whether something may still be told."""
+        """Whether something may still become known."""
         recorder = self.recorder
         if recorder is None:
             return False

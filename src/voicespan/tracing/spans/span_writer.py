@@ -10,6 +10,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from voicespan.content.truncation import encode
 from voicespan.protocol.events import LocalId, WireError
+from voicespan.protocol.json_values import parsed
 from voicespan.runtime import settings
 from voicespan.tracing import semconv
 
@@ -60,13 +61,17 @@ class SpanWriter:
         self._wall = wall
         self._value_limit = value_limit(tracer)
         self._written = 0
-        #: The frame that is being told of, for VOICESPAN_RAW_EVENTS.
+        #: The frame whose events are written, for VOICESPAN_RAW_EVENTS.
         self.frame: Any = None
+
+    def raw(self, frame: Any) -> Any:
+        """The frame as it is now, where VOICESPAN_RAW_EVENTS asks for it."""
+        return _parsed(frame) if self._raw_events else None
 
     def write(
         self,
         name: str,
-        moment: Event,
+        event: Event,
         *,
         started_at: int | None = None,
         kind: str = "chain",
@@ -78,16 +83,16 @@ class SpanWriter:
         essential: bool = True,
         raw: bool = True,
     ) -> None:
-        """A span that is over: from `started_at`, or from the moment itself, to the moment.
+        """A span that is over: from `started_at`, or from the event itself, to the event.
 
         `prompt`, `completion` and `error` are as they may be stored. `facts` become metadata, those that are None
         are left out.
         `essential`: it is kept when the budget of spans is nearly used up. `raw`: it may carry its frame.
         """
-        began = moment.at if started_at is None else min(started_at, moment.at)
+        began = event.at if started_at is None else min(started_at, event.at)
         span = self.begin(
             name,
-            moment.event_type,
+            event.event_type,
             began,
             kind=kind,
             prompt=prompt,
@@ -100,8 +105,8 @@ class SpanWriter:
         if span is None:
             return
         if error is not None:
-            mark_error(span, error, self._wall(moment.at))
-        span.end(self._wall(moment.at))
+            mark_error(span, error, self._wall(event.at))
+        span.end(self._wall(event.at))
 
     def begin(
         self,
@@ -131,11 +136,11 @@ class SpanWriter:
         if attributes:
             whole.update(attributes)
         if facts:
-            told = {
+            known = {
                 key: fact for key, fact in facts.items() if fact is not None and not isinstance(fact, LocalId)
             }
             room = max(_MOST_ATTRIBUTES - len(whole) - 3, 0)
-            for key, value in islice(self._content.names(told, self._value_limit).items(), room):
+            for key, value in islice(self._content.names(known, self._value_limit).items(), room):
                 whole[semconv.METADATA + key] = value
         self._add_content(whole, prompt, completion, self.frame if raw and self._raw_events else None)
         return self._tracer.start_span(
@@ -215,3 +220,12 @@ def value_limit(tracer: Tracer) -> int:
     limits = getattr(tracer, "_span_limits", None)
     length = getattr(limits, "max_span_attribute_length", None)
     return length if isinstance(length, int) and length > 0 else settings.NO_LIMIT
+
+
+def _parsed(frame: Any) -> Any:
+    if isinstance(frame, (bytes, str)):
+        value = parsed(frame)
+        return {"unreadable": f"{len(frame)} bytes"} if value is None else value
+    if hasattr(frame, "model_dump"):
+        return frame.model_dump(by_alias=True, exclude_none=True, warnings=False)
+    return frame

@@ -2,7 +2,7 @@
 
 An entry takes its place when its message first appears, not when its words arrive: the user's transcript
 is often ready only after the agent's answer. It keeps a bounded amount of text: past the limit it loses
-from the middle, since how a call began and how it ended tell the most.
+from the middle, since how a call began and how it ended say the most.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _KEPT = ""
 class Entry:
     """One message; `text` is None until its words are known.
 
-    A long call has thousands, and the root tells all of them: at its end, and each time that it is noted what it
-    would tell if it ended now. So the message is kept as JSON once that was asked for, and its words only there.
+    A long call has thousands, and the root has all of them: at its end, and each time that it is noted what it
+    would have if it ended now. So the message is kept as JSON once that was asked for, and its words only there.
     """
 
     # As few as can be: that is what a message costs beside its words.

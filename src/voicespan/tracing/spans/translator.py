@@ -1,6 +1,6 @@
-"""Moments become spans: one child of the root for each meaningful event, none that did not happen.
+"""Events become spans: one child of the root for each meaningful event, none that did not happen.
 
-Three spans wait before they are written, because what they tell arrives later than their end: function
+Three spans wait before they are written, because what they say arrives later than their end: function
 calls (`voicespan.tracing.spans.function_calls`), turns (`voicespan.tracing.spans.turns`) and barge-ins (`voicespan.tracing.spans.barge_ins`).
 Whatever waits is written with the times at which it happened, at the latest when the conversation ends.
 """
@@ -53,7 +53,7 @@ class SpanTranslator:
         """`context`: the root is current in it.
 
         `common` stands on every span, `provider` gives the model's facts for llm spans, `wall` maps
-        monotonic nanoseconds to the wall clock, `conversation_context` is told which function call is current.
+        monotonic nanoseconds to the wall clock, `conversation_context` learns which function call is current.
         """
         self._content = content
         self._events = config.events
@@ -71,17 +71,21 @@ class SpanTranslator:
             self._writer,
             content,
             barge_ins=self._barge_ins,
-            heard=self.playback,
+            playback=self.playback,
             transcript=self.transcript,
             provider=provider,
         )
 
-    def record(self, moment: events.Event, frame: Any = None) -> None:
-        """Write what `moment` tells. `frame`: the frame that told it, for VOICESPAN_RAW_EVENTS."""
+    def raw(self, frame: Any) -> Any:
+        """The frame as it is now, where VOICESPAN_RAW_EVENTS asks for it: when it is written it can be another one."""
+        return self._writer.raw(frame)
+
+    def record(self, event: events.Event, frame: Any = None) -> None:
+        """Write what `event` means. `frame`: the frame that it came in, for VOICESPAN_RAW_EVENTS."""
         self._writer.frame = frame
-        if self._barge_ins.hear(moment.at):
+        if self._barge_ins.hear(event.at):
             self._write_ready()
-        self._HANDLERS[type(moment)](self, moment)
+        self._HANDLERS[type(event)](self, event)
 
     def span_of(self, key: object) -> Span | None:
         """The span of a function call or an operation, by its id."""
@@ -103,38 +107,38 @@ class SpanTranslator:
 
     # What is said and written.
 
-    def _speech_started(self, moment: events.SpeechStarted) -> None:
-        self._barge_ins.user_spoke(moment.at)
+    def _speech_started(self, event: events.SpeechStarted) -> None:
+        self._barge_ins.user_spoke(event.at)
         self._turns.user_spoke()
         self._turns.user_acted()
         self._write_ready()
 
-    def _speech_stopped(self, moment: events.SpeechStopped) -> None:
-        self._turns.user_asked(moment.at)
+    def _speech_stopped(self, event: events.SpeechStopped) -> None:
+        self._turns.user_asked(event.at)
 
-    def _message_added(self, moment: events.MessageAdded) -> None:
-        if moment.role == "user":
+    def _message_added(self, event: events.MessageAdded) -> None:
+        if event.role == "user":
             self._turns.user_acted()
-        entry = self.transcript.place(moment.item_id, moment.role, moment.after, moment.before)
-        if moment.awaits_transcript and entry.text is None:
+        entry = self.transcript.place(event.item_id, event.role, event.after, event.before)
+        if event.awaits_transcript and entry.text is None:
             entry.awaits_transcript = True
-        if moment.given and moment.role != "assistant":
+        if event.given and event.role != "assistant":
             self._turns.give(entry)
 
-    def _message_text(self, moment: events.MessageText) -> None:
-        entry = self.transcript.place(moment.item_id, moment.role, moment.after)
-        if moment.role == "user":
+    def _message_text(self, event: events.MessageText) -> None:
+        entry = self.transcript.place(event.item_id, event.role, event.after)
+        if event.role == "user":
             self._turns.user_acted()
             self.counts.text_messages += entry.text is None
-        text = self._content.text(moment.text, role=moment.role, place="transcript")
-        self.transcript.write(entry, text if moment.text.strip() else None)
-        if moment.put_back:
+        text = self._content.text(event.text, role=event.role, place="transcript")
+        self.transcript.write(entry, text if event.text.strip() else None)
+        if event.put_back:
             entry.note(put_back=True)
-        if moment.seeded or moment.role != "assistant":
+        if event.seeded or event.role != "assistant":
             self._turns.give(entry)
 
-    def _message_removed(self, moment: events.MessageRemoved) -> None:
-        entry = self.transcript.find(moment.item_id)
+    def _message_removed(self, event: events.MessageRemoved) -> None:
+        entry = self.transcript.find(event.item_id)
         if entry is None:
             return
         if entry.given:
@@ -142,107 +146,107 @@ class SpanTranslator:
             entry.awaits_transcript = False
             self._write_ready()
         else:
-            self.transcript.remove(moment.item_id)
+            self.transcript.remove(event.item_id)
 
-    def _transcript_completed(self, moment: events.TranscriptCompleted) -> None:
-        text = self._content.text(moment.text, role=moment.role, place="transcript")
-        entry = self.transcript.place(moment.item_id, moment.role)
-        part = moment.facts.get("content_index") or 0
-        said, key = hash(moment.text), f"{part} {moment.item_id}"
+    def _transcript_completed(self, event: events.TranscriptCompleted) -> None:
+        text = self._content.text(event.text, role=event.role, place="transcript")
+        entry = self.transcript.place(event.item_id, event.role)
+        part = event.facts.get("content_index") or 0
+        said, key = hash(event.text), f"{part} {event.item_id}"
         if self._said.get(key) == said:
             # Another connection of the same session had it as well.
             return
         put(self._said, key, said)
-        user = moment.role == "user"
+        user = event.role == "user"
         if user:
             self._turns.give(entry)
-        if moment.role == "assistant" and moment.response_id:
-            self._barge_ins.spoken_in(moment.response_id, moment.item_id)
-            self._turns.add_words(moment.response_id, moment.text or "")
+        if event.role == "assistant" and event.response_id:
+            self._barge_ins.spoken_in(event.response_id, event.item_id)
+            self._turns.add_words(event.response_id, event.text or "")
         # Silence that was transcribed is no message.
-        if moment.out_of_band:
-            self._turns.spoken_beside(moment.response_id, entry, text if moment.text else None)
+        if event.out_of_band:
+            self._turns.spoken_beside(event.response_id, entry, text if event.text else None)
         else:
-            self.transcript.write(entry, text if moment.text else None, part=part)
-        message = {"role": moment.role, "content": text or ""}
+            self.transcript.write(entry, text if event.text else None, part=part)
+        message = {"role": event.role, "content": text or ""}
         self._writer.write(
             events.INPUT_TRANSCRIPTION if user else events.OUTPUT_TRANSCRIPTION,
-            moment,
-            started_at=moment.started_at,
+            event,
+            started_at=event.started_at,
             prompt={"messages": [message]} if user and text is not None else None,
             completion={"messages": [message]} if not user and text is not None else None,
-            facts={"item_id": moment.item_id, "response_id": moment.response_id, **moment.facts},
-            error=self._content.error(moment.error),
+            facts={"item_id": event.item_id, "response_id": event.response_id, **event.facts},
+            error=self._content.error(event.error),
         )
         self._write_ready()
 
     # Function calls.
 
-    def _function_called(self, moment: events.FunctionCalled) -> None:
-        if moment.put_back:
-            self._call_put_back(moment)
+    def _function_called(self, event: events.FunctionCalled) -> None:
+        if event.put_back:
+            self._call_put_back(event)
             return
-        if self.calls.is_repeated(moment):
+        if self.calls.is_repeated(event):
             return
         self.counts.function_calls += 1
-        arguments = self._content.text(moment.arguments, role="assistant", place="arguments") or ""
-        entry = self.transcript.place(moment.item_id or moment.call_id, "assistant")
-        self.transcript.call(entry, self.calls.begin(moment, arguments, self._operations.span(moment.within)))
+        arguments = self._content.text(event.arguments, role="assistant", place="arguments") or ""
+        entry = self.transcript.place(event.item_id or event.call_id, "assistant")
+        self.transcript.call(entry, self.calls.begin(event, arguments, self._operations.span(event.within)))
 
-    def _function_answered(self, moment: events.FunctionAnswered) -> None:
-        call_id = self.calls.answered_by(moment.call_id, moment.name)
-        if call_id != moment.call_id:
-            moment = replace(moment, call_id=call_id)
-        output = self._content.text(moment.output, role="tool", place="result") or ""
-        name = moment.name or self.calls.name_of(call_id)
-        if moment.refused is not None:
-            self._answer_refused(moment, name, output)
+    def _function_answered(self, event: events.FunctionAnswered) -> None:
+        call_id = self.calls.answered_by(event.call_id, event.name)
+        if call_id != event.call_id:
+            event = replace(event, call_id=call_id)
+        output = self._content.text(event.output, role="tool", place="result") or ""
+        name = event.name or self.calls.name_of(call_id)
+        if event.refused is not None:
+            self._answer_refused(event, name, output)
             return
-        if not moment.more and self.calls.is_answered(call_id, output):
+        if not event.more and self.calls.is_answered(call_id, output):
             return
-        if not moment.more:
-            self.calls.answer(call_id, moment.at, output, self._content.error(moment.error), moment.facts)
-        entry = self.transcript.place(moment.item_id or f"answer {call_id}", "tool")
+        if not event.more:
+            self.calls.answer(call_id, event.at, output, self._content.error(event.error), event.facts)
+        entry = self.transcript.place(event.item_id or f"answer {call_id}", "tool")
         entry.answers(call_id, name)
         self.transcript.write(entry, output)
-        self._turns.give(entry, moment.response_id)
-        if moment.put_back:
+        self._turns.give(entry, event.response_id)
+        if event.put_back:
             entry.note(put_back=True)
-        if moment.put_back or moment.by_service:
+        if event.put_back or event.by_service:
             return
         self._writer.write(
             events.FUNCTION_RESPONSE if name is None else f"{events.FUNCTION_RESPONSE}: {name}",
-            moment,
+            event,
             prompt={"messages": [entry.message()]},
-            facts={"call_id": call_id, "item_id": moment.item_id, **moment.facts},
+            facts={"call_id": call_id, "item_id": event.item_id, **event.facts},
         )
 
-    def _call_put_back(self, moment: events.FunctionCalled) -> None:
-        arguments = self._content.text(moment.arguments, role="assistant", place="arguments") or ""
-        entry = self.transcript.place(moment.item_id or moment.call_id, "assistant")
-        self.transcript.call(entry, call_message(moment, arguments))
+    def _call_put_back(self, event: events.FunctionCalled) -> None:
+        arguments = self._content.text(event.arguments, role="assistant", place="arguments") or ""
+        entry = self.transcript.place(event.item_id or event.call_id, "assistant")
+        self.transcript.call(entry, call_message(event, arguments))
         entry.note(put_back=True)
         self._turns.give(entry)
 
-    def _answer_sent(self, moment: events.FunctionAnswerSent) -> None:
-        self.calls.answer_sent(moment.call_id)
+    def _answer_sent(self, event: events.FunctionAnswerSent) -> None:
+        self.calls.answer_sent(event.call_id)
 
-    def _answer_refused(self, moment: events.FunctionAnswered, name: str | None, output: str) -> None:
-        self.calls.answer_refused(moment.call_id)
-        message = {"role": "tool", "content": output, "tool_call_id": moment.call_id}
+    def _answer_refused(self, event: events.FunctionAnswered, name: str | None, output: str) -> None:
+        self.calls.answer_refused(event.call_id)
+        message = {"role": "tool", "content": output, "tool_call_id": event.call_id}
         self._writer.write(
             events.FUNCTION_RESPONSE if name is None else f"{events.FUNCTION_RESPONSE}: {name}",
-            moment,
+            event,
             prompt={"messages": [message]},
-            facts={"call_id": moment.call_id, "refused": True, **moment.facts},
-            error=self._content.error(moment.refused),
+            facts={"call_id": event.call_id, "refused": True, **event.facts},
+            error=self._content.error(event.refused),
         )
 
-    def _function_cancelled(self, moment: events.FunctionCancelled) -> None:
-        self.calls.cancel(moment.call_id, moment.at)
+    def _function_cancelled(self, event: events.FunctionCancelled) -> None:
+        self.calls.cancel(event.call_id, event.at)
 
-    def _function_answer_unseen(self, moment: events.FunctionAnswerUnseen) -> None:
-        self.calls.answer_unseen(moment.call_id, moment.at)
+    def _function_answer_unseen(self, event: events.FunctionAnswerUnseen) -> None:
+        self.calls.answer_unseen(event.call_id, event.at)
 
     # Operations, and what is billed by time.
 
@@ -259,64 +263,64 @@ class SpanTranslator:
 
     # What the model does, and how it is cut off.
 
-    def _generation_started(self, moment: events.GenerationStarted) -> None:
-        # How much of an earlier answer was heard is told by now, or never.
+    def _generation_started(self, event: events.GenerationStarted) -> None:
+        # How much of an earlier answer was heard is known by now, or never.
         self._write_ready(heard_is_final=True)
-        self._turns.begin(moment)
+        self._turns.begin(event)
 
-    def _first_audio(self, moment: events.FirstAudio) -> None:
-        self._barge_ins.answer_began(moment.response_id, moment.at)
-        self._turns.speak(moment.response_id, moment.at)
+    def _first_audio(self, event: events.FirstAudio) -> None:
+        self._barge_ins.answer_began(event.response_id, event.at)
+        self._turns.speak(event.response_id, event.at)
 
-    def _generation_ended(self, moment: events.GenerationEnded) -> None:
-        if moment.response_id and self._turns.is_over(moment.response_id):
+    def _generation_ended(self, event: events.GenerationEnded) -> None:
+        if event.response_id and self._turns.is_over(event.response_id):
             # A proxy repeats it, or another connection of the same session has it as well.
             return
         self.counts.turns += 1
-        if moment.usage is not None:
-            self.counts.add(moment.usage)
-        self._barge_ins.answer_ended(moment.response_id, moment.generated_ms)
-        self._turns.end(moment, self.calls.messages(moment.call_ids))
+        if event.usage is not None:
+            self.counts.add(event.usage)
+        self._barge_ins.answer_ended(event.response_id, event.generated_ms)
+        self._turns.end(event, self.calls.messages(event.call_ids))
         self._write_ready()
 
-    def _usage_reported(self, moment: events.UsageReported) -> None:
-        self.counts.add(moment.usage)
+    def _usage_reported(self, event: events.UsageReported) -> None:
+        self.counts.add(event.usage)
 
-    def _interrupted(self, moment: events.Interrupted) -> None:
-        self._barge_ins.tell(moment)
+    def _interrupted(self, event: events.Interrupted) -> None:
+        self._barge_ins.add_sign(event)
         self._write_ready()
 
     # Everything else.
 
-    def _connection_opened(self, moment: events.ConnectionOpened) -> None:
-        self._writer.write(events.CONNECTION_OPENED, moment, facts=moment.facts)
+    def _connection_opened(self, event: events.ConnectionOpened) -> None:
+        self._writer.write(events.CONNECTION_OPENED, event, facts=event.facts)
 
-    def _connection_closed(self, moment: events.ConnectionClosed) -> None:
-        self._writer.write(events.CONNECTION_CLOSED, moment, facts=moment.facts)
+    def _connection_closed(self, event: events.ConnectionClosed) -> None:
+        self._writer.write(events.CONNECTION_CLOSED, event, facts=event.facts)
 
-    def _error_reported(self, moment: events.ErrorReported) -> None:
+    def _error_reported(self, event: events.ErrorReported) -> None:
         self.counts.errors += 1
-        error = self._content.error(moment.error) or moment.error
+        error = self._content.error(event.error) or event.error
         self._writer.write(
             events.ERROR,
-            moment,
+            event,
             completion={"type": error.type, "message": error.message},
-            facts=moment.facts,
+            facts=event.facts,
             error=error,
         )
 
-    def _provider_event(self, moment: events.ProviderEvent) -> None:
-        if moment.level > self._events:
+    def _provider_event(self, event: events.ProviderEvent) -> None:
+        if event.level > self._events:
             return
-        payload = self._content.frame(moment.payload, role="user" if moment.from_client else "assistant")
+        payload = self._content.frame(event.payload, role="user" if event.from_client else "assistant")
         self._writer.write(
-            moment.event_type,
-            moment,
-            prompt=payload if moment.from_client else None,
-            completion=None if moment.from_client else payload,
-            facts=moment.facts,
-            error=self._content.error(moment.error),
-            essential=moment.level == Level.ESSENTIAL,
+            event.event_type,
+            event,
+            prompt=payload if event.from_client else None,
+            completion=None if event.from_client else payload,
+            facts=event.facts,
+            error=self._content.error(event.error),
+            essential=event.level == Level.ESSENTIAL,
             raw=False,
         )
 

@@ -2,7 +2,7 @@
 
 A `turn_complete` is written later than it ends. The transcript of what the user said before it often comes
 in the middle of the answer, or in the next turn; and of an answer that was cut off, how much was heard is
-told afterwards.
+known afterwards.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Turns:
         content: Content,
         *,
         barge_ins: BargeIns,
-        heard: Playback,
+        playback: Playback,
         transcript: Transcript,
         provider: Mapping[str, AttributeValue],
     ) -> None:
@@ -87,7 +87,7 @@ class Turns:
         self._writer = writer
         self._content = content
         self._barge_ins = barge_ins
-        self._heard = heard
+        self._playback = playback
         self._transcript = transcript
         self._provider = provider
         self._inputs: list[Entry] = []
@@ -122,21 +122,21 @@ class Turns:
         if len(self._inputs) % _LOOK_EVERY == 0:
             self._inputs = _newest(self._inputs)
 
-    def begin(self, moment: events.GenerationStarted) -> None:
+    def begin(self, event: events.GenerationStarted) -> None:
         """The model begins to answer."""
-        if moment.response_id in self._generations:
+        if event.response_id in self._generations:
             return
         inputs: list[Entry] = []
-        if not moment.out_of_band:
+        if not event.out_of_band:
             inputs, self._inputs = _newest(self._inputs), []
         given = [
             {"role": role, "content": self._content.text(text, role=role, place="transcript") or ""}
-            for role, text in moment.inputs or ()
+            for role, text in event.inputs or ()
         ]
         generation = _Generation(
-            moment.at, inputs, out_of_band=moment.out_of_band, given=given if moment.out_of_band else None
+            event.at, inputs, out_of_band=event.out_of_band, given=given if event.out_of_band else None
         )
-        put(self._generations, moment.response_id, generation, _MOST_GENERATIONS)
+        put(self._generations, event.response_id, generation, _MOST_GENERATIONS)
 
     def speak(self, response_id: str, at: int) -> None:
         """The first audio of an answer has been received."""
@@ -156,14 +156,14 @@ class Turns:
         """Whether the response has ended before."""
         return response_id in self._over and response_id not in self._generations
 
-    def end(self, moment: events.GenerationEnded, calls: list[dict[str, Any]]) -> None:
+    def end(self, event: events.GenerationEnded, calls: list[dict[str, Any]]) -> None:
         """The model is done; `calls`: the functions that it asked for, as messages."""
-        generation = self._generations.pop(moment.response_id, None) or _Generation(moment.at, [])
-        put(self._over, moment.response_id, None)
-        if moment.status == "failed" and not generation.out_of_band:
+        generation = self._generations.pop(event.response_id, None) or _Generation(event.at, [])
+        put(self._over, event.response_id, None)
+        if event.status == "failed" and not generation.out_of_band:
             # Nobody has answered it: the retry does.
             self._inputs = [*generation.inputs, *self._inputs]
-        self._waiting += (_Turn(generation, moment, calls, moment.awaits_words),)
+        self._waiting += (_Turn(generation, event, calls, event.awaits_words),)
 
     def add_words(self, response_id: str, text: str) -> None:
         """Words of an answer that is over."""
@@ -178,7 +178,7 @@ class Turns:
             turn.awaits_words = False
 
     def write_ready(self, *, final: bool = False, everything: bool = False) -> None:
-        """Write those that are complete; `final`: what was heard is told by now, or when a late recorder comes to it."""
+        """Write those that are complete; `final`: what was heard is known by now, or when a late recorder comes to it."""
         if not self._waiting:
             return
         still: list[_Turn] = []
@@ -198,18 +198,18 @@ class Turns:
             return False
         # Received is not heard: a burst of audio is received long before its first sample is played.
         if (
-            not self._heard.is_listening
+            not self._playback.is_listening
             or turn.generation.asked_at is None
             or self._heard_at(turn.generation, patient=True) is not None
         ):
             return True
         # To look through seconds of audio that a busy process has not come to would hold the application.
-        return final and not self._heard.is_behind
+        return final and not self._playback.is_behind
 
     def _heard_at(self, generation: _Generation, *, patient: bool = False) -> int | None:
-        # The recorder looks through what it has, so it is not asked again, nor for what nobody is told.
+        # The recorder looks through what it has, so it is not asked again, nor for what nobody will read.
         if generation.heard_at is None and generation.asked_at is not None:
-            generation.heard_at = self._heard.first(generation.first_audio_at, patient=patient)
+            generation.heard_at = self._playback.first(generation.first_audio_at, patient=patient)
         return generation.heard_at
 
     def _write(self, turn: _Turn) -> None:
@@ -230,7 +230,7 @@ class Turns:
 
     def _note_what_was_heard(self, generation: _Generation) -> None:
         """What was said out of band is part of the talk only where the recorder knows that it was heard."""
-        if generation.spoken and self._heard.first(generation.first_audio_at) is not None:
+        if generation.spoken and self._playback.first(generation.first_audio_at) is not None:
             for entry, text in generation.spoken:
                 self._transcript.write(entry, text)
                 entry.note(out_of_band=True)

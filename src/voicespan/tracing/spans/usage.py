@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from voicespan.protocol.events import Usage
 
 
-#: Of tokens there are about twenty kinds. What a server makes up beyond must not push out what the root tells.
+#: Of tokens there are about twenty kinds. What a server makes up beyond must not push out what the root says.
 _MOST_KINDS = 30
-#: Far more than are ever told, and what an attribute can hold.
+#: Far more than are ever counted, and what an attribute can hold.
 _MOST_TOKENS = 1 << 53
 
 
 class Counters:
-    """What the root tells in numbers."""
+    """What the root says in numbers."""
 
     def __init__(self) -> None:
         self.turns = 0

@@ -207,7 +207,7 @@ def impure() -> set[str]:
         if not within(imported, "protocol")
         and imported != "runtime.bounded"
         and not (room_of(imported) == room and not _is_shell(imported))
-        and not (module == f"{room}.audio" and within(imported, "recording"))
+        and not (module in (f"{room}.audio", f"{room}.json_audio") and within(imported, "recording"))
     }
 
 

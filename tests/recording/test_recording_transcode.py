@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -290,3 +291,50 @@ class TestFollowing:
         while (thread._loop._thread or writer._loop._thread) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert (thread._loop._thread, writer._loop._thread) == (None, None)
+
+
+def no_descriptor(*_args, **_named):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_moment_without_descriptors_costs_nothing(studio, monkeypatch):
+    """The recording failed, and all of the call with it."""
+    thread = TranscodingThread(studio.writer, clock=studio.clock, threaded=False)
+    recorder, became = studio.recorder(), []
+    thread.add(recorder, "flac", became.append)
+    with monkeypatch.context() as full:
+        full.setattr("voicespan.recording.codec.audio_file.os.open", no_descriptor)
+        studio.speak(recorder.user, noise(2 * 24_000))
+        recorder.close()
+        studio.wait(1)
+        thread.run_once()
+        assert (recorder.status, became) == ("closed", [])
+    studio.wait(1)
+    thread.run_once()
+    samples, _ = sf.read(became[0], dtype="int16")
+    assert np.array_equal(samples[:, 0], noise(2 * 24_000))
+
+
+def test_who_never_has_one_again_loses_the_recording(studio, monkeypatch):
+    recorder = studio.recorder()
+    monkeypatch.setattr("voicespan.recording.codec.audio_file.os.open", no_descriptor)
+    studio.speak(recorder.user, noise(24_000))
+    studio.wait(62)
+    assert (recorder.status, recorder.error) == ("failed", "Too many open files")
+    assert recorder.dropped_bytes == 48_000
+
+
+def test_where_descriptors_are_scarce_nothing_is_encoded_while_the_call_runs(studio, monkeypatch):
+    """It would take a third one, beside the folder's and the recording's."""
+    plentiful = [False]
+    monkeypatch.setattr(thread_module, "are_plentiful", lambda: plentiful[0])
+    thread = TranscodingThread(studio.writer, clock=studio.clock, threaded=False)
+    recorder = studio.recorder()
+    thread.add(recorder, "ogg", print)
+    recorder.user(noise(10 * 8_000).tobytes(), 8_000)
+    studio.wait(11)
+    assert not thread.run_once()
+    assert thread._jobs[0].done == 0
+    plentiful[0] = True
+    assert thread.run_once()
+    assert thread._jobs[0].done > 0

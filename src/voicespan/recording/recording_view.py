@@ -117,6 +117,11 @@ class RecordingView:
         return "paused" if self._queue.paused else state
 
     @property
+    def is_delayed(self) -> bool:
+        """Whether its file could not be made at this moment, for want of a descriptor, and is tried again."""
+        return self._writer.is_delayed
+
+    @property
     def is_behind(self) -> bool:
         """Whether the process has more to record than it can: what was given waits to be laid out."""
         return self._thread.is_behind

@@ -16,6 +16,7 @@ from voicespan.recording.timeline.segment import NS
 from voicespan.recording.timeline.timeline import Timeline
 from voicespan.recording.timeline.track import MS
 from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.descriptors import NONE_LEFT
 from voicespan.runtime.guard import guard
 from voicespan.runtime.native_work import native_work
 
@@ -35,6 +36,8 @@ SETTLE = 400 * MS
 #: What lies so far back is written. The difference is what the resampler holds back.
 LAG = 500 * MS
 
+#: So long a process may have no descriptor left for the file.
+_MOST_DELAY = 60 * NS
 #: The most that is laid out at once when the recording ends.
 _STEP = 10 * NS
 #: Two FLAC blocks and more: what the encoder may not have put into the file yet.
@@ -77,6 +80,7 @@ class RecordingWriter:
         self._events_read = 0
         self._unwritten = 0  # bytes that were laid out in this pass
         self._sound: StereoFile | None = None
+        self._delayed_since: int | None = None
         self._state = threading.Lock()
         self._file = threading.Lock()
 
@@ -127,7 +131,22 @@ class RecordingWriter:
                 else:
                     self._finish()
             except (OSError, RuntimeError, ImportError) as error:
+                if self._may_try_again(error, now):
+                    return
                 self._fail(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether the file could not be made at this moment, and is to be made at one of the next turns."""
+        return self._delayed_since is not None and not self.over
+
+    def _may_try_again(self, error: Exception, now: int) -> bool:
+        """Whether the process had no descriptor left for the file, and not for too long."""
+        if self._sound is not None or not isinstance(error, OSError) or error.errno not in NONE_LEFT:
+            return False
+        if self._delayed_since is None:
+            self._delayed_since = now
+        return now - self._delayed_since < _MOST_DELAY
 
     def fail(self, error: str) -> None:
         """Stop recording, because of `error`."""
@@ -247,25 +266,37 @@ class RecordingWriter:
             self._read_queue()
             if self.queue.open:
                 until = self.timeline.settles(until)
-            rates = self.timeline.user.rates | self.timeline.agent.rates
+        # Before anything is taken: where the file cannot be made at this moment, all is still there at the next turn.
+        sound = self._sound or self._start(until)
+        if sound is None:
+            return
+        with self._state:
             user, agent = self.timeline.take(until)
             if not (user or agent):
                 return
-            if self._sound is None:  # what the user had said before, see `UserTrack`
-                self.origin = min(self.origin, *(piece.start for piece in (*user, *agent)))
             left = self._listening().listen_to_user(user)
             right = self._listening().listen_to_agent(agent, self.timeline.agent)
         self._unwritten += sum(len(piece.pcm) for piece in (*user, *agent))
-        (self._sound or self._start(max(rates))).add(left, right)
+        sound.add(left, right)
 
-    def _start(self, fastest: int) -> StereoFile:
-        rate = rate_at_least(max(fastest, self.least_rate))
-        ask, self._folder = self._folder, None
-        if ask is not None and (folder := ask()) is not None:
+    def _start(self, until: int) -> StereoFile | None:
+        """Make the file for what lies before `until`; None where nothing does."""
+        with self._state:
+            pieces = [piece for side in self.timeline.peek(until) for piece in side]
+            rates = self.timeline.user.rates | self.timeline.agent.rates
+        if not pieces:
+            with self._state:
+                self.timeline.take(until)
+            return None
+        rate = rate_at_least(max(*rates, self.least_rate))
+        if self._path is None and self._folder is not None and (folder := self._folder()) is not None:
             self._path = str(folder / self._name)
         if self.path is None:
             raise OSError("there is no folder to record into")
+        # What the user had said before, see `UserTrack`.
+        self.origin = min(self.origin, *(piece.start for piece in pieces))
         self._sound = _sound().StereoFile(self.path, self.origin, rate)
+        self._folder = None
         self.rate = rate
         self.state = "recording"
         return self._sound

@@ -25,6 +25,7 @@ from voicespan.recording.recording_thread import SHARED
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.background import Loop
 from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.descriptors import are_plentiful
 from voicespan.runtime.fork import register
 from voicespan.runtime.guard import guard
 
@@ -82,7 +83,12 @@ class _Job:
     def advance(self) -> bool:
         """Encode a few seconds; False: there are not so many that have not been."""
         done = self.done
-        enough = self._encodes and self.recorder.frames_on_disk - done >= _TURN * self.recorder.rate > 0
+        # The encoded file is one more that is open while the call runs.
+        enough = (
+            self._encodes
+            and (self.transcoding is not None or are_plentiful())
+            and self.recorder.frames_on_disk - done >= _TURN * self.recorder.rate > 0
+        )
         if enough and (path := self.recorder.path) is not None:
             self._transcoding(path).advance(done + _TURN * self.recorder.rate)
         return enough
@@ -96,6 +102,10 @@ class _Job:
             self.keep_flac()
         self._done(path)
         return True
+
+    def is_delayed(self) -> bool:
+        """Whether its file cannot be made yet, see `RecordingView.is_delayed`."""
+        return self.recorder.finish() is None and self.recorder.is_delayed
 
     def keep_flac(self) -> None:
         """It cannot be encoded (no space, no codec), or there is no time to."""
@@ -185,6 +195,8 @@ class TranscodingThread:
             waited = (self._clock.monotonic_ns() - (first.ended_at or 0)) / NS
             encode = waited < _PATIENCE and len(ended) <= _MOST_WAITING
             if encode and self._rests:
+                break
+            if self._try(first, first.is_delayed):
                 break
             self._finish(first, encode=encode)
             self._forget(first)

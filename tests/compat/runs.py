@@ -44,6 +44,7 @@ GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_g
 
 #: OpenAI Live, which the package has since 3.12.
 LIVE = ("tests/openai_live",)
+SOCKETS = ("tests/instrumentation/sockets",)
 
 #: What arrives where, zero code.
 DELIVERY = "tests/distro/test_environments.py"
@@ -121,6 +122,37 @@ RUNS = (
         ("google-genai", "websockets==16.*", "wrapt==2.*", "trustme"),
         "the newest",
         tests=GEMINI,
+    ),
+    Run(
+        "sockets-oldest",
+        ("openai==1.107.0", "websockets==13.0", "aiohttp==3.9.*", "websocket-client==1.6.0"),
+        "the oldest of each socket library",
+        tests=SOCKETS,
+    ),
+    Run(
+        "sockets-websockets-14",
+        ("websockets==14.0", "aiohttp==3.11.*", "websocket-client==1.7.0"),
+        "legacy is no longer the default; aiohttp's socket is a context manager",
+        tests=SOCKETS,
+    ),
+    Run(
+        "sockets-websockets-16",
+        (
+            "openai",
+            "google-genai",
+            "websockets==16.*",
+            "aiohttp==3.12.*",
+            "websocket-client==1.8.0",
+            "trustme",
+        ),
+        "frames that are unread when the socket is lost are kept",
+        tests=SOCKETS,
+    ),
+    Run(
+        "sockets-newest",
+        ("websockets", "aiohttp", "websocket-client"),
+        "the newest of each: connections that are opened by another method",
+        tests=SOCKETS,
     ),
     Run(
         "adk",

@@ -24,7 +24,7 @@ _METHODS = ("BidiGenerateContent", "BidiGenerateContentConstrained")
 
 
 def _wire_audio(recorder: Recorder) -> WireAudioSource:
-    from voicespan.gemini_live.json_audio import JsonWireAudio  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
+    from voicespan.gemini_live.audio import JsonWireAudio  # noqa: PLC0415  only with VOICESPAN_RECORD_SOURCE=wire
 
     return JsonWireAudio(recorder)
 

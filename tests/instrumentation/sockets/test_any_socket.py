@@ -80,6 +80,7 @@ async def test_a_conversation_is_one_complete_trace(instrumented, trace):
 
 
 async def test_the_trace_is_that_of_the_openai_client(instrumented, trace, span_exporter, tracer_provider):
+    pytest.importorskip("openai")
     from openai import AsyncOpenAI
 
     from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
@@ -305,6 +306,7 @@ async def test_uninstrument_takes_everything_off(client, tracer_provider, trace)
 
 @pytest.mark.parametrize("patched", [True, False])
 async def test_the_openai_clients_socket_is_its_own(instrumented, trace, tracer_provider, patched):
+    pytest.importorskip("openai")
     from openai import AsyncOpenAI, OpenAI
 
     from voicespan.openai_realtime import OpenAIRealtimeInstrumentor

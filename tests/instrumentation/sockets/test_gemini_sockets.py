@@ -8,7 +8,6 @@ import json
 import ssl
 
 import pytest
-from google import genai
 from websockets.asyncio.client import connect
 
 from voicespan.gemini_live import GeminiLiveInstrumentor
@@ -18,6 +17,8 @@ from voicespan.instrumentation.sockets import WebsocketsInstrumentor
 from voicespan.instrumentation.sockets.by_url import SocketRequest, load_endpoints, match
 from voicespan.protocol.events import Level
 from voicespan.testing.gemini_live import Answer, FunctionCall, GeminiLiveServer, Send
+
+genai = pytest.importorskip("google.genai")
 
 DEVELOPER = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 VERTEX = "/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent"

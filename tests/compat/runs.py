@@ -44,6 +44,7 @@ GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_g
 
 #: OpenAI Live, which the package has since 3.12.
 LIVE = ("tests/openai_live",)
+UNCHANGED = ("tests/frameworks/test_sockets_unchanged.py",)
 SOCKETS = ("tests/instrumentation/sockets",)
 
 #: What arrives where, zero code.
@@ -153,6 +154,24 @@ RUNS = (
         ("websockets", "aiohttp", "websocket-client"),
         "the newest of each: connections that are opened by another method",
         tests=SOCKETS,
+    ),
+    Run(
+        "sockets-bridge",
+        ("fastapi", "uvicorn[standard]", "websockets", "websocket-client"),
+        "a telephone bridge and a script, whose sockets are their own",
+        tests=UNCHANGED,
+    ),
+    Run(
+        "agents-oldest",
+        ("openai-agents==0.2.*", "websockets"),
+        "the OpenAI Agents SDK, the oldest with a realtime session that is as it is now",
+        tests=UNCHANGED,
+    ),
+    Run(
+        "agents-newest",
+        ("openai-agents", "websockets"),
+        "the OpenAI Agents SDK",
+        tests=UNCHANGED,
     ),
     Run(
         "adk",

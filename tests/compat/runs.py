@@ -126,13 +126,13 @@ RUNS = (
     ),
     Run(
         "sockets-oldest",
-        ("openai==1.107.0", "websockets==13.0", "aiohttp==3.9.*", "websocket-client==1.6.0"),
+        ("openai==1.107.0", "websockets==13.0", "aiohttp==3.9.*", "websocket-client==1.6.0", "trustme"),
         "the oldest of each socket library",
         tests=SOCKETS,
     ),
     Run(
         "sockets-websockets-14",
-        ("websockets==14.0", "aiohttp==3.11.*", "websocket-client==1.7.0"),
+        ("websockets==14.0", "aiohttp==3.11.*", "websocket-client==1.7.0", "trustme"),
         "legacy is no longer the default; aiohttp's socket is a context manager",
         tests=SOCKETS,
     ),
@@ -151,7 +151,7 @@ RUNS = (
     ),
     Run(
         "sockets-newest",
-        ("websockets", "aiohttp", "websocket-client"),
+        ("websockets", "aiohttp", "websocket-client", "trustme"),
         "the newest of each: connections that are opened by another method",
         tests=SOCKETS,
     ),
@@ -171,6 +171,12 @@ RUNS = (
         "agents-newest",
         ("openai-agents", "websockets"),
         "the OpenAI Agents SDK",
+        tests=UNCHANGED,
+    ),
+    Run(
+        "pydantic-ai",
+        ("pydantic-ai-slim[openai]", "websockets"),
+        "pydantic-ai's OpenAI realtime model",
         tests=UNCHANGED,
     ),
     Run(

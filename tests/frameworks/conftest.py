@@ -47,7 +47,7 @@ def run(environ):
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=60,
         )
         assert result.returncode == 0, result.stderr
         assert "voicespan could not" not in result.stderr, result.stderr

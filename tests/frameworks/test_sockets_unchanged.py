@@ -61,3 +61,25 @@ def test_the_openai_agents_sdk_with_a_tool(run, the_trace):
     with OpenAIRealtimeServer.conversational(weather_and_answer()) as server:
         run("openai_agents_realtime.py", server.url)
     assert_weather_was_told(*the_trace())
+
+
+def test_the_openai_agents_sdk_that_is_interrupted(run, the_trace):
+    pytest.importorskip("agents.realtime", reason="in an environment of its own: tests/compat/run.py agents")
+    story = Answer(transcript="Once upon a time there was a fox who lived in a wood.", pause_after=3)
+    with OpenAIRealtimeServer.conversational([story, Answer(transcript="All right.")]) as server:
+        run("openai_agents_barge_in.py", server.url)
+    root, runs = the_trace()
+    assert len(named(runs, "interrupted")) == 1
+    first, second = sorted(named(runs, "turn_complete"), key=lambda run: run.start_ns)
+    assert (first.metadata["status"], second.metadata["status"]) == ("cancelled", "completed")
+    assert "All right." in json.dumps(root.outputs)
+    assert (root.status, root.error) == ("success", None)
+
+
+def test_pydantic_ai_with_a_tool(run, the_trace):
+    pytest.importorskip(
+        "pydantic_ai.realtime", reason="in an environment of its own: tests/compat/run.py pydantic"
+    )
+    with OpenAIRealtimeServer.conversational(weather_and_answer()) as server:
+        run("pydantic_ai_realtime.py", server.url)
+    assert_weather_was_told(*the_trace())

@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK with a tool and a barge-in. Its author never heard of tracing."""
+"""The OpenAI Agents SDK with a tool. Its author never heard of tracing."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ async def main(url: str) -> None:
         await session.send_message("How is the weather in London?")
         answers = 0
         async for event in session:
-            if event.type == "audio" and answers == 0 and len(sys.argv) > 2:
-                await session.interrupt()
             if event.type == "agent_end":
                 answers += 1
                 if answers == 2:

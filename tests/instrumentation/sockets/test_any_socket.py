@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
+import inspect
 import json
 
 import pytest
@@ -269,7 +270,7 @@ async def test_a_socket_that_is_dropped_without_a_close_does_not_stay_open(instr
         socket = await manager.__aenter__()
         await socket.receive()
         connection = traced_socket(socket.socket).connection
-        if hasattr(socket.socket, "wait_closed"):
+        if inspect.iscoroutinefunction(getattr(socket.socket, "wait_closed", None)):
             await socket.socket.wait_closed()
         # A library's own tasks hold a socket until its transport is gone.
         manager.gen = None

@@ -65,7 +65,10 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="Hold a phone call of 20 seconds between two synthesised voices, and show its trace.",
     )
     demo.add_argument(
-        "--provider", choices=["openai", "gemini"], default="openai", help="whose client and protocol"
+        "--provider",
+        choices=["openai", "openai-live", "gemini"],
+        default="openai",
+        help="whose client and protocol",
     )
     demo.add_argument("--model", metavar="NAME", help="by default a recent one of the provider's")
     demo.add_argument(

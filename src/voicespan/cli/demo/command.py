@@ -45,6 +45,9 @@ class Provider(NamedTuple):
 
 PROVIDERS = {
     "openai": Provider(("openai", "websockets"), "OPENAI_API_KEY", "voicespan.cli.demo.openai_agent"),
+    "openai-live": Provider(
+        ("openai", "websockets"), "OPENAI_API_KEY", "voicespan.cli.demo.openai_live_agent"
+    ),
     "gemini": Provider(
         ("google.genai", "websockets", "trustme"), "GEMINI_API_KEY", "voicespan.cli.demo.gemini_agent"
     ),
@@ -81,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
     """
     provider = PROVIDERS[options.provider]
     if not all(map(importlib.util.find_spec, provider.packages)):
-        return _refuse(f"the demo needs more packages: pip install 'voicespan[{options.provider},testing]'")
+        extra = options.provider.partition("-")[0]
+        return _refuse(f"the demo needs more packages: pip install 'voicespan[{extra},testing]'")
     if options.live:
         absent = [key for key in (provider.key, "LANGSMITH_API_KEY") if not os.environ.get(key)]
         if absent:

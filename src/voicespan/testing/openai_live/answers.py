@@ -22,7 +22,8 @@ class Reply:
 
     Args:
         text: What it says at once; with `delegates` that is an acknowledgement ("One moment.").
-        audio: How that sounds, in the session's format; silence of a plausible length when not given.
+        audio: How that sounds (the `result`, where there is no text), in the session's format; silence of a
+            plausible length when not given.
         delegates: It hands the task over: to the application, to Responses or to Decisions, as the
             session is configured.
         calls: Functions that the Responses backend asks for.
@@ -45,7 +46,7 @@ class Reply:
 
     def spoken(self, text: str, bytes_per_ms: int, silence: bytes) -> bytes:
         """The audio for `text`, or silence as long as its words."""
-        given = self.audio if text == self.text else b""
+        given = self.audio if text == (self.text or self.result) else b""
         return given or silence * (bytes_per_ms * _SILENT_MS_PER_CHARACTER * len(text))
 
 

@@ -29,7 +29,7 @@ class ResponsesBackend:
         self,
         emit: Callable[[dict[str, Any]], None],
         next_id: Callable[[str], str],
-        say: Callable[[str], None],
+        say: Callable[[str, Reply], None],
     ) -> None:
         self._emit = emit
         self._next_id = next_id
@@ -50,7 +50,7 @@ class ResponsesBackend:
         elif reply.calls:
             self._call(delegation_id, response_id, reply)
         else:
-            self._write(delegation_id, response_id, reply.result)
+            self._write(delegation_id, response_id, reply)
 
     def add_item(self, item: Any) -> None:
         """The client gives an item: mostly the output of a function."""
@@ -69,10 +69,10 @@ class ResponsesBackend:
             waits = ", ".join(sorted(self._open))
             raise Rejected("function_call_outputs_required", f"These calls have no output yet: {waits}.")
         if self._waiting is None:
-            self._write(None, self._next_id("resp"), "")
+            self._write(None, self._next_id("resp"), None)
             return
         (delegation_id, reply), self._waiting = self._waiting, None
-        self._write(delegation_id, self._next_id("resp"), reply.result)
+        self._write(delegation_id, self._next_id("resp"), reply)
 
     def _call(self, delegation_id: str, response_id: str, reply: Reply) -> None:
         self._created(delegation_id, response_id)
@@ -109,7 +109,8 @@ class ResponsesBackend:
             "arguments": arguments,
         }
 
-    def _write(self, delegation_id: str | None, response_id: str, text: str) -> None:
+    def _write(self, delegation_id: str | None, response_id: str, reply: Reply | None) -> None:
+        text = "" if reply is None else reply.result
         self._created(delegation_id, response_id)
         item_id = self._next_id("msg")
         for piece in pieces(text):
@@ -127,8 +128,8 @@ class ResponsesBackend:
         }
         self._nested(delegation_id, {"type": "response.output_item.done", "output_index": 0, "item": item})
         self._completed(delegation_id, response_id)
-        if text:
-            self._say(text)
+        if text and reply is not None:
+            self._say(text, reply)
 
     def _created(self, delegation_id: str | None, response_id: str) -> None:
         response = self._response(response_id, "in_progress")

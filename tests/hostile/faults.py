@@ -45,10 +45,7 @@ KINDS = {
     "resolve": ([(socket, "getaddrinfo")], lambda: socket.gaierror(socket.EAI_AGAIN, "try again")),
     "soxr": ([(soxr.ResampleStream, "resample_chunk")], lambda: RuntimeError("soxr failed")),
     "soundfile": (
-        [
-            (soundfile.SoundFile, name)
-            for name in ("_open", "write", "buffer_write", "buffer_read_into", "close")
-        ],
+        [(soundfile.SoundFile, name) for name in ("_open", "write", "buffer_write", "buffer_read_into")],
         lambda: soundfile.LibsndfileError(1),
     ),
 }
@@ -72,8 +69,12 @@ class Fault:
         self.kind, self.number = kind, number
         self.count = 0
         self.where = ""
+        self._is_armed = False
 
     def _is_due(self, frame):
+        # A thread keeps the profile function with which it was started.
+        if not self._is_armed:
+            return False
         self.count += 1
         if self.count != self.number:
             return False
@@ -84,11 +85,20 @@ class Fault:
 
     @contextlib.contextmanager
     def armed(self):
+        self._is_armed = True
+        try:
+            with self._set():
+                yield self
+        finally:
+            self._is_armed = False
+
+    @contextlib.contextmanager
+    def _set(self):
         if self.kind == "memory":
             threading.setprofile(self._profile)
             sys.setprofile(self._profile)
             try:
-                yield self
+                yield
             finally:
                 sys.setprofile(None)
                 threading.setprofile(None)
@@ -99,7 +109,7 @@ class Fault:
                 original = getattr(owner, name)
                 stack.callback(setattr, owner, name, original)
                 setattr(owner, name, self._failing(original, error))
-            yield self
+            yield
 
     def _failing(self, original, error):
         def call(*args, **kwargs):

@@ -196,8 +196,6 @@ class FunctionAnswered(Event):
     output: str
     name: str | None = None
     item_id: str | None = None
-    #: The response that is in progress and goes on with this answer; None: the next one will have it.
-    response_id: str | None = None
     #: More answers to the same call are to come, so it stays open.
     more: bool = False
     facts: dict[str, Any] = field(default_factory=dict)

@@ -209,7 +209,7 @@ class SpanTranslator:
         entry = self.transcript.place(event.item_id or f"answer {call_id}", "tool")
         entry.answers(call_id, name)
         self.transcript.write(entry, output)
-        self._turns.give(entry, event.response_id)
+        self._turns.give(entry)
         if event.put_back:
             entry.note(put_back=True)
         if event.put_back or event.by_service:

@@ -109,15 +109,11 @@ class Turns:
         """The user has stopped speaking."""
         self._asked_at = at
 
-    def give(self, entry: Entry, response_id: str | None = None) -> None:
-        """`entry` is part of what the next generation is given, or this one, if it is under way already."""
+    def give(self, entry: Entry) -> None:
+        """`entry` is part of what the next generation is given."""
         if entry.given:
             return
         entry.given = True
-        generation = self._generations.get(response_id or "")
-        if generation is not None:
-            generation.inputs.append(entry)
-            return
         self._inputs.append(entry)
         if len(self._inputs) % _LOOK_EVERY == 0:
             self._inputs = _newest(self._inputs)

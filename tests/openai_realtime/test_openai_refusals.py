@@ -228,3 +228,12 @@ def test_what_was_accepted_is_not_refused_by_a_later_error(call):
     call.server("session.updated", session={"type": "realtime"})
     refuse(call, "invalid_value", "bad frame").end()
     assert "session.update" not in call.names
+
+
+def test_an_answer_under_an_id_that_is_none_passes_without_harm(call):
+    call.session()
+    for call_id in ({"a": 1}, [1], 1):
+        item = {"type": "function_call_output", "call_id": call_id, "output": "x"}
+        call.client("conversation.item.create", item=item)
+    call.server("response.created", response={"id": "r1"}).done("r1").end()
+    assert call.transcript == []

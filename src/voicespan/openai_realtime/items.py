@@ -276,7 +276,7 @@ class Items:
             if (self._shows_items or everything) and not (everything and is_answer):
                 continue
             self._requests.accept(CREATE, lambda each, sent=sent: each is sent)  # type: ignore[misc]  # bound now
-            if is_answer and sent.item.get("call_id") in self._called:
+            if is_answer and values.name(sent.item.get("call_id")) in self._called:
                 yield from self._answer(sent.kind, sent.item, sent.at)
             elif sent.item_type == "message":
                 yield from self._text(sent.kind, sent.item_id, sent.item, sent.at)

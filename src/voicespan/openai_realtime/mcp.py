@@ -91,12 +91,12 @@ class McpCalls:
         if approval is None or approval.wait_ms is not None:
             return
         approval.wait_ms = round((at - approval.asked_at) / 1e6, 3)
-        approved = item.get("approve") is True
+        approved, reason = item.get("approve") is True, values.text(item.get("reason"))
         yield events.OperationEnded(
             at,
             event_type,
             _approval_key(request_id),
-            completion={"approve": approved, "reason": values.text(item.get("reason"))},
+            completion={"approve": approved, **({"reason": reason} if reason else {})},
             facts={"approved": approved, "approval_wait_ms": approval.wait_ms},
         )
 

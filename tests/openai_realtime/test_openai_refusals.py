@@ -237,3 +237,11 @@ def test_an_answer_under_an_id_that_is_none_passes_without_harm(call):
         call.client("conversation.item.create", item=item)
     call.server("response.created", response={"id": "r1"}).done("r1").end()
     assert call.transcript == []
+
+
+def test_what_passed_without_a_word_is_not_refused_by_an_error_about_something_later(call):
+    call.session().client("response.cancel")
+    call.client("conversation.item.create", item=typed("Hello."), after=0.1)
+    call.server("conversation.item.added", item=typed("Hello.", id="i1"))
+    refuse(call, "invalid_value", "bad frame").end()
+    assert "response.cancel" not in call.names

@@ -28,6 +28,8 @@ CANCEL = "response.cancel"
 
 #: So many wait: far more than an application sends between two responses.
 _MOST = 256
+#: What can be done without a word: a cancel of an answer that is over just then, for example.
+_SILENT = frozenset({UPDATE, DELETE, CANCEL})
 #: What an error's code begins with, and what it refuses.
 _BY_CODE = (
     ("input_audio_buffer_commit", COMMIT),
@@ -99,6 +101,10 @@ class Requests:
         """The server did the oldest that is of this kind and `fits`."""
         found = next((each for each in self._waiting if each.kind == kind and fits(each)), None)
         if found is not None:
+            # The server answers in order: what it could have refused before this, it did.
+            for each in self._waiting[: self._waiting.index(found)]:
+                if each.kind in _SILENT:
+                    self._settle(each)
             self._settle(found)
         return found
 

@@ -84,7 +84,9 @@ class ManualAgent(Agent):
         return self.processor._running()
 
     def write(self):
-        """What the writer's thread does; seconds until it is due again."""
+        """What the writer's thread does, after that which copies recordings; seconds until it is due again."""
+        while self.pipeline.spool.copies.pending:
+            self.pipeline.spool.copies.step()
         return self.pipeline.writer.step()
 
     def send(self):

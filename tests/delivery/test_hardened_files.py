@@ -778,6 +778,7 @@ def test_a_recording_that_comes_late_counts_in_the_bound_too(fake_clock):
     came = []
     access = SimpleNamespace(
         recording_changed=lambda: None,
+        copy_later=lambda copy: copy(),
         late_recording=lambda *late: came.append(late),
         reserve=lambda _: False,
     )

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
-import os
-import stat
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from voicespan.delivery.spool import recording_files
 from voicespan.delivery.spool.folder import RecordingResult
+from voicespan.delivery.spool.recording_copies import PendingCopy
 from voicespan.delivery.spool.spool import say_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from voicespan.delivery.destination.destination import Destination
     from voicespan.delivery.spool.folder import Folder
@@ -26,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds that `attach` waits for the folder, which is made in the background when the conversation opens.
 _FOLDER_WAIT = 5.0
+#: Bytes of a recording that is copied while the application waits: that takes a millisecond.
+_COPIED_AT_ONCE = 256_000
 
 
 class SpoolAccess(Protocol):
@@ -36,6 +35,9 @@ class SpoolAccess(Protocol):
 
     def recording_changed(self) -> None:
         """A recording was promised, came, or is not coming."""
+
+    def copy_later(self, copy: Callable[[], None]) -> None:
+        """Have `copy` called in the background. Never waits."""
 
     def late_recording(self, folder_name: str | None, file: BinaryIO, result: RecordingResult) -> None:
         """A recording came when its conversation was complete.
@@ -114,6 +116,7 @@ class RootAttachment:
         # Free once the folder is there. An Event is six objects, of each call.
         self._making = threading.Lock()
         self._making.acquire()
+        self._is_made = False
         self._folder: Folder | None = None
         self._ended = False
         #: It is closed, with a recording.
@@ -167,11 +170,11 @@ class RootAttachment:
         started_at: float | None = None,
         *,
         recorder: bool = False,
-    ) -> None:
+    ) -> PendingCopy:
         """Put a recording beside the root; the last one before the root goes counts.
 
-        A file is copied before this returns, unless it stands in `folder`: what the caller does with it
-        afterwards (removes it, records the next call into it) must not change what is delivered.
+        A client's recording that is not small is copied in the background, and the root waits for it. Its file may
+        be removed at once; before anybody writes to it again, wait for what this returns.
 
         Args:
             source: The recording, or the path of its file.
@@ -179,17 +182,53 @@ class RootAttachment:
             started_at: When the recording begins, in seconds since the epoch; None: not known.
             recorder: Our own recorder made it, not a client.
         """
+        copying = PendingCopy()
         if self._hidden:
             self._settle("hidden", recorder=recorder)
-            return
+            copying.finish()
+            return copying
         try:
-            with _opened(source) as file:
-                self._take(source, file, mime_type, started_at, recorder=recorder)
+            file = recording_files.open_source(source)
         except (OSError, ValueError) as error:  # ValueError: a path that is none
-            # Not its path: that may name a person.
-            reason = (error.strerror or error) if isinstance(error, OSError) else "not a path"
-            say_once(f"voicespan: a recording cannot be attached ({reason})")
-            self._settle("unreadable", recorder=recorder)
+            self._unreadable(error, recorder=recorder)
+            copying.finish()
+            return copying
+
+        def copy() -> None:
+            try:
+                with file:
+                    self._take(source, file, mime_type, started_at, recorder=recorder)
+            except (OSError, ValueError) as error:
+                self._unreadable(error, recorder=recorder)
+            finally:
+                copying.finish()
+
+        if recorder or (self._is_made and file.seek(0, io.SEEK_END) <= _COPIED_AT_ONCE):
+            copy()
+        else:
+            self._copy_later(copy)
+        return copying
+
+    def _copy_later(self, copy: Callable[[], None]) -> None:
+        """The root waits from now on."""
+
+        def take() -> None:
+            try:
+                copy()
+            finally:
+                with self._lock:
+                    self._taking -= 1
+                self._spool.recording_changed()
+
+        with self._lock:
+            self._taking += 1
+        self._spool.copy_later(take)
+
+    def _unreadable(self, error: OSError | ValueError, *, recorder: bool) -> None:
+        # Not its path: that may name a person.
+        reason = (error.strerror or error) if isinstance(error, OSError) else "not a path"
+        say_once(f"voicespan: a recording cannot be attached ({reason})")
+        self._settle("unreadable", recorder=recorder)
 
     def no_recording(self, status: str = "none") -> None:
         """Our recorder's recording is not coming; `status` says why."""
@@ -199,6 +238,7 @@ class RootAttachment:
         """The folder is there."""
         self._folder = folder
         self.folder_name = folder.name
+        self._is_made = True
         self._making.release()
 
     def ended(self) -> None:
@@ -271,7 +311,7 @@ class RootAttachment:
                 # Nothing is missing: it is there already, encoded otherwise.
                 return
             self._taking += 1
-        inside = None if folder is None else _inside(source, folder.files.folder)
+        inside = None if folder is None else recording_files.name_inside(source, folder.files.folder)
         name = inside or recording_files.name(mime_type, recorder=recorder)
         attached = RecordingResult("attached", name, mime_type, started_at)
         try:
@@ -319,50 +359,3 @@ def _remove_unencoded(folder: Folder, encoded: str) -> None:
             and not name.startswith(f"{recording_files.ATTACHMENT}.")
         ):
             folder.files.remove(name)
-
-
-@contextlib.contextmanager
-def _opened(source: bytes | str | Path) -> Iterator[BinaryIO]:
-    """Raise OSError if there is nothing to read."""
-    with io.BytesIO(source) if isinstance(source, bytes) else _opened_once(source) as file:
-        if not file.read(1):
-            raise OSError(errno.ENODATA, "the recording is empty")
-        file.seek(0)
-        yield file
-
-
-def _opened_once(path: str | Path) -> BinaryIO:
-    """Open a file of the application's, and look at what it is only then.
-
-    A link is followed: it is the application that names it. What is not a file (a FIFO, a device) must not
-    make it wait.
-    """
-    flags = (
-        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
-    )
-    descriptor = os.open(path, flags)
-    try:
-        _check(os.fstat(descriptor))
-        return os.fdopen(descriptor, "rb")
-    except OSError:
-        os.close(descriptor)
-        raise
-
-
-def _check(found: os.stat_result) -> None:
-    if stat.S_ISDIR(found.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file")
-
-
-def _inside(source: bytes | str | Path, folder: Path | None) -> str | None:
-    """The name of a file that stands in the folder already."""
-    if isinstance(source, bytes) or folder is None:
-        return None
-    path = Path(source).absolute()
-    return path.name if path.parent == folder else None
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator

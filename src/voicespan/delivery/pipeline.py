@@ -101,6 +101,10 @@ class Pipeline:
         """Something changed about a recording."""
         self._spool_loop.wake(urgent=True)
 
+    def copy_later(self, copy: Callable[[], None]) -> None:
+        """Have `copy` called in the background."""
+        self.spool.copies.put(copy)
+
     def reserve(self, size: int) -> bool:
         """Whether so many bytes of a recording may be written."""
         return self.spool.reserve(size)
@@ -131,6 +135,7 @@ class Pipeline:
         """Let the threads end."""
         self._spool_loop.stop()
         self._export_loop.stop()
+        self.spool.copies.loop.stop()
         self.scheduler.stop()
 
     def reset_after_fork(self) -> None:
@@ -138,6 +143,7 @@ class Pipeline:
         self.writer.reset_after_fork()
         self.scheduler.reset_after_fork()
         self.http.reset_after_fork()
+        self.spool.copies.reset_after_fork()
 
     def left(self) -> int:
         """How many conversations of this process have ended and are not delivered."""
@@ -160,7 +166,7 @@ class Pipeline:
         if recordings_within is not None:
             self.writer.hurry(recordings_within)
             self._spool_loop.wake(urgent=True)
-        if not self._until(lambda: not self.writer.pending, deadline, on_wait):
+        if not self._until(lambda: not (self.spool.copies.pending or self.writer.pending), deadline, on_wait):
             return False
         self.scheduler.hurry()
         self._export_loop.wake()
@@ -179,6 +185,7 @@ class Pipeline:
             on_wait()
             self._spool_loop.run_once()
             self._export_loop.run_once()
+            self.spool.copies.loop.run_once()
             time.sleep(_LOOK_EVERY)
         return True
 

@@ -8,6 +8,7 @@ belong to.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,25 @@ if TYPE_CHECKING:
     from voicespan.recording import Recorder
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.connection import WireAudio
-    from voicespan.tracing.conversation_recording import RecordingTarget
+    from voicespan.tracing.conversation_recording import PendingCopy, RecordingTarget
 
 #: What several tags come in; anything else is one.
 _SEVERAL = (list, tuple, set, frozenset)
+
+
+class AttachedRecording:
+    """A recording that is on its way to everywhere the conversation is delivered to."""
+
+    def __init__(self, copies: Sequence[PendingCopy] = ()) -> None:
+        self._copies = copies
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the recording is copied, at most `timeout` seconds; whether its file may be changed now."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return all(
+            copy.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
+            for copy in self._copies
+        )
 
 
 class Conversation:
@@ -185,17 +201,18 @@ class Conversation:
             with self.lifecycle.lock:
                 self._root.add_tags(kept)
 
-    def attach_recording(self, path_or_bytes: str | Path | bytes, mime_type: str) -> None:
+    def attach_recording(self, path_or_bytes: str | Path | bytes, mime_type: str) -> AttachedRecording:
         """Attach the recording that a client made (a browser's, a telephone gateway's) to the root run.
 
-        Where audio is hidden (VOICESPAN_HIDE, no content captured) it is not looked at.
+        Returns at once: a file is copied in the background, and may be removed; before anybody writes to it again,
+        `wait` for what this returns. Where audio is hidden (VOICESPAN_HIDE, no content captured) it is not looked at.
         """
         with guard():
             if not self.settings.keeps_audio:
                 _warn_of_hidden_audio()
-                return
-            for delivery in self.deliveries:
-                delivery.attach(path_or_bytes, mime_type)
+                return AttachedRecording()
+            return AttachedRecording([each.attach(path_or_bytes, mime_type) for each in self.deliveries])
+        return AttachedRecording()
 
     def expect_recording(self, timeout: float = 30) -> None:
         """Hold the root run for a recording that is still to come, at most `timeout` seconds after the end."""

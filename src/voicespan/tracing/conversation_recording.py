@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from voicespan.runtime.clock import Clock
     from voicespan.runtime.settings import Settings
 
+    class PendingCopy(Protocol):
+        """A recording that is being copied."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            """Wait until that is over; False: it is not yet."""
+
     class RecordingTarget(Protocol):
         """What a destination that takes recordings registers with the conversation."""
 
@@ -39,7 +45,7 @@ if TYPE_CHECKING:
             started_at: float | None = None,
             *,
             recorder: bool = False,
-        ) -> None:
+        ) -> PendingCopy:
             """Put a recording beside the root before it goes; `started_at`: seconds since the epoch."""
 
         def no_recording(self, status: str = "none") -> None:

@@ -35,6 +35,7 @@ from voicespan.delivery.spool import locks, secure_file
 from voicespan.delivery.spool.files import Memory, MemoryFullError
 from voicespan.delivery.spool.folder import GONE, KEPT, MAKING, Folder, is_held
 from voicespan.delivery.spool.locks import FolderLock
+from voicespan.delivery.spool.recording_copies import RecordingCopies
 from voicespan.delivery.spool.settings import MAX_BYTES
 from voicespan.runtime.pacing import paced
 
@@ -71,6 +72,7 @@ class Spool:
     def __init__(self, settings: SpoolSettings, clock: Clock) -> None:
         self.settings = settings
         self.memory = Memory(MEMORY_BYTES)
+        self.copies = RecordingCopies()
         self._clock = clock
         self._root: Path | None = None
         #: When to look for a place (again), in monotonic seconds.

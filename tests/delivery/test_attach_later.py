@@ -1,0 +1,89 @@
+"""`attach_recording` returns at once, whatever the disk does, and nothing is lost by that."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from voicespan.delivery import attachments
+from voicespan.delivery.spool.files import Files
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """A disk that copies when the test says so."""
+    works = threading.Event()
+    copy_in = Files.copy_in
+
+    def wait(files, name, source):
+        assert works.wait(10)
+        copy_in(files, name, source)
+
+    monkeypatch.setattr(Files, "copy_in", wait)
+    monkeypatch.setattr(attachments, "_COPIED_AT_ONCE", 0)
+    return works
+
+
+def recording(langsmith_server):
+    return [each.content for root in langsmith_server.roots for each in root.attachments.values()]
+
+
+def test_it_returns_before_the_file_is_copied_and_the_root_waits(agent, langsmith_server, disk, tmp_path):
+    voice = agent()
+    conversation = voice.conversation()
+    file = tmp_path / "call.ogg"
+    file.write_bytes(b"sound" * 100_000)
+    attached = conversation.attach_recording(file, "audio/ogg")
+    assert not attached.wait(0)
+    file.unlink()
+    conversation.end()
+    assert not voice.deliver(0.2)
+    assert langsmith_server.roots == []
+    disk.set()
+    assert attached.wait(10)
+    assert voice.deliver()
+    assert recording(langsmith_server) == [b"sound" * 100_000]
+
+
+def test_a_flush_waits_for_the_copy_of_a_call_that_goes_on(agent, disk):
+    voice = agent()
+    conversation = voice.conversation()
+    attached = conversation.attach_recording(b"sound" * 100_000, "audio/ogg")
+    assert not voice.deliver(0.2)
+    disk.set()
+    assert voice.deliver()
+    assert attached.wait(0)
+    assert (conversation.deliveries[0].folder / "attachment.ogg").exists()
+    conversation.end()
+
+
+def test_a_folder_that_is_not_made_yet_is_not_waited_for(manual, langsmith_server):
+    voice = manual()
+    conversation = super(type(voice), voice).conversation(clock=voice.clock)
+    attached = conversation.attach_recording(b"sound", "audio/ogg")
+    assert not attached.wait(0)
+    # The writer makes the folder, in a thread of its own.
+    voice.pipeline.writer.step()
+    voice.finish(conversation)
+    assert attached.wait(0)
+    voice.write()
+    voice.send()
+    assert recording(langsmith_server) == [b"sound"]
+
+
+@pytest.mark.parametrize("source", [b"", "/nowhere.ogg", "with\0zero"])
+def test_what_cannot_be_attached_is_over_at_once(manual, langsmith_server, source):
+    voice = manual()
+    conversation = voice.conversation()
+    assert conversation.attach_recording(source, "audio/ogg").wait(0)
+    voice.finish(conversation)
+    voice.send()
+    assert langsmith_server.roots[0].metadata["ls_audio_attach_status"] == "unreadable"
+
+
+def test_where_nothing_is_delivered_there_is_nothing_to_wait_for(agent):
+    conversation = agent().conversation()
+    conversation.deliveries.clear()
+    assert conversation.attach_recording(b"sound", "audio/ogg").wait(0)
+    conversation.end()

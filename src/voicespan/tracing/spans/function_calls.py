@@ -157,6 +157,11 @@ class FunctionCalls:
         """Those that are remembered, as `begin` returned them."""
         return [call.message for call_id in call_ids if (call := self._find(call_id)) is not None]
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a call waits for its answer."""
+        return bool(self._open)
+
     def open(self) -> dict[str, tuple[str, Span]]:
         """Name and span of every call that waits for its answer, by call id."""
         return {

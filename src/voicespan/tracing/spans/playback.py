@@ -35,6 +35,15 @@ class Playback:
         """Whether the sound device itself is listened to, so that silence is silence."""
         return self.recorder is not None and self.recorder.source == "devices"
 
+    @property
+    def source(self) -> str | None:
+        """Who reports the audio; None: nobody."""
+        return None if self.recorder is None else self.recorder.source
+
+    def user_speech_ended_before(self, at: int) -> int | None:
+        """When the user last stopped speaking before `at`; None: unknown, or the user spoke on."""
+        return None if self.recorder is None else self.recorder.user_speech_ended_before(at)
+
     def answer_began(self) -> None:
         """The first audio of an answer has been received."""
         if self.recorder is not None:

@@ -86,6 +86,8 @@ class SpanTranslator:
         if self._barge_ins.hear(event.at):
             self._write_ready()
         self._HANDLERS[type(event)](self, event)
+        if self._turns.awaits_tools and not self.calls.is_waiting:
+            self._turns.tools_over(event.at)
 
     def span_of(self, key: object) -> Span | None:
         """The span of a function call or an operation, by its id."""
@@ -114,7 +116,7 @@ class SpanTranslator:
         self._write_ready()
 
     def _speech_stopped(self, event: events.SpeechStopped) -> None:
-        self._turns.user_asked(event.at)
+        self._turns.user_asked(event)
 
     def _message_added(self, event: events.MessageAdded) -> None:
         if event.role == "user":
@@ -129,6 +131,7 @@ class SpanTranslator:
         entry = self.transcript.place(event.item_id, event.role, event.after)
         if event.role == "user":
             self._turns.user_acted()
+            self._turns.user_typed()
             self.counts.text_messages += entry.text is None
         text = self._content.text(event.text, role=event.role, place="transcript")
         self.transcript.write(entry, text if event.text.strip() else None)
@@ -189,6 +192,7 @@ class SpanTranslator:
         if self.calls.is_repeated(event):
             return
         self.counts.function_calls += 1
+        self._turns.tool_began(event.at)
         arguments = self._content.text(event.arguments, role="assistant", place="arguments") or ""
         entry = self.transcript.place(event.item_id or event.call_id, "assistant")
         self.transcript.call(entry, self.calls.begin(event, arguments, self._operations.span(event.within)))

@@ -14,6 +14,7 @@ from voicespan.protocol import events
 from voicespan.protocol.events import LocalId
 from voicespan.runtime.bounded import put
 from voicespan.tracing import semconv
+from voicespan.tracing.spans.response_gap import Asked, response_gap
 from voicespan.tracing.spans.usage import usage_attributes
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _MOST_INPUTS = 1_000
 _LOOK_EVERY = 50
 #: How many generations may be under way.
 _MOST_GENERATIONS = 32
+#: Nanoseconds within which an answer is one to what was said into the answer before.
+_LONGEST_BESIDE = 3_000_000_000
 #: Characters of messages that one generation is given: a span shows far fewer.
 _MOST_GIVEN = 1_000_000
 
@@ -44,8 +47,10 @@ class _Generation:
     started_at: int
     inputs: list[Entry]
     #: The end of the user's speech that it answers, and its first audio, as received.
-    asked_at: int | None = None
+    asked: Asked | None = None
     first_audio_at: int | None = None
+    #: For how long it waited for functions.
+    tool_ns: int = 0
     #: When that was heard, once it is known.
     heard_at: int | None = None
     out_of_band: bool = False
@@ -56,7 +61,7 @@ class _Generation:
 
     def latency_ms(self, at: int | None) -> float | None:
         """From the end of the user's speech to `at`."""
-        return None if at is None or self.asked_at is None else round((at - self.asked_at) / 1e6, 3)
+        return None if at is None or self.asked is None else round((at - self.asked.at) / 1e6, 3)
 
 
 @dataclass(slots=True)
@@ -93,7 +98,9 @@ class Turns:
         self._inputs: list[Entry] = []
         self._generations: dict[str, _Generation] = {}
         self._waiting: tuple[_Turn, ...] = ()
-        self._asked_at: int | None = None
+        self._asked: Asked | None = None
+        self._tool_since: int | None = None
+        self._tool_ns = 0
         self._over: dict[str, None] = {}
 
     @property
@@ -103,11 +110,32 @@ class Turns:
 
     def user_spoke(self) -> None:
         """The user began to speak; nothing was asked until that is over."""
-        self._asked_at = None
+        self._asked = None
 
-    def user_asked(self, at: int) -> None:
+    def user_asked(self, event: events.SpeechStopped) -> None:
         """The user has stopped speaking."""
-        self._asked_at = at
+        self._asked = Asked(event.at, event.event_type, beside=bool(self._generations))
+        self._tool_ns = 0
+
+    def user_typed(self) -> None:
+        """What is answered now is not what was spoken."""
+        self._asked = None
+
+    def tool_began(self, at: int) -> None:
+        """The model waits for a function."""
+        if self._tool_since is None:
+            self._tool_since = at
+
+    @property
+    def awaits_tools(self) -> bool:
+        """Whether the model waits for a function."""
+        return self._tool_since is not None
+
+    def tools_over(self, at: int) -> None:
+        """It waits for none any more."""
+        if self._tool_since is not None:
+            self._tool_ns += at - self._tool_since
+            self._tool_since = None
 
     def give(self, entry: Entry) -> None:
         """`entry` is part of what the next generation is given."""
@@ -132,6 +160,10 @@ class Turns:
         generation = _Generation(
             event.at, inputs, out_of_band=event.out_of_band, given=given if event.out_of_band else None
         )
+        asked = self._asked
+        if asked is not None and asked.beside and event.at - asked.at > _LONGEST_BESIDE:
+            # What was said into an answer that went on asked nothing: this one comes by itself.
+            self._asked = None
         put(self._generations, event.response_id, generation, _MOST_GENERATIONS)
 
     def speak(self, response_id: str, at: int) -> None:
@@ -140,7 +172,8 @@ class Turns:
         if generation is not None:
             generation.first_audio_at = at
             if not generation.out_of_band:
-                generation.asked_at, self._asked_at = self._asked_at, None
+                generation.asked, self._asked = self._asked, None
+                generation.tool_ns, self._tool_ns = self._tool_ns, 0
 
     def spoken_beside(self, response_id: str | None, entry: Entry, text: str | None) -> None:
         """A response out of band says this; whether anybody heard it is seen when it is over."""
@@ -195,7 +228,7 @@ class Turns:
         # Received is not heard: a burst of audio is received long before its first sample is played.
         if (
             not self._playback.is_listening
-            or turn.generation.asked_at is None
+            or turn.generation.asked is None
             or self._heard_at(turn.generation, patient=True) is not None
         ):
             return True
@@ -204,7 +237,7 @@ class Turns:
 
     def _heard_at(self, generation: _Generation, *, patient: bool = False) -> int | None:
         # The recorder looks through what it has, so it is not asked again, nor for what nobody will read.
-        if generation.heard_at is None and generation.asked_at is not None:
+        if generation.heard_at is None and generation.asked is not None:
             generation.heard_at = self._playback.first(generation.first_audio_at, patient=patient)
         return generation.heard_at
 
@@ -253,6 +286,13 @@ class Turns:
             "heard_ms": cut.heard_ms if cut is not None else None,
             "latency_to_first_audio_ms": generation.latency_ms(generation.first_audio_at),
             "latency_to_first_audio_heard_ms": generation.latency_ms(self._heard_at(generation)),
+            **response_gap(
+                generation.asked,
+                generation.first_audio_at,
+                self._heard_at(generation),
+                generation.tool_ns,
+                self._playback,
+            ),
             **ended.facts,
         }
 

@@ -338,3 +338,16 @@ def test_where_descriptors_are_scarce_nothing_is_encoded_while_the_call_runs(stu
     plentiful[0] = True
     assert thread.run_once()
     assert thread._jobs[0].done > 0
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(2, "recording"), (6, "failed")])
+def test_a_folder_that_is_made_late_is_recorded_into(studio, tmp_path, seconds, status):
+    """One refusal of the spool kept the call in memory, and the recording had failed for ever."""
+    folder = [None]
+    recorder = Recorder(lambda: folder[0], clock=studio.clock, writer=studio.writer)
+    studio.speak(recorder.user, noise(seconds * 24_000))
+    folder[0] = tmp_path
+    studio.wait(1)
+    assert recorder.status == status
+    if status == "recording":
+        assert np.array_equal(studio.listen(recorder)[0], noise(seconds * 24_000))

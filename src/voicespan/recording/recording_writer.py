@@ -38,10 +38,17 @@ LAG = 500 * MS
 
 #: So long a process may have no descriptor left for the file.
 _MOST_DELAY = 60 * NS
+#: So long there may be no folder, which a spool that was refused makes later. What is said meanwhile is in memory, of
+#: every call that there is.
+_MOST_WITHOUT_FOLDER = 5 * NS
 #: The most that is laid out at once when the recording ends.
 _STEP = 10 * NS
 #: Two FLAC blocks and more: what the encoder may not have put into the file yet.
 _IN_THE_ENCODER = 4096
+
+
+class _NoFolderError(OSError):
+    """Whoever makes the folder has none, by now."""
 
 
 class RecordingWriter:
@@ -141,12 +148,16 @@ class RecordingWriter:
         return self._delayed_since is not None and not self.over
 
     def _may_try_again(self, error: Exception, now: int) -> bool:
-        """Whether the process had no descriptor left for the file, and not for too long."""
-        if self._sound is not None or not isinstance(error, OSError) or error.errno not in NONE_LEFT:
+        """Whether the file cannot be made at this moment, and could not for not too long."""
+        if isinstance(error, _NoFolderError):
+            most = _MOST_WITHOUT_FOLDER if self.queue.open else 0
+        elif self._sound is None and isinstance(error, OSError) and error.errno in NONE_LEFT:
+            most = _MOST_DELAY
+        else:
             return False
         if self._delayed_since is None:
             self._delayed_since = now
-        return now - self._delayed_since < _MOST_DELAY
+        return now - self._delayed_since < most
 
     def fail(self, error: str) -> None:
         """Stop recording, because of `error`."""
@@ -292,7 +303,7 @@ class RecordingWriter:
         if self._path is None and self._folder is not None and (folder := self._folder()) is not None:
             self._path = str(folder / self._name)
         if self.path is None:
-            raise OSError("there is no folder to record into")
+            raise _NoFolderError("there is no folder to record into")
         # What the user had said before, see `UserTrack`.
         self.origin = min(self.origin, *(piece.start for piece in pieces))
         self._sound = _sound().StereoFile(self.path, self.origin, rate)

@@ -1,6 +1,6 @@
-"""Keys and tokens in texts: what looks like one, what stands where one does, and those that we know.
+"""Removes keys and tokens from texts: by their shape, by the name before them, and those that are known.
 
-A text can quote anything: an error the header that was refused, a function's arguments a whole request. So
+A text can quote anything: an error message the header that was refused, a function's arguments a whole request. So
 every text that is stored passes `without_secrets`, which looks for four things:
 
 1. secrets that this process was given (`know`, and what a conversation keeps of its client);

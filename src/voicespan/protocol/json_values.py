@@ -1,4 +1,4 @@
-"""Readers of values that may be missing or of another type than documented: those are taken as not told."""
+"""Readers of values that may be missing or of another type than documented: those count as missing."""
 
 from __future__ import annotations
 

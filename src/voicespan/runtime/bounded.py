@@ -1,4 +1,4 @@
-"""Of what is told apart by a key, the newest: a peer decides how many keys there are."""
+"""A dict that forgets its oldest entry when it is full. Peers choose the keys, so it must be bounded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypeVar
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-#: Of items, responses and calls of one conversation: far more than are ever open.
+#: How many items, responses or calls of one conversation are remembered: far more than are ever open.
 MOST = 256
 
 

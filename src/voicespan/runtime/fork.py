@@ -1,4 +1,4 @@
-"""What has a thread or a lock begins anew in a forked child, where the threads are gone and the locks held."""
+"""Resets what has a thread or a lock in a forked child, where the threads are gone and the locks may be held."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ RUNS = (
     ),
     Run(
         "sockets-oldest",
-        ("openai==1.107.0", "websockets==13.0", "aiohttp==3.9.*", "websocket-client==1.6.0", "trustme"),
+        ("websockets==13.0", "aiohttp==3.9.*", "websocket-client==1.6.0", "trustme"),
         "the oldest of each socket library",
         tests=SOCKETS,
     ),
@@ -177,6 +177,18 @@ RUNS = (
         "pydantic-ai",
         ("pydantic-ai-slim[openai]", "websockets"),
         "pydantic-ai's OpenAI realtime model",
+        tests=UNCHANGED,
+    ),
+    Run(
+        "sockets-livekit",
+        ("livekit-agents", "livekit-plugins-openai", "websockets"),
+        "LiveKit's OpenAI realtime model, on aiohttp",
+        tests=UNCHANGED,
+    ),
+    Run(
+        "pipecat",
+        ("pipecat-ai[openai]", "websockets"),
+        "Pipecat's OpenAI realtime service",
         tests=UNCHANGED,
     ),
     Run(

@@ -83,3 +83,24 @@ def test_pydantic_ai_with_a_tool(run, the_trace):
     with OpenAIRealtimeServer.conversational(weather_and_answer()) as server:
         run("pydantic_ai_realtime.py", server.url)
     assert_weather_was_told(*the_trace())
+
+
+def test_livekits_openai_model(run, the_trace):
+    pytest.importorskip(
+        "livekit.plugins.openai", reason="in an environment of its own: tests/compat/run.py sockets-livekit"
+    )
+    with OpenAIRealtimeServer.conversational([Answer("Good morning!")]) as server:
+        run("livekit_realtime.py", server.url)
+    root, runs = the_trace()
+    assert len(named(runs, "turn_complete")) == 1
+    assert "Good morning!" in json.dumps(root.outputs)
+    assert (root.status, root.error) == ("success", None)
+
+
+def test_pipecats_openai_service_with_a_tool(run, the_trace):
+    pytest.importorskip(
+        "pipecat.services.openai.realtime", reason="in an environment of its own: tests/compat/run.py pipecat"
+    )
+    with OpenAIRealtimeServer.conversational(weather_and_answer()) as server:
+        run("pipecat_realtime.py", server.url)
+    assert_weather_was_told(*the_trace())

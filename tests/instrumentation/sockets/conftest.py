@@ -12,6 +12,13 @@ from socket_clients import CLIENTS
 
 from voicespan.instrumentation import sockets
 
+LOST = {
+    "test_a_conversation_is_one_complete_trace",
+    "test_the_other_sides_end_comes_after_its_last_frame",
+    "test_sockets_of_one_scope_are_one_conversation",
+    "test_the_end_is_an_exception_of_the_library",
+}
+
 
 @pytest.fixture
 def trace(span_exporter) -> Trace:
@@ -25,8 +32,10 @@ def client(request):
 
 
 @pytest.fixture
-def instrumented(client, tracer_provider, monkeypatch):
+def instrumented(client, tracer_provider, monkeypatch, request):
     """The library, with its sockets traced."""
+    if client.loses_the_end and request.node.originalname in LOST:
+        pytest.skip("this version discards what is unread when the other side closes")
     monkeypatch.delenv("VOICESPAN_SOCKETS", raising=False)
     instrumentor = getattr(sockets, client.instrumentor)()
     instrumentor.instrument(tracer_provider=tracer_provider)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import warnings
+from importlib import metadata
 
 from voicespan.instrumentation import sockets
 
@@ -21,8 +22,10 @@ class AsyncioWebsockets:
     module = "websockets.asyncio.client"
     refused = "InvalidStatus"
     headers = "additional_headers"
-    #: Whether it answers a close before anybody reads it.
-    answers = True
+    #: Whether it answers a close before anybody reads it, and keeps what is unread.
+    answers = int(metadata.version("websockets").partition(".")[0]) >= 15
+    #: Whether its own `close` of 13 tells the code, and what was unread when the other side closed.
+    loses_the_end = False
     #: Whether it is a context manager itself.
     has_block = True
 
@@ -65,6 +68,7 @@ class AsyncioWebsockets:
 class LegacyWebsockets(AsyncioWebsockets):
     """`websockets.legacy.client`."""
 
+    answers = True
     name = "websockets-legacy"
     module = "websockets.legacy.client"
     refused = "InvalidStatusCode"
@@ -73,6 +77,8 @@ class LegacyWebsockets(AsyncioWebsockets):
 
 class SyncWebsockets(AsyncioWebsockets):
     """`websockets.sync.client`."""
+
+    loses_the_end = not AsyncioWebsockets.answers and metadata.version("websockets").startswith("13.")
 
     name = "websockets-sync"
     module = "websockets.sync.client"

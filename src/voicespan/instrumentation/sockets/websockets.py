@@ -2,7 +2,8 @@
 
     what        where                                           why there
     opening     asyncio: `connect.__await_impl__` (from 17 on   every form of `connect` ends in it
-                `connect.connect`)
+                `connect.connect`; in 13, where it does not
+                keep the URI, `ClientConnection.handshake`)
                 sync: `ClientConnection.handshake`              the same, and it has the socket already
                 legacy: `Connect.__await_impl__`                as asyncio
     receiving   the socket's `recv_messages.get`, `get_iter`    `recv`, `recv_streaming` and iteration end in them,
@@ -43,7 +44,10 @@ def patches(module: ModuleType, opens: Opens) -> Iterator[Patch]:
     if module.__name__ == "websockets.asyncio.client":
         connect, connection = module.connect, module.ClientConnection
         name = "__await_impl__" if hasattr(connect, "__await_impl__") else "connect"
-        yield connect, name, _opening(getattr(connect, name), opens, "uri", "additional_headers", _attach)
+        if "uri" in connect.__init__.__code__.co_names:
+            yield connect, name, _opening(getattr(connect, name), opens, "uri", "additional_headers", _attach)
+        else:
+            yield connection, "handshake", _async_opening(connection.handshake, opens)
         yield connect, "__aexit__", _async_leaving(connect.__aexit__, lambda each: each.connection)
         yield connection, "__aexit__", _async_leaving(connection.__aexit__)
     elif module.__name__ == "websockets.sync.client":
@@ -98,6 +102,23 @@ def _sync_opening(original: Callable[..., Any], opens: Opens) -> Callable[..., A
             socket.failed(error)
             raise
         _opened(self, socket, _attach_sync)
+        return result
+
+    return handshake
+
+
+def _async_opening(original: Callable[..., Awaitable[Any]], opens: Opens) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(original)
+    async def handshake(self: Any, additional_headers: Any = None, *args: Any, **named: Any) -> Any:
+        socket = opens(request_of(_uri(self), additional_headers))
+        if socket is None:
+            return await original(self, additional_headers, *args, **named)
+        try:
+            result = await original(self, additional_headers, *args, **named)
+        except BaseException as error:
+            socket.failed(error)
+            raise
+        _opened(self, socket, _attach)
         return result
 
     return handshake

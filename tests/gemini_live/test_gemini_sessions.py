@@ -468,11 +468,11 @@ async def test_sessions_at_once_do_not_mix(instrumentor, trace, gemini_live_serv
 async def test_two_sessions_in_one_task_are_two_conversations(instrumentor, trace, gemini_live_server):
     server = gemini_live_server()
     async with connect(server) as one, connect(server) as two:
-        first = sdk_connection.traced(one).conversation
+        first, second = (sdk_connection.traced(each).conversation.context.conversation for each in (one, two))
         await say(one)
         await say(two)
         await turn(two)
-        assert current_conversation() is sdk_connection.traced(two).conversation
+        assert current_conversation() is second
         await turn(one)
         assert current_conversation() is first
     assert len({root.context.trace_id for root in trace.roots}) == 2

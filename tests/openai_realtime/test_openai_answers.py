@@ -148,7 +148,7 @@ def test_two_connections_of_one_session_tell_each_thing_once(make_call):
         return call
 
     call.server = both
-    call.session(transcription=False).answer("r1", "a1").said("r1", "a1", "Hi")
+    call.session(transcription=False).speech("u1").answer("r1", "a1").said("r1", "a1", "Hi")
     both(
         "response.function_call_arguments.done",
         response_id="r1",
@@ -166,7 +166,14 @@ def test_two_connections_of_one_session_tell_each_thing_once(make_call):
     )
     call.done("r1", usage=USAGE)
     call.conversation.end()
-    for name in ("turn_complete", "output_transcription", "function_call: t", "function_response: t"):
+    for name in (
+        "turn_complete",
+        "output_transcription",
+        "function_call: t",
+        "function_response: t",
+        "session.created",
+        "input_audio_buffer.speech_started",
+    ):
         assert call.names.count(name) == 1, name
     assert call.named("function_call: t").status.status_code is StatusCode.UNSET
     assert (fact(call.root, "function_call_count"), fact(call.root, "total_tokens")) == (1, 110)

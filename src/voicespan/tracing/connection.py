@@ -82,6 +82,8 @@ class Connection:
         self.session_id: str | None = None
         #: The service said that the session is over: however the socket closes now says nothing.
         self.session_over = False
+        #: An earlier connection of the same session, which gets the server's frames as well.
+        self.beside: Connection | None = None
         #: Another connection has taken up its session.
         self.superseded = False
         self.ended = False

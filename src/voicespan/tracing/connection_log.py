@@ -9,9 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.content.truncation import cut_text
-from voicespan.protocol.events import ConnectionClosed, ConnectionOpened
+from voicespan.protocol.events import (
+    ConnectionClosed,
+    ConnectionOpened,
+    ProviderEvent,
+    SpeechStarted,
+    SpeechStopped,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from voicespan.protocol.events import Event
     from voicespan.tracing.connection import Connection
 
@@ -43,6 +51,37 @@ class ConnectionLog:
         if len(self.live) == 1:
             self._none_since = connection.lost_at
         return closed + self._opened(connection, at, {})
+
+    def find_session(self, connection: Connection) -> None:
+        """`connection` has a session; the first of its connections tells what all of them get."""
+        connection.beside = (
+            next(
+                (
+                    each
+                    for each in self.live[: self.live.index(connection)]
+                    if each.session_id == connection.session_id and not each.superseded
+                ),
+                None,
+            )
+            if connection in self.live
+            else None
+        )
+
+    @staticmethod
+    def without_repeated(events: Sequence[Event], connection: Connection) -> Sequence[Event]:
+        """What the server does not say on the other connection of the session as well.
+
+        Turns, transcripts and function calls are known by their ids, and each is one whoever tells it first.
+        """
+        beside = connection.beside
+        if beside is None or beside.ended or beside.loss is not None:
+            return events
+        return [
+            event
+            for event in events
+            if not isinstance(event, (SpeechStarted, SpeechStopped))
+            and (not isinstance(event, ProviderEvent) or event.from_client)
+        ]
 
     def closed(self, connection: Connection, at: int) -> list[Event]:
         """A connection is over."""

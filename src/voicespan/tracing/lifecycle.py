@@ -226,8 +226,10 @@ class Lifecycle:
         if offered:
             # How to resume the session stands in no span.
             events = [event for event in events if not isinstance(event, ResumptionOffered)]
-            if not events:
-                return False
+        if connection is not None and connection.beside is not None:
+            events = self.connections.without_repeated(events, connection)
+        if not events:
+            return False
         self.events.put(events, spans.raw(frame))
         return flush_now or self.events.is_full
 
@@ -240,6 +242,7 @@ class Lifecycle:
             connection.session_over = isinstance(event, SessionEnded)
             if event.session_id is not None:
                 connection.session_id = event.session_id
+                self.connections.find_session(connection)
         if event.audio_rate is not None:
             self._agent_rate = event.audio_rate
             self._expect_rate()

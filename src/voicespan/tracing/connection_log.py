@@ -39,6 +39,11 @@ class ConnectionLog:
         self._none_since: int | None = None
         self._close: dict[str, Any] = {}
 
+    @property
+    def are_over(self) -> bool:
+        """Whether there were connections, and there is none."""
+        return self._past > 0 and not self.live
+
     def opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Event]:
         """A connection is open. As all of these: returns its events."""
         self.live.append(connection)

@@ -19,7 +19,7 @@ from voicespan.tracing import resumption, semconv
 from voicespan.tracing.connection_log import ConnectionLog
 from voicespan.tracing.event_queue import FLUSH_NOW, PATIENCE, EventQueue, watch_resumptions
 from voicespan.tracing.spans.translator import SpanTranslator
-from voicespan.tracing.status import ConversationStatus
+from voicespan.tracing.status import ConversationStatus, is_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -172,7 +172,9 @@ class Lifecycle:
                 return
             at = self._clock.monotonic_ns()
             self.ingest(self.connections.closed(connection, at))
-            if error is not None:
+            # Cancelled after the socket had closed, or the session was over: nothing was cut short.
+            over = connection.loss is not None or connection.session_over
+            if error is not None and not (over and is_cancellation(error)):
                 self._status.exited_with(error)
             if connection.closed_abnormally:
                 self._status.connection_lost(connection.close_code)
@@ -308,7 +310,8 @@ class Lifecycle:
             # It was over when its last connection was, whatever ends the wait.
             at, status = self.resumption.since, None
         resumption.stop_waiting(self)
-        if error is not None:
+        over = self.connections.are_over
+        if error is not None and not (over and is_cancellation(error)):
             self._status.exited_with(error)
         self._status.override(status)
         with guard():

@@ -40,6 +40,9 @@ class ConversationStatus:
 
     def exited_with(self, error: BaseException) -> None:
         """`error` left the block of a connection or of the conversation."""
+        # A normal close that the application did not catch: that is how `for frame in socket` by hand ends.
+        if type(error).__name__ == "ConnectionClosedOK":
+            return
         if _is_error(error):
             self._error = self._error or _wire_error(error)
         else:
@@ -61,6 +64,11 @@ class ConversationStatus:
     def recovered(self) -> None:
         """A connection is open again: what had failed before did not end the conversation."""
         self._recoverable_error = None
+
+
+def is_cancellation(error: BaseException | None) -> bool:
+    """Whether somebody cancelled the task: a framework does so at the end of every call."""
+    return error is not None and type(error).__name__ == "CancelledError"
 
 
 def _is_error(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""How a background thread leaves the interpreter to the application's."""
+"""Keeps our background threads from holding the interpreter while the application needs it."""
 
 from __future__ import annotations
 
@@ -74,20 +74,20 @@ def paced(
     rests: float = 0.0,
     waits: float = 1.0,
 ) -> None:
-    """Work on pieces, spread evenly over a time, and let a thread that waits for the interpreter have it in between.
+    """Work on pieces, spread evenly over `seconds`, and release the interpreter in between.
 
-    A thread that works on is made to let go only every 5 ms, and so long an event loop would wait each time it wakes
-    up. Calls that leave the interpreter for some microseconds, as those of an encoder, do not help: they have it back
-    before the other thread has woken up. And an event loop lets go of it with each read, write and wait, thousands of
-    times a second: next to a thread that does all its work at once it waits each time, and comes to a standstill long
-    before the processor is used up. So a thread that has time takes it, and one that has none leaves half of it. It
-    does not rest after each piece, however small: to have the interpreter again is what a small one costs most.
+    A thread that computes without a pause releases the GIL only every 5 ms, so an event loop would wait up to 5 ms each
+    time it wakes up. Calls that release it for some microseconds, as an encoder's do, do not help: they have it back
+    before the other thread is awake. An event loop releases it with each read, write and wait, thousands of times a
+    second; beside a thread that works at full speed it waits each time, and stands still long before the processor is
+    used up. So a thread that is in time rests between pieces, and one that is late rests half of the time. It does not
+    rest after each small piece: getting the interpreter back costs more than the piece.
 
     Args:
         pieces: What is worked on.
-        work: Does so, in a turn of ours. What it raises ends it.
+        work: Called with each piece. An exception ends the rest.
         seconds: For how long they are spread.
-        clock: Tells how late it is.
+        clock: For measuring how late it is.
         rests: How long who is late rests, as a share of the processor time that was worked since the last rest; at
             least for as long as another thread needs to wake up.
         waits: See `turn`.

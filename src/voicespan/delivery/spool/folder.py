@@ -7,7 +7,7 @@
 `open.pb`          the root and the other spans that are open, as of now; replaced as they change
 `root.pb`          the root, once it has ended
 `settled.json`     what became of the recording; from here on the folder is complete
-`progress.json`    what was sent, what was acknowledged (see `progress`)
+`progress.json`    what was sent, what was acknowledged (see `export/delivery_state`)
 the recording      as the recorder or a client made it
 =================  ==========================================================================================
 

@@ -8,10 +8,10 @@ The rules:
    right after what was given before it, if that ends later: a burst is laid out at the speed at
    which it is heard.
 3. Jitter is no gap. What lies within `TOLERANCE` of the end of what came before continues it without a
-   seam. Further off, the side is anchored anew: later, there is silence between; earlier (a device clock
+   break. Further off, the side is anchored anew: later, there is silence between; earlier (a device clock
    that runs fast), what would lie over placed samples is left out.
 4. What has a place keeps it, and keeps it to itself: two samples of a side never share one. Only a cut
-   removes (`speaker.py`). One exception moves: a microphone that had stalled (`microphone.py`).
+   removes (`agent_track.py`). One exception moves: a microphone that had stalled (`user_track.py`).
 5. What was taken is on its way to the file. Audio for a time before that comes too late and is left out.
    So nothing is taken beyond the end of a microphone's stream that comes with times and is late (`LATE`).
 6. Nothing that is given or heard during a pause is kept. It takes its place as silence.

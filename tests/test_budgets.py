@@ -138,7 +138,8 @@ def test_how_much_a_recorded_call_adds_to_what_the_garbage_collector_looks_at(tm
         env=os.environ | environment,
     )
     # Before 3.11 each object has a dict beside it.
-    assert 50 < float(counted.stdout) <= (124 if sys.version_info >= (3, 11) else 165)
+    # Two of them are the detector of the user's speech and what holds it beside the agent's.
+    assert 50 < float(counted.stdout) <= (126 if sys.version_info >= (3, 11) else 165)
 
 
 def test_what_the_import_brings_along():

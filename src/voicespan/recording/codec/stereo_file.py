@@ -50,11 +50,11 @@ class StereoFile:
         self.rate = rate
         self._origin = origin
         self._out: AudioFile | None = AudioFile(path, "flac", rate, CHANNELS)
-        self._channels = Resampler(origin, rate), Resampler(origin, rate)
+        self._left, self._right = Resampler(origin, rate), Resampler(origin, rate)
 
-    def add(self, *sides: Decoded) -> None:
+    def add(self, user: Decoded, agent: Decoded) -> None:
         """Bring what the user and the agent said to the file's rate."""
-        for channel, pieces in zip(self._channels, sides, strict=True):
+        for channel, pieces in ((self._left, user), (self._right, agent)):
             for piece, samples in pieces:
                 channel.feed(piece, samples)
 
@@ -65,9 +65,9 @@ class StereoFile:
         """
         if self._out is None:
             return
-        left, right = self._channels
+        left, right = self._left, self._right
         end = min(max(left.position, right.position), (until - self._origin) * self.rate // NS)
-        end = min([end, *(channel.position for channel in self._channels if channel.open)])
+        end = min([end, *(channel.position for channel in (left, right) if channel.open)])
         end = min(end, self.frames + _MOST_SECONDS * self.rate)
         while self.frames < end:
             block = np.zeros((min(end - self.frames, _BLOCK_SECONDS * self.rate), CHANNELS), dtype=np.int16)
@@ -78,7 +78,7 @@ class StereoFile:
 
     def close(self) -> None:
         """Write what is left, and finish the file."""
-        end = max(channel.position for channel in self._channels)
+        end = max(self._left.position, self._right.position)
         while self.frames < end:
             self.write(self._origin + (end + 1) * NS // self.rate)
         if self._out is not None:
@@ -93,4 +93,4 @@ class StereoFile:
 
     def _let_go(self) -> None:
         self._out = None
-        self._channels = Resampler(self._origin, self.rate), Resampler(self._origin, self.rate)
+        self._left, self._right = Resampler(self._origin, self.rate), Resampler(self._origin, self.rate)

@@ -51,7 +51,7 @@ class SpeechDetector:
     __slots__ = ("_begins_at", "_ends_at", "_frames", "_noise", "_times")
 
     def __init__(self) -> None:
-        self._times = Intervals(_KEPT)
+        self._times: Intervals | None = None  # until there is speech: each call has as few objects as can be
         self._noise = _FIRST_NOISE
         self._begins_at = 0  # of what may be speech or a click
         self._ends_at = 0
@@ -60,7 +60,7 @@ class SpeechDetector:
     def copy(self) -> SpeechDetector:
         """Another one that can be added to."""
         other = SpeechDetector()
-        other._times = self._times.copy()
+        other._times = None if self._times is None else self._times.copy()
         other._noise = self._noise
         other._begins_at, other._ends_at, other._frames = self._begins_at, self._ends_at, self._frames
         return other
@@ -89,20 +89,20 @@ class SpeechDetector:
 
     def ended_before(self, at: int) -> int | None:
         """When the last speech before `at` ended; None where there was none, or it goes on at `at`."""
-        for start, end in reversed(self._times):
+        for start, end in reversed(self._times or ()):
             if start < at:
                 return end if end <= at else None
         return None
 
     def began_after(self, at: int) -> int | None:
         """When the first speech began that began at `at` or later."""
-        return next((start for start, _ in self._times if start >= at), None)
+        return next((start for start, _ in self._times or () if start >= at), None)
 
     def _add(self, start: int, duration: int, energy: float) -> None:
         noise = min(max(energy, _LEAST_NOISE), self._noise * _RISES, _MOST_NOISE)
         threshold = max(noise * _BEGINS, _QUIETEST)
         self._noise = noise
-        if self._frames >= _CLICK:
+        if self._frames >= _CLICK and self._times is not None:
             if energy >= threshold * _GOES_ON and start - self._ends_at < _MERGE:
                 self._ends_at = start + duration
                 self._times.go_on(self._ends_at)
@@ -118,6 +118,7 @@ class SpeechDetector:
         self._frames += 1
         self._ends_at = start + duration
         if self._frames == _CLICK:
+            self._times = self._times or Intervals(_KEPT)
             self._times.add(self._begins_at, self._ends_at)
 
 

@@ -45,8 +45,9 @@ class UserTrack(Track):
         self._awaited: int | None = None  # from when on audio comes late
         #: Nothing before is free any more; None: nothing was written of either side.
         self.written_until: int | None = None
-        self._backlog = Backlog()
-        self._pace = Pace()
+        # Made when they are needed: each call has as few objects as can be.
+        self._pace: Pace | None = None
+        self._backlog: Backlog | None = None
         self._lead = 0  # of the piece that was given last
         self._gap = 0  # before the stalled run
         self._stalled: Segment | None = None
@@ -78,14 +79,16 @@ class UserTrack(Track):
         lead = self.end - given_at
         gap = -lead
         if lead < -TOLERANCE:
-            self._pace, self._backlog = Pace(), Backlog()
+            self._pace = self._backlog = None
         else:
             if self._stalled is not None and lead >= self._gap - TOLERANCE:
                 self._close_gap()
+            self._backlog = self._backlog or Backlog()
             waited = self._backlog.waited(given_at, lead)
             if waited:
                 self._move_back(waited)
                 lead = self.end - given_at
+            self._pace = self._pace or Pace()
             excess = self._pace.excess(given_at, lead)
             at = self.end - excess if excess else None
         start = super()._place(given_at, pcm, rate, encoding, at)
@@ -108,7 +111,7 @@ class UserTrack(Track):
         if start < run.start:
             run.move(start)
             self.end = run.end
-            self._pace = Pace()
+            self._pace = None
 
     def _close_gap(self) -> None:
         stalled, self._stalled = self._stalled, None

@@ -40,7 +40,11 @@ _ESSENTIAL_NAMES = frozenset(
         events.INTERRUPTED,
         events.ERROR,
         "session.created",
+        "session.started",
         "session.updated",
+        "session.closed",
+        "delegated_response",
+        "decision",
         "setup_complete",
         "go_away",
         "session_resumption_update",
@@ -48,7 +52,9 @@ _ESSENTIAL_NAMES = frozenset(
 )
 _OUR_SCOPES = f"{semconv.SCOPE}."
 _CALL_PREFIX = f"{events.FUNCTION_CALL}: "
-_ESSENTIAL_PREFIXES = (_CALL_PREFIX, f"{events.FUNCTION_RESPONSE}: ")
+_ESSENTIAL_PREFIXES = (_CALL_PREFIX, f"{events.FUNCTION_RESPONSE}: ", "delegation: ")
+#: Whose client libraries, switched on, make a span of each frame: Azure Voice Live's.
+_TRACE_THEIR_FRAMES = frozenset({"az.ai.voicelive"})
 #: The instrumentation scope of the `langsmith` package in its OpenTelemetry mode.
 _LANGSMITH_SCOPE = "langsmith"
 
@@ -85,6 +91,11 @@ def is_langsmiths(span: ReadableSpan) -> bool:
     return scope is not None and scope.name == _LANGSMITH_SCOPE
 
 
+def repeats_ours(span: ReadableSpan) -> bool:
+    """Whether a client library's own tracing wrote the span, of a frame that ours tells of as well."""
+    return (span.attributes or {}).get(semconv.SYSTEM) in _TRACE_THEIR_FRAMES and not is_ours(span)
+
+
 class Place(Enum):
     """Where a span that has ended belongs."""
 
@@ -93,7 +104,7 @@ class Place(Enum):
     #: It comes after its root, or has none: it waits for nothing.
     LATE = "late"
     TOO_LATE = "too_late"
-    #: There are too many; it is counted on the root.
+    #: There are too many, and it is counted on the root; or it says again what is there.
     DROPPED = "dropped"
 
 
@@ -213,6 +224,10 @@ class Trace:
             self._parents[span.parent.span_id] = None
         return True
 
+    def forget(self, span_id: int) -> None:
+        """A span that has ended is none of the conversation's."""
+        self._open.pop(span_id, None)
+
     def drop(self, spans: int = 1) -> None:
         """There was no room for so many spans."""
         with self._counting:
@@ -279,6 +294,9 @@ class Traces:
         trace = self.of(span)
         if trace is None:
             return None
+        if repeats_ours(span):
+            trace.forget(_context(span).span_id)
+            return trace, Place.DROPPED
         if not trace.takes(span):
             return trace, Place.DROPPED
         if trace.ended_at is not None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
+import types
 import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +19,6 @@ from voicespan.runtime.guard import guarded
 from voicespan.tracing.connection import abandon
 
 if TYPE_CHECKING:
-    import types
     from collections.abc import Callable, Mapping
 
     from voicespan.gemini_live.endpoint import SessionHandshake
@@ -101,10 +102,30 @@ def _opened(manager: Any, session: Any, opened: SessionHandshake) -> None:
     if connection is None:
         return
     setattr(session, TRACED, connection)
+    _see_what_passes_the_session(getattr(session, "_ws", None), connection)
     manager._session, manager._connection = session, connection  # noqa: SLF001  ours, in the class above
     # A session that is dropped inside its block must not leave its conversation open for good.
     manager._finalizer = weakref.finalize(manager, abandon, connection)  # noqa: SLF001
     manager._finalizer.atexit = False  # noqa: SLF001
+
+
+@guarded
+def _see_what_passes_the_session(socket: Any, connection: Connection) -> None:
+    """Frames that an application writes to the session's private socket, past its methods, are its client's as well."""
+    original = getattr(type(socket), "send", None)
+    if original is None:
+        return
+
+    @functools.wraps(original)
+    async def send(self: Any, message: Any, *args: Any, **named: Any) -> Any:
+        # The session's own methods write to it, too: those are patched.
+        caller = str(sys._getframe(1).f_globals.get("__name__"))  # noqa: SLF001  nothing else tells
+        result = await original(self, message, *args, **named)
+        if not caller.startswith("google.genai"):
+            connection.sent(message)
+        return result
+
+    socket.send = types.MethodType(send, socket)
 
 
 @guarded

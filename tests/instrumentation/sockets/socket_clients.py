@@ -78,7 +78,7 @@ class LegacyWebsockets(AsyncioWebsockets):
 class SyncWebsockets(AsyncioWebsockets):
     """`websockets.sync.client`."""
 
-    loses_the_end = not AsyncioWebsockets.answers and metadata.version("websockets").startswith("13.")
+    loses_the_end = not AsyncioWebsockets.answers
 
     name = "websockets-sync"
     module = "websockets.sync.client"

@@ -8,6 +8,7 @@ import json
 import ssl
 
 import pytest
+from opentelemetry.trace import StatusCode
 from websockets.asyncio.client import connect
 
 from voicespan.gemini_live import GeminiLiveInstrumentor
@@ -103,6 +104,27 @@ async def test_the_clients_own_socket_is_told_once(instrumented, trace, tracer_p
         GeminiLiveInstrumentor().uninstrument()
     assert len(trace.roots) == 1
     assert trace.fact("connection_count") == 1
+
+
+async def test_what_is_written_to_the_clients_private_socket_is_seen(trace, tracer_provider):
+    """As pydantic-ai answers a tool with media."""
+    GeminiLiveInstrumentor().instrument(tracer_provider=tracer_provider)
+    call = {"toolCall": {"functionCalls": [{"id": "call-1", "name": "picture", "args": {}}]}}
+    try:
+        with GeminiLiveServer([Send({"setupComplete": {}}, call)]) as server:
+            client = genai.Client(**server.client_options())
+            async with client.aio.live.connect(model="gemini", config={}) as session:
+                async for _ in session.receive():
+                    break
+                response = {"id": "call-1", "name": "picture", "response": {"result": "a fox"}}
+                await session._ws.send(json.dumps({"toolResponse": {"functionResponses": [response]}}))
+                await session.send_client_content(turns={"role": "user", "parts": [{"text": "Thanks"}]})
+    finally:
+        GeminiLiveInstrumentor().uninstrument()
+    (span,) = [span for span in trace.spans if span.name == "function_call: picture"]
+    assert "a fox" in span.attributes["gen_ai.completion"]
+    assert span.status.status_code is not StatusCode.ERROR
+    assert len([span for span in trace.spans if span.name == "clientContent"]) <= 1
 
 
 @pytest.mark.parametrize(

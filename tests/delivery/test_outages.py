@@ -59,7 +59,7 @@ def test_children_go_again_when_their_root_took_longer_than_langsmith_keeps_them
     conversation = converse(voice)
     langsmith_server.fail(status=503, after=1, times=None)
     voice.send_for(13 * HOUR)
-    assert [run.name for run in langsmith_server.waiting] == ["turn_complete"] * 3 or langsmith_server.dropped
+    assert (langsmith_server.waiting, len(langsmith_server.dropped)) == ([], 3)
     langsmith_server.clear_failures()
     voice.send_for(600)
     root = langsmith_server.run(conversation.run_id)

@@ -318,7 +318,7 @@ def test_thoughts_are_output_and_the_prompts_of_tools_input(call):
         "input_tokens": 1204,
         "output_tokens": 65,
         "total_tokens": 1269,
-        "input_token_details": {"text": 1196, "audio": 1, "tool_use": 7, "cache_read": 1000},
+        "input_token_details": {"text": 196, "audio": 1, "tool_use": 7, "cache_read": 1000},
         "output_token_details": {"audio": 37, "reasoning": 28},
     }
     assert turn.attributes["gen_ai.usage.total_tokens"] == 1269

@@ -332,8 +332,8 @@ def test_usage_is_told_as_the_server_counted_it(call):
         "input_tokens": 132,
         "output_tokens": 121,
         "total_tokens": 253,
-        "input_token_details": {"text": 119, "audio": 13, "cache_read": 64},
-        "output_token_details": {"text": 30, "audio": 91, "reasoning": 27},
+        "input_token_details": {"text": 59, "audio": 9, "cache_read": 64},
+        "output_token_details": {"text": 3, "audio": 91, "reasoning": 27},
     }
     assert turn.attributes["gen_ai.usage.audio.cache_read.input_tokens"] == 4
     assert turn.attributes["gen_ai.usage.cache_read.input_tokens"] == 64

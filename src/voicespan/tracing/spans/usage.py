@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.protocol.events import Usage
@@ -65,13 +67,33 @@ def usage_attributes(usage: Usage) -> dict[str, AttributeValue]:
     for side, details in (("input", usage.input_details), ("output", usage.output_details)):
         for name, tokens in details.items():
             attributes[semconv.USAGE + _OTEL_DETAILS.get((side, name), f"{name}.{side}_tokens")] = tokens
-        # Only the details that LangSmith prices: the split of the cached ones would be counted twice.
-        priced = {name: tokens for name, tokens in details.items() if not name.startswith("cache_read_")}
+        priced = _disjoint(details, langsmith.get(f"{side}_tokens"))
         if priced:
             langsmith[f"{side}_token_details"] = priced
     if langsmith:
         attributes[semconv.USAGE_METADATA] = json.dumps(langsmith)
     return attributes
+
+
+def _disjoint(details: Mapping[str, int], total: int | None) -> dict[str, int]:
+    """Each token in one detail alone, and no more of them than `total`: LangSmith prices detail by detail.
+
+    Services count what was cached or thought in its modality as well. What is known to be there is taken out of
+    that; of what is left over the text goes first, for thoughts and what is cached without a split are mostly text.
+    """
+    priced = {name: tokens for name, tokens in details.items() if not name.startswith(_CACHED_PARTS)}
+    for name, tokens in details.items():
+        modality = name.removeprefix(_CACHED_PARTS)
+        if modality != name and "cache_read" in priced and modality in priced:
+            priced[modality] = max(priced[modality] - tokens, 0)
+    over = 0 if total is None else sum(priced.values()) - total
+    whole = [name for name in priced if name not in _PARTS]
+    for name in [*sorted(whole, key=lambda name: name != "text"), *_PARTS]:
+        taken = min(over, priced.get(name, 0))
+        if taken > 0:
+            priced[name] -= taken
+            over -= taken
+    return priced
 
 
 def _token_counts(usage: Usage) -> dict[str, int]:
@@ -86,6 +108,9 @@ def _token_counts(usage: Usage) -> dict[str, int]:
     return counts
 
 
+_CACHED_PARTS = "cache_read_"
+#: Details that say what else tokens are, beside their modality. Of too many these are the last to be left out.
+_PARTS = ("reasoning", "cache_creation", "cache_read")
 #: LangSmith's names for the details of a usage, and OpenTelemetry's.
 _OTEL_DETAILS = {
     ("input", "cache_read"): "cache_read.input_tokens",

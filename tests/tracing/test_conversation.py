@@ -27,11 +27,12 @@ from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
-from voicespan.tracing import lifecycle, root_span, tracer
+from voicespan.tracing import root_span, tracer
 from voicespan.tracing.context import CURRENT
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.registry import open_conversations
 from voicespan.tracing.scope import current_conversation
+from voicespan.tracing.spans import translator
 from voicespan.tracing.spans.translator import SpanTranslator
 
 META = "langsmith.metadata."
@@ -556,7 +557,7 @@ def test_a_conversation_that_is_being_opened_can_be_asked_for_its_facts(tracer_p
             asked.append((opening.root_facts(), opening.open_calls()))
             super().__init__(tracer, context, *args, **kwargs)
 
-    monkeypatch.setattr(lifecycle, "SpanTranslator", Watched)
+    monkeypatch.setattr(translator, "SpanTranslator", Watched)
     conversation = Conversation(tracer_provider=tracer_provider)
     assert META + "status" in conversation.root_facts()
     conversation.end()

@@ -18,7 +18,6 @@ from voicespan.runtime.guard import guard
 from voicespan.tracing import resumption, semconv
 from voicespan.tracing.connection_log import ConnectionLog
 from voicespan.tracing.event_queue import FLUSH_NOW, PATIENCE, EventQueue, watch_resumptions
-from voicespan.tracing.spans.translator import SpanTranslator
 from voicespan.tracing.status import ConversationStatus, is_cancellation
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from voicespan.tracing.context import ConversationContext
     from voicespan.tracing.conversation_recording import ConversationRecording
     from voicespan.tracing.root_span import RootSpan
+    from voicespan.tracing.spans.translator import SpanTranslator
 
 
 class State(Enum):
@@ -97,6 +97,9 @@ class Lifecycle:
 
     def open(self, context: Context) -> None:
         """From here on it takes in events; their spans are written in `context`, in which the root is current."""
+        # With the first conversation: most processes that import voicespan hold none.
+        from voicespan.tracing.spans.translator import SpanTranslator  # noqa: PLC0415
+
         root = self.root
         assert root.tracer is not None  # noqa: S101  it has started the root
         self.spans = SpanTranslator(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from voicespan.openai_realtime import mcp, values
@@ -38,13 +39,17 @@ class Items:
         #: Calls that the application put back.
         self._history: dict[str, None] = {}
         self._requests = requests
-        self.mcp = McpCalls(states)
         #: Whether the server shows what it takes.
         self._shows_items = False
         #: Messages since the last response, by item id: what follows can show that they are an earlier history.
         self._since_response: dict[str, tuple[events.Role, str]] = {}
         self._speaking: str | None = None
         self._speech_is_over = False
+
+    @functools.cached_property
+    def mcp(self) -> McpCalls:
+        """Those of this connection; few have any."""
+        return McpCalls(self._states)
 
     # What the user says.
 

@@ -82,7 +82,7 @@ class Requests:
         self._level = level
         self._waiting: tuple[Request, ...] = ()
         #: Those that were answered since these were taken, as events under their own names.
-        self.answered: list[Event] = []
+        self.answered: tuple[Event, ...] = ()
 
     def add(self, kind: str, event: dict[str, Any], at: int) -> None:
         """The application sent one."""
@@ -141,9 +141,9 @@ class Requests:
         for each in self._waiting:
             self._settle(each)
 
-    def take_answered(self) -> list[Event]:
+    def take_answered(self) -> tuple[Event, ...]:
         """Take `answered`."""
-        answered, self.answered = self.answered, []
+        answered, self.answered = self.answered, ()
         return answered
 
     def _settle(self, request: Request, error: WireError | None = None) -> None:
@@ -151,12 +151,12 @@ class Requests:
         # What answers a function has a span that is named after it.
         if error is not None and (request.item_type != "function_call_output" or self._level is Level.ALL):
             refused = {"refused": True}
-            self.answered.append(
-                ProviderEvent(request.at, request.kind, Level.STANDARD, request.event, True, error, refused)
+            self.answered += (
+                ProviderEvent(request.at, request.kind, Level.STANDARD, request.event, True, error, refused),
             )
         elif self._level is Level.ALL:
-            self.answered.append(
-                ProviderEvent(request.at, request.kind, Level.ALL, request.event, from_client=True)
+            self.answered += (
+                ProviderEvent(request.at, request.kind, Level.ALL, request.event, from_client=True),
             )
 
 

@@ -93,14 +93,7 @@ DELIVERY_FLOORS = (
     ("processor",),
 )
 
-OPEN: dict[str, set[str]] = {
-    "functions": {
-        "cli.spool:recover",
-    },
-    "words": {
-        "protocol.events:told",
-    },
-}
+OPEN: dict[str, set[str]] = {}
 
 
 class Import(NamedTuple):

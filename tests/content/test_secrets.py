@@ -19,7 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan.cli import spool
+from voicespan.cli import recover, spool
 from voicespan.content import masking
 from voicespan.content.policy import Content
 from voicespan.delivery.destination.variables import DeliverySettingsError
@@ -308,7 +308,7 @@ def wait_and_deliver(evidence, opaque, capfd):
     evidence.deliver()
     out = io.StringIO()
     spool.spool(spool_dir=evidence.spool_dir, out=out)
-    spool.recover(
+    recover.recover(
         endpoint=evidence.relay.url,
         api_key=opaque.words[0],
         spool_dir=evidence.spool_dir,

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from voicespan.cli import spool
+from voicespan.cli import recover, spool
 from voicespan.delivery.destination.destination import resolve
 from voicespan.delivery.spool.recovery_command import recover_command
 from voicespan.testing import LangSmithServer
@@ -49,7 +49,7 @@ def listed(clock):
 
 def recovered(clock, **arguments):
     out = io.StringIO()
-    code = spool.recover(out=out, clock=clock, sleep=clock.advance, **arguments)
+    code = recover.recover(out=out, clock=clock, sleep=clock.advance, **arguments)
     return code, out.getvalue().splitlines()
 
 

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from voicespan.cli import recover
 from voicespan.cli import spool as commands
 from voicespan.delivery.attachments import RootAttachment
 from voicespan.delivery.encoding import journal
@@ -147,7 +148,7 @@ def listed(clock, **arguments):
 
 def recovered(clock, **arguments):
     out = io.StringIO()
-    code = commands.recover(out=out, clock=clock, sleep=clock.advance, patience=20, **arguments)
+    code = recover.recover(out=out, clock=clock, sleep=clock.advance, patience=20, **arguments)
     return code, out.getvalue().splitlines()
 
 

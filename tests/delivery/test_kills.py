@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from voicespan.cli import spool
+from voicespan.cli import recover
 from voicespan.testing import LangSmithServer
 
 BUSY = pathlib.Path(__file__).parent / "programs" / "busy.py"
@@ -35,7 +35,7 @@ def test_what_had_ended_before_a_kill_is_delivered_once(monkeypatch, tmp_path, s
             log = tmp_path / f"log-{kill}"
             mode = ("up", "down", "slow")[kill % 3]
             killed_at = _run_and_kill(server, mode, log, chance)
-            assert spool.recover() == 0
+            assert recover.recover() == 0
             # A folder may have been caught before there was anything in it.
             assert [path for path in spool_dir.iterdir() if list(path.iterdir())] == []
             # A slow server is still reading what the dead process had sent.

@@ -14,7 +14,7 @@ import time
 import pytest
 import soundfile
 
-from voicespan.cli import spool
+from voicespan.cli import recover
 from voicespan.delivery.spool.locks import FolderLock
 from voicespan.testing import LangSmithServer
 
@@ -123,7 +123,7 @@ def test_an_abrupt_end_leaves_all_but_a_quarter_of_a_second_to_recover(
     assert server.requests == []
 
     server.up()
-    assert spool.recover() == 0
+    assert recover.recover() == 0
 
     assert tree(server, ended) == [(0, "conversation", "success"), (1, "turn_complete", "success")]
     assert server.run(ended).attachments["conversation"].size == 5000
@@ -145,7 +145,7 @@ def test_a_kill_in_the_middle_of_a_recording_costs_a_second_of_it_at_most(server
     run = agent.tell("open")["run"]
     agent.tell("speak 2.5")
     agent.end(signal.SIGKILL)
-    assert spool.recover() == 0
+    assert recover.recover() == 0
     attachment = server.run(run).attachments["conversation"]
     assert attachment.mime_type == "audio/ogg"
     assert 1.5 <= soundfile.info(io.BytesIO(attachment.content)).duration <= 3.5
@@ -207,7 +207,7 @@ def test_nobody_sends_a_strangers_folder(server, talker, spool_dir):
         assert own in {run.id for run in server.roots}
         assert left not in {run.id for run in server.roots}
     assert len(list(spool_dir.iterdir())) == 1
-    assert spool.recover() == 0
+    assert recover.recover() == 0
     assert left in {run.id for run in server.roots}
 
 
@@ -217,7 +217,7 @@ def test_the_folder_of_a_living_process_is_left_alone(server, talker, spool_dir)
     living.tell("child turn_complete")
     living.tell(f"sleep {WRITTEN}")
 
-    assert spool.recover() == 0
+    assert recover.recover() == 0
     assert server.requests == []
 
     living.tell("end")
@@ -249,7 +249,7 @@ def test_what_a_forked_child_left_is_recovered(server, talker, spool_dir):
     agent.tell("fork open child:interrupted sleep:0.3")
     agent.end()
     assert server.roots == []
-    assert spool.recover() == 0
+    assert recover.recover() == 0
     assert tree(server, server.roots[0]) == [(0, "conversation", "error"), (1, "interrupted", "success")]
 
 

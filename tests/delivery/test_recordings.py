@@ -11,7 +11,7 @@ import time
 import pytest
 import soundfile
 
-from voicespan.cli import spool
+from voicespan.cli import recover
 from voicespan.recording.recorder import Recorder
 from voicespan.testing import LangSmithServer
 
@@ -453,7 +453,7 @@ conversation.expect_recording(60)
         subprocess.run([sys.executable, "-c", program], check=True)
         assert time.monotonic() - began < 5
         assert status(server) == "timeout"
-        assert spool.recover() == 0
+        assert recover.recover() == 0
 
 
 def test_an_exit_writes_what_the_thread_that_records_has_not_come_to(monkeypatch):

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from websockets.sync.client import connect
 
-from voicespan.cli import spool
+from voicespan.cli import recover
 from voicespan.testing import LangSmithServer
 
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
@@ -154,7 +154,7 @@ def test_uvicorn_dies_by_sigterm_and_its_conversations_are_complete(server, run,
         process.communicate(timeout=30)
     assert process.returncode == -signal.SIGTERM
     server.up()
-    assert spool.recover() == 0
+    assert recover.recover() == 0
     [root] = server.roots
     assert root.id == run_id
     assert (root.status, root.metadata["status"]) == ("success", "completed")

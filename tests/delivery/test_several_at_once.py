@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from voicespan.cli import spool
+from voicespan.cli import recover
 from voicespan.delivery.export.scheduler import AT_ONCE
 from voicespan.runtime.background import Loop
 
@@ -69,7 +69,7 @@ def test_recover_sends_several_at_once_too(manual, langsmith_server, monkeypatch
         )
     )
     release.start()
-    assert spool.recover(api_key=langsmith_server.api_key, endpoint=langsmith_server.url) == 0
+    assert recover.recover(api_key=langsmith_server.api_key, endpoint=langsmith_server.url) == 0
     release.join()
     assert {root.id for root in langsmith_server.roots} == {each.run_id for each in conversations}
     assert {langsmith_server.received_count(root.id) for root in langsmith_server.roots} == {1}

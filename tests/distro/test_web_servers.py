@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from voicespan.cli import spool
+from voicespan.cli import recover
 
 pytest.importorskip("gunicorn", reason="gunicorn is not installed")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
@@ -74,7 +74,7 @@ def test_uvicorn_dies_by_sigterm_and_nothing_is_lost(serve, langsmith, spool_dir
     langsmith.up()
     for name in ("LANGSMITH_API_KEY", "LANGSMITH_ENDPOINT", "VOICESPAN_SPOOL_DIR"):
         monkeypatch.setenv(name, environ[name])
-    assert spool.recover() == 0
+    assert recover.recover() == 0
     [root] = langsmith.roots
     assert complete(root)
     assert list(spool_dir.iterdir()) == []

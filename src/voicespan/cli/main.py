@@ -147,6 +147,7 @@ def _load(module: str) -> Any:
 _MODULES = {
     "demo": "voicespan.cli.demo.command",
     "doctor": "voicespan.cli.doctor.command",
+    "recover": "voicespan.cli.recover",
     "spool": "voicespan.cli.spool",
     "delivery": "voicespan.delivery",
 }
@@ -166,7 +167,7 @@ def _spool(options: argparse.Namespace) -> int:
 
 def _recover(options: argparse.Namespace) -> int:
     try:
-        status: int = _load("spool").recover(
+        status: int = _load("recover").recover(
             endpoint=options.endpoint,
             project=options.project,
             workspace=options.workspace,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Reasons of a turn's end that are none of its failures.
 _NO_FAILURE = frozenset({None, "TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT"})
+#: And those where the model did not manage to answer. With all others the answer was rejected.
+_NOT_REJECTED = _NO_FAILURE | {"MALFORMED_FUNCTION_CALL", "MAX_REGENERATION_REACHED"}
 #: Nanoseconds. The first words of an answer come closer than this to its audio, and pieces of one transcript
 #: closer than this to each other.
 _AT_ONCE = 1_000_000_000
@@ -303,6 +305,7 @@ class TurnTracker:
             thoughts=turn.thoughts.text if turn.thoughts else None,
             facts=facts or {},
             awaits_words=self._last_is_open and self.transcribes_model and turn.lacks_words,
+            rejected=reason not in _NOT_REJECTED,
         )
 
 

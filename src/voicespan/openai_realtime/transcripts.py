@@ -103,7 +103,8 @@ class Transcripts:
         put(self._complete, part, hash(text))
         response_id = self._states.id_in(event, item_id)
         response = self._states.get(response_id)
-        response.had_speech = True
+        # A transcript without words is no sign of speech; audio is one by itself.
+        response.had_speech = response.had_speech or bool(text.strip())
         response.add_text(item_id, text)
         yield events.TranscriptCompleted(
             at,

@@ -291,6 +291,8 @@ class GenerationEnded(Event):
     facts: dict[str, Any] = field(default_factory=dict)
     #: Words of it are likely to come later.
     awaits_words: bool = False
+    #: The service refused to answer, or withheld the answer.
+    rejected: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

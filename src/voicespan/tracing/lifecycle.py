@@ -243,6 +243,7 @@ class Lifecycle:
         self.events.flush(patience)
 
     def _session(self, event: SessionDescribed, connection: Connection | None) -> None:
+        self._status.session_described(event)
         if connection is not None:
             connection.session_over = isinstance(event, SessionEnded)
             if event.session_id is not None:
@@ -355,7 +356,7 @@ class Lifecycle:
 
     def _facts(self, spans: SpanTranslator, at: int) -> dict[str, AttributeValue]:
         facts: dict[str, Any] = {
-            "status": self._status.status,
+            "status": self._status.in_words(unanswered=spans.is_unanswered),
             **self.connections.facts(),
             "duration_s": round((at - self.root.started_at) / 1e9, 6),
         }

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from voicespan.content.truncation import cut_text
 from voicespan.protocol.events import WireError
 from voicespan.protocol.json_values import safe_str
+
+if TYPE_CHECKING:
+    from voicespan.protocol.events import SessionDescribed
 
 #: What ends a block without being an error of the conversation.
 _NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)
@@ -19,20 +24,30 @@ class ConversationStatus:
         self._override: str | None = None
         self._error: WireError | None = None
         self._recoverable_error: WireError | None = None
+        self._is_listening_only = False
 
     @property
     def failure(self) -> WireError | None:
         """What makes the root an error, if it stays at that."""
         return self._error or self._recoverable_error
 
-    @property
-    def status(self) -> str:
-        """In a word or two."""
+    def in_words(self, *, unanswered: bool) -> str:
+        """In a word or two. `unanswered`: no turn of the user was answered."""
         if self._override is not None:
             return self._override
         if self.failure is not None:
             return "error"
-        return "cancelled" if self._cancelled else "completed"
+        if self._cancelled:
+            return "cancelled"
+        return "unanswered" if unanswered and not self._is_listening_only else "completed"
+
+    def session_described(self, event: SessionDescribed) -> None:
+        """Some sessions only transcribe or translate: nobody expects an answer there."""
+        kind = event.facts.get("session_type")
+        if event.event_type.startswith("transcription_session."):
+            kind = "transcription"
+        if kind is not None:
+            self._is_listening_only = kind != "realtime"
 
     def override(self, status: str | None) -> None:
         """Whoever ended it says how; None: nobody does."""

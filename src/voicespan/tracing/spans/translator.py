@@ -93,6 +93,11 @@ class SpanTranslator:
         """The span of a function call or an operation, by its id."""
         return self.calls.span(key) or self._operations.span(key)
 
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the user had a turn, and not one of them was answered."""
+        return self._turns.is_unanswered
+
     def finish(self, at: int) -> None:
         """Write everything that waits; the conversation is over."""
         self._writer.frame = None
@@ -117,10 +122,13 @@ class SpanTranslator:
 
     def _speech_stopped(self, event: events.SpeechStopped) -> None:
         self._turns.user_asked(event)
+        self._turns.user_had_turn()
 
     def _message_added(self, event: events.MessageAdded) -> None:
         if event.role == "user":
             self._turns.user_acted()
+            if event.given:
+                self._turns.user_had_turn()
         entry = self.transcript.place(event.item_id, event.role, event.after, event.before)
         if event.awaits_transcript and entry.text is None:
             entry.awaits_transcript = True
@@ -132,6 +140,8 @@ class SpanTranslator:
         if event.role == "user":
             self._turns.user_acted()
             self._turns.user_typed()
+            if not event.put_back:
+                self._turns.user_had_turn()
             self.counts.text_messages += entry.text is None
         text = self._content.text(event.text, role=event.role, place="transcript")
         self.transcript.write(entry, text if event.text.strip() else None)
@@ -163,6 +173,10 @@ class SpanTranslator:
         user = event.role == "user"
         if user:
             self._turns.give(entry)
+            if event.text:
+                self._turns.user_had_turn()
+        elif event.text and event.response_id is None:
+            self._turns.answered_in_words()
         if event.role == "assistant" and event.response_id:
             self._barge_ins.spoken_in(event.response_id, event.item_id)
             self._turns.add_words(event.response_id, event.text or "")
@@ -284,7 +298,9 @@ class SpanTranslator:
         if event.usage is not None:
             self.counts.add(event.usage)
         self._barge_ins.answer_ended(event.response_id, event.generated_ms)
-        self._turns.end(event, self.calls.messages(event.call_ids))
+        outcome = self._turns.end(event, self.calls.messages(event.call_ids))
+        if outcome is not None:
+            self.counts.add_answer(outcome)
         self._write_ready()
 
     def _usage_reported(self, event: events.UsageReported) -> None:

@@ -54,6 +54,8 @@ class _Generation:
     #: When that was heard, once it is known.
     heard_at: int | None = None
     out_of_band: bool = False
+    #: The user had said or typed something before.
+    to_user: bool = False
     #: Of one out of band, what it was given instead of `inputs`.
     given: list[dict[str, Any]] | None = None
     #: And what it said, by the transcript's entry: part of the talk if it was heard.
@@ -73,6 +75,8 @@ class _Turn:
     calls: list[dict[str, Any]]
     #: More of its words are likely to come.
     awaits_words: bool
+    #: See `outcome_of`.
+    outcome: str | None
 
 
 class Turns:
@@ -102,6 +106,13 @@ class Turns:
         self._tool_since: int | None = None
         self._tool_ns = 0
         self._over: dict[str, None] = {}
+        self._user_had_turn = False
+        self._user_was_answered = False
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the user had a turn, and not one of them was answered."""
+        return self._user_had_turn and not self._user_was_answered
 
     @property
     def generating(self) -> Container[str]:
@@ -116,6 +127,14 @@ class Turns:
         """The user has stopped speaking."""
         self._asked = Asked(event.at, event.event_type, beside=bool(self._generations))
         self._tool_ns = 0
+
+    def user_had_turn(self) -> None:
+        """The user has said or typed something that is to be answered."""
+        self._user_had_turn = True
+
+    def answered_in_words(self) -> None:
+        """The agent spoke to the user, with a service that has no responses."""
+        self._user_was_answered = True
 
     def user_typed(self) -> None:
         """What is answered now is not what was spoken."""
@@ -158,7 +177,11 @@ class Turns:
             for role, text in event.inputs or ()
         ]
         generation = _Generation(
-            event.at, inputs, out_of_band=event.out_of_band, given=given if event.out_of_band else None
+            event.at,
+            inputs,
+            out_of_band=event.out_of_band,
+            to_user=self._user_had_turn and not event.out_of_band,
+            given=given if event.out_of_band else None,
         )
         asked = self._asked
         if asked is not None and asked.beside and event.at - asked.at > _LONGEST_BESIDE:
@@ -185,14 +208,23 @@ class Turns:
         """Whether the response has ended before."""
         return response_id in self._over and response_id not in self._generations
 
-    def end(self, event: events.GenerationEnded, calls: list[dict[str, Any]]) -> None:
-        """The model is done; `calls`: the functions that it asked for, as messages."""
-        generation = self._generations.pop(event.response_id, None) or _Generation(event.at, [])
+    def end(self, event: events.GenerationEnded, calls: list[dict[str, Any]]) -> str | None:
+        """The model is done; `calls`: the functions that it asked for, as messages.
+
+        Returns the outcome; None: the service does not say it, or it was no answer to the user.
+        """
+        generation = self._generations.pop(event.response_id, None)
+        if generation is None:
+            generation = _Generation(event.at, [], to_user=self._user_had_turn)
         put(self._over, event.response_id, None)
         if event.status == "failed" and not generation.out_of_band:
             # Nobody has answered it: the retry does.
             self._inputs = [*generation.inputs, *self._inputs]
-        self._waiting += (_Turn(generation, event, calls, event.awaits_words),)
+        outcome = outcome_of(event)
+        if generation.to_user and outcome not in ("failed", "rejected") and _says_something(event):
+            self._user_was_answered = True
+        self._waiting += (_Turn(generation, event, calls, event.awaits_words, outcome),)
+        return None if generation.out_of_band else outcome
 
     def add_words(self, response_id: str, text: str) -> None:
         """Words of an answer that is over."""
@@ -280,6 +312,7 @@ class Turns:
             "response_id": ended.response_id or None,
             "status": ended.status,
             "reason": ended.reason,
+            "outcome": turn.outcome,
             "out_of_band": generation.out_of_band or None,
             "interrupted": True if cut is not None else None,
             "generated_ms": ended.generated_ms,
@@ -295,6 +328,31 @@ class Turns:
             ),
             **ended.facts,
         }
+
+
+def outcome_of(ended: events.GenerationEnded) -> str | None:
+    """What became of an answer, in the same word for every service. None: the service does not say it."""
+    if ended.rejected:
+        return "rejected"
+    if ended.error is not None:
+        return "failed"
+    if ended.status == "completed" and not _says_something(ended):
+        return "empty"
+    return _OUTCOMES.get(ended.status)
+
+
+def _says_something(ended: events.GenerationEnded) -> bool:
+    return ended.had_speech or bool(ended.call_ids) or bool((ended.text or "").strip())
+
+
+#: By what the services call it.
+_OUTCOMES = {
+    "completed": "completed",
+    "cancelled": "cancelled",
+    "interrupted": "cancelled",
+    "failed": "failed",
+    "incomplete": "incomplete",
+}
 
 
 def _prompt(generation: _Generation) -> list[dict[str, Any]]:

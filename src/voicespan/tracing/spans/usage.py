@@ -31,6 +31,12 @@ class Counters:
         self.errors = 0
         self.text_messages = 0
         self.dropped_spans = 0
+        self.answers_completed = 0
+        self.answers_cancelled = 0
+        self.answers_failed = 0
+        self.answers_incomplete = 0
+        self.answers_rejected = 0
+        self.answers_empty = 0
         self.tokens: dict[str, int] = {}
         #: Of each session, as far as the service bills by time.
         self.seconds: dict[str, float] = {}
@@ -41,6 +47,11 @@ class Counters:
             if name in self.tokens or len(self.tokens) < _MOST_KINDS:
                 self.tokens[name] = min(self.tokens.get(name, 0) + tokens, _MOST_TOKENS)
 
+    def add_answer(self, outcome: str) -> None:
+        """Add one answer to the user; `outcome`: see `voicespan.tracing.spans.turns.outcome_of`."""
+        name = f"answers_{outcome}"
+        setattr(self, name, getattr(self, name) + 1)
+
     def attributes(self) -> dict[str, AttributeValue]:
         """As metadata of the root. Not as usage: LangSmith would count every token twice."""
         numbers: dict[str, float | None] = {
@@ -50,6 +61,12 @@ class Counters:
             "error_count": self.errors,
             "text_message_count": self.text_messages or None,
             "dropped_spans": self.dropped_spans or None,
+            "answers_completed": self.answers_completed or None,
+            "answers_cancelled": self.answers_cancelled or None,
+            "answers_failed": self.answers_failed or None,
+            "answers_incomplete": self.answers_incomplete or None,
+            "answers_rejected": self.answers_rejected or None,
+            "answers_empty": self.answers_empty or None,
             **self.tokens,
         }
         if self.seconds:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import time
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -122,7 +124,7 @@ def test_recover_sends_what_waits(waiting, langsmith_server, capsys):
     langsmith_server.up()
 
     assert cli.main(["recover", "--spool-dir", waiting]) == 0
-    assert "1 folder sent to project a-project" in capsys.readouterr().out
+    assert "1 conversation sent to project a-project" in capsys.readouterr().out
     [root] = langsmith_server.roots
     assert root.thread_id == "caller-42"
 
@@ -130,8 +132,8 @@ def test_recover_sends_what_waits(waiting, langsmith_server, capsys):
 def test_recover_to_another_project_leaves_it_alone(waiting, langsmith_server, capsys):
     langsmith_server.up()
 
-    assert cli.main(["recover", "--spool-dir", waiting, "--project", "another"]) == 0
-    assert "0 folders sent" in capsys.readouterr().out
+    assert cli.main(["recover", "--spool-dir", waiting, "--project", "another"]) == 3
+    assert "0 conversations sent" in capsys.readouterr().out
     assert langsmith_server.roots == []
 
 
@@ -142,3 +144,50 @@ def test_recover_without_a_destination_is_an_error_of_usage(monkeypatch, tmp_pat
 
     assert cli.main(["recover", "--spool-dir", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("voicespan recover: ")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_recover_shows_on_a_terminal_how_far_it_is(waiting, langsmith_server, monkeypatch):
+    langsmith_server.up()
+    langsmith_server.fail(hang="answer", times=None)
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert cli.main(["recover", "--spool-dir", waiting, "--timeout", "2"]) == 1
+    assert "voicespan: sending 1 conversation to LangSmith" in terminal.getvalue()
+    assert terminal.getvalue().endswith(" \r")
+
+
+def test_recover_with_a_timeout_does_not_wait_for_a_server_that_hangs(waiting, langsmith_server, capsys):
+    langsmith_server.up()
+    langsmith_server.fail(hang="answer", times=None)
+    began = time.monotonic()
+    assert cli.main(["recover", "--spool-dir", waiting, "--timeout", "1"]) == 1
+    assert time.monotonic() - began < 10
+    assert f"not sent to LangSmith at {langsmith_server.traces_url}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--drop-older-than"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon"])
+def test_recover_takes_no_time_that_is_none(option, value):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["recover", f"{option}={value}"])
+    assert exit_.value.code == 2
+
+
+def test_recover_drops_what_is_old_without_asking_where_that_is_said(waiting, langsmith_server, capsys):
+    arguments = [
+        "recover",
+        "--spool-dir",
+        waiting,
+        "--timeout",
+        "1",
+        "--drop-older-than",
+        "0.000001",
+        "--yes",
+    ]
+    assert cli.main(arguments) == 0
+    assert "dropped: caller-42, " in capsys.readouterr().out

@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 
 from voicespan.cli import recover, spool
 from voicespan.delivery.destination.destination import resolve
+from voicespan.delivery.spool.folder import read_meta
 from voicespan.delivery.spool.recovery_command import recover_command
 from voicespan.testing import LangSmithServer
 
@@ -93,11 +95,16 @@ def test_a_folder_that_is_not_ours_is_shown_and_left_alone(spool_dir, fake_clock
     (spool_dir / "20260101T000000-something" / "meta.json").write_text('{"version": 99}')
     (spool_dir / "20260101T000000-something" / "lock").touch()
     assert "not a folder of this version" in listed(fake_clock)[-1]
-    assert recovered(fake_clock)[0] == 0
+    code, lines = recovered(fake_clock)
+    assert code == 3
+    assert lines[1] == (
+        f"1 folder waits in {spool_dir}: 20260101T000000-something cannot be read: "
+        "not a folder of this version and this user"
+    )
     assert len(list(spool_dir.iterdir())) == 1
 
 
-def test_recover_sends_and_tells_of_what_is_for_others(voice, langsmith_server, destination):
+def test_recover_sends_and_tells_of_what_is_for_others(voice, langsmith_server, destination, spool_dir):
     converse(voice)
     converse(voice)
     other = voice.__class__(langsmith_server, voice.clock, project="other")
@@ -111,35 +118,150 @@ def test_recover_sends_and_tells_of_what_is_for_others(voice, langsmith_server, 
     assert (code, lines) == (
         0,
         [
-            f"2 folders sent to project default, {url}",
-            f"1 folder left for another destination: project other, {url}",
+            f"2 conversations sent to project default, {url}",
+            f"1 conversation waits in {spool_dir}: for another destination: project other, {url}",
         ],
     )
-    assert recovered(voice.clock, project="other") == (0, [f"1 folder sent to project other, {url}"])
+    assert recovered(voice.clock, project="other") == (0, [f"1 conversation sent to project other, {url}"])
     assert len(langsmith_server.roots) == 3
 
 
-def test_recover_gives_up_when_nothing_is_taken_and_says_why(voice, langsmith_server, destination):
+def test_recover_gives_up_when_nothing_is_taken_and_says_why(voice, langsmith_server, destination, spool_dir):
     converse(voice)
     langsmith_server.fail(status=503, text="busy", times=None)
     voice.send()
     began = voice.clock.monotonic_ns()
     code, lines = recovered(voice.clock, patience=100)
     assert code == 1
-    assert lines[1] == "1 folder not sent: 503: busy"
+    url = langsmith_server.traces_url
+    assert lines[1] == f"1 conversation waits in {spool_dir}: not sent to LangSmith at {url}: 503: busy"
     assert (voice.clock.monotonic_ns() - began) / 1e9 <= 100
 
 
+def test_recover_takes_no_longer_than_it_may(voice, langsmith_server, destination):
+    converse(voice)
+    langsmith_server.fail(status=503, text="busy", times=None)
+    voice.send()
+    began = voice.clock.monotonic_ns()
+    assert recovered(voice.clock, timeout=10)[0] == 1
+    assert (voice.clock.monotonic_ns() - began) / 1e9 <= 10
+
+
+def test_recover_leaves_what_a_process_works_on_and_says_which(voice, destination, spool_dir):
+    voice.conversation()
+    code, lines = recovered(voice.clock)
+    assert code == 1
+    where = f"{os.getpid()} on {socket.gethostname()}"
+    assert lines[1] == f"1 conversation waits in {spool_dir}: in use by another process ({where})"
+
+
+def test_recover_counts_late_spans_apart_from_conversations(voice, langsmith_server, destination):
+    conversation = voice.conversation()
+    with conversation.use():
+        late = voice.tracer.start_span("late")
+    voice.finish(conversation)
+    voice.send()
+    late.end()
+    voice.write()
+    voice.clock.advance(5)
+    voice.write()
+    langsmith_server.fail(status=503, times=None)
+    voice.send()
+    langsmith_server.clear_failures()
+    lines = recovered(voice.clock)[1]
+    assert lines == [
+        f"0 conversations and 1 folder of late spans sent to project default, {langsmith_server.traces_url}"
+    ]
+
+
+def test_towards_a_collector_no_line_says_langsmith(manual, monkeypatch, langsmith_server, spool_dir, caplog):
+    monkeypatch.setenv("VOICESPAN_ENDPOINT", langsmith_server.traces_url)
+    monkeypatch.delenv("LANGSMITH_API_KEY", raising=False)
+    langsmith_server.fail(status=503, text="busy", times=None)
+    voice = manual(langsmith_server, endpoint=None, api_key=None)
+    converse(voice)
+    voice.send()
+    code, lines = recovered(voice.clock)
+    url = langsmith_server.traces_url
+    assert (code, lines) == (
+        1,
+        [
+            f"0 conversations sent to {url}",
+            f"1 conversation waits in {spool_dir}: not sent to the Collector at {url}: 503: busy",
+        ],
+    )
+    assert "LangSmith" not in caplog.text
+    assert f"the Collector at {url} did not take traces" in caplog.text
+
+
+@pytest.fixture
+def old(voice, langsmith_server, destination, manual):
+    """A conversation of 40 days ago for another project, and one of now; both cannot be sent."""
+    langsmith_server.fail(status=503, text="busy", times=None)
+    other = manual(project="other")
+    converse(other, "caller-1")
+    other.send()
+    voice.clock.advance(40 * 86_400)
+    converse(voice, "caller-2")
+    voice.send()
+    return voice
+
+
+def names(spool_dir):
+    return sorted(read_meta(path).thread_id for path in spool_dir.iterdir())
+
+
+def test_what_is_old_is_dropped_when_the_person_says_yes(old, langsmith_server, spool_dir):
+    asked = []
+
+    def yes(question):
+        asked.append(question)
+        return True
+
+    code, lines = recovered(old.clock, drop_older_than=30, confirm=yes)
+    url = langsmith_server.traces_url
+    assert code == 1
+    assert re.fullmatch(
+        f"older than 30 days: caller-1, 40 d old, 0.0 MB, project other, {re.escape(url)}", lines[-2]
+    )
+    assert asked == ["Remove it for good? [y/N] "]
+    assert lines[-1].startswith("dropped: caller-1, 40 d old, ")
+    assert names(spool_dir) == ["caller-2"]
+
+
+def test_what_is_old_stays_when_nobody_says_yes(old, spool_dir, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    code, lines = recovered(old.clock, drop_older_than=30)
+    assert (code, lines[-1]) == (1, "nothing dropped")
+    assert names(spool_dir) == ["caller-1", "caller-2"]
+
+
+def test_what_is_not_old_enough_is_not_asked_about(old, spool_dir):
+    lines = recovered(old.clock, drop_older_than=50, confirm=pytest.fail)[1]
+    assert lines[-1] == "nothing that waits is older than 50 days"
+    assert names(spool_dir) == ["caller-1", "caller-2"]
+
+
+def test_what_a_process_works_on_is_not_dropped(voice, destination, spool_dir):
+    voice.conversation(thread_id="caller-1")
+    voice.clock.advance(40 * 86_400)
+    assert recovered(voice.clock, drop_older_than=30, confirm=pytest.fail)[0] == 1
+    assert names(spool_dir) == ["caller-1"]
+
+
+@pytest.mark.usefixtures("destination")
 def test_recover_takes_folders_of_a_replaced_key_when_told_so(
-    manual, voice, langsmith_server, destination, monkeypatch
+    voice, langsmith_server, monkeypatch, spool_dir
 ):
     converse(voice)
     langsmith_server.api_keys[:] = ["lsv2_pt_replaced"]
     voice.send()
     monkeypatch.setenv("LANGSMITH_API_KEY", "lsv2_pt_replaced")
     code, lines = recovered(voice.clock)
-    assert code == 0
-    assert lines[1] == "1 folder left for another key; if it was replaced, add --new-key"
+    assert code == 3
+    assert (
+        lines[1] == f"1 conversation waits in {spool_dir}: for another key; if it was replaced, add --new-key"
+    )
     assert langsmith_server.roots == []
     recovered(voice.clock, new_key=True)
     assert len(langsmith_server.roots) == 1

@@ -137,7 +137,7 @@ def test_an_abrupt_end_leaves_all_but_a_quarter_of_a_second_to_recover(
         assert run.end_ns >= run.start_ns
     assert server.run(opened).thread_id == "caller-2"
     assert list(spool_dir.iterdir()) == []
-    assert "2 folders sent" in capsys.readouterr().out
+    assert "2 conversations sent" in capsys.readouterr().out
 
 
 def test_a_kill_in_the_middle_of_a_recording_costs_a_second_of_it_at_most(server, talker, spool_dir):
@@ -217,7 +217,7 @@ def test_the_folder_of_a_living_process_is_left_alone(server, talker, spool_dir)
     living.tell("child turn_complete")
     living.tell(f"sleep {WRITTEN}")
 
-    assert recover.recover() == 0
+    assert recover.recover() == 1
     assert server.requests == []
 
     living.tell("end")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,8 @@ def _add_recover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Send what waits for one destination: the environment's (LANGSMITH_API_KEY, "
         "LANGSMITH_PROJECT, ... or VOICESPAN_ENDPOINT), unless an option says otherwise. The key is never "
         "an option: other users of the machine could read it.",
+        epilog="Exit status: 0 nothing is left for the destination, 1 something is, 2 this was called wrongly, "
+        "3 there were only conversations for other destinations.",
     )
     recover.add_argument("--project", metavar="NAME", help="by default LANGSMITH_PROJECT, or `default`")
     recover.add_argument(
@@ -110,6 +113,20 @@ def _add_recover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     recover.add_argument(
         "--new-key", action="store_true", help="send also what waits for the same destination by an older key"
     )
+    recover.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_positive,
+        default=math.inf,
+        help="for all of it; by default none",
+    )
+    recover.add_argument(
+        "--drop-older-than",
+        metavar="DAYS",
+        type=_positive,
+        help="remove what could not be sent, for whatever destination, and is older; asks first",
+    )
+    recover.add_argument("--yes", action="store_true", help="do not ask")
     recover.set_defaults(run=_recover)
 
 
@@ -136,6 +153,13 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     doctor.add_argument("--strict", action="store_true", help="a warning is a problem, too")
     doctor.set_defaults(run=_doctor)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError
+    return number
 
 
 def _load(module: str) -> Any:
@@ -166,13 +190,17 @@ def _spool(options: argparse.Namespace) -> int:
 
 
 def _recover(options: argparse.Namespace) -> int:
+    recover = _load("recover")
     try:
-        status: int = _load("recover").recover(
+        status: int = recover.recover(
             endpoint=options.endpoint,
             project=options.project,
             workspace=options.workspace,
             spool_dir=options.spool_dir,
             new_key=options.new_key,
+            timeout=options.timeout,
+            drop_older_than=options.drop_older_than,
+            confirm=(lambda _question: True) if options.yes else recover.confirmed,
         )
     except _load("delivery").DeliverySettingsError as error:
         sys.stderr.write(f"voicespan recover: {error}\n")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from voicespan.delivery.spool.recovery_command import recover_command
 from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
+    from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.export.http_client import HttpClient
     from voicespan.delivery.pipeline import Pipeline
 
 _logger = logging.getLogger("voicespan")
@@ -20,7 +22,7 @@ _UNWRITABLE = (AttributeError, OSError, RuntimeError, TypeError, ValueError)
 
 def wait_at_exit(pipeline: Pipeline, seconds: float) -> None:
     """Deliver what is complete within `seconds`; on a terminal with one line that shows how far it is."""
-    line = _Line(pipeline)
+    line = ProgressLine(pipeline)
     try:
         pipeline.shutdown(pipeline.now() + seconds, line.draw)
     except KeyboardInterrupt:
@@ -54,15 +56,26 @@ def _farewell(pipeline: Pipeline) -> list[str]:
     return said
 
 
-class _Line(logging.Filter):
+class Sender(Protocol):
+    """Whoever sends what the line is about."""
+
+    destination: Destination
+    http: HttpClient
+
+    def left(self) -> int:
+        """How many conversations are not sent."""
+        ...
+
+
+class ProgressLine(logging.Filter):
     """One line at the bottom of the terminal, drawn again and again; nothing where there is no terminal.
 
     As a filter of our logger it makes room for what is logged, which would begin in the middle of the line.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, sender: Sender) -> None:
         super().__init__()
-        self._pipeline = pipeline
+        self._sender = sender
         self._drawn = ""
         self._terminal = False
         with contextlib.suppress(*_UNWRITABLE):
@@ -82,14 +95,14 @@ class _Line(logging.Filter):
 
     def draw(self) -> None:
         """Show how far it is."""
-        left = self._pipeline.left() if self._terminal else 0
+        left = self._sender.left() if self._terminal else 0
         if not left:
             self._clear()
             return
         conversations = "1 conversation" if left == 1 else f"{left} conversations"
-        collector = self._pipeline.destination.through_collector
+        collector = self._sender.destination.through_collector
         text = f"voicespan: sending {conversations} to {'the Collector' if collector else 'LangSmith'}"
-        size, sent = self._pipeline.http.progress()
+        size, sent = self._sender.http.progress()
         if size:
             text += f" ({sent / 1e6:.1f} of {size / 1e6:.1f} MB)"
         text += ", Ctrl-C to leave them for later"

@@ -121,6 +121,8 @@ class ExportScheduler:
             number: Loop("voicespan-export", partial(self._help, number)) for number in range(1, AT_ONCE)
         }
         self.delivered = 0
+        #: How many of those were conversations, and no spans that wait for no root.
+        self.delivered_conversations = 0
 
     def offer(self, folder: Folder) -> None:
         """A conversation of this process is complete; its folder is locked by this process."""
@@ -291,7 +293,10 @@ class ExportScheduler:
             # A disk that fails, or files that are none of ours. The other folders go on.
             reason = error.strerror or "it cannot be read"
             self._problem = f"{job.name}: {reason}"
-            say_once(f"voicespan cannot deliver {job.name} ({reason}); it stays in the spool")
+            shown = self._destination.shown
+            say_once(
+                f"voicespan cannot deliver {job.name} ({reason}); it stays in the spool and is not sent to {shown}"
+            )
 
     def _deliver(self, job: ExportJob, began: float) -> None:
         folder = job.folder or self._claim(job)
@@ -315,7 +320,7 @@ class ExportScheduler:
                 folder.release()
                 job.folder = None
         if answer is None:
-            self._done(job)
+            self._done(job, is_conversation=not folder.meta.standalone)
         else:
             self._failed(answer, began)
 
@@ -343,9 +348,10 @@ class ExportScheduler:
             job.not_before = self._now() + _BUSY
         return True
 
-    def _done(self, job: ExportJob) -> None:
+    def _done(self, job: ExportJob, *, is_conversation: bool) -> None:
         with self._lock:
             self.delivered += 1
+            self.delivered_conversations += is_conversation
             self._jobs.pop(job.name, None)
             self._last_answer = None
             outage = self._gate.failures > 1

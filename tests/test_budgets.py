@@ -138,8 +138,9 @@ def test_how_much_a_recorded_call_adds_to_what_the_garbage_collector_looks_at(tm
         env=os.environ | environment,
     )
     # Before 3.11 each object has a dict beside it.
-    # Two of them are the detector of the user's speech and what holds it beside the agent's.
-    assert 50 < float(counted.stdout) <= (126 if sys.version_info >= (3, 11) else 165)
+    # Two of them are the detector of the user's speech and what holds it beside the agent's. A dozen came when the
+    # conversation and OpenAI's protocol were divided: a state of their own is an object of its own.
+    assert 50 < float(counted.stdout) <= (126 if sys.version_info >= (3, 11) else 176)
 
 
 def test_what_the_import_brings_along():

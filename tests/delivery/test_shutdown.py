@@ -81,7 +81,7 @@ def test_a_finaliser_may_end_a_span_in_the_middle_of_our_own_code(agent, langsmi
     """A garbage collection may close a generator, whose span ends wherever the collector was."""
     voice = agent()
     conversation = voice.conversation()
-    inside = trace.set_span_in_context(trace.NonRecordingSpan(conversation._root.get_span_context()))
+    inside = trace.set_span_in_context(trace.NonRecordingSpan(conversation._root.span.get_span_context()))
     conversation.end()
     assert voice.deliver()
     voice.conversation().end()

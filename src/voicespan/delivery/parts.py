@@ -7,8 +7,9 @@ from voicespan.delivery.shutdown import wait_at_exit
 from voicespan.tracing import conversation_recording
 from voicespan.tracing.context import conversation_context
 from voicespan.tracing.scope import current_conversation
+from voicespan.tracing.spans import translator
 
-__all__ = ["Parts", "conversation_recording"]
+__all__ = ["Parts", "conversation_recording", "translator"]
 
 
 class Parts:

@@ -13,7 +13,6 @@ from voicespan.delivery import checkpoint
 from voicespan.delivery.attachments import RootAttachment
 from voicespan.delivery.encoding import cost, langsmith_spans
 from voicespan.delivery.encoding.cost import ConversationCost
-from voicespan.delivery.encoding.usage import separate_details
 from voicespan.delivery.spool import recordings
 from voicespan.delivery.spool.folder import Folder, Meta
 from voicespan.delivery.standalone_spans import StandaloneSpans
@@ -99,10 +98,9 @@ class _Entry:
         return self._cost
 
     def place_copy(self, copy: EncodedSpan) -> None:
-        """Put the copy of a child into the conversation's trace, with its usage as LangSmith prices it."""
+        """Put the copy of a child into the conversation's trace, and count what it cost."""
         self.trace.place_copy(copy)
         if cost.is_generation(copy):
-            separate_details(copy)
             self.cost.add(copy)
 
     @property

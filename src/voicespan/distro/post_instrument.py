@@ -23,12 +23,21 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 #: The entry points of what traces conversations, by which OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names them.
-INSTRUMENTORS = frozenset({"openai-realtime", "google-genai-live", "openai-live"})
+INSTRUMENTORS = frozenset({
+    "openai-realtime", "google-genai-live", "openai-live",
+    "voicespan-websockets", "voicespan-aiohttp", "voicespan-websocket-client",
+})  # fmt: skip
 
 #: Whoever imports one of them may hold a conversation. (The modules that hold it are often imported in the first call.)
 _LIBRARIES = ("openai", "google.genai")
 #: What brings along all that a first conversation needs, the OpenTelemetry SDK and `requests` above all.
-_NEEDED = ("voicespan.distro.automatic", "voicespan.delivery.parts", "voicespan.tracing.conversation")
+_NEEDED = (
+    "voicespan.distro.automatic",
+    "voicespan.delivery.parts",
+    "voicespan.tracing.conversation",
+    # The client imports its socket library in its first call.
+    "voicespan.instrumentation.sockets.websockets",
+)
 
 
 @guarded
@@ -68,6 +77,7 @@ def _preload(_library: object) -> None:
     """Import what the first conversation needs while the application imports its client, and not in the call."""
     for name in _NEEDED:
         importlib.import_module(name)
+    importlib.import_module("voicespan.instrumentation.sockets.by_url").load_endpoints()
 
 
 def _automatic() -> Any:

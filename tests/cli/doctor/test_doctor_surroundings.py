@@ -12,6 +12,7 @@ from voicespan.cli.doctor import devices, duplicates, zero_code
 from voicespan.cli.doctor.findings import Mark, note, ok, problem, warning
 from voicespan.cli.doctor.masked_output import SecretMask, public_url
 from voicespan.cli.doctor.report import as_json, as_problems, as_text, only, worst
+from voicespan.distro.post_instrument import INSTRUMENTORS
 
 LANGSMITH = "https://api.smith.langchain.com/otel"
 KEY = {"LANGSMITH_API_KEY": "lsv2_pt_0123456789abcdef"}
@@ -128,14 +129,15 @@ def test_entry_points_that_are_gone(look, monkeypatch):
     monkeypatch.setattr(metadata, "entry_points", lambda **_: [])
     gone = look(zero_code.look)["zero-code.entry_points"]
     assert gone.mark is Mark.PROBLEM
-    assert "google-genai-live, openai-realtime, voicespan" in gone.text
+    assert ", ".join(sorted(INSTRUMENTORS | {"voicespan"})) in gone.text
 
 
 @pytest.mark.parametrize(
     ("named", "mark"),
     [
         ("openai-realtime", Mark.NOTE),
-        ("openai-realtime, google-genai-live", Mark.PROBLEM),
+        ("openai-realtime, google-genai-live", Mark.NOTE),
+        (", ".join(sorted(INSTRUMENTORS)), Mark.PROBLEM),
         ("*", Mark.PROBLEM),
         ("requests,urllib", None),
     ],

@@ -25,15 +25,19 @@ def lookup(term, seconds=0.0):
 
 
 def call(held, call_id):
-    with held.lock:
+    with held.lifecycle.lock:
         at = time.monotonic_ns()
-        held.ingest([events.FunctionCalled(at, "call", call_id=call_id, name=call_id, arguments="{}")])
+        held.lifecycle.ingest(
+            [events.FunctionCalled(at, "call", call_id=call_id, name=call_id, arguments="{}")]
+        )
     held.flush()
 
 
 def answer(held, call_id):
-    with held.lock:
-        held.ingest([events.FunctionAnswered(time.monotonic_ns(), "answer", call_id=call_id, output="{}")])
+    with held.lifecycle.lock:
+        held.lifecycle.ingest(
+            [events.FunctionAnswered(time.monotonic_ns(), "answer", call_id=call_id, output="{}")]
+        )
     held.flush()
 
 

@@ -7,9 +7,11 @@
 #   make hostile   a million frames of hostile peers and every call that can fail, for a night; HOSTILE_SEED=… repeats one
 #   make bench     what it costs, and docs/performance.md (ONLY=receive: one measurement; MINUTES=45; QUICK=1: a try)
 #   make ci        all of it, as on a machine that has nothing of ours
-# `make test PYTEST_ARGS="-k spool"` passes arguments on; `make PYTHON=python3.12 test` takes another Python
+# `make test PYTEST_ARGS="-k spool"` passes arguments on, `JOBS=1` runs one test at a time; `make PYTHON=python3.12 test` takes another Python
 # (after `make clean`).
 PYTHON ?= python3
+# How many tests run at a time; the times that they allow for are meant for two idle processors.
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -38,7 +40,7 @@ demo: $(READY)
 	@$(BIN)/voicespan demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 lint: $(TOOLS)
 	@$(BIN)/ruff check

@@ -34,7 +34,8 @@ NOT_OURS = tuple(str(PACKAGE / part) for part in ("testing", "cli/demo", "runtim
 #: nothing but the original, and guarded calls.
 GUARDED_INSIDE = {
     "instrumentation/openai_package/patches.py": {"call", "recv_bytes"},
-    "gemini_live/sdk.py": {"__aenter__", "__aexit__", "connect", "_receive", "send", "close"},
+    "gemini_live/sdk.py": {"_receive", "send"},
+    "gemini_live/sdk_connection.py": {"__aenter__", "__aexit__", "connect", "send"},
     # The guard stands inside of these: a decorator would cost a fifth of an audio frame.
     "tracing/connection.py": {"received"},
     "openai_realtime/connection.py": {"received"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 from dataclasses import dataclass
@@ -203,10 +204,14 @@ class RootAttachment:
             finally:
                 copying.finish()
 
-        if recorder or (self._is_made and file.seek(0, io.SEEK_END) <= _COPIED_AT_ONCE):
-            copy()
-        else:
-            self._copy_later(copy)
+        with contextlib.ExitStack() as unless_later:
+            # Whatever goes wrong on the way, the file does not stay open.
+            unless_later.callback(file.close)
+            if recorder or (self._is_made and file.seek(0, io.SEEK_END) <= _COPIED_AT_ONCE):
+                copy()
+            else:
+                self._copy_later(copy)
+                unless_later.pop_all()
         return copying
 
     def _copy_later(self, copy: Callable[[], None]) -> None:

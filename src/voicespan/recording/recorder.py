@@ -92,8 +92,9 @@ class Recorder(RecordingView):
             with guard():  # without a thread, `finish` writes it all
                 self._thread.add(self._writer)
 
-    def __del__(self) -> None:
-        # One that is dropped without a word is finished by the writer all the same.
+    def __del__(self, guard: type[guard] = guard) -> None:
+        # One that is dropped without a word is finished by the writer all the same. The guard is bound here: when the
+        # interpreter ends, the module's names go before its objects.
         with guard():
             queue: AudioQueue | None = getattr(self, "_queue", None)
             if queue is not None:

@@ -7,9 +7,11 @@ each of them, with that function raising as soon as it is entered. What the appl
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,9 +120,15 @@ def _quiet_guard(monkeypatch, tmp_path):
 @pytest.fixture
 def provider():
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(LangSmithSpanProcessor())
+    processor = LangSmithSpanProcessor()
+    provider.add_span_processor(processor)
     yield provider
     provider.shutdown()
+    # Of a recording whose copy was broken the file is open still.
+    processor._running().spool.copies.reset_after_fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     # A recording whose end was broken waits for more.
     for writer in list(recording_thread.SHARED._writers):
         writer.fail("the test is over")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voicespan.delivery.encoding import cost
 from voicespan.delivery.pipeline import Pipeline
 from voicespan.delivery.shutdown import wait_at_exit
 from voicespan.tracing import conversation_recording
@@ -19,3 +20,6 @@ class Parts:
     wait_at_exit = staticmethod(wait_at_exit)
     current_conversation = staticmethod(current_conversation)
     conversation_context = staticmethod(conversation_context)
+
+
+cost.load()

@@ -211,7 +211,6 @@ class SpoolWriter:
             root_span_id=f"{trace.root_span_id:016x}",
             thread_id=trace.thread_id,
         )
-        cost.load()
         folder = self._spool.create(meta, checkpoint.opened(trace, self._encoder, first=True))
         trace.folder_name = folder.name
         if trace.delivery is not None:

@@ -15,7 +15,6 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from voicespan.delivery.encoding.langsmith_spans import get_attribute, set_attributes
-from voicespan.runtime.background import Loop
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
 
@@ -111,16 +110,13 @@ def is_available() -> bool:
 
 
 def load() -> None:
-    """Import the package on a thread of its own: it takes a third of a second."""
+    """Import the package, which takes a third of a second: with the rest that is imported before the first call.
+
+    Not on a thread: it makes dataclasses, which runs code from text, and by that Python forgets that Ctrl-C is why the
+    process ends.
+    """
     if is_available():
-        _loading.wake()
-
-
-def _import() -> None:
-    importlib.import_module(_PACKAGE)
-
-
-_loading = Loop("voicespan-prices", _import, idle_seconds=0.0)
+        importlib.import_module(_PACKAGE)
 
 
 def _price(span: Span, usage: dict[str, float] | None) -> Any:

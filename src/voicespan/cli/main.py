@@ -79,6 +79,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     demo.add_argument("--fast", action="store_true", help="several times as fast as people speak")
     demo.add_argument("--folder", help="where the recording is saved; by default a new temporary folder")
+    demo.add_argument("--json", action="store_true", help="print the trace and its figures, for scripts")
     demo.set_defaults(run=_demo)
 
 

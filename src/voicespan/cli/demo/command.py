@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import importlib
 import importlib.util
+import io
+import json
 import os
 import sys
 import tempfile
@@ -20,6 +22,7 @@ import voicespan
 from voicespan.cli.demo import story
 from voicespan.cli.demo.call import Call
 from voicespan.cli.demo.call_clock import CallClock
+from voicespan.cli.demo.json_report import document
 from voicespan.cli.demo.page import Page
 from voicespan.cli.demo.report import report
 from voicespan.delivery import DeliverySettingsError, LangSmithSpanProcessor
@@ -77,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo.
 
     Args:
-        options: `provider`, `model`, `live`, `fast` and `folder`, as the command line has them.
+        options: `provider`, `model`, `live`, `fast`, `folder` and `json`, as the command line has them.
 
     Returns:
         The exit status: 0, 1 where something failed, 2 where something is missing.
@@ -100,7 +103,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
     folder = Path(options.folder or tempfile.mkdtemp(prefix="voicespan-demo-")).absolute()
-    page = Page()
+    # With `--json` nothing but JSON is on the standard output.
+    page = Page(io.StringIO() if options.json else None)
     with contextlib.ExitStack() as stack:
         langsmith = stack.enter_context(LangSmithServer(save_attachments=folder))
         spool = stack.enter_context(tempfile.TemporaryDirectory(prefix="voicespan-demo-spool-"))
@@ -114,6 +118,9 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
         delivered = provider.force_flush(_DELIVERY_MS)
         for root in langsmith.roots:
             report(page, langsmith, root)
+        if options.json and langsmith.roots:
+            json.dump(document(langsmith.roots, delivered=delivered), sys.stdout, indent=1)
+            sys.stdout.write("\n")
     if not langsmith.roots:
         return _refuse(
             "nothing was traced: LANGSMITH_TRACING, OTEL_SDK_DISABLED or a sampler says so", FAILED

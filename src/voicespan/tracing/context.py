@@ -99,6 +99,16 @@ class ConversationContext:
             if token is not None:
                 _reset(token)
 
+    def enter(self, span: Span, context: Context) -> Token[Context]:
+        """Have `span` current, in what is `context` otherwise, until `leave` is called with what this returns."""
+        return otel_context.attach(
+            trace.set_span_in_context(span, otel_context.set_value(CURRENT, self, context))
+        )
+
+    def leave(self, token: Token[Context]) -> None:
+        """Make current again what was so before."""
+        _reset(token)
+
     def is_current_in(self, context: Context) -> bool:
         """Whether the current span of `context` is the one that stands for what is current in the conversation."""
         return isinstance(trace.get_current_span(context), ProxySpan)

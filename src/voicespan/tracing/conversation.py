@@ -20,6 +20,7 @@ from voicespan.runtime.guard import guard, guarded, warn
 from voicespan.runtime.ids import uuid7, uuid_text
 from voicespan.runtime.settings import Settings
 from voicespan.tracing import registry
+from voicespan.tracing.cascade.pipeline import Pipeline
 from voicespan.tracing.connection import Connection, open_connection
 from voicespan.tracing.context import SCOPE, ConversationContext
 from voicespan.tracing.lifecycle import CHECKPOINT_PATIENCE, ENDED, Lifecycle
@@ -57,7 +58,7 @@ class AttachedRecording:
         )
 
 
-class Conversation:
+class Conversation(Pipeline):
     """One spoken conversation and its trace. Made by `conversation()` or by the first connection."""
 
     def __init__(
@@ -219,19 +220,6 @@ class Conversation:
         with guard():
             for delivery in self.deliveries if self.settings.keeps_audio else ():
                 delivery.expect(timeout)
-
-    @contextlib.contextmanager
-    def tool_call(self, call_id: str) -> Iterator[None]:
-        """Spans that start inside nest under exactly this function call (or delegation), however many are open."""
-        span = None
-        with guard(), self.lifecycle.events.held() as held:
-            spans = self.lifecycle.spans
-            span = spans.span_of(call_id) if held and spans is not None else None
-        if span is None:
-            yield
-            return
-        with self.context.attached(span):
-            yield
 
     @contextlib.contextmanager
     def use(self) -> Iterator[Conversation]:

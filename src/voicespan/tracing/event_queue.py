@@ -27,6 +27,7 @@ from voicespan.protocol.events import (
     OperationEnded,
     OperationStarted,
 )
+from voicespan.protocol.stages import ToolEnded, ToolStarted
 from voicespan.runtime import fork
 from voicespan.runtime.background import Loop
 from voicespan.runtime.clock import SYSTEM
@@ -55,6 +56,8 @@ FLUSH_NOW = frozenset(
         FunctionCancelled,
         OperationStarted,
         OperationEnded,
+        ToolStarted,
+        ToolEnded,
     }
 )
 

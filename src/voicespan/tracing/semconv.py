@@ -26,6 +26,8 @@ INTEGRATION_VERSION = METADATA + "ls_integration_version"
 THREAD_ID = METADATA + "thread_id"
 EVENT_TYPE = METADATA + "event_type"
 RAW_EVENT = METADATA + "raw_event"
+# On stt and tts: LangSmith makes the chat of a trace of its llm runs, and these repeat what the others say.
+MESSAGE_VIEW_EXCLUDE = METADATA + "ls_message_view_exclude"
 # What became of the recording, and where it begins: the player aligns it with the spans by this.
 AUDIO_ATTACH_STATUS = METADATA + "ls_audio_attach_status"
 AUDIO_STARTED_AT = METADATA + "ls_audio_recording_started_at"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: What ends a block without being an error of the conversation.
 _NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)
+#: asyncio's, and trio's.
+_CANCELLATIONS = frozenset({"CancelledError", "Cancelled"})
 _LONGEST_MESSAGE = 2_000
 
 
@@ -58,15 +60,15 @@ class ConversationStatus:
         # A normal close that the application did not catch: that is how `for frame in socket` by hand ends.
         if type(error).__name__ == "ConnectionClosedOK":
             return
-        if _is_error(error):
-            self._error = self._error or _wire_error(error)
+        if is_error(error):
+            self._error = self._error or wire_error(error)
         else:
             self._cancelled = True
 
     def handshake_failed(self, error: BaseException) -> None:
         """A connection could not be opened; another may be."""
-        if _is_error(error):
-            self._recoverable_error = _wire_error(error)
+        if is_error(error):
+            self._recoverable_error = wire_error(error)
         else:
             self._cancelled = True
 
@@ -86,11 +88,13 @@ def is_cancellation(error: BaseException | None) -> bool:
     return error is not None and type(error).__name__ == "CancelledError"
 
 
-def _is_error(error: BaseException) -> bool:
-    # CancelledError is known by its name: importing asyncio costs what a sync application need not pay.
-    return not isinstance(error, _NO_ERROR) and type(error).__name__ != "CancelledError"
+def is_error(error: BaseException) -> bool:
+    """Whether what left a block means that something failed, and not that somebody stopped it."""
+    # Known by their names: importing asyncio costs what a sync application need not pay.
+    return not isinstance(error, _NO_ERROR) and type(error).__name__ not in _CANCELLATIONS
 
 
-def _wire_error(error: BaseException) -> WireError:
+def wire_error(error: BaseException) -> WireError:
+    """An exception as it is stored."""
     # The message of a foreign exception may quote anything: headers, keys, a person's words.
     return WireError(type(error).__qualname__, cut_text(safe_str(error), _LONGEST_MESSAGE))

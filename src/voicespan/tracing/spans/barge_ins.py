@@ -64,7 +64,9 @@ class BargeIns:
         self._writer = writer
         self._transcript = transcript
         self._counts = counts
-        self._playback = playback
+        self.playback = playback
+        #: Who stops the playback says by that that the user cut in.
+        self.trusts_cuts = False
         self._known: dict[str, BargeIn] = {}
         self._waiting: tuple[BargeIn, ...] = ()
         self._answers: tuple[_Answer, ...] = ()
@@ -89,6 +91,18 @@ class BargeIns:
         for answer in self._answers:
             if answer.response_id == response_id:
                 answer.generated_ms, answer.over = generated_ms, True
+
+    def answer_grew(self, response_id: str, generated_ms: int | None) -> None:
+        """Another part of it, so long, has been generated."""
+        for answer in self._answers:
+            if answer.response_id == response_id:
+                answer.over = True
+                if generated_ms is not None:
+                    answer.generated_ms = (answer.generated_ms or 0) + generated_ms
+
+    def is_audible(self, response_id: str) -> bool:
+        """Whether audio of it has been received."""
+        return any(answer.response_id == response_id for answer in self._answers)
 
     def spoken_in(self, response_id: str, item_id: str) -> None:
         """Which item of the transcript a response speaks."""
@@ -123,16 +137,17 @@ class BargeIns:
         the wire itself gives a sign of one: not every service says when the user begins to speak.
         """
         heard = False
-        while (found := self._playback.next_cut()) is not None:
+        while (found := self.playback.next_cut()) is not None:
             stopped_at, cut = found
             answer = next((each for each in reversed(self._answers) if each.began_at <= stopped_at), None)
             by_wire = answer is not None and answer.response_id in self._known
             if not by_wire and now - stopped_at < _HANGING_UP:
                 # Looked at again later, unless this is the end.
                 break
-            self._playback.take_cut()
+            self.playback.take_cut()
             spoke_at = self._spoke_before(stopped_at)
             spoken = answer is not None and spoke_at is not None and spoke_at >= answer.began_at
+            spoken = spoken or self.trusts_cuts
             if answer is not None and (by_wire or spoken) and _left_something_unheard(answer, cut):
                 self.add_sign(
                     events.Interrupted(
@@ -187,12 +202,12 @@ class BargeIns:
         An application that drops its queue and plays zeros cuts nothing that could be seen. It is heard.
         """
         answer = next((each for each in self._answers if each.response_id == cut.event.response_id), None)
-        if answer is None or not self._playback.sees_devices:
+        if answer is None or not self.playback.sees_devices:
             return
         until = next((each.began_at for each in self._answers if each.began_at > answer.began_at), None)
-        first, last = self._playback.first(answer.began_at), self._playback.last(until)
+        first, last = self.playback.first(answer.began_at), self.playback.last(until)
         if cut.heard_ms is None:
-            heard = self._playback.milliseconds(first, until)
+            heard = self.playback.milliseconds(first, until)
             cut.heard_ms = heard if cut.generated_ms is None else min(heard, cut.generated_ms)
             self._note_in_transcript(cut, cut.event)
         if cut.barge_in_ms is None and first is not None and last is not None:

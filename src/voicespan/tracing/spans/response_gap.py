@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from voicespan.tracing.spans.playback import Playback
 
 #: Nanoseconds. A service that needs longer than this to see that the user is silent has seen something else.
-_LONGEST_ENDPOINTING = 10_000_000_000
+LONGEST_ENDPOINTING = 10_000_000_000
 #: What ends the user's turn by a word of the application's, and not by silence.
 _COMMIT = "input_audio_buffer.commit"
 #: Say themselves when the user was silent.
 _SPEECH_ENDS = frozenset({"activity_end", "voice_activity"})
-_BASES = {"devices": "device", "app": "app"}
+BASES = {"devices": "device", "app": "app"}
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ def response_gap(
         del known["endpointing_ms"]
     if not tool_ns:
         del known["tool_ms"]
-    basis = "server" if heard_at is None else _BASES.get(playback.source or "", "app")
+    basis = "server" if heard_at is None else BASES.get(playback.source or "", "app")
     return {
         "response_gap_ms": _ms(sum(known.values())),
         **{name: _ms(part) for name, part in known.items()},
@@ -76,7 +76,7 @@ def response_gap(
 def _speech_end(asked: Asked, playback: Playback) -> tuple[int | None, str]:
     """When the gap begins, and with what."""
     ended_at = playback.user_speech_ended_before(asked.at)
-    if ended_at is not None and 0 <= asked.at - ended_at <= _LONGEST_ENDPOINTING:
+    if ended_at is not None and 0 <= asked.at - ended_at <= LONGEST_ENDPOINTING:
         return ended_at, "speech_end"
     if asked.event_type in _SPEECH_ENDS:
         return asked.at, "speech_end"

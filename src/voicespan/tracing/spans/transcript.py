@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.content.truncation import cut_text, encode
 from voicespan.protocol.events import LocalId
+from voicespan.runtime.bounded import put
 from voicespan.runtime.settings import NO_LIMIT
 
 if TYPE_CHECKING:
@@ -131,6 +132,16 @@ class Transcript:
         #: How many messages were left out of the middle.
         self.omitted = 0
         self._cut_after: Entry | None = None
+        #: A hash of what was transcribed last, by item and part.
+        self._transcribed: dict[str, int] = {}
+
+    def is_repeated(self, item_id: str, part: int, text: str | None) -> bool:
+        """Whether this part of the item was last transcribed with these very words; they are remembered."""
+        key, words = f"{part} {item_id}", hash(text)
+        if self._transcribed.get(key) == words:
+            return True
+        put(self._transcribed, key, words)
+        return False
 
     def place(self, item_id: str, role: Role, after: str | None = None, before: str | None = None) -> Entry:
         """The entry of `item_id`, made at its place if it is new: after or before another one, or at the end."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from voicespan.protocol import events
 from voicespan.runtime import settings
-from voicespan.runtime.bounded import put
 from voicespan.runtime.settings import Level
 from voicespan.tracing.spans.barge_ins import BargeIns
 from voicespan.tracing.spans.current import CurrentSpan
@@ -20,6 +19,7 @@ from voicespan.tracing.spans.function_calls import FunctionCalls, call_message
 from voicespan.tracing.spans.operations import Operations
 from voicespan.tracing.spans.playback import Playback
 from voicespan.tracing.spans.span_writer import SpanWriter
+from voicespan.tracing.spans.stages import Stages
 from voicespan.tracing.spans.transcript import Transcript
 from voicespan.tracing.spans.turns import Turns
 from voicespan.tracing.spans.usage import Counters
@@ -59,8 +59,6 @@ class SpanTranslator:
         self._events = config.events
         self.transcript = Transcript(settings.ROOT_TRANSCRIPT_CHARACTERS)
         self.counts = Counters()
-        #: A hash of what was transcribed last, by item and part.
-        self._said: dict[str, int] = {}
         self.playback = Playback()
         self._writer = SpanWriter(tracer, context, content, config, self.counts, common=common, wall=wall)
         current = CurrentSpan(conversation_context)
@@ -75,6 +73,8 @@ class SpanTranslator:
             transcript=self.transcript,
             provider=provider,
         )
+        #: None: it is no cascade.
+        self._stages: Stages | None = None
 
     def raw(self, frame: Any) -> Any:
         """The frame as it is now, where VOICESPAN_RAW_EVENTS asks for it: when it is written it can be another one."""
@@ -85,13 +85,14 @@ class SpanTranslator:
         self._writer.frame = frame
         if self._barge_ins.hear(event.at):
             self._write_ready()
-        self._HANDLERS[type(event)](self, event)
+        self._HANDLERS.get(type(event), SpanTranslator._of_cascade)(self, event)
         if self._turns.awaits_tools and not self.calls.is_waiting:
             self._turns.tools_over(event.at)
 
     def span_of(self, key: object) -> Span | None:
         """The span of a function call or an operation, by its id."""
-        return self.calls.span(key) or self._operations.span(key)
+        found = self.calls.span(key) or self._operations.span(key)
+        return self._stages.span(key) if found is None and self._stages is not None else found
 
     @property
     def is_unanswered(self) -> bool:
@@ -102,25 +103,46 @@ class SpanTranslator:
         """Write everything that waits; the conversation is over."""
         self._writer.frame = None
         self._barge_ins.hear(at)
+        if self._stages is not None:
+            self._stages.finish(at)
         self.calls.finish(at)
         self._operations.finish(at)
         self._write_ready(everything=True)
+
+    def _of_cascade(self, event: events.Event) -> None:
+        if self._stages is None:
+            self._stages = Stages(
+                self._writer,
+                self._content,
+                transcript=self.transcript,
+                counts=self.counts,
+                calls=self.calls,
+                turns=self._turns,
+                barge_ins=self._barge_ins,
+            )
+        self._stages.record(event)
 
     def _write_ready(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
         """Write what waited and is complete now, or will not become more complete."""
         final = heard_is_final or everything
         self._barge_ins.write_ready(self._turns.generating, final=final)
         self._turns.write_ready(final=final, everything=everything)
+        if self._stages is not None:
+            self._stages.write_ready(final=final)
 
     # What is said and written.
 
     def _speech_started(self, event: events.SpeechStarted) -> None:
         self._barge_ins.user_spoke(event.at)
+        if self._stages is not None:
+            self._stages.gap.user_speaks()
         self._turns.user_spoke()
         self._turns.user_acted()
         self._write_ready()
 
     def _speech_stopped(self, event: events.SpeechStopped) -> None:
+        if self._stages is not None:
+            self._stages.gap.user_silent(event.at)
         self._turns.user_asked(event)
         self._turns.user_had_turn()
 
@@ -165,11 +187,9 @@ class SpanTranslator:
         text = self._content.text(event.text, role=event.role, place="transcript")
         entry = self.transcript.place(event.item_id, event.role)
         part = event.facts.get("content_index") or 0
-        said, key = hash(event.text), f"{part} {event.item_id}"
-        if self._said.get(key) == said:
+        if self.transcript.is_repeated(event.item_id, part, event.text):
             # Another connection of the same session had it as well.
             return
-        put(self._said, key, said)
         user = event.role == "user"
         if user:
             self._turns.give(entry)
@@ -277,7 +297,7 @@ class SpanTranslator:
         self._operations.end(ended)
 
     def _seconds_used(self, used: events.SecondsUsed) -> None:
-        put(self.counts.seconds, used.session_id, used.seconds)
+        self.counts.use_seconds(used.session_id, used.seconds)
 
     # What the model does, and how it is cut off.
 

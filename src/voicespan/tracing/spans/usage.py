@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from voicespan.runtime.bounded import put
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Counters:
         for name, tokens in _token_counts(usage).items():
             if name in self.tokens or len(self.tokens) < _MOST_KINDS:
                 self.tokens[name] = min(self.tokens.get(name, 0) + tokens, _MOST_TOKENS)
+
+    def use_seconds(self, session_id: str, seconds: float) -> None:
+        """A session has been billed for so many seconds by now."""
+        put(self.seconds, session_id, seconds)
 
     def add_answer(self, outcome: str) -> None:
         """Add one answer to the user; `outcome`: see `voicespan.tracing.spans.turns.outcome_of`."""

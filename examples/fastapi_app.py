@@ -20,8 +20,7 @@ import voicespan
 
 provider = voicespan.configure()
 app = FastAPI()
-# Without the last argument each message that crosses the browser's socket is a span, fifty a second.
-FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, exclude_spans=["receive", "send"])
+FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
 client = AsyncOpenAI()
 
 

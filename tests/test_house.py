@@ -84,6 +84,7 @@ DELIVERY_FLOORS = (
     ("encoding",),
     ("spool",),
     ("export", "attachments"),
+    ("span_kinds", "span_rates"),
     ("traces",),
     ("checkpoint", "standalone_spans"),
     ("spool_writer",),

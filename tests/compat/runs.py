@@ -211,6 +211,16 @@ RUNS = (
         kind="distro",
     ),
     Run(
+        "zero-code-fastapi",
+        (
+            *("openai[realtime]", "opentelemetry-distro"),
+            *("fastapi", "uvicorn[standard]", "opentelemetry-instrumentation-fastapi"),
+        ),
+        "a web server whose instrumentation makes a span of each message",
+        tests=("tests/distro/test_server_messages.py",),
+        kind="fastapi",
+    ),
+    Run(
         "zero-code-without-openai",
         (
             "websockets",

@@ -14,16 +14,9 @@ from voicespan.content import masking
 from voicespan.delivery.attachments import RootAttachment
 from voicespan.delivery.destination import privacy
 from voicespan.delivery.destination.destination import resolve
+from voicespan.delivery.span_kinds import is_child, is_function_call, is_langsmiths, is_root
 from voicespan.delivery.spool.settings import SpoolSettings
-from voicespan.delivery.traces import (
-    Place,
-    Trace,
-    Traces,
-    is_child,
-    is_function_call,
-    is_langsmiths,
-    is_root,
-)
+from voicespan.delivery.traces import Place, Trace, Traces
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guard, guarded
 from voicespan.tracing import registry, semconv

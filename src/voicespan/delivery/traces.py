@@ -8,9 +8,17 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from voicespan.protocol import events
+from voicespan.delivery.span_kinds import (
+    CALL_PREFIX,
+    is_child,
+    is_essential,
+    is_ours,
+    is_root,
+    is_server_message,
+    repeats_ours,
+)
+from voicespan.delivery.span_rates import SpanRates
 from voicespan.runtime.settings import SPAN_BUDGET, SPAN_LIMIT
-from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,69 +40,6 @@ if TYPE_CHECKING:
 #: The application's spans that end after the root are taken for another hour.
 LATE_SECONDS = 3600.0
 
-_ESSENTIAL_NAMES = frozenset(
-    {
-        events.INPUT_TRANSCRIPTION,
-        events.OUTPUT_TRANSCRIPTION,
-        events.TURN_COMPLETE,
-        events.INTERRUPTED,
-        events.ERROR,
-        "session.created",
-        "session.started",
-        "session.updated",
-        "session.closed",
-        "delegated_response",
-        "decision",
-        "setup_complete",
-        "go_away",
-        "session_resumption_update",
-    }
-)
-_OUR_SCOPES = f"{semconv.SCOPE}."
-_CALL_PREFIX = f"{events.FUNCTION_CALL}: "
-_ESSENTIAL_PREFIXES = (_CALL_PREFIX, f"{events.FUNCTION_RESPONSE}: ", "delegation: ")
-#: Whose client libraries, switched on, make a span of each frame: Azure Voice Live's.
-_TRACE_THEIR_FRAMES = frozenset({"az.ai.voicelive"})
-#: The instrumentation scope of the `langsmith` package in its OpenTelemetry mode.
-_LANGSMITH_SCOPE = "langsmith"
-
-
-def is_ours(span: ReadableSpan) -> bool:
-    """Whether voicespan wrote the span."""
-    scope = span.instrumentation_scope
-    return scope is not None and (scope.name == semconv.SCOPE or scope.name.startswith(_OUR_SCOPES))
-
-
-def is_child(span: ReadableSpan) -> bool:
-    """Whether the span is one of those that voicespan writes below its roots."""
-    return is_ours(span) and span.attributes is not None and semconv.EVENT_TYPE in span.attributes
-
-
-def is_function_call(span: ReadableSpan) -> bool:
-    """Whether one of those is a function call: all others end where they start."""
-    return span.name.startswith(_CALL_PREFIX)
-
-
-def is_root(span: ReadableSpan) -> bool:
-    """Whether the span is the root of a conversation."""
-    return is_ours(span) and (span.attributes or {}).get(semconv.MODALITY) == "audio"
-
-
-def is_essential(span: ReadableSpan) -> bool:
-    """Whether the span is kept when a conversation has more than LangSmith takes."""
-    return is_ours(span) and (span.name in _ESSENTIAL_NAMES or span.name.startswith(_ESSENTIAL_PREFIXES))
-
-
-def is_langsmiths(span: ReadableSpan) -> bool:
-    """Whether the `langsmith` package wrote the span: it starts and ends its spans later, in a thread."""
-    scope = span.instrumentation_scope
-    return scope is not None and scope.name == _LANGSMITH_SCOPE
-
-
-def repeats_ours(span: ReadableSpan) -> bool:
-    """Whether a client library's own tracing wrote the span, of a frame that ours tells of as well."""
-    return (span.attributes or {}).get(semconv.SYSTEM) in _TRACE_THEIR_FRAMES and not is_ours(span)
-
 
 class Place(Enum):
     """Where a span that has ended belongs."""
@@ -104,7 +49,7 @@ class Place(Enum):
     #: It comes after its root, or has none: it waits for nothing.
     LATE = "late"
     TOO_LATE = "too_late"
-    #: There are too many, and it is counted on the root; or it says again what is there.
+    #: There are too many, and it is counted on the root; or it says again what is there, or is a server's own affair.
     DROPPED = "dropped"
 
 
@@ -129,6 +74,8 @@ class Trace:
         self.ended_at: float | None = None
         self._counting = threading.RLock()
         self._kept = 0
+        #: None: the application wrote no span yet.
+        self._rates: SpanRates | None = None
         self._parents: dict[int, None] = {}
         #: Those that have started and not ended. An application that forgets one must be able to.
         self._open: dict[int, weakref.ref[Span]] = {}
@@ -157,7 +104,7 @@ class Trace:
             members.add(context.span_id)
         if len(self._open) < SPAN_LIMIT:
             self._open[context.span_id] = weakref.ref(span)
-        if is_ours(span) and span.name.startswith(_CALL_PREFIX) and len(self._calls) < SPAN_LIMIT:
+        if is_ours(span) and span.name.startswith(CALL_PREFIX) and len(self._calls) < SPAN_LIMIT:
             self._calls[context.span_id] = (span.start_time or 0, None)
 
     def is_open(self, span_id: int) -> bool:
@@ -216,13 +163,20 @@ class Trace:
         # as essential as what it is the parent of.
         essential = is_essential(span) or span_id in self._parents
         with self._counting:
-            if self._kept >= (SPAN_LIMIT if essential else SPAN_BUDGET):
+            is_one_of_too_many = not is_ours(span) and self._is_one_of_too_many(span)
+            if self._kept >= (SPAN_LIMIT if essential else SPAN_BUDGET) or (
+                is_one_of_too_many and not essential
+            ):
                 self.dropped += 1
                 return False
             self._kept += 1
         if span.parent is not None:
             self._parents[span.parent.span_id] = None
         return True
+
+    def _is_one_of_too_many(self, span: ReadableSpan) -> bool:
+        self._rates = self._rates or SpanRates()
+        return self._rates.is_one_of_too_many(span)
 
     def forget(self, span_id: int) -> None:
         """A span that has ended is none of the conversation's."""
@@ -294,7 +248,7 @@ class Traces:
         trace = self.of(span)
         if trace is None:
             return None
-        if repeats_ours(span):
+        if repeats_ours(span) or is_server_message(span):
             trace.forget(_context(span).span_id)
             return trace, Place.DROPPED
         if not trace.takes(span):

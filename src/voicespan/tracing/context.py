@@ -63,6 +63,8 @@ class ConversationContext:
         self.conversation: Conversational | None = conversation
         #: Its root's, also when it is over.
         self.root = trace.INVALID_SPAN_CONTEXT
+        #: What was current before any conversation was.
+        self.outside = trace.INVALID_SPAN_CONTEXT
         self._live = ProxySpan(trace.INVALID_SPAN)
         self._before: Span | None = None
         self._context_before: ConversationContext | None = None
@@ -72,7 +74,12 @@ class ConversationContext:
         self.root = root.get_span_context()
         self._before = trace.get_current_span(before)
         self._context_before = conversation_context(before)
-        self._live = ProxySpan(root, self._before.get_span_context())
+        self.outside = self._before.get_span_context()
+        self._live = ProxySpan(root, self.outside)
+        earlier = self._context_before
+        if earlier is not None and earlier.root.trace_id == self.outside.trace_id:
+            # By value: one conversation after another in a task would be a chain of objects.
+            self.outside = earlier.outside
 
     def set_current_span(self, span: Span | None) -> None:
         """From now on `span` is current in the conversation; None: its root."""

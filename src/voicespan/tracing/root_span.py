@@ -19,6 +19,7 @@ from voicespan.runtime.version import __version__
 from voicespan.tracing import semconv
 from voicespan.tracing import tracer as tracing_tracer
 from voicespan.tracing.context import CURRENT
+from voicespan.tracing.server_spans import stay_with_their_request
 from voicespan.tracing.spans.span_writer import mark_error, value_limit
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class RootSpan:
         if not self.span.is_recording():
             return None
         conversation_context.open(self.span, opened_in)
+        stay_with_their_request()
         return trace.set_span_in_context(self.span, context)
 
     @property

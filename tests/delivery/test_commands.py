@@ -208,7 +208,7 @@ def old(voice, langsmith_server, destination, manual):
 
 
 def names(spool_dir):
-    return sorted(read_meta(path).thread_id for path in spool_dir.iterdir())
+    return sorted(read_meta(path).thread_id for path in spool_dir.glob("[!.]*"))
 
 
 def test_what_is_old_is_dropped_when_the_person_says_yes(old, langsmith_server, spool_dir):

@@ -45,7 +45,7 @@ def test_only_the_user_can_read_the_spool(manual, spool_dir):
     assert set(modes.values()) == {0o700, 0o600}
     assert [name for name, mode in modes.items() if mode == 0o700] == [
         "spool",
-        next(spool_dir.iterdir()).name,
+        next(spool_dir.glob("[!.]*")).name,
     ]
 
 
@@ -69,7 +69,7 @@ def test_a_spool_that_cannot_be_used_is_replaced_by_the_temporary_folder(
     conversation = voice.conversation()
     [temporary] = (tmp_path / "tmp").iterdir()
     assert temporary.name == f"voicespan-{os.getuid()}"
-    assert len(list(temporary.iterdir())) == 1
+    assert len(list(temporary.glob("[!.]*"))) == 1
     voice.finish(conversation)
     voice.send()
     assert len(langsmith_server.roots) == 1

@@ -32,8 +32,8 @@ def test_nothing_is_sent_while_the_conversation_is_open(agent, langsmith_server,
     assert voice.deliver()
 
     assert langsmith_server.requests == []
-    [folder] = spool_dir.iterdir()
-    assert {"lock", "meta.json", "open.pb", "spans-000.journal"} <= {path.name for path in folder.iterdir()}
+    [folder] = spool_dir.glob("[!.]*")
+    assert {"meta.json", "open.pb", "spans-000.journal"} <= {path.name for path in folder.iterdir()}
     conversation.end()
     assert voice.deliver()
     assert len(langsmith_server.runs) == 2

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from voicespan.cli import recover
-from voicespan.delivery.spool.folder import MAKING
+from voicespan.delivery.spool.locks import MAKING
 from voicespan.testing import LangSmithServer
 
 BUSY = pathlib.Path(__file__).parent / "programs" / "busy.py"

@@ -15,7 +15,6 @@ import pytest
 import soundfile
 
 from voicespan.cli import recover
-from voicespan.delivery.spool.locks import FolderLock
 from voicespan.testing import LangSmithServer
 
 TALKER = pathlib.Path(__file__).parent / "programs" / "talker.py"
@@ -349,27 +348,3 @@ os._exit(0)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "requests" not in done.stdout
     assert "voicespan." not in done.stdout
-
-
-def test_a_lock_dies_with_its_owner_and_is_not_inherited(tmp_path):
-    lock = FolderLock.take(tmp_path, create=True)
-    assert FolderLock.take(tmp_path) is None
-    attempt = "import sys, pathlib; from voicespan.delivery.spool.locks import FolderLock; "
-    attempt += f"sys.exit(FolderLock.take(pathlib.Path({str(tmp_path)!r})) is not None)"
-    assert subprocess.run([sys.executable, "-c", attempt], check=False).returncode == 0
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:
-        # Lives on after its parent has let go.
-        os.write(write, b"1" if FolderLock.take(tmp_path) is None else b"0")
-        time.sleep(30)
-        os._exit(0)
-    try:
-        assert os.read(read, 1) == b"1"
-        lock.release()
-        assert subprocess.run([sys.executable, "-c", attempt], check=False).returncode == 1
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(read)
-        os.close(write)

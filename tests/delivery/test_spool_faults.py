@@ -75,6 +75,20 @@ def test_a_folder_that_is_being_made_is_not_swept(voice, spool_dir):
     assert not making.exists()
 
 
+def test_a_folder_that_a_kill_left_half_made_is_swept_after_an_hour(voice, spool_dir):
+    voice.conversation()
+    making = spool_dir / ".new-something"
+    making.mkdir(mode=0o700)
+    made_at = voice.clock.time_ns()
+    os.utime(making, ns=(made_at, made_at))
+    voice.clock.advance(3_599)
+    voice.pipeline.spool.tidy()
+    assert making.exists()
+    voice.clock.advance(2)
+    voice.pipeline.spool.tidy()
+    assert not making.exists()
+
+
 def test_a_call_whose_folder_could_not_be_made_comes_to_the_disk_when_that_works_again(
     voice, langsmith_server, spool_dir, monkeypatch
 ):
@@ -92,9 +106,9 @@ def test_a_call_whose_folder_could_not_be_made_comes_to_the_disk_when_that_works
     monkeypatch.setattr(folder_module, "_make", make)
     voice.clock.advance(2)
     voice.write()
-    [folder] = spool_dir.iterdir()
+    [folder] = spool_dir.glob("[!.]*")
     assert conversation.deliveries[0].folder == folder
-    assert {"lock", "meta.json", "open.pb", "spans-000.journal"} <= {path.name for path in folder.iterdir()}
+    assert {"meta.json", "open.pb", "spans-000.journal"} <= {path.name for path in folder.iterdir()}
     voice.child(conversation, "after")
     conversation.attach_recording(b"sound", "audio/ogg")
     voice.finish(conversation)
@@ -196,8 +210,8 @@ def test_what_has_to_wait_is_safe_from_a_power_cut(voice, langsmith_server, spoo
     langsmith_server.down()
     converse(voice)
     voice.send()
-    [folder] = spool_dir.iterdir()
-    wanted = {path.stat().st_ino for path in folder.iterdir() if path.name not in ("lock", "progress.json")}
+    [folder] = spool_dir.glob("[!.]*")
+    wanted = {path.stat().st_ino for path in folder.iterdir() if path.name != "progress.json"}
     assert wanted | {folder.stat().st_ino} <= set(synced)
     count = len(synced)
     voice.send_for(60)
@@ -213,5 +227,5 @@ def test_a_place_that_was_not_there_is_looked_for_again(voice, spool_dir, monkey
     for _ in range(2):
         voice.clock.advance(11)
         voice.write()
-    [folder] = spool_dir.iterdir()
+    [folder] = spool_dir.glob("[!.]*")
     assert conversation.deliveries[0].folder == folder

@@ -275,7 +275,7 @@ def test_a_server_that_does_not_prove_who_it_is_gets_nothing_and_the_conversatio
         voice.finish(voice.conversation())
         voice.send_for(20)
         assert server.requests == []
-    [folder] = spool_dir.iterdir()
+    [folder] = spool_dir.glob("[!.]*")
     assert not folder.name.startswith("kept-")
     out = io.StringIO()
     spool.spool(out=out, clock=voice.clock)

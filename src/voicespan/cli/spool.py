@@ -9,7 +9,8 @@ from voicespan.cli.text import age, destination_name, size
 from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.export.safe_text import printable
 from voicespan.delivery.spool import secure_file
-from voicespan.delivery.spool.folder import KEPT, PROGRESS, SETTLED, RecordingResult, is_held, read_meta
+from voicespan.delivery.spool.folder import PROGRESS, SETTLED, RecordingResult, is_held, read_meta
+from voicespan.delivery.spool.locks import KEPT
 from voicespan.delivery.spool.settings import SpoolSettings
 from voicespan.delivery.spool.spool import Spool
 from voicespan.runtime.clock import SYSTEM

@@ -10,7 +10,8 @@ from voicespan.cli.doctor.masked_output import public_url
 from voicespan.delivery.destination.destination import Destination
 from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.spool import secure_file
-from voicespan.delivery.spool.folder import KEPT, PROGRESS, SETTLED, is_held, read_meta
+from voicespan.delivery.spool.folder import PROGRESS, SETTLED, is_held, read_meta
+from voicespan.delivery.spool.locks import KEPT
 from voicespan.delivery.spool.recovery_command import recover_command
 
 if TYPE_CHECKING:

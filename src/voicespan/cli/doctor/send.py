@@ -13,7 +13,8 @@ from voicespan.cli.doctor.findings import listening, note, ok, problem, warning
 from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.processor import LangSmithSpanProcessor
 from voicespan.delivery.spool import secure_file
-from voicespan.delivery.spool.folder import KEPT, PROGRESS, read_meta
+from voicespan.delivery.spool.folder import PROGRESS, read_meta
+from voicespan.delivery.spool.locks import KEPT
 from voicespan.delivery.spool.spool import Spool
 from voicespan.tracing.conversation import Conversation
 

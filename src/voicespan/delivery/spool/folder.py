@@ -1,7 +1,6 @@
 """One folder of the spool: what a conversation has on disk until LangSmith has it.
 
 =================  ==========================================================================================
-`lock`             held by the process that works on the folder
 `meta.json`        whose it is: ids, thread, destination; written once
 `spans-N.journal`  encoded spans that have ended (see `journal`); a new one is begun when the last may be torn
 `open.pb`          the root and the other spans that are open, as of now; replaced as they change
@@ -11,7 +10,7 @@
 the recording      as the recorder or a client made it
 =================  ==========================================================================================
 
-A folder of *standalone* spans has neither root nor recording: spans of the application that ended after their
+Which process works on it is said by a lock beside it (see `locks`). A folder of *standalone* spans has neither root nor recording: spans of the application that ended after their
 root, or, with `export="all"`, of other traces.
 """
 
@@ -31,7 +30,7 @@ from voicespan.delivery.encoding import journal
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.spool import locks, secure_file
 from voicespan.delivery.spool.files import Files, MemoryFullError
-from voicespan.delivery.spool.locks import FolderLock
+from voicespan.delivery.spool.locks import GONE, KEPT, MAKING, FolderLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -46,10 +45,6 @@ SETTLED = "settled.json"
 PROGRESS = "progress.json"
 JOURNAL = ".journal"
 
-#: How the names of folders begin that are being made, being removed, or only kept.
-MAKING = ".new-"
-GONE = ".gone-"
-KEPT = "kept-"
 _VERSION = 1
 #: Bytes of `meta.json` and `settled.json`, which have a few hundred.
 _MOST_FACTS = 1 << 20
@@ -316,16 +311,16 @@ def _make(spool: Path, name: str, contents: Mapping[str, bytes]) -> tuple[Path, 
     """Others see the folder only when it is locked and says whose it is."""
     with secure_file.opened(spool) as inside:
         making = spool / f"{MAKING}{name}"
-        os.mkdir(making.name, 0o700, dir_fd=inside)
-        lock = None
+        lock = FolderLock.take(making, create=True)
+        if lock is None:
+            raise FileExistsError(f"somebody makes {making}")
         try:
-            lock = _lock_new(making)
+            os.mkdir(making.name, 0o700, dir_fd=inside)
             for file, content in contents.items():
                 _write(making, file, content)
             os.rename(making.name, name, src_dir_fd=inside, dst_dir_fd=inside)
-        except OSError:
-            if lock is not None:
-                lock.release()
+        except BaseException:
+            lock.release()
             shutil.rmtree(making, ignore_errors=True)
             raise
     return spool / name, lock
@@ -360,14 +355,6 @@ def is_held(path: Path) -> bool:
         return path.exists()
     lock.release()
     return False
-
-
-def _lock_new(making: Path) -> FolderLock:
-    lock = FolderLock.take(making, create=True)
-    if lock is None:
-        # Somebody who tidies up was in between: it looked abandoned before it was locked.
-        raise FileNotFoundError(f"{making} was taken away")
-    return lock
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:

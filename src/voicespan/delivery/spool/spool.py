@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING
 
 from voicespan.delivery.spool import locks, secure_file
 from voicespan.delivery.spool.files import Memory, MemoryFullError
-from voicespan.delivery.spool.folder import GONE, KEPT, MAKING, Folder, is_held
-from voicespan.delivery.spool.locks import FolderLock
+from voicespan.delivery.spool.folder import Folder, is_held
+from voicespan.delivery.spool.locks import GONE, KEPT, MAKING, FolderLock
 from voicespan.delivery.spool.recording_copies import RecordingCopies
 from voicespan.delivery.spool.settings import MAX_BYTES
 from voicespan.runtime.pacing import paced
@@ -177,7 +177,9 @@ class Spool:
         """Remove what killed processes left half made or half removed."""
         for root in self._places():
             for path in _subfolders(root):
-                if path.name.startswith(GONE) or (path.name.startswith(MAKING) and _is_abandoned(path)):
+                if path.name.startswith(GONE) or (
+                    path.name.startswith(MAKING) and _is_abandoned(path, self._clock.time_ns() / 1e9)
+                ):
                     shutil.rmtree(path, ignore_errors=True)
 
     def _choose(self) -> Path | None:
@@ -293,14 +295,14 @@ def _subfolders(root: Path) -> list[Path]:
         return []
 
 
-def _is_abandoned(making: Path) -> bool:
-    """Whether the process is dead that was making a folder."""
+def _is_abandoned(making: Path, now: float) -> bool:
+    """Whether the process is dead that was making a folder; `now`: seconds since the epoch."""
     with contextlib.suppress(OSError):
-        age = time.time() - making.stat().st_mtime
-        # Before it is locked only its age says so. And to look takes the lock, which its maker may be about to take.
-        if age < _MAKING_SECONDS or not (making / locks.NAME).exists():
-            return age > _ABANDONED_AFTER
-        return not is_held(making)
+        age = now - making.stat().st_mtime
+        # A version that has the lock in the folder makes the folder first. And to look takes the lock for a moment.
+        if age < _MAKING_SECONDS or is_held(making):
+            return False
+        return age > _ABANDONED_AFTER or (making / locks.NAME).exists()
     return False
 
 

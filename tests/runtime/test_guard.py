@@ -7,6 +7,7 @@ each of them, with that function raising as soon as it is entered. What the appl
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import inspect
 import logging
@@ -67,35 +68,38 @@ class Place(NamedTuple):
         return f"{self.path}:{self.name}"
 
 
-def place_of(code):
-    return Place(str(Path(code.co_filename).relative_to(PACKAGE)), code.co_name, code.co_firstlineno)
-
-
-def ours(code):
-    """Whether it runs in the application's calls. The sender's generators are only thrown away on its thread."""
-    if not code.co_filename.startswith(str(PACKAGE)) or code.co_filename.startswith(NOT_OURS):
-        return False
-    return not (code.co_flags & inspect.CO_GENERATOR and "delivery" in code.co_filename)
+@functools.cache
+def module_of(filename):
+    """The module of voicespan in this file, as a path; None: the file is somebody else's, or a fake server's."""
+    if not filename.startswith(str(PACKAGE)) or filename.startswith(NOT_OURS):
+        return None
+    return str(Path(filename).relative_to(PACKAGE))
 
 
 class Watched:
-    """Sees every function of ours that is entered on this thread; raises in the one that is told to."""
+    """Sees every function of ours that is entered on this thread; raises in `broken` as soon as it is entered."""
 
     def __init__(self, broken: Place | None = None):
         self.entered: dict[Place, None] = {}
         self.broke = False
         self._broken = broken
 
-    def __call__(self, frame, event, _arg):
-        if event == "call" and ours(frame.f_code):
-            place = place_of(frame.f_code)
-            self.entered[place] = None
-            if place == self._broken:
-                self.broke = True
-                raise BrokenError(place)
+    def _call(self, frame, event, _arg):
+        # Python calls this for every function of every library, some 20,000 times for one short call.
+        code = frame.f_code
+        if (module := module_of(code.co_filename)) is None or event != "call":
+            return
+        # The sender's generators are only thrown away on the application's thread.
+        if code.co_flags & inspect.CO_GENERATOR and module.startswith("delivery"):
+            return
+        place = Place(module, code.co_name, code.co_firstlineno)
+        self.entered[place] = None
+        if place == self._broken:
+            self.broke = True
+            raise BrokenError(place)
 
     def __enter__(self):
-        sys.settrace(self)
+        sys.settrace(self._call)
         return self
 
     def __exit__(self, *_):
@@ -120,14 +124,15 @@ def _quiet_guard(monkeypatch, tmp_path):
 @pytest.fixture
 def provider():
     provider = TracerProvider(shutdown_on_exit=False)
-    processor = LangSmithSpanProcessor()
-    provider.add_span_processor(processor)
+    provider.add_span_processor(LangSmithSpanProcessor())
     yield provider
     provider.shutdown()
-    # Of a recording whose copy was broken the file is open still.
-    processor._running().spool.copies.reset_after_fork()
+    # The file of a recording that is not copied yet, or whose copy was broken, is still open: all is forgotten.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        # The one above, and that of `voicespan.configure`.
+        for processor in provider._active_span_processor._span_processors:
+            processor._after_fork()
         gc.collect()
     # A recording whose end was broken waits for more.
     for writer in list(recording_thread.SHARED._writers):
@@ -179,10 +184,13 @@ class OpenAICall:
         self.server = openai_realtime.OpenAIRealtimeServer.conversational(answer)
         self.instrumentor = OpenAIRealtimeInstrumentor()
 
+    @functools.cached_property
+    def client(self):
+        return OpenAI(api_key="sk-none", websocket_base_url=self.server.url)
+
     def hold(self):
-        client = OpenAI(api_key="sk-none", websocket_base_url=self.server.url)
         seen = []
-        with client.realtime.connect(model="gpt-realtime") as connection:
+        with self.client.realtime.connect(model="gpt-realtime") as connection:
             connection.session.update(session={"type": "realtime", "output_modalities": ["audio"]})
             connection.input_audio_buffer.append(audio="AAAA" * 200)
             connection.conversation.item.create(
@@ -216,13 +224,16 @@ class GeminiCall:
         self.server = gemini_live.GeminiLiveServer.conversational(lambda _turn: answer)
         self.instrumentor = GeminiLiveInstrumentor()
 
+    @functools.cached_property
+    def client(self):
+        return genai.Client(**self.server.client_options())
+
     def hold(self):
         return asyncio.run(self._hold())
 
     async def _hold(self):
-        client = genai.Client(**self.server.client_options())
         config = {"response_modalities": ["AUDIO"], "output_audio_transcription": {}}
-        async with client.aio.live.connect(model="gemini-live", config=config) as session:
+        async with self.client.aio.live.connect(model="gemini-live", config=config) as session:
             await session.send_client_content(
                 turns={"role": "user", "parts": [{"text": "How is the weather?"}]}, turn_complete=True
             )

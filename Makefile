@@ -59,7 +59,7 @@ package: $(TOOLS)
 
 compat: $(READY)
 	@$(BIN)/python tests/compat/run.py $(RUNS)
-	@$(BIN)/python tests/compat/openai_own_tests.py
+	@$(BIN)/python tests/compat/own_tests.py
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ONLY) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))

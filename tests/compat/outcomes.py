@@ -1,7 +1,7 @@
 """A pytest plugin for a foreign test suite: writes down how each test ended, and traces the suite if it is told to.
 
 VOICESPAN_OUTCOMES      where the outcomes go, as JSON
-VOICESPAN_INSTRUMENTED  1: with the instrumentor on, as an application would have it
+VOICESPAN_INSTRUMENTED  1: with the instrumentors on, as an application would have it
 """
 
 from __future__ import annotations
@@ -32,13 +32,24 @@ def pytest_configure() -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+    from voicespan.instrumentation.sockets import (
+        AiohttpInstrumentor,
+        WebsocketClientInstrumentor,
+        WebsocketsInstrumentor,
+    )
     from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 
     logging.getLogger("voicespan").addHandler(_Complaints())
     _exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(_exporter))
-    OpenAIRealtimeInstrumentor().instrument(tracer_provider=provider)
+    for instrumentor in (
+        OpenAIRealtimeInstrumentor,
+        WebsocketsInstrumentor,
+        AiohttpInstrumentor,
+        WebsocketClientInstrumentor,
+    ):
+        instrumentor().instrument(tracer_provider=provider)
 
 
 def pytest_runtest_logreport(report: Any) -> None:

@@ -34,7 +34,7 @@ class PatchingInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # ships no 
     modules: ClassVar[tuple[str, ...]] = ()
     _active = False
     _hooked = False
-    _replaced: ClassVar[list[tuple[type, str, Any, Any]]] = []
+    _replaced: ClassVar[list[tuple[Any, str, Any, Any]]] = []
 
     def __init_subclass__(cls) -> None:
         """Each instrumentor is one object with its own list."""

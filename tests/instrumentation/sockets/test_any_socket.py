@@ -7,6 +7,7 @@ import gc
 import importlib
 import inspect
 import json
+import socket
 
 import pytest
 from opentelemetry.trace import StatusCode
@@ -262,6 +263,28 @@ async def test_a_refused_handshake_of_a_known_host_is_a_trace_with_only_a_root(
     assert [span.name for span in trace.spans] == ["conversation"]
     assert trace.root.status.status_code is StatusCode.ERROR
     assert trace.root.attributes["error.type"] == instrumented.refused
+
+
+async def test_a_service_that_cannot_be_reached_is_a_trace_with_only_a_root(instrumented, trace, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_SOCKETS", "127.0.0.1/v1=openai-realtime")
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    with pytest.raises(Exception) as caught:
+        async with instrumented.opened(f"ws://127.0.0.1:{port}/v1/realtime?model=gpt-realtime"):
+            pass
+    assert [span.name for span in trace.spans] == ["conversation"]
+    assert trace.root.status.status_code is StatusCode.ERROR
+    assert trace.root.attributes["error.type"] == type(caught.value).__name__
+    assert trace.root.attributes["server.port"] == port
+
+
+async def test_nothing_is_told_of_a_host_that_nobody_knows_and_nobody_reached(instrumented, trace):
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    with pytest.raises(OSError):
+        async with instrumented.opened(f"ws://127.0.0.1:{port}/v1/realtime?model=gpt-realtime"):
+            pass
+    assert trace.spans == []
 
 
 async def test_a_socket_that_is_dropped_without_a_close_does_not_stay_open(instrumented, trace):

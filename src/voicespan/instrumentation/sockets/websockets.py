@@ -1,11 +1,7 @@
 """Where the `websockets` package lets every frame of one socket be seen exactly once, from 13 to 17.
 
     what        where                                           why there
-    opening     asyncio: `connect.__await_impl__` (from 17 on   every form of `connect` ends in it
-                `connect.connect`; in 13, where it does not
-                keep the URI, `ClientConnection.handshake`)
-                sync: `ClientConnection.handshake`              the same, and it has the socket already
-                legacy: `Connect.__await_impl__`                as asyncio
+    opening     in `websockets_opening.py`
     receiving   the socket's `recv_messages.get`, `get_iter`    `recv`, `recv_streaming` and iteration end in them,
                                                                 and an EOFError there means that nothing is unread
                 legacy: the socket's `recv`                     iteration ends in it
@@ -23,8 +19,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from voicespan.instrumentation.sockets.by_url import request_of
 from voicespan.instrumentation.sockets.traced_socket import attach, traced_socket
+from voicespan.instrumentation.sockets.websockets_opening import (
+    opening_asyncio,
+    opening_legacy,
+    opening_sync,
+)
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -43,106 +43,17 @@ def patches(module: ModuleType, opens: Opens) -> Iterator[Patch]:
     """Every (class, attribute, replacement) of one module; `opens` looks at the URL of a socket."""
     if module.__name__ == "websockets.asyncio.client":
         connect, connection = module.connect, module.ClientConnection
-        name = "__await_impl__" if hasattr(connect, "__await_impl__") else "connect"
-        if "uri" in connect.__init__.__code__.co_names:
-            yield connect, name, _opening(getattr(connect, name), opens, "uri", "additional_headers", _attach)
-        else:
-            yield connection, "handshake", _async_opening(connection.handshake, opens)
+        yield from opening_asyncio(connect, opens, _attach)
         yield connect, "__aexit__", _async_leaving(connect.__aexit__, lambda each: each.connection)
         yield connection, "__aexit__", _async_leaving(connection.__aexit__)
     elif module.__name__ == "websockets.sync.client":
         connection = module.ClientConnection
-        yield connection, "handshake", _sync_opening(connection.handshake, opens)
+        yield from opening_sync(module, opens, _attach_sync)
         yield connection, "__exit__", _leaving(connection.__exit__)
     else:
         connect = module.Connect
-        yield (
-            connect,
-            "__await_impl__",
-            _opening(connect.__await_impl__, opens, "_uri", "extra_headers", _attach_legacy),
-        )
+        yield from opening_legacy(connect, opens, _attach_legacy)
         yield connect, "__aexit__", _async_leaving(connect.__aexit__, lambda each: each.protocol)
-
-
-# Opening.
-
-
-def _opening(
-    original: Callable[..., Awaitable[Any]],
-    opens: Opens,
-    uri: str,
-    headers: str,
-    attaches: Callable[[Any, TracedSocket], None],
-) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(original)
-    async def connect(self: Any) -> Any:
-        socket = opens(request_of(getattr(self, uri, ""), getattr(self, headers, None)))
-        if socket is None:
-            return await original(self)
-        try:
-            connection = await original(self)
-        except BaseException as error:
-            socket.failed(error)
-            raise
-        _opened(connection, socket, attaches)
-        return connection
-
-    return connect
-
-
-def _sync_opening(original: Callable[..., Any], opens: Opens) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def handshake(self: Any, additional_headers: Any = None, *args: Any, **named: Any) -> Any:
-        socket = opens(request_of(_uri(self), additional_headers))
-        if socket is None:
-            return original(self, additional_headers, *args, **named)
-        try:
-            result = original(self, additional_headers, *args, **named)
-        except BaseException as error:
-            socket.failed(error)
-            raise
-        _opened(self, socket, _attach_sync)
-        return result
-
-    return handshake
-
-
-def _async_opening(original: Callable[..., Awaitable[Any]], opens: Opens) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(original)
-    async def handshake(self: Any, additional_headers: Any = None, *args: Any, **named: Any) -> Any:
-        socket = opens(request_of(_uri(self), additional_headers))
-        if socket is None:
-            return await original(self, additional_headers, *args, **named)
-        try:
-            result = await original(self, additional_headers, *args, **named)
-        except BaseException as error:
-            socket.failed(error)
-            raise
-        _opened(self, socket, _attach)
-        return result
-
-    return handshake
-
-
-def _uri(connection: Any) -> str:
-    # Until 14 it was called `wsuri`.
-    uri = getattr(connection.protocol, "uri", None) or getattr(connection.protocol, "wsuri", None)
-    user = getattr(uri, "username", None)
-    login = f"{user}:{getattr(uri, 'password', '')}@" if user else ""
-    host = str(getattr(uri, "host", ""))
-    host = f"[{host}]" if ":" in host else host
-    query = getattr(uri, "query", "")
-    return f"ws://{login}{host}:{getattr(uri, 'port', 80)}{getattr(uri, 'path', '')}?{query}"
-
-
-@guarded
-def _opened(connection: Any, socket: TracedSocket, attaches: Callable[[Any, TracedSocket], None]) -> None:
-    # Keys can stand among the subprotocols, which only the request itself has.
-    request = getattr(connection, "request", None)
-    headers = getattr(request, "headers", None) or getattr(connection, "request_headers", None)
-    socket.sent_headers(request_of("", headers).headers)
-    attaches(connection, socket)
-    socket.succeeded()
 
 
 def _attach(connection: Any, socket: TracedSocket) -> None:

@@ -186,6 +186,18 @@ RUNS = (
         tests=UNCHANGED,
     ),
     Run(
+        "livekit-agents-oldest",
+        ("livekit-agents[openai]==1.1.*", "openai<2", "websockets"),
+        "LiveKit Agents, the oldest whose sessions are traced",
+        tests=("tests/frameworks/test_livekit_sessions.py",),
+    ),
+    Run(
+        "livekit-agents-newest",
+        ("livekit-agents[openai]", "websockets"),
+        "LiveKit Agents: cascades, with text, with a headset",
+        tests=("tests/frameworks/test_livekit_sessions.py",),
+    ),
+    Run(
         "pipecat",
         ("pipecat-ai[openai]", "websockets"),
         "Pipecat's OpenAI realtime service",

@@ -15,6 +15,7 @@ from voicespan.instrumentation.sockets import (
     WebsocketClientInstrumentor,
     WebsocketsInstrumentor,
 )
+from voicespan.livekit import LiveKitInstrumentor
 from voicespan.openai_live import OpenAILiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime import guard
@@ -31,6 +32,7 @@ _INSTRUMENTORS = (
     WebsocketsInstrumentor,
     AiohttpInstrumentor,
     WebsocketClientInstrumentor,
+    LiveKitInstrumentor,
 )
 
 

@@ -69,6 +69,9 @@ class ToolStarted(Event):
     """The application begins to run a function that a language model asked for."""
 
     call_id: str
+    #: Where the model is still at it, so that nobody has said yet what it asks for.
+    name: str | None = None
+    arguments: str = ""
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -54,6 +54,7 @@ LIBRARIES: Final = {
     "openai": Supported("1.107", "3.57"),
     "google-genai": Supported("1.9", "3.6"),
     "websockets": Supported("13", "17"),
+    "livekit-agents": Supported("1.1", "1.8"),
     "sounddevice": Supported("0.4.6", "0.5"),
     "PyAudio": Supported("0.2.13", "0.2.14"),
 }
@@ -64,6 +65,7 @@ _IMPORTED_AS: Final = {
     "openai": "openai",
     "google": "google-genai",
     "websockets": "websockets",
+    "livekit": "livekit-agents",
     "sounddevice": "sounddevice",
     "pyaudio": "PyAudio",
 }

@@ -13,7 +13,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voicespan.testing.cascade import CascadeServer
     from voicespan.testing.clock import FakeClock
     from voicespan.testing.gemini_live import GeminiLiveServer
     from voicespan.testing.ids import SequentialIds
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attachment",
-    "CascadeServer",
     "Dropped",
     "FakeClock",
     "GeminiLiveServer",
@@ -37,7 +35,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CascadeServer": "voicespan.testing.cascade",
     "FakeClock": "voicespan.testing.clock",
     "SequentialIds": "voicespan.testing.ids",
     "Attachment": "voicespan.testing.langsmith",

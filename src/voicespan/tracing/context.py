@@ -81,6 +81,11 @@ class ConversationContext:
             # By value: one conversation after another in a task would be a chain of objects.
             self.outside = earlier.outside
 
+    @property
+    def before(self) -> Span:
+        """What was current where the conversation was opened."""
+        return trace.INVALID_SPAN if self._before is None else self._before
+
     def set_current_span(self, span: Span | None) -> None:
         """From now on `span` is current in the conversation; None: its root."""
         self._live.set_current_span(span)

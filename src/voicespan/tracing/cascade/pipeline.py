@@ -139,6 +139,11 @@ class Pipeline:
             # What is said from now on answers something else.
             self._answer = None
 
+    @property
+    def audible_answer(self) -> str | None:
+        """The answer that is heard, or was heard last: the `response_id` of what interrupts it."""
+        return self._audible
+
     def begins_answer(self, answer: str | None) -> bool:
         """Whether nothing of this answer was audible before; asked when something is."""
         begins = self._audible != answer

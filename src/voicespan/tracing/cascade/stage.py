@@ -303,6 +303,10 @@ class TextToSpeech(Stage):
     def _begins_answer(self) -> bool:
         return self._sink.begins_answer(self._answer)
 
+    def input(self, text: str) -> None:
+        """All of the text by now, where it streams in; called again, the newer text counts."""
+        self._text = text if isinstance(text, str) else safe_str(text)
+
     def first_byte(self, at: int | None = None) -> None:
         """The first audio is there. `at`: nanoseconds of `time.monotonic_ns()`; now by default."""
         self._report_first(at)

@@ -28,6 +28,8 @@ class _Tool:
     #: When the application was done with it, if it said so.
     ended_at: int | None = None
     answered: bool = False
+    #: It ran before the model was through with its answer.
+    is_early: bool = False
 
 
 class StageTools:
@@ -51,6 +53,14 @@ class StageTools:
         """
         messages = []
         for call in called:
+            early = self._known.get(call.call_id)
+            if early is not None and early.is_early:
+                early.is_early = False
+                message = call_message(early.call, early.arguments)
+                if entry is not None:
+                    self._transcript.call(entry, message)
+                messages.append(message)
+                continue
             self._counts.function_calls += 1
             arguments = self._content.text(call.arguments, role="assistant", place="arguments") or ""
             message = call_message(call, arguments)
@@ -65,8 +75,18 @@ class StageTools:
     def started(self, event: ToolStarted) -> None:
         """The application runs it."""
         tool = self._known.get(event.call_id)
+        if (tool is None or (tool.answered and not tool.is_early)) and event.name is not None:
+            tool = self._announced_early(event, event.name)
         if tool is not None:
             self._begin(tool, event.at)
+
+    def _announced_early(self, event: ToolStarted, name: str) -> _Tool:
+        call = FunctionCalled(event.at, event.event_type, event.call_id, name, event.arguments)
+        arguments = self._content.text(event.arguments, role="assistant", place="arguments") or ""
+        tool = _Tool(call, arguments, begun=False, is_early=True)
+        put(self._known, event.call_id, tool)
+        self._counts.function_calls += 1
+        return tool
 
     def ended(self, event: ToolEnded) -> None:
         """It has run."""

@@ -207,6 +207,9 @@ class Stages:
 
     def _synthesized(self, found: _Open, ended: stages.StageEnded) -> None:
         started = found.started
+        if started.text is None:
+            # It streamed in.
+            started.text = ended.text
         answer = started.answer or started.key
         failed = ended.error is not None
         if found.first_at is None and not failed and (ended.seconds or not ended.cancelled):
@@ -255,10 +258,21 @@ class Stages:
         }
         if found.gap is not None:
             facts.update(found.gap.figures(self._playback.first(found.first_at), self._playback))
+        prompt = None
+        if ended.text is not None:
+            prompt = self._words.prompt(found.started)
+            facts["characters"] = len(ended.text)
         completion = None if ended.seconds is None else {"audio": {"seconds": ended.seconds}}
-        self._end(found, ended, completion, facts)
+        self._end(found, ended, completion, facts, prompt)
 
-    def _end(self, found: _Open, ended: stages.StageEnded, completion: Any, facts: Mapping[str, Any]) -> None:
+    def _end(
+        self,
+        found: _Open,
+        ended: stages.StageEnded,
+        completion: Any,
+        facts: Mapping[str, Any],
+        prompt: Any = None,
+    ) -> None:
         if ended.usage is not None:
             self._counts.add(ended.usage)
         span, started = found.span, found.started
@@ -283,6 +297,7 @@ class Stages:
             span,
             ended.at,
             error=self._content.error(ended.error),
+            prompt=prompt,
             completion=completion,
             facts={name: fact for name, fact in whole.items() if fact is not None},
         )

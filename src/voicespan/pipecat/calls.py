@@ -1,0 +1,169 @@
+"""Calls of the models of a pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import context as otel_context
+
+from voicespan.pipecat.services import language_of, messages_of, model_of, provider_of, voice_of
+from voicespan.protocol.events import WireError
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+    from opentelemetry.context import Context
+
+    from voicespan.instrumentation.framework_session import FrameworkSession
+    from voicespan.tracing.cascade.stage import SpeechToText, Stage
+
+
+class Services:
+    """What the services of one pipeline do now."""
+
+    def __init__(self) -> None:
+        self.answers: dict[Any, LLMCall] = {}
+        self.streams: dict[Any, StreamedTranscription] = {}
+        self.spoken: dict[Any, SpokenCall] = {}
+        #: Speech-to-text services that are given an utterance.
+        self.segments: set[Any] = set()
+        #: What failed last, by the service, until its call is over.
+        self.failures: dict[Any, BaseException | WireError] = {}
+
+
+class LLMCall:
+    """From the start frame of a response to its end frame, both of which the service pushes in one task."""
+
+    def __init__(self, trace: FrameworkSession, service: Any, context: Any) -> None:
+        """The service begins; `context`: what the pipeline has given it last."""
+        conversation = trace.conversation
+        self._trace = trace
+        self.stage = conversation.llm(
+            model=model_of(service), provider=provider_of(service), messages=messages_of(context, service)
+        ).start()
+        self._calls: list[dict[str, Any]] = []
+        # The request that follows, and what other instrumentations see of it, are part of the call.
+        self._token: Token[Context] | None = conversation.context.enter(
+            self.stage.span, otel_context.get_current()
+        )
+
+    def text(self, text: str) -> None:
+        """A piece of the answer."""
+        self.stage.delta(text)
+
+    def functions(self, calls: Any) -> None:
+        """The model asks for functions; said twice, up and down the pipeline."""
+        if self._calls:
+            return
+        self._calls = [
+            {"id": call.tool_call_id, "name": call.function_name, "arguments": call.arguments}
+            for call in calls
+        ]
+        self.stage.first_token()
+        self.stage.output(tool_calls=self._calls)
+
+    def usage(self, tokens: Any) -> None:
+        """What it cost, as an `LLMTokenUsage`."""
+        self.stage.usage(
+            input_tokens=tokens.prompt_tokens,
+            output_tokens=tokens.completion_tokens,
+            total_tokens=tokens.total_tokens,
+            input_details=_known(cache_read=getattr(tokens, "cache_read_input_tokens", None)),
+            output_details=_known(reasoning=getattr(tokens, "reasoning_tokens", None)),
+        )
+
+    def end(self, error: BaseException | WireError | None, *, cancelled: bool = False) -> None:
+        """It is over."""
+        token, self._token = self._token, None
+        if token is not None:
+            self._trace.conversation.context.leave(token)
+        end_stage(self.stage, error, cancelled=cancelled)
+
+
+class StreamedTranscription:
+    """What a service that is given all of the audio makes of it: each final transcript is a call."""
+
+    def __init__(self, trace: FrameworkSession, services: Services, service: Any) -> None:
+        self._trace = trace
+        self._services = services
+        self._service = service
+        self._stage: SpeechToText | None = None
+
+    def see(self, frame: Any, *, final: bool) -> None:
+        """It has heard something."""
+        if self._service in self._services.segments:
+            # Told by the segment's own call.
+            return
+        if self._stage is None:
+            self._stage = new_stt(self._trace, self._service).start()
+        language = getattr(frame, "language", None)
+        self._stage.output(
+            frame.text, language=None if language is None else str(getattr(language, "value", language))
+        )
+        if final:
+            stage, self._stage = self._stage, None
+            stage.end()
+
+
+class SpokenCall:
+    """One text that is spoken. Its audio comes from the call itself, or later over a socket."""
+
+    def __init__(self, trace: FrameworkSession, services: Services, service: Any, text: str | None) -> None:
+        """The service is given the text now."""
+        self._services = services
+        self._service = service
+        self._seconds = 0.0
+        #: The request is through: what still comes, comes over a socket.
+        self._sent = False
+        self.stage = trace.conversation.tts(
+            text, model=model_of(service), voice=voice_of(service), provider=provider_of(service)
+        ).start()
+        self.direct = False
+
+    def audio(self, frame: Any) -> None:
+        """A piece of audio is there."""
+        if not self._seconds:
+            self.stage.first_byte()
+        self._seconds += len(frame.audio) / 2 / frame.num_channels / frame.sample_rate
+        self.stage.output(seconds=self._seconds)
+
+    def returned(self) -> None:
+        """The service has taken the text, and given all of its audio, if it gives any here."""
+        self._sent = True
+        if self.direct or self._service in self._services.failures:
+            self.end(self._services.failures.pop(self._service, None))
+
+    def stopped(self) -> None:
+        """The service says that it is through with what it was given."""
+        if self._sent and not self.direct:
+            self.end(None)
+
+    def cancelled(self) -> None:
+        """The user cuts in."""
+        self.end(None, cancelled=True)
+
+    def end(self, error: BaseException | WireError | None, *, cancelled: bool = False) -> None:
+        """It is over."""
+        if self._services.spoken.get(self._service) is self:
+            del self._services.spoken[self._service]
+        end_stage(self.stage, error, cancelled=cancelled)
+
+
+def new_stt(trace: FrameworkSession, service: Any) -> SpeechToText:
+    """A transcription by this service, which has not begun."""
+    return trace.conversation.stt(
+        model=model_of(service), provider=provider_of(service), language=language_of(service)
+    )
+
+
+def end_stage(stage: Stage, error: BaseException | WireError | None, *, cancelled: bool = False) -> None:
+    """End a call with what went wrong, if anything did."""
+    if isinstance(error, WireError):
+        stage.failed(error.message)
+        stage.end()
+    else:
+        stage.end(error, cancelled=cancelled)
+
+
+def _known(**details: Any) -> dict[str, int]:
+    return {name: count for name, count in details.items() if isinstance(count, int) and count > 0}

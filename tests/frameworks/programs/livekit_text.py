@@ -1,0 +1,56 @@
+"""A LiveKit agent in text mode, with tools and a second agent. Its author never heard of tracing."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from livekit.agents import Agent, AgentSession, RunContext, function_tool
+from livekit.plugins import openai
+from opentelemetry import trace
+
+
+@function_tool
+async def weather(context: RunContext, city: str) -> str:
+    """The weather in a city."""
+    with trace.get_tracer("shop").start_as_current_span(f"look up {city}"):
+        await asyncio.sleep(0.05)
+    return f"foggy in {city}"
+
+
+@function_tool
+async def broken(context: RunContext) -> str:
+    """Never works."""
+    raise ValueError("the shop is closed")
+
+
+class Billing(Agent):
+    def __init__(self):
+        super().__init__(instructions="You are the billing department.")
+
+
+@function_tool
+async def to_billing(context: RunContext):
+    """Hand over to the billing department."""
+    return Billing(), "Transferring you."
+
+
+async def ask(session, text):
+    if hasattr(session, "run"):
+        await session.run(user_input=text)
+    else:  # the oldest
+        await session.generate_reply(user_input=text)
+
+
+async def main(url, *asked):
+    options = {"base_url": url, "api_key": "sk-test"}
+    session = AgentSession(llm=openai.LLM(model="gpt-4.1", **options))
+    await session.start(Agent(instructions="You are kind.", tools=[weather, broken, to_billing]))
+    for text in asked:
+        await ask(session, text)
+        await asyncio.sleep(0.2)
+    await session.aclose()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -19,6 +19,7 @@ from voicespan.recording.codec.formats import FORMATS, rate_at_least
 from voicespan.recording.recorder import Recorder
 from voicespan.recording.recording_thread import RecordingThread
 from voicespan.recording.transcoding_thread import TranscodingThread
+from voicespan.runtime import descriptors
 
 JOB = thread_module._Job
 
@@ -315,6 +316,23 @@ def test_a_moment_without_descriptors_costs_nothing(studio, monkeypatch):
     assert np.array_equal(samples[:, 0], noise(2 * 24_000))
 
 
+def test_a_moment_without_descriptors_in_the_middle_costs_nothing(studio, monkeypatch):
+    recorder = studio.recorder()
+    studio.speak(recorder.user, noise(2 * 24_000))
+    assert recorder.status == "recording"
+    for file in list(descriptors._kept):
+        file.give_way()
+    with monkeypatch.context() as full:
+        full.setattr("voicespan.recording.codec.audio_file.os.open", no_descriptor)
+        studio.speak(recorder.user, noise(2 * 24_000))
+        recorder.close()
+        studio.wait(1)
+        assert recorder.finish() is None
+    studio.wait(1)
+    samples, _ = sf.read(recorder.finish(), dtype="int16")
+    assert np.array_equal(samples[:, 0], np.concatenate([noise(2 * 24_000), noise(2 * 24_000)]))
+
+
 def test_who_never_has_one_again_loses_the_recording(studio, monkeypatch):
     recorder = studio.recorder()
     monkeypatch.setattr("voicespan.recording.codec.audio_file.os.open", no_descriptor)
@@ -325,7 +343,7 @@ def test_who_never_has_one_again_loses_the_recording(studio, monkeypatch):
 
 
 def test_where_descriptors_are_scarce_nothing_is_encoded_while_the_call_runs(studio, monkeypatch):
-    """It would take a third one, beside the folder's and the recording's."""
+    """It would take two more for a moment, of what is encoded and of what it is encoded to."""
     plentiful = [False]
     monkeypatch.setattr(thread_module, "are_plentiful", lambda: plentiful[0])
     thread = TranscodingThread(studio.writer, clock=studio.clock, threaded=False)

@@ -184,8 +184,7 @@ class RootAttachment:
             recorder: Our own recorder made it, not a client.
         """
         copying = PendingCopy()
-        if self._hidden:
-            self._settle("hidden", recorder=recorder)
+        if self._is_settled(source, mime_type, started_at, recorder=recorder):
             copying.finish()
             return copying
         try:
@@ -213,6 +212,27 @@ class RootAttachment:
                 self._copy_later(copy)
                 unless_later.pop_all()
         return copying
+
+    def _is_settled(
+        self, source: bytes | str | Path, mime_type: str, started_at: float | None, *, recorder: bool
+    ) -> bool:
+        if self._hidden:
+            self._settle("hidden", recorder=recorder)
+            return True
+        return recorder and self._is_written_there(source, mime_type, started_at)
+
+    def _is_written_there(self, source: bytes | str | Path, mime_type: str, started_at: float | None) -> bool:
+        """Whether our recorder's file stands in the folder: then it takes no descriptor to attach it."""
+        with self._lock:
+            folder = self._folder
+            name = None if folder is None else recording_files.name_inside(source, folder.files.folder)
+            if folder is None or name is None or not folder.files.size(name):
+                return False
+            mime_type = recording_files.checked_type(mime_type)
+            self._recorder.outcome = RecordingResult("attached", name, mime_type, started_at)
+        _remove_unencoded(folder, name)
+        self._spool.recording_changed()
+        return True
 
     def _copy_later(self, copy: Callable[[], None]) -> None:
         """The root waits from now on."""

@@ -72,6 +72,8 @@ class Pipeline:
         """A conversation has opened."""
         self.writer.put(Opened(trace))
         self._spool_loop.wake()
+        # The application may open many at once, each with a socket: our threads would come too late.
+        self.spool.give_way()
         # It also looks for what dead processes left.
         self._export_loop.wake()
 

@@ -158,6 +158,7 @@ class SpoolWriter:
     def step(self) -> float | None:
         """Write everything that has come; seconds until there is something to do without anything coming."""
         with guard():
+            self._spool.give_way()
             self._spool.look_now_and_then()
         flushed: list[threading.Event] = []
         touched: dict[_Entry, None] = {}  # in order, each once
@@ -264,6 +265,8 @@ class SpoolWriter:
         changed.sort(key=lambda entry: entry.checkpoint_at)
         paced(changed, tend, _TEND_AT_MOST, self._clock)
         delays += [self._standalone.close_due(now), self._move_to_disk(now)]
+        # While nothing is said nobody would notice that the application needs the descriptors.
+        delays.append(self._spool.close_journals())
         due = [delay for delay in delays if delay is not None]
         return min(due) if due else None
 

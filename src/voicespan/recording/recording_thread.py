@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from voicespan.recording.timeline.segment import NS
 from voicespan.runtime.background import Loop
 from voicespan.runtime.clock import SYSTEM
+from voicespan.runtime.descriptors import make_room
 from voicespan.runtime.fork import register
 from voicespan.runtime.guard import guard
 from voicespan.runtime.pacing import paced
@@ -97,6 +98,7 @@ class RecordingThread:
 
     def run_once(self) -> None:
         """One pass: every recording gets a turn, or of very many those that have waited for longest."""
+        make_room()
         with self._lock:
             count = max(_TURNS, -(-len(self._writers) // _MOST_PASSES))
             writers = list(islice(self._writers, count))

@@ -137,6 +137,7 @@ class RecordingWriter:
                     self._write(now - LAG)
                 else:
                     self._finish()
+                self._delayed_since = None
             except (OSError, RuntimeError, ImportError) as error:
                 if self._may_try_again(error, now):
                     return
@@ -144,14 +145,14 @@ class RecordingWriter:
 
     @property
     def is_delayed(self) -> bool:
-        """Whether the file could not be made at this moment, and is to be made at one of the next turns."""
+        """Whether the file could not be opened at this moment, and is to be opened at one of the next turns."""
         return self._delayed_since is not None and not self.over
 
     def _may_try_again(self, error: Exception, now: int) -> bool:
-        """Whether the file cannot be made at this moment, and could not for not too long."""
+        """Whether the file cannot be opened at this moment, and could not for not too long. Nothing is lost by then."""
         if isinstance(error, _NoFolderError):
             most = _MOST_WITHOUT_FOLDER if self.queue.open else 0
-        elif self._sound is None and isinstance(error, OSError) and error.errno in NONE_LEFT:
+        elif isinstance(error, OSError) and error.errno in NONE_LEFT:
             most = _MOST_DELAY
         else:
             return False

@@ -14,6 +14,7 @@ import _thread
 import contextlib
 import os
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
 #: How long a thread that has nothing to do stays, for what comes next.
 _IDLE_SECONDS = 5.0
+#: How long it rests after something went wrong between two steps.
+_AFTER_FAILURE = 0.05
 
 
 class Signal:
@@ -142,7 +145,7 @@ class Loop:
         self._thread = threading.current_thread()
         try:
             while True:
-                self._work()
+                self._work_through_failures()
                 self._thread = None
                 token.release()
                 # Woken since it was last looked at: by now somebody else may have started another thread.
@@ -153,6 +156,17 @@ class Loop:
             self._thread = None
             token.release()
             raise
+
+    def _work_through_failures(self) -> None:
+        done = False
+        while not done:
+            # Each step has a guard of its own. Between them there may be no memory.
+            with guard():
+                self._work()
+                done = True
+            if not done:
+                time.sleep(_AFTER_FAILURE)
+                self._woken.set()
 
     def _work(self) -> None:
         delay: float | None = None

@@ -129,21 +129,20 @@ class Files:
             self.keep(name, content)
             return
         appended = self._appended = self._appended or AppendFile()
-        descriptor, size = appended.open(self._folder, name)
-        try:
-            _write(descriptor, content)
-        except OSError:
-            # Half a record at the end is skipped by its checksum, but costs a search.
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, size)
-            appended.close()
-            raise
-        appended.leave()
+        with appended.opened(self._folder, name) as (descriptor, size):
+            try:
+                _write(descriptor, content)
+            except OSError:
+                # Half a record at the end is skipped by its checksum, but costs a search.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                appended.let_go()
+                raise
 
     def close(self) -> None:
         """Nothing is appended for a while."""
         if self._appended is not None:
-            self._appended.close()
+            self._appended.let_go()
             self._appended = None
 
     def keep(self, name: str, content: bytes) -> None:

@@ -87,18 +87,18 @@ class FolderLock:
 
     def _is_taken(self, folder: Path, *, create: bool) -> bool:
         file, offset = self._file, self._offset
-        taken = False
+        locked = taken = False
         try:
-            taken = offset not in file.held and file.lock(offset)
+            locked = offset not in file.held and file.lock(offset)
             # Between the opening and the locking the folder may have been delivered, and either of them removed.
-            if taken and not (file.is_there() and (create or _is_folder(folder))):
-                file.unlock(offset)
-                taken = False
+            if locked and file.is_there() and (create or _is_folder(folder)):
+                file.held[offset] = self
+                taken = True
         finally:
             # Also where a file system has no locks (ENOLCK).
-            if taken:
-                file.held[offset] = self
-            else:
+            if not taken:
+                if locked:
+                    file.unlock(offset)
                 file.close_unless_held()
         return taken
 

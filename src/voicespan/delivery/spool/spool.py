@@ -32,11 +32,13 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from voicespan.delivery.spool import locks, secure_file
+from voicespan.delivery.spool.append_file import AppendFile
 from voicespan.delivery.spool.files import Memory, MemoryFullError
 from voicespan.delivery.spool.folder import Folder, is_held
 from voicespan.delivery.spool.locks import GONE, KEPT, MAKING, FolderLock
 from voicespan.delivery.spool.recording_copies import RecordingCopies
 from voicespan.delivery.spool.settings import MAX_BYTES
+from voicespan.runtime.descriptors import close_unused, make_room
 from voicespan.runtime.pacing import paced
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ _ROOT_RESERVE = 20
 _LOOK_EVERY = 10.0
 #: Seconds over which one is spread: each file of each folder is asked for its size.
 _LOOKING = 0.2
+#: Seconds that the journal of a conversation stays open after a span.
+_JOURNAL_STAYS_OPEN = 1.0
 #: A folder that was being made when its process died, in seconds.
 _ABANDONED_AFTER = 3600
 #: To make one takes milliseconds; so many seconds after it was begun nobody is making it any more.
@@ -150,6 +154,14 @@ class Spool:
     def _is_disk_full(self) -> bool:
         """Whether the spool may hold less than it was allowed, because others have filled the disk."""
         return self._limit < self.settings.max_bytes
+
+    def give_way(self) -> None:
+        """Close what is only kept open, as far as the application may need the descriptors."""
+        make_room()
+
+    def close_journals(self) -> float | None:
+        """Close the journals that nothing was written to lately; seconds until there may be more."""
+        return close_unused(AppendFile, _JOURNAL_STAYS_OPEN)
 
     def look_now_and_then(self) -> None:
         """Add up what is on the disk, if the last time is long ago: others write there, and so do recorders.

@@ -65,6 +65,11 @@ class StereoFile:
         """
         if self._out is None:
             return
+        # Before anything is taken from the resamplers.
+        with self._out.ready():
+            self._write(self._out, until)
+
+    def _write(self, out: AudioFile, until: int) -> None:
         left, right = self._left, self._right
         end = min(max(left.position, right.position), (until - self._origin) * self.rate // NS)
         end = min([end, *(channel.position for channel in (left, right) if channel.open)])
@@ -73,16 +78,17 @@ class StereoFile:
             block = np.zeros((min(end - self.frames, _BLOCK_SECONDS * self.rate), CHANNELS), dtype=np.int16)
             left.fill(block[:, 0], self.frames)
             right.fill(block[:, 1], self.frames)
-            self._out.write(block)
+            out.write(block)
             self.frames += len(block)
 
     def close(self) -> None:
         """Write what is left, and finish the file."""
         end = max(self._left.position, self._right.position)
-        while self.frames < end:
-            self.write(self._origin + (end + 1) * NS // self.rate)
         if self._out is not None:
-            self._out.close()
+            with self._out.ready():
+                while self.frames < end:
+                    self._write(self._out, self._origin + (end + 1) * NS // self.rate)
+                self._out.close()
         self._let_go()
 
     def abandon(self) -> None:

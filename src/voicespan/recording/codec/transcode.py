@@ -7,6 +7,7 @@ keeps its pages of a second; shorter ones would survive a kill better, at 9 % mo
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,8 @@ class Transcoding:
         if not self._is_done_already and frames > self.done:
             source = self._open()
             try:
-                self._encode(source, frames)
+                with self._ready():
+                    self._encode(source, frames)
             finally:
                 _close(source)
 
@@ -90,7 +92,8 @@ class Transcoding:
         try:
             if self._form == "wav" and source.frames * source.channels * 2 > _LARGEST_WAV:
                 raise ValueError("too long for a WAV")
-            self._encode(source, source.frames, last=True)
+            with self._ready():
+                self._encode(source, source.frames, last=True)
         finally:
             _close(source)
         if self._out is not None:
@@ -139,10 +142,14 @@ class Transcoding:
         rates = FORMATS[self._form].rates
         wanted = rate if not rates or rate in rates else rate_at_least(rate, rates)
         self._part.unlink(missing_ok=True)  # of a process that was killed
-        self._out = AudioFile(self._part, self._form, wanted, channels)
+        self._out = AudioFile(self._part, self._form, wanted, channels, keep=False)
         if wanted != rate:
             samples = FORMATS[self._form].samples
             self._resampler = open_stream(rate, wanted, channels, samples)
+
+    def _ready(self) -> contextlib.AbstractContextManager[None]:
+        """Have what is encoded open for all of a turn."""
+        return contextlib.nullcontext() if self._out is None else self._out.ready()
 
     def _encode(self, source: sf.SoundFile, frames: int, *, last: bool = False) -> None:
         samples = FORMATS[self._form].samples

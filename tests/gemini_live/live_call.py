@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from google.genai import types
+from wire_call import WireCall
 
 from voicespan.gemini_live.protocol import Protocol
 from voicespan.tracing import semconv
@@ -33,13 +34,12 @@ def as_sdk(message: dict[str, Any]) -> Any:
     return types.LiveServerMessage._from_response(response=message, kwargs={})
 
 
-class Call:
+class Call(WireCall):
     """One connection of one conversation, on a clock that stands still unless a message says `after`."""
 
     def __init__(self, tracer_provider, span_exporter, clock, form, **conversation: Any) -> None:
-        self.clock = clock
+        super().__init__(span_exporter, clock)
         self.form = form
-        self._exporter = span_exporter
         self.conversation = Conversation(tracer_provider=tracer_provider, clock=clock, **conversation)
         self.connect()
 
@@ -94,53 +94,8 @@ class Call:
         beside = {"usageMetadata": usage} if usage is not None else {}
         return self.server(after=after, serverContent={"turnComplete": True, **fields}, **beside)
 
-    # What came of it.
-
-    @property
-    def spans(self):
-        return [span for span in self._exporter.get_finished_spans() if span.parent is not None]
-
-    @property
-    def names(self) -> list[str]:
-        return [span.name for span in sorted(self.spans, key=lambda span: (span.start_time, span.end_time))]
-
-    def all(self, name: str):
-        return [span for span in self.spans if span.name == name]
-
-    def named(self, name: str):
-        found = self.all(name)
-        assert len(found) == 1, f"{len(found)} spans {name!r} among {self.names}"
-        return found[0]
-
-    @property
-    def root(self):
-        (root,) = [span for span in self._exporter.get_finished_spans() if span.parent is None]
-        return root
-
-    @property
-    def transcript(self) -> list[tuple[str, str]]:
-        return [(message["role"], message["content"]) for message in messages(self.root)]
-
 
 def speech(milliseconds: int, rate: int = 24000) -> dict[str, Any]:
     """A part that is so much PCM16."""
     data = base64.b64encode(b"\x01\x00" * (rate * milliseconds // 1000)).decode()
     return {"inlineData": {"mimeType": f"audio/pcm;rate={rate}", "data": data}}
-
-
-def fact(span, name: str) -> Any:
-    return span.attributes.get(semconv.METADATA + name)
-
-
-def content(span, side: str) -> Any:
-    text = span.attributes.get({"in": semconv.PROMPT, "out": semconv.COMPLETION}[side])
-    return None if text is None else json.loads(text)
-
-
-def messages(span) -> list[dict[str, Any]]:
-    sides = (content(span, "in") or {}), (content(span, "out") or {})
-    return [message for side in sides for message in side.get("messages", [])]
-
-
-def seconds(span) -> float:
-    return round((span.end_time - span.start_time) / 1e9, 6)

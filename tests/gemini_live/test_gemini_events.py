@@ -8,10 +8,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_call import Call, as_wire, content, fact, messages, seconds, speech
+from live_call import Call, as_wire, speech
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import StatusCode
+from wire_call import content, fact, messages, seconds
 
 from voicespan.gemini_live.protocol import CLIENT, SERVER, Protocol
 from voicespan.runtime.settings import Level, Settings

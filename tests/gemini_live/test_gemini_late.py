@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from live_call import as_sdk, content, fact, messages, seconds
+from live_call import as_sdk
 from opentelemetry.trace import StatusCode
+from wire_call import content, fact, messages, seconds
 
 BOTH = {"inputAudioTranscription": {}, "outputAudioTranscription": {}}
 WEATHER = {"id": "f1", "name": "weather", "args": {"city": "Rome"}}

@@ -12,11 +12,11 @@ import threading
 import warnings
 
 import pytest
-from live_call import content as content_of
-from live_call import fact, messages
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import StatusCode
 from sessions import OPENING, TELLS_USAGE, connect, content, say, turn, until_closed
+from wire_call import content as content_of
+from wire_call import fact, messages
 
 import voicespan
 from voicespan import current_conversation

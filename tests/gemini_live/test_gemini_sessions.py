@@ -15,8 +15,7 @@ from importlib import metadata
 
 import pytest
 from google.genai import live, types
-from live_call import content as content_of
-from live_call import fact, messages, speech
+from live_call import speech
 from opentelemetry import trace as otel
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -44,6 +43,8 @@ from sessions import (
     until_closed,
     voice,
 )
+from wire_call import content as content_of
+from wire_call import fact, messages
 
 from voicespan import current_conversation
 from voicespan.gemini_live import GeminiLiveInstrumentor, sdk_connection

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
+
+from wire_call import JsonEventCall, audio
 
 from voicespan.openai_live.protocol import Protocol
 from voicespan.tracing import semconv
@@ -21,32 +22,17 @@ SESSION = {
 }
 
 
-class LiveCall:
+class LiveCall(JsonEventCall):
     """One connection of one conversation, on a clock that stands still unless a frame says `after`."""
 
     def __init__(self, tracer_provider, span_exporter, clock, **conversation: Any) -> None:
-        self.clock = clock
-        self._exporter = span_exporter
+        super().__init__(span_exporter, clock)
         self.tracer = tracer_provider.get_tracer("application")
         self.conversation = Conversation(tracer_provider=tracer_provider, clock=clock, **conversation)
         self.protocol = Protocol(self.conversation.settings.events)
         self.connection = self.conversation.connect(
             self.protocol, {semconv.PROVIDER: "openai"}, wire_audio=lambda recorder: None
         )
-
-    def server(self, kind: str, *, after: float = 0.0, **fields: Any) -> LiveCall:
-        self.clock.advance(after)
-        self.connection.received(json.dumps({"type": kind, "event_id": "event_1", **fields}).encode())
-        return self
-
-    def client(self, kind: str, *, after: float = 0.0, **fields: Any) -> LiveCall:
-        self.clock.advance(after)
-        self.connection.sent(json.dumps({"type": kind, **fields}))
-        return self
-
-    def end(self) -> LiveCall:
-        self.connection.closed(1000)
-        return self
 
     # Frames that come in groups.
 
@@ -99,50 +85,3 @@ class LiveCall:
 
     def closed(self, reason: str = "close_requested", seconds: float = 12.5) -> LiveCall:
         return self.server("session.closed", reason=reason, usage={"seconds": seconds}, session=SESSION)
-
-    # What came of it.
-
-    @property
-    def spans(self):
-        return [span for span in self._exporter.get_finished_spans() if span.parent is not None]
-
-    @property
-    def names(self) -> list[str]:
-        return [span.name for span in sorted(self.spans, key=lambda span: (span.start_time, span.end_time))]
-
-    def named(self, name: str):
-        found = [span for span in self.spans if span.name == name]
-        assert len(found) == 1, f"{len(found)} spans {name!r} among {self.names}"
-        return found[0]
-
-    @property
-    def root(self):
-        (root,) = [span for span in self._exporter.get_finished_spans() if span.parent is None]
-        return root
-
-    @property
-    def transcript(self) -> list[tuple[str, str]]:
-        return [(message["role"], message["content"]) for message in messages(self.root)]
-
-
-def audio(milliseconds: int, rate: int = 24000) -> str:
-    """Base64 of so much PCM16."""
-    return base64.b64encode(bytes(rate * milliseconds // 1000 * 2)).decode()
-
-
-def fact(span, name: str) -> Any:
-    return span.attributes.get(semconv.METADATA + name)
-
-
-def content(span, side: str) -> Any:
-    text = span.attributes.get({"in": semconv.PROMPT, "out": semconv.COMPLETION}[side])
-    return None if text is None else json.loads(text)
-
-
-def messages(span) -> list[dict[str, Any]]:
-    sides = (content(span, "in") or {}), (content(span, "out") or {})
-    return [message for side in sides for message in side.get("messages", [])]
-
-
-def seconds(span) -> float:
-    return round((span.end_time - span.start_time) / 1e9, 6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from live_wire import content, fact, messages, seconds
+from wire_call import content, fact, messages, seconds
 
 from voicespan.openai_live.protocol import Protocol
 from voicespan.protocol import events

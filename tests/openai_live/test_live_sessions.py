@@ -8,11 +8,11 @@ import json
 
 import pytest
 import websockets
-from live_wire import content, fact
 from openai import AsyncOpenAI
 from openai_live_client import KEY, MODEL, client, close, conversing, frame, say, silence, speech, until
 from opentelemetry.trace import StatusCode
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from wire_call import content, fact
 
 import voicespan
 from voicespan.instrumentation.sockets import WebsocketsInstrumentor

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from call import audio, content, fact, messages, seconds
 from opentelemetry.trace import StatusCode
+from wire_call import audio, content, fact, messages, seconds
 
 from voicespan.openai_realtime.protocol import Protocol
 

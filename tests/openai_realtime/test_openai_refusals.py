@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from call import fact, messages, seconds
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
+from wire_call import fact, messages, seconds
 
 ANSWERED = {"id": "o1", "type": "function_call_output", "call_id": "c1", "output": "sunny"}
 

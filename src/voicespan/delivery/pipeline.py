@@ -13,7 +13,7 @@ from voicespan.delivery.export import late_recordings
 from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.scheduler import ExportScheduler
 from voicespan.delivery.export.uploader import Uploader
-from voicespan.delivery.spool.spool import Spool
+from voicespan.delivery.spool.spool import Spool, SpoolTarget
 from voicespan.delivery.spool_writer import Ended, Opened, SpoolWriter, StandaloneSpan, Started
 from voicespan.delivery.traces import Place
 from voicespan.runtime.background import Loop
@@ -64,7 +64,7 @@ class Pipeline:
         self.scheduler = ExportScheduler(self.spool, destination, uploader, clock, privacy)
         # One salt for each process: folders of one process can be seen to have one key, and no more.
         named = destination.named(secrets.token_bytes(16))
-        self.writer = SpoolWriter(self.spool, encoder, named, clock, self._export)
+        self.writer = SpoolWriter(SpoolTarget(self.spool, encoder, named, clock), self._export)
         self._spool_loop = Loop("voicespan-spool", self.writer.step, batch_delay=_BATCH_DELAY)
         self._export_loop = Loop("voicespan-export", self.scheduler.step)
 

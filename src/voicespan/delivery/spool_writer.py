@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
-    from voicespan.delivery.spool.spool import Spool
+    from voicespan.delivery.spool.spool import SpoolTarget
     from voicespan.delivery.traces import Trace
-    from voicespan.runtime.clock import Clock
 
 #: Spans that wait in memory for the writer. More means that the disk has stood still for minutes.
 MOST_QUEUED = 20_000
@@ -117,23 +115,13 @@ class _Entry:
 class SpoolWriter:
     """The only one that writes to folders of open conversations. `step` is called by its thread alone."""
 
-    def __init__(
-        self,
-        spool: Spool,
-        encoder: SpanEncoder,
-        destination: dict[str, str | None],
-        clock: Clock,
-        on_complete: Callable[[Folder], None],
-    ) -> None:
-        """`destination`: as folders name it; `on_complete` takes each folder that is complete, locked."""
-        self._spool = spool
-        self._encoder = encoder
-        self._destination = destination
-        self._clock = clock
+    def __init__(self, target: SpoolTarget, on_complete: Callable[[Folder], None]) -> None:
+        """`on_complete` takes each folder that is complete, locked."""
+        self._spool, self._encoder, self._destination, self._clock = target
         self._on_complete = on_complete
         self._queue: deque[Event] = deque()
         self._entries: dict[Trace, _Entry] = {}
-        self._standalone = StandaloneSpans(spool, encoder, destination, clock, self._complete)
+        self._standalone = StandaloneSpans(target, self._complete)
         self._retry_disk_at = 0.0
 
     def put(self, event: Event, *, always: bool = True) -> bool:

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
     from voicespan.delivery.spool.folder import Folder
-    from voicespan.delivery.spool.spool import Spool
+    from voicespan.delivery.spool.spool import SpoolTarget
     from voicespan.delivery.traces import Trace
-    from voicespan.runtime.clock import Clock
 
 #: How long they are collected, in seconds, and how many bytes of them.
 _COLLECT_SECONDS = 2.0
@@ -39,19 +37,9 @@ class _Entry:
 class StandaloneSpans:
     """Writes them. Called by the thread of the spool's writer alone."""
 
-    def __init__(
-        self,
-        spool: Spool,
-        encoder: SpanEncoder,
-        destination: dict[str, str | None],
-        clock: Clock,
-        on_complete: Callable[[Folder], None],
-    ) -> None:
-        """`destination`: as folders name it; `on_complete` takes each folder that is complete, locked."""
-        self._spool = spool
-        self._encoder = encoder
-        self._destination = destination
-        self._clock = clock
+    def __init__(self, target: SpoolTarget, on_complete: Callable[[Folder], None]) -> None:
+        """`on_complete` takes each folder that is complete, locked."""
+        self._spool, self._encoder, self._destination, self._clock = target
         self._on_complete = on_complete
         self._waiting: dict[Trace | None, list[ReadableSpan]] = {}
         self._entries: dict[Trace | None, _Entry] = {}

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.openai_live import frames, values
-from voicespan.protocol.json_values import json_text
+from voicespan.protocol.json_values import event_object, json_text
 from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.wire_source import WireAudioSource, decode_base64
 
@@ -53,7 +53,7 @@ class WireAudio(WireAudioSource):
             if frames.audio_size(frame) or frames.is_of_type(frame, *_STARTS):
                 self.recorder.put_undecoded(USER, self._read_sent, frame, at)
             return
-        event = frames.parsed(frame) or {}
+        event = event_object(frame) or {}
         kind = event.get("type")
         if kind == _APPEND and isinstance(audio := event.get("audio"), str):
             self.recorder.put_undecoded(USER, self._speak, audio, at)
@@ -66,7 +66,7 @@ class WireAudio(WireAudioSource):
         self.place_user(timeline, paused, decode_base64(audio), at, self._kind)
 
     def _read(self, timeline: Timeline, paused: bool, frame: bytes | str, at: int) -> None:
-        event = frames.parsed(frame) or {}
+        event = event_object(frame) or {}
         if event.get("type") == _APPEND:
             self.place_user(timeline, paused, decode_base64(event.get("audio")), at, _PCM)
         elif event.get("type") == "session.output_audio.delta":
@@ -77,7 +77,7 @@ class WireAudio(WireAudioSource):
             self._session(event)
 
     def _read_sent(self, timeline: Timeline, paused: bool, frame: bytes | str, at: int) -> None:
-        event = frames.parsed(frame) or {}
+        event = event_object(frame) or {}
         if event.get("type") == _APPEND:
             self._speak(timeline, paused, event.get("audio", ""), at)
         else:

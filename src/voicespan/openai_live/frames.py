@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from voicespan.protocol import json_values
-
 #: Where a frame's type stands: before its payload.
 _HEAD = 200
 _OUTPUT = "session.output_audio.delta"
@@ -38,18 +36,6 @@ def is_output_audio(frame: Any) -> bool:
     if type(frame) is bytes:
         return frame.find(_AUDIO[0], 0, _HEAD) >= 0
     return type(frame) is str and frame.find(_AUDIO_TEXT[0], 0, _HEAD) >= 0
-
-
-def parsed(frame: Any) -> dict[str, Any] | None:
-    """The event in a frame: its JSON, the dict that the application gave, or the SDK's model of it."""
-    if isinstance(frame, (bytes, str)):
-        frame = json_values.parsed(frame)
-    elif hasattr(frame, "model_dump"):
-        try:
-            frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
-        except (ValueError, TypeError, RecursionError):
-            return None
-    return frame if isinstance(frame, dict) else None
 
 
 def _member(frame: Any, field: str) -> Any:

@@ -20,6 +20,7 @@ from voicespan.openai_live.pending import Pending
 from voicespan.openai_live.runs import Runs
 from voicespan.protocol import events
 from voicespan.protocol.events import Event, Level, LocalId, ProviderEvent
+from voicespan.protocol.json_values import event_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +91,7 @@ class Protocol:
 
     def receive(self, frame: Any, at: int) -> list[Event]:
         """What happened, according to a server's frame."""
-        event = frames.parsed(frame)
+        event = event_object(frame)
         if event is None:
             return [_unreadable(at, from_client=False)]
         kind = values.name(event.get("type")) or "unknown"
@@ -106,7 +107,7 @@ class Protocol:
 
     def send(self, frame: Any, at: int) -> list[Event]:
         """What happened, according to a client's frame."""
-        event = frames.parsed(frame)
+        event = event_object(frame)
         if event is None:
             return [_unreadable(at, from_client=True)]
         kind = values.name(event.get("type")) or "unknown"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from voicespan.instrumentation.openai_package.managers import provider_at
 from voicespan.instrumentation.sockets.by_url import SocketEndpoint
 from voicespan.openai_live.endpoint import PROVIDER
-from voicespan.openai_live.frames import parsed
+from voicespan.protocol.json_values import event_object
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _attributes(request: SocketRequest) -> dict[str, AttributeValue]:
 
 
 def _is_first_frame(frame: bytes) -> bool:
-    event = parsed(frame)
+    event = event_object(frame)
     return event is not None and event.get("type") == "session.started"
 
 

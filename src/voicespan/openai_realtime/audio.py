@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from voicespan.openai_realtime.frames import parsed
-from voicespan.protocol.json_values import json_text, name
+from voicespan.protocol.json_values import event_object, json_text, name
 from voicespan.recording.audio_queue import AGENT, USER
 from voicespan.recording.wire_source import WireAudioSource, decode_base64
 
@@ -80,7 +79,7 @@ class WireAudio(WireAudioSource):
             self.place_user(timeline, paused, decode_base64(audio), at, self._input_kind)
 
     def _read(self, timeline: Timeline, paused: bool, frame: bytes | str, at: int) -> None:
-        event = parsed(frame)
+        event = event_object(frame)
         read = None if event is None else self._READERS.get(name(event.get("type")) or "")
         if event is not None and read is not None:
             read(self, timeline, paused, event, at)

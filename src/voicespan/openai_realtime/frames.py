@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from voicespan.protocol import json_values
+from voicespan.protocol.json_values import event_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,7 +132,7 @@ class FrameScanner:
             mark = b'"%s"' % response_id.encode()
             self._words = _fragments(frame for frame in words if frame.find(mark, 0, _HEAD) < 0)
             words = _fragments(frame for frame in words if frame.find(mark, 0, _HEAD) >= 0)
-        return [event for frame in words if (event := parsed(frame)) is not None]
+        return [event for frame in words if (event := event_object(frame)) is not None]
 
     def is_redundant(self, frame: Any) -> bool:
         """Whether a frame says nothing new; audio of an answer is counted."""
@@ -169,15 +169,3 @@ def is_microphone(frame: Any) -> bool:
     if isinstance(frame, bytes):
         return frame.find(b'"input_audio_buffer.append"', 0, 80) >= 0
     return getattr(frame, "type", None) == "input_audio_buffer.append"
-
-
-def parsed(frame: Any) -> dict[str, Any] | None:
-    """The event in a frame: its JSON, the dict that the application gave, or the SDK's model of it."""
-    if isinstance(frame, (bytes, str)):
-        frame = json_values.parsed(frame)
-    elif hasattr(frame, "model_dump"):
-        try:
-            frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
-        except (ValueError, TypeError, RecursionError):
-            return None
-    return frame if isinstance(frame, dict) else None

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from voicespan.instrumentation.instrumentor import TracingInstrumentor
+from voicespan.instrumentation.openai_package.instrumentor import OpenAIPackageInstrumentor
 from voicespan.openai_realtime import endpoint, sdk
-from voicespan.runtime.guard import guarded
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import ModuleType
-
-    from voicespan.instrumentation.handshake import Handshake
 
 
-class OpenAIRealtimeInstrumentor(TracingInstrumentor):
+class OpenAIRealtimeInstrumentor(OpenAIPackageInstrumentor):
     """Traces every OpenAI Realtime connection of the process, whichever client made it.
 
     `instrument(tracer_provider=...)` takes the provider for the spans (default: the global one). It
@@ -29,10 +20,5 @@ class OpenAIRealtimeInstrumentor(TracingInstrumentor):
     """
 
     modules = sdk.MODULES
-
-    def _patches(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
-        return sdk.patches(module, self._begin)
-
-    @guarded
-    def _begin(self, manager: Any) -> Handshake | None:
-        return endpoint.handshake(manager, self.tracer_provider, self.clock) if self.is_tracing() else None
+    _sdk_patches = staticmethod(sdk.patches)
+    _handshake = staticmethod(endpoint.handshake)

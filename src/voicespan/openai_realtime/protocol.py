@@ -20,7 +20,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from voicespan.openai_realtime import requests, values
-from voicespan.openai_realtime.frames import FrameScanner, is_microphone, parsed
+from voicespan.openai_realtime.frames import FrameScanner, is_microphone
 from voicespan.openai_realtime.items import Items
 from voicespan.openai_realtime.mcp import McpCalls
 from voicespan.openai_realtime.requests import Requests
@@ -29,6 +29,7 @@ from voicespan.openai_realtime.responses import Responses
 from voicespan.openai_realtime.transcripts import Transcripts
 from voicespan.protocol import events
 from voicespan.protocol.events import Event, Level, ProviderEvent
+from voicespan.protocol.json_values import event_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,14 +86,14 @@ class Protocol:
 
     def receive(self, frame: Any, at: int) -> list[Event]:
         """What happened, according to a server's frame (bytes, text, or the event itself)."""
-        event = parsed(frame)
+        event = event_object(frame)
         if event is None:
             return [_unreadable(frame, at, from_client=False)]
         return list(self._read(_SERVER, event, at, from_client=False))
 
     def send(self, frame: Any, at: int) -> list[Event]:
         """What happened, according to a client's frame."""
-        event = parsed(frame)
+        event = event_object(frame)
         if event is None:
             return [_unreadable(frame, at, from_client=True)]
         return list(self._read(_CLIENT, event, at, from_client=True))

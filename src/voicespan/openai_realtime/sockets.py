@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from voicespan.instrumentation.openai_package.managers import provider_at
 from voicespan.instrumentation.sockets.by_url import SocketEndpoint
 from voicespan.openai_realtime.endpoint import PROVIDER
-from voicespan.openai_realtime.frames import parsed
 from voicespan.openai_realtime.protocol import Protocol
+from voicespan.protocol.json_values import event_object
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _attributes(request: SocketRequest) -> dict[str, AttributeValue]:
 
 
 def _is_first_frame(frame: bytes) -> bool:
-    event = parsed(frame)
+    event = event_object(frame)
     kind = None if event is None else event.get("type")
     return isinstance(kind, str) and kind in Protocol.SERVER and kind not in _ANYBODYS
 

@@ -47,6 +47,18 @@ def parsed(frame: bytes | str) -> Any:
         return None
 
 
+def event_object(frame: Any) -> dict[str, Any] | None:
+    """The event in a frame: its JSON, the dict that the application gave, or the SDK's model of it; else None."""
+    if isinstance(frame, (bytes, str)):
+        frame = parsed(frame)
+    elif hasattr(frame, "model_dump"):
+        try:
+            frame = frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+        except (ValueError, TypeError, RecursionError):
+            return None
+    return frame if isinstance(frame, dict) else None
+
+
 def json_text(value: Any) -> str:
     """JSON of what a model or an application gave; only its type where it has none."""
     try:

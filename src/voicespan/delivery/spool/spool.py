@@ -29,7 +29,7 @@ import shutil
 import stat
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan.delivery.spool import locks, secure_file
 from voicespan.delivery.spool.append_file import AppendFile
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
     from voicespan.delivery.encoding.journal import Envelope
+    from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
     from voicespan.delivery.spool.folder import Meta
     from voicespan.delivery.spool.settings import SpoolSettings
     from voicespan.runtime.clock import Clock
@@ -336,3 +337,13 @@ def say_once(words: str) -> None:
     if words not in _said and len(_said) < 100:  # noqa: PLR2004
         _said.add(words)
         _logger.warning("%s", words)
+
+
+class SpoolTarget(NamedTuple):
+    """Where ended spans are written, and how."""
+
+    spool: Spool
+    encoder: SpanEncoder
+    #: As folders name it.
+    destination: dict[str, str | None]
+    clock: Clock

@@ -140,6 +140,85 @@ def test_the_user_speaks_in_the_format_that_the_client_asked_for(wire, as_text):
     assert wire.wait(2).seconds() == [1.0]
 
 
+ASKED = {
+    "type": "session.update",
+    "event_id": "u1",
+    "session": {"audio": {"input": {"format": {"type": "audio/pcmu"}}}},
+}
+PCM = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24_000}}}}
+#: A second of it in either format: what was decoded in the other one is not a second long.
+ULAW, LINEAR = b"\x20" * 8_000, tone(1.0)
+
+
+def append(wire, audio):
+    wire.send({"type": "input_audio_buffer.append", "audio": base64_of(audio)})
+
+
+def test_what_the_server_said_of_the_session_before_it_read_the_update_changes_nothing(wire):
+    wire.send(ASKED).receive("session.created", session=PCM)
+    append(wire, ULAW)
+    wire.wait(0.2).receive("session.updated", session=ASKED["session"])
+    assert wire.wait(2).seconds() == [1.0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"event_id": "u1", "message": "no"},
+        {"event_id": None, "param": "session.audio.input.format", "message": "no"},
+        {"param": "session.audio.input.format.type", "message": "no"},
+    ],
+    ids=["by its id", "by what it is about", "without a field for an id"],
+)
+def test_what_was_said_before_an_update_was_refused_is_decoded_as_before(wire, error):
+    """Nothing is decoded in a format that was never agreed."""
+    wire.receive("session.created", session=PCM).send(ASKED)
+    append(wire, LINEAR)
+    wire.wait(0.3).receive("error", error=error)
+    assert wire.wait(2).seconds() == [1.0]
+
+
+def test_an_error_about_something_else_refuses_no_format(wire):
+    wire.receive("session.created", session=PCM).send(ASKED)
+    append(wire, ULAW)
+    wire.receive("error", error={"event_id": "e9", "message": "no"})
+    wire.receive("error", error={"event_id": None, "param": "item.content", "message": "no"})
+    wire.wait(0.3).receive("session.updated", session=ASKED["session"])
+    assert wire.wait(2).seconds() == [1.0]
+
+
+def test_without_an_answer_the_clients_own_word_counts_to_the_last(wire):
+    wire.receive("session.created", session=PCM).send(ASKED)
+    append(wire, ULAW)
+    wire.recorder.close()
+    assert wire.recorder.final_seconds == 1.0
+    assert wire.seconds() == [1.0]
+
+
+def test_each_of_two_updates_has_its_answer(wire):
+    back = {"type": "session.update", "session": PCM}
+    wire.send(ASKED).send(back).wait(0.1).receive("session.updated", session=ASKED["session"])
+    append(wire, LINEAR)
+    wire.wait(0.1).receive("session.updated", session=PCM)
+    assert wire.wait(2).seconds() == [1.0]
+
+
+def test_what_waits_for_the_servers_word_has_its_place(wire):
+    wire.receive("session.created", session=PCM)
+    began = wire.clock.monotonic_ns()
+    wire.send(ASKED)
+    for _ in range(60):
+        append(wire, b"\x20" * 400)
+        wire.wait(0.05)
+    wire.receive("session.updated", session=ASKED["session"])
+    for _ in range(20):
+        append(wire, b"\x20" * 400)
+        wire.wait(0.05)
+    sound, rate = sf.read(wire.recorder.finish(), dtype="int16")
+    assert np.count_nonzero(sound[:, 0]) == 4 * rate
+    assert round(wire.recorder.started_at * 1e9) == began
+
+
 def test_an_update_of_something_else_changes_no_format(wire):
     wire.receive("session.updated", session={"input_audio_format": "g711_ulaw"})
     wire.send({"type": "session.update", "session": {"instructions": "Be brief.", "audio": {"output": {}}}})

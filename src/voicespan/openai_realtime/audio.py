@@ -7,10 +7,16 @@ frame                                                     what it does to the es
 `output_audio_buffer.cleared`                             cuts there
 `response.done`, cancelled since the user spoke           cuts where the user began to speak
 `session.created`, `.updated`                             say the formats
+`session.update`, sent                                    asks for one of the user's audio
+`error`                                                   refuses it
+
+What the user says is decoded when the server has agreed to its format: it waits for the answer to a `session.update`.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from voicespan.protocol.json_values import event_object, json_text, name
@@ -37,6 +43,9 @@ _G711 = {
     "g711_alaw": (8_000, "g711_alaw"),
 }
 _PCM = (24_000, "pcm16")
+#: Nanoseconds that the user's audio waits for the server to agree; who reads nothing never sees that it does.
+_PATIENCE = 4_000_000_000
+_MOST_ASKED = 100
 
 
 class WireAudio(WireAudioSource):
@@ -46,6 +55,10 @@ class WireAudio(WireAudioSource):
         super().__init__(recorder)
         # None: in a format that is not known here, so it is not decoded.
         self._input_kind: Kind | None = _PCM
+        #: The updates that were not answered: their event ids, and what each asks for.
+        self._asked: deque[tuple[object, Kind | None]] = deque(maxlen=_MOST_ASKED)
+        #: What was said meanwhile: the audio, when it was sent, whether in a pause.
+        self._said: list[tuple[str, int, bool]] = []
         self._output_kind: Kind | None = _PCM
         self._speech_started: int | None = None
 
@@ -75,8 +88,37 @@ class WireAudio(WireAudioSource):
     # By the writer.
 
     def _speak(self, timeline: Timeline, paused: bool, audio: str, at: int) -> None:
-        if self._input_kind is not None:
+        if self._is_open:
+            if not self._said:
+                # Nothing that lies later is written before it has its place.
+                timeline.user.wait_for(at)
+                timeline.unplaced = partial(self._give_up, timeline)
+            self._said.append((audio, at, paused))
+            if at - self._said[0][1] > _PATIENCE:
+                self._give_up(timeline)
+        elif self._input_kind is not None:
             self.place_user(timeline, paused, decode_base64(audio), at, self._input_kind)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether the client asked for another format, and was not answered."""
+        return any(kind != self._input_kind for _, kind in self._asked)
+
+    def _give_up(self, timeline: Timeline) -> None:
+        """No answer comes: the client's own word has to do."""
+        self._input_kind = self._asked[-1][1]
+        self._asked.clear()
+        self._agree(timeline)
+
+    def _agree(self, timeline: Timeline) -> None:
+        """An update was answered; once the format is settled, what was said meanwhile can be decoded."""
+        if self._is_open or not self._said:
+            return
+        said, self._said = self._said, []
+        timeline.user.wait_for(None)
+        timeline.unplaced = None
+        for audio, at, paused in said:
+            self._speak(timeline, paused, audio, at)
 
     def _read(self, timeline: Timeline, paused: bool, frame: bytes | str, at: int) -> None:
         event = event_object(frame)
@@ -110,21 +152,38 @@ class WireAudio(WireAudioSource):
         if response.get("status") == "cancelled" and reason == "turn_detected" and started is not None:
             self.stop(timeline, started)
 
-    def _session(self, _timeline: Timeline, _: bool, event: dict[str, Any], _at: int) -> None:
-        self._update(_timeline, _, event, _at)
+    def _created(self, _timeline: Timeline, _: bool, event: dict[str, Any], _at: int) -> None:
         session = _members(event.get("session"))
         output = _members(_members(session.get("audio")).get("output"))
+        self._input_kind = _input_kind(event, self._input_kind)
         self._output_kind = _kind(output.get("format", session.get("output_audio_format")), self._output_kind)
 
+    def _updated(self, timeline: Timeline, paused: bool, event: dict[str, Any], at: int) -> None:
+        if self._asked:
+            self._asked.popleft()
+        self._created(timeline, paused, event, at)
+        self._agree(timeline)
+
     def _update(self, _timeline: Timeline, _: bool, event: dict[str, Any], _at: int) -> None:
-        # Of a client's own update only this much: the server answers in the old format until it has read it.
-        session = _members(event.get("session"))
-        given = _members(_members(session.get("audio")).get("input"))
-        self._input_kind = _kind(given.get("format", session.get("input_audio_format")), self._input_kind)
+        # Of the output's format the server's word alone: it answers in the old one until it has read this.
+        before = self._asked[-1][1] if self._asked else self._input_kind
+        self._asked.append((event.get("event_id"), _input_kind(event, before)))
+
+    def _refused(self, timeline: Timeline, _: bool, event: dict[str, Any], _at: int) -> None:
+        error = _members(event.get("error"))
+        named, about = error.get("event_id"), error.get("param")
+        for asked in self._asked:
+            # One without an id is told by what it is about.
+            is_it = named == asked[0] if named is not None else str(about).startswith("session")
+            if is_it:
+                self._asked.remove(asked)
+                self._agree(timeline)
+                return
 
     _READERS: ClassVar[dict[str, Callable[[WireAudio, Timeline, bool, dict[str, Any], int], None]]] = {
-        "session.created": _session,
-        "session.updated": _session,
+        "session.created": _created,
+        "session.updated": _updated,
+        "error": _refused,
         _UPDATE: _update,
         _APPEND: _append,
         "response.output_audio.delta": _delta,
@@ -154,7 +213,15 @@ def _input_format(frame: Any) -> dict[str, Any]:
     said: dict[str, Any] = {"input_audio_format": older} if isinstance(older, str) else {}
     if found:
         said["audio"] = {"input": {"format": found}}
-    return {"type": _UPDATE, "session": said}
+    named = _member(frame, "event_id")
+    return {"type": _UPDATE, "session": said, **({"event_id": named} if isinstance(named, str) else {})}
+
+
+def _input_kind(event: dict[str, Any], before: Kind | None) -> Kind | None:
+    """What an event with a session says of the user's audio; see `_kind`."""
+    session = _members(event.get("session"))
+    given = _members(_members(session.get("audio")).get("input"))
+    return _kind(given.get("format", session.get("input_audio_format")), before)
 
 
 def _kind(form: Any, before: Kind | None) -> Kind | None:

@@ -117,9 +117,11 @@ class RecordingWriter:
         if self.over:
             return written
         with self._state:
-            self._read_queue()
-            end = self.timeline.end
-        return written if end is None else max(written, (end - self.origin) / NS)
+            self._read_all()
+            end, begin = self.timeline.end, self.origin
+            if self._sound is None:
+                begin = min(begin, self.timeline.begin or begin)
+        return written if end is None else max(written, (end - begin) / NS)
 
     @property
     def frames_on_disk(self) -> int:
@@ -245,6 +247,13 @@ class RecordingWriter:
         self.queue.tracks[USER].held = self.timeline.user.held
         self.queue.tracks[AGENT].held = self.timeline.agent.held
 
+    def _read_all(self) -> None:
+        """The same; once nothing more comes, what a source holds back has its place, too."""
+        self._read_queue()
+        if self.timeline.unplaced is not None and not self.queue.open:
+            with guard():
+                self.timeline.unplaced()
+
     def _read(self, side: Track, entries: deque[Any]) -> None:
         """Apply the entries of a track, see `audio_queue.py`."""
         take = entries.popleft
@@ -319,8 +328,9 @@ class RecordingWriter:
             self._unwritten = 0
 
     def _finish(self) -> None:
-        self.read_queue()
-        end = self.timeline.end
+        with self._state:
+            self._read_all()
+            end = self.timeline.end
         if end is not None:
             until = min(self.timeline.user.settled, self.timeline.agent.settled)
             while until <= end:

@@ -13,7 +13,7 @@ The rules:
 4. What has a place keeps it, and keeps it to itself: two samples of a side never share one. Only a cut
    removes (`agent_track.py`). One exception moves: a microphone that had stalled (`user_track.py`).
 5. What was taken is on its way to the file. Audio for a time before that comes too late and is left out.
-   So nothing is taken beyond the end of a microphone's stream that comes with times and is late (`LATE`).
+   So nothing is taken beyond the end of a microphone's stream that is late (`LATE`).
 6. Nothing that is given or heard during a pause is kept. It takes its place as silence.
 """
 
@@ -28,6 +28,8 @@ from voicespan.recording.timeline.track import MS
 from voicespan.recording.timeline.user_track import UserTrack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voicespan.recording.timeline.track import Piece
 
 #: Later than every time that can come.
@@ -36,6 +38,8 @@ FOREVER = 1 << 62
 #: How late a microphone's stream may be and is still waited for: an event loop that was held, and works off what came
 #: meanwhile.
 LATE = 5 * NS
+#: What has waited is handed over within so long.
+_WORKED_OFF = 2 * NS
 #: So much later audio for the speaker came than any from the microphone: nothing is held, the stream has ended.
 _ALONE = 500 * MS
 
@@ -51,11 +55,19 @@ class Timeline:
         self.user = UserTrack(origin)
         self.agent = AgentTrack(origin)
         self._pauses: tuple[tuple[int, int], ...] = ()
+        #: Places what a source holds back; None: there is nothing.
+        self.unplaced: Callable[[], None] | None = None
 
     @property
     def end(self) -> int | None:
         """When the last sample has been heard; None while there is none."""
         return max((side.end for side in (self.user, self.agent) if side.end is not None), default=None)
+
+    @property
+    def begin(self) -> int | None:
+        """When the first sample is heard that was not taken; None while there is none."""
+        begins = (side.begin for side in (self.user, self.agent))
+        return min((begin for begin in begins if begin is not None), default=None)
 
     def pause(self, at: int) -> None:
         """Keep nothing from `at` on. Again without a `resume` between, nothing changes."""
@@ -73,8 +85,12 @@ class Timeline:
         user, begins = self.user, self.user.waits_from
         if begins is None or (not user.is_awaited and self.agent.given_at - user.given_at > _ALONE):
             return until
+        if user.may_have_waited and until - user.given_at > _ALONE:
+            # Nothing follows: a file that somebody read, and no microphone.
+            return until
         # Just before the end, so that it goes on from there.
-        return min(until, begins - 1) if until - begins < LATE else until
+        late = LATE + _WORKED_OFF if user.may_have_waited else LATE
+        return min(until, begins - 1) if until - begins < late else until
 
     def take(self, until: int) -> tuple[list[Piece], list[Piece]]:
         """What the user and the agent said before `until`; it is settled by that."""

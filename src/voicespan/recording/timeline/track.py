@@ -69,6 +69,11 @@ class Track:
         self._next = origin, 0, ""
 
     @property
+    def begin(self) -> int | None:
+        """Where the first run begins of which not all was taken."""
+        return self._runs[0].start if self._runs else None
+
+    @property
     def held(self) -> int:
         """Bytes of memory that wait to be taken, about."""
         return sum(run.held for run in self._runs)

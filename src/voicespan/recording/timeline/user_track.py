@@ -7,8 +7,10 @@ gap is closed again, as far as it has not been written.
 Nor does a microphone get ahead of time by itself. A stream whose lead over the time when it was given grows slowly
 has a clock that runs fast (50 ppm are 0.36 s in two hours), and is anchored anew when it is `TOLERANCE`
 off. A stream that gets ahead at once and stays there had waited: a telephone bridge sends what the caller said
-while its socket was opened, and goes on live. What waited was said before, and is moved there, as far as nothing of
-it has been written. A burst that nothing follows stays where it is: a test that reads a file.
+while its socket was opened, and goes on live; a microphone that was not read for seconds has them all at once. What
+waited was said before, and is moved there, as far as nothing of it has been written. So nothing is written while that
+is open: from the end of a live stream on, until it goes on, and until what it goes on with is known to be live. A burst
+that nothing follows stays where it is: a test that reads a file.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ _LONGEST_BACKLOG = 30 * NS
 #: A stream is live while it is given at most so long before its place.
 LIVE = 100 * MS
 
+#: What was live for so long is a microphone that goes on, and not a word from somewhere.
+_GOES_ON = 500 * MS
+
 
 class UserTrack(Track):
     """The user's side.
@@ -49,6 +54,9 @@ class UserTrack(Track):
         self._pace: Pace | None = None
         self._backlog: Backlog | None = None
         self._lead = 0  # of the piece that was given last
+        self._live_since: int | None = None  # when what was given last began to be live
+        # What was before the newest run ended here, while that may have waited; of the first run its own begin.
+        self._open_from: int | None = None
         self._gap = 0  # before the stalled run
         self._stalled: Segment | None = None
 
@@ -58,15 +66,27 @@ class UserTrack(Track):
 
     @property
     def waits_from(self) -> int | None:
-        """From when on audio with times may still come; None: where it comes in time or without times."""
+        """From when on audio may still come that was said before; None: what comes is said now."""
         if self._awaited is not None and self.end is not None:
             return max(self._awaited, self.end)
-        return self.end if self.flows else self._awaited
+        if self._open_from is not None:
+            return self._open_from
+        return self.end if self.flows or self._is_live else self._awaited
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether it comes without times, as it is said."""
+        return self._live_since is not None and self.given_at - self._live_since >= _GOES_ON
 
     @property
     def is_awaited(self) -> bool:
         """Whether a device captures it, and is known not to have ended."""
         return self._awaited is not None
+
+    @property
+    def may_have_waited(self) -> bool:
+        """Whether it is open if the newest run is said now, or had waited."""
+        return self._open_from is not None
 
     def _place(self, given_at: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
         if at is None and self.resumed is not None:
@@ -74,12 +94,16 @@ class UserTrack(Track):
             if not pcm:
                 return None
         if at is not None or self.end is None:
-            self._stalled = None
-            return super()._place(given_at, pcm, rate, encoding, at)
+            self._stalled = self._live_since = self._open_from = None
+            start = super()._place(given_at, pcm, rate, encoding, at)
+            if at is None:
+                self._open_from = start
+            return start
         lead = self.end - given_at
         gap = -lead
         if lead < -TOLERANCE:
-            self._pace = self._backlog = None
+            self._pace = self._backlog = self._live_since = None
+            self._open_from = self.end
         else:
             if self._stalled is not None and lead >= self._gap - TOLERANCE:
                 self._close_gap()
@@ -88,6 +112,7 @@ class UserTrack(Track):
             if waited:
                 self._move_back(waited)
                 lead = self.end - given_at
+            self._note_pace(given_at, lead, decided=bool(waited))
             self._pace = self._pace or Pace()
             excess = self._pace.excess(given_at, lead)
             at = self.end - excess if excess else None
@@ -98,12 +123,27 @@ class UserTrack(Track):
         self._lead = lead
         return start
 
+    def _note_pace(self, given_at: int, lead: int, *, decided: bool) -> None:
+        """Whether the stream is live, and whether it is open if the newest run had waited."""
+        if decided:
+            self._live_since, self._open_from = given_at, None
+        elif lead > LIVE:
+            self._live_since = None
+        elif self._live_since is None:
+            self._live_since = given_at
+        elif given_at - self._live_since >= Backlog.WINDOW:
+            self._open_from = None
+
     def _move_back(self, waited: int) -> None:
         """The newest run was said so much earlier, as far as there is room."""
         run = self._runs[-1] if self._runs else None
         if run is None or run.taken or self.end is None:
             return
         start = run.start - min(waited, _LONGEST_BACKLOG)
+        before = self._open_from
+        if before is not None and before != run.start and -TOLERANCE <= start - before <= TOLERANCE:
+            # Jitter is no gap.
+            start = before
         if self.written_until is not None:
             start = max(start, self.written_until)
         if len(self._runs) > 1:

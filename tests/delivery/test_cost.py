@@ -10,8 +10,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from voicespan.delivery.encoding import cost
 from voicespan.delivery.encoding.cost import ConversationCost
-from voicespan.delivery.encoding.langsmith_spans import get_attribute, set_attributes
+from voicespan.delivery.encoding.langsmith_spans import get_attribute, set_attributes, split
+from voicespan.delivery.spool import recovery
+from voicespan.delivery.spool.folder import ROOT
 from voicespan.gemini_live.protocol import Protocol
+from voicespan.openai_realtime.protocol import Protocol as RealtimeProtocol
 
 genai_prices = pytest.importorskip("genai_prices")
 
@@ -114,6 +117,85 @@ def test_hours(provider, model):
     assert get_attribute(root, "langsmith.metadata.cost") == pytest.approx(float(expected))
 
 
+#: Dollars a million tokens, input text, audio, output; or an hour.
+TRANSCRIPTIONS = {
+    "gpt-4o-transcribe": ("2.5", "6", "10"),
+    "gpt-4o-mini-transcribe": ("1.25", "3", "5"),
+    "gpt-transcribe": "0.27",
+    "whisper-1": "0.36",
+    "gpt-realtime-whisper": "1.02",
+    "gpt-live-transcribe": "1.02",
+}
+
+
+def transcription(model: str, **usage: float) -> Span:
+    used = {f"langsmith__metadata__usage_{name}": count for name, count in usage.items()}
+    named = {"langsmith__metadata__transcription_model": model, "langsmith__metadata__event_type": "x"}
+    made = span("openai", "", **used, **named)
+    made.name = "input_transcription"
+    return made
+
+
+@pytest.mark.parametrize("model", TRANSCRIPTIONS)
+def test_what_the_user_says_is_transcribed_at_another_models_price(model):
+    whole = ConversationCost()
+    whole.add(generation("openai", "gpt-realtime", input=100, output=0))
+    price = TRANSCRIPTIONS[model]
+    if isinstance(price, str):
+        spent = 2 * Decimal(36) * Decimal(price) / 3600
+        used = {"seconds": 36.0}
+    else:
+        text, audio, out = map(Decimal, price)
+        spent = 2 * (30 * text + 270 * audio + 40 * out) / MILLION
+        used = {"input_tokens": 300, "input_audio_tokens": 270, "output_tokens": 40}
+    for _ in range(2):
+        made = transcription(model, **used)
+        assert cost.has_cost(made)
+        whole.add(made)
+    root = span("openai", "gpt-realtime", langsmith__metadata__duration_s=60.0)
+    whole.add_to_root(root)
+    expected = float(spent + 100 * Decimal(4) / MILLION)
+    assert get_attribute(root, "langsmith.metadata.cost") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        transcription("nobody-knows-it", seconds=4),
+        transcription("gpt-4o-transcribe", input_tokens=300, output_tokens=40),
+        transcription("gpt-4o-transcribe", seconds=3),
+    ],
+    ids=["a model that is not listed", "how much was sound is not said", "another unit"],
+)
+def test_a_transcription_that_cannot_be_priced_leaves_the_rest_as_it_is(made):
+    whole = ConversationCost()
+    whole.add(generation("openai", "gpt-realtime", input=100, output=0))
+    whole.add(made)
+    root = span("openai", "gpt-realtime", langsmith__metadata__duration_s=60.0)
+    whole.add_to_root(root)
+    assert get_attribute(root, "langsmith.metadata.cost") == pytest.approx(100 * 4 / 1e6)
+
+
+@pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-live-1"), ("x-ai", "grok-voice-latest")])
+def test_a_model_that_is_billed_by_the_hour_has_its_cost_on_the_root_alone(provider, model):
+    whole, made = ConversationCost(), generation(provider, model, input=100, output=50)
+    whole.add(made)
+    assert priced(made) == {"total_tokens": 1}
+    root = span(provider, model, langsmith__metadata__usage_seconds=360.0)
+    whole.add_to_root(root)
+    assert get_attribute(root, "langsmith.metadata.cost") == pytest.approx(
+        {"gpt-live-1": 0.3, "grok-voice-latest": 0.48}[model]
+    )
+
+
+def test_an_hour_with_answers_of_an_unknown_model_has_no_cost():
+    whole = ConversationCost()
+    whole.add(generation("openai", "nobody-knows-it", input=1, output=1))
+    root = span("openai", "gpt-live-1", langsmith__metadata__usage_seconds=360.0)
+    whole.add_to_root(root)
+    assert get_attribute(root, "langsmith.metadata.cost") is None
+
+
 def test_the_late_turn_that_was_told_eleven_times_too_dear():
     made = generation(
         "openai",
@@ -186,3 +268,48 @@ def test_a_conversation_is_priced(agent, langsmith_server):
         assert usage["total_cost"] == pytest.approx(sum(spent))
     assert root.metadata["cost"] == pytest.approx(2 * sum(spent))
     assert root.metadata["cost_per_minute"] > 0
+
+
+def test_the_transcription_of_a_call_and_a_root_that_was_rebuilt_are_priced(manual):
+    """The process died after it had written its spans."""
+    voice = manual()
+    conversation = voice.conversation()
+    attributes = {"gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-realtime"}
+    connection = conversation.connect(RealtimeProtocol(), attributes)
+    audio = {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}
+    tokens = {
+        "total_tokens": 40,
+        "input_tokens": 30,
+        "input_token_details": {"text_tokens": 10, "audio_tokens": 20},
+        "output_tokens": 10,
+    }
+    usage = {
+        "total_tokens": 1100,
+        "input_tokens": 1000,
+        "input_token_details": {"text_tokens": 400, "audio_tokens": 600, "cached_tokens": 0},
+        "output_tokens": 100,
+        "output_token_details": {"text_tokens": 20, "audio_tokens": 80},
+    }
+    done = {"id": "r", "status": "completed", "usage": usage, "output": []}
+    for event in (
+        {"type": "session.updated", "session": {"id": "s", "audio": audio}},
+        {
+            "type": "conversation.item.input_audio_transcription.completed",
+            "item_id": "i",
+            "transcript": "A table.",
+            "usage": {"type": "tokens", **tokens},
+        },
+        {"type": "response.created", "response": {"id": "r"}},
+        {"type": "response.done", "response": done},
+    ):
+        connection.received(json.dumps(event))
+    conversation.flush()
+    voice.clock.advance(30)
+    voice.write()
+    [entry] = voice.pipeline.writer._entries.values()
+    recovery.finish(entry.folder, hide_recording=False)
+    [(_, root)] = split(entry.folder.files.read(ROOT))
+    spent = (400 * 4 + 600 * 32 + 20 * 16 + 80 * 64 + 10 * 2.5 + 20 * 6 + 10 * 10) / 1e6
+    assert get_attribute(root, "langsmith.metadata.status") == "process ended"
+    assert get_attribute(root, "langsmith.metadata.cost") == pytest.approx(spent)
+    assert get_attribute(root, "langsmith.metadata.cost_per_minute") == pytest.approx(spent * 2, rel=0.02)

@@ -98,7 +98,7 @@ class _Entry:
     def place_copy(self, copy: EncodedSpan) -> None:
         """Put the copy of a child into the conversation's trace, and count what it cost."""
         self.trace.place_copy(copy)
-        if cost.is_generation(copy):
+        if cost.has_cost(copy):
             self.cost.add(copy)
 
     @property

@@ -137,6 +137,7 @@ class Protocol:
         format_out = audio_out.get("format", session.get("output_audio_format"))
         if "audio" in session or "input_audio_transcription" in session:
             self._transcripts.of_user = bool(transcription)
+            self._transcripts.model = values.name(values.as_object(transcription).get("model"))
         if format_out is not None:
             self._states.bytes_per_ms = values.bytes_per_ms(format_out)
         yield events.SessionDescribed(
@@ -147,7 +148,7 @@ class Protocol:
             {
                 "session_type": values.name(session.get("type")),
                 "voice": values.name_or_named(audio_out.get("voice", session.get("voice"))),
-                "transcription_model": values.name(values.as_object(transcription).get("model")),
+                "transcription_model": self._transcripts.model,
                 "turn_detection": values.name(detection.get("type")),
                 "input_audio_format": values.format_name(format_in),
                 "output_audio_format": values.format_name(format_out),

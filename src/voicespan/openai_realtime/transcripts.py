@@ -32,6 +32,8 @@ class Transcripts:
         self._scanner = scanner
         #: Whether the session transcribes what the user says.
         self.of_user = False
+        #: By which model.
+        self.model: str | None = None
         self._fragments: dict[str, int] = {}
         #: What the user said so far, by item, where the service sends it again and again.
         self._so_far: dict[str, str] = {}
@@ -80,7 +82,11 @@ class Transcripts:
                 "usage_seconds": values.number(usage.get("seconds")),
                 "usage_total_tokens": values.integer(usage.get("total_tokens")),
                 "usage_input_tokens": values.integer(usage.get("input_tokens")),
+                "usage_input_audio_tokens": values.integer(
+                    values.as_object(usage.get("input_token_details")).get("audio_tokens")
+                ),
                 "usage_output_tokens": values.integer(usage.get("output_tokens")),
+                "transcription_model": self.model if usage else None,
                 "languages": event.get("languages"),
             },
         )

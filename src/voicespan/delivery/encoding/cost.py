@@ -1,4 +1,4 @@
-"""What a conversation costs, by the prices of the package `genai-prices` (the extra `cost`).
+"""What a conversation costs, its transcriptions included, by the prices of the package `genai-prices` (the extra `cost`).
 
 All of this runs on the thread that writes the copies, never on the application's. Where the package is not
 installed, the model is not known to it, or the service did not say which of its tokens were cached, there is
@@ -11,15 +11,17 @@ import functools
 import importlib
 import importlib.util
 import json
+from decimal import Decimal
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from voicespan.delivery.encoding.langsmith_spans import get_attribute, set_attributes
+from voicespan.protocol import events
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
-    from decimal import Decimal
+    from collections.abc import Iterator
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -47,27 +49,46 @@ _TOKENS = {
     "audio.cache_read.input_tokens": "cache_audio_read_tokens",
     "image.cache_read.input_tokens": "cache_image_read_tokens",
 }
+#: What transcribes the user's speech is another model; its usage, behind `langsmith.metadata.`.
+_TRANSCRIBED = {
+    "usage_input_tokens": "input_tokens",
+    "usage_input_audio_tokens": "input_audio_tokens",
+    "usage_output_tokens": "output_tokens",
+    "usage_seconds": "audio_seconds",
+}
+_MOST_MODELS = 20
 _CACHED = {"cache_audio_read_tokens": "input_audio_tokens", "cache_image_read_tokens": "input_image_tokens"}
 
 
 class ConversationCost:
     """The cost of one conversation, as far as its spans were written."""
 
-    __slots__ = ("_is_whole", "_total")
+    __slots__ = ("_is_whole", "_total", "_transcribed")
 
     def __init__(self) -> None:
         self._total: Decimal | None = None
         self._is_whole = True
+        #: The usage of each model that transcribed.
+        self._transcribed: dict[str, dict[str, float]] | None = None
 
     @guarded
     def add(self, span: Span) -> None:
-        """Price a generation, and say so in its copy."""
-        written = get_attribute(span, semconv.USAGE_METADATA)
-        if not isinstance(written, str) or not is_available():
+        """Price a generation, and say so in its copy; or count what a transcription used."""
+        if not is_available():
             return
+        written = get_attribute(span, semconv.USAGE_METADATA)
+        if isinstance(written, str):
+            self._add_generation(span, written)
+        else:
+            self._add_transcription(span)
+
+    def _add_generation(self, span: Span, written: str) -> None:
         price = _price(span, _tokens(span))
         if price is None:
             self._is_whole = False
+            return
+        if not price.total_price:
+            # Billed by the hour: the root says what.
             return
         self._total = price.total_price if self._total is None else self._total + price.total_price
         costs = {
@@ -77,18 +98,33 @@ class ConversationCost:
         }
         set_attributes(span, {semconv.USAGE_METADATA: json.dumps({**json.loads(written), **costs})})
 
+    def _add_transcription(self, span: Span) -> None:
+        model = get_attribute(span, semconv.METADATA + "transcription_model")
+        used = {
+            theirs: count
+            for ours, theirs in _TRANSCRIBED.items()
+            if (count := _number(span, semconv.METADATA + ours)) is not None
+        }
+        if not isinstance(model, str):
+            return
+        self._transcribed = self._transcribed or {}
+        if model in self._transcribed or len(self._transcribed) < _MOST_MODELS:
+            so_far = self._transcribed.get(model, {})
+            self._transcribed[model] = {
+                name: so_far.get(name, 0) + used.get(name, 0) for name in {**so_far, **used}
+            }
+
     @guarded
     def add_to_root(self, root: Span) -> None:
         """Say on the root's copy what all of it cost; what is billed by time stands here alone."""
-        if not is_available():
+        if not is_available() or not self._is_whole:
             return
-        minutes = (_number(root, semconv.METADATA + "duration_s") or 0) / 60
-        by_time = _price(root, _time(root))
-        total = self._total if self._is_whole else None
-        if by_time is not None and by_time.total_price:
-            total = by_time.total_price + (self._total or 0)
-        if total is None:
+        minutes = _duration(root) / 60
+        prices = [self._total, _total(_price(root, _time(root))), *self._of_transcriptions(root)]
+        known = [price for price in prices if price is not None]
+        if not known:
             return
+        total = sum(known, Decimal(0))
         figures: dict[str, str | float] = {
             "cost": float(total),
             "cost_prices_version": metadata.version("genai-prices"),
@@ -97,10 +133,18 @@ class ConversationCost:
             figures["cost_per_minute"] = round(float(total) / minutes, 6)
         set_attributes(root, {semconv.METADATA + name: figure for name, figure in figures.items()})
 
+    def _of_transcriptions(self, root: Span) -> Iterator[Decimal | None]:
+        for model, used in (self._transcribed or {}).items():
+            # Sound costs more than text: how much of it there was has to be known.
+            if "audio_seconds" in used or {"input_audio_tokens", "output_tokens"} <= used.keys():
+                yield _total(_price(root, used, model))
 
-def is_generation(span: Span) -> bool:
-    """Whether it is one of ours that has tokens."""
-    return get_attribute(span, semconv.USAGE_METADATA) is not None
+
+def has_cost(span: Span) -> bool:
+    """Whether it is one of ours that has tokens, or tells of a transcription of the user's speech."""
+    return get_attribute(span, semconv.USAGE_METADATA) is not None or (
+        span.name == events.INPUT_TRANSCRIPTION and get_attribute(span, semconv.EVENT_TYPE) is not None
+    )
 
 
 @functools.cache
@@ -119,9 +163,14 @@ def load() -> None:
         importlib.import_module(_PACKAGE)
 
 
-def _price(span: Span, usage: dict[str, float] | None) -> Any:
+def _total(price: Any) -> Decimal | None:
+    """The whole of it; None: the model is not billed by what was counted."""
+    return (price.total_price or None) if price is not None else None
+
+
+def _price(span: Span, usage: dict[str, float] | None, model: object = None) -> Any:
     """The package's calculation. None: it does not know the model, or not enough of the usage."""
-    model = get_attribute(span, semconv.RESPONSE_MODEL) or get_attribute(span, semconv.REQUEST_MODEL)
+    model = model or get_attribute(span, semconv.RESPONSE_MODEL) or get_attribute(span, semconv.REQUEST_MODEL)
     provider = _provider(span)
     if usage is None or provider is None or not isinstance(model, str):
         return None
@@ -150,12 +199,18 @@ def _time(root: Span) -> dict[str, float] | None:
     """What of a conversation may be billed by time and by message."""
     seconds = _number(root, semconv.METADATA + "usage_seconds")
     if seconds is None and _provider(root) in _BILLS_CONNECTION:
-        seconds = _number(root, semconv.METADATA + "duration_s")
+        seconds = _duration(root)
     if seconds is None:
         return None
     usage = {"audio_seconds": seconds}
     messages = _number(root, semconv.METADATA + "text_message_count")
     return usage if messages is None else {**usage, "input_text_messages": messages}
+
+
+def _duration(root: Span) -> float:
+    """Seconds; of a process that died, until its last sign of life."""
+    duration = _number(root, semconv.METADATA + "duration_s")
+    return (root.end_time_unix_nano - root.start_time_unix_nano) / 1e9 if duration is None else duration
 
 
 def _provider(span: Span) -> str | None:

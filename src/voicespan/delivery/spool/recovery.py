@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from voicespan.delivery.encoding import langsmith_spans
+from voicespan.delivery.encoding.cost import ConversationCost, has_cost
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.spool import recordings
 from voicespan.delivery.spool.folder import OPEN, ROOT, RecordingResult
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from voicespan.delivery.spool.folder import Folder
 
 _ERROR = "process_ended"
@@ -53,7 +56,11 @@ def _spans(folder: Folder, name: str) -> list[tuple[Envelope, Span]]:
 def _close_spans(folder: Folder, died_at: int) -> None:
     """Journal the children that were open, and end the root."""
     opened = _spans(folder, OPEN)
-    ended = _ended_ids(folder)
+    cost, ended = ConversationCost(), set()
+    for journaled in _journaled(folder):
+        ended.add(journaled.span_id)
+        if has_cost(journaled):
+            cost.add(journaled)
     root = None
     for envelope, span in opened:
         if span.span_id.hex() == folder.meta.root_span_id:
@@ -64,16 +71,17 @@ def _close_spans(folder: Folder, died_at: int) -> None:
     envelope, span = root or (Envelope(b"", b""), _bare_root(folder))
     langsmith_spans.fail(span, died_at, _ERROR, _MESSAGE)
     langsmith_spans.set_attributes(span, {_STATUS: _MESSAGE})
+    cost.add_to_root(span)
     folder.end(langsmith_spans.join([(envelope, span)]))
 
 
-def _ended_ids(folder: Folder) -> set[bytes]:
-    return {
-        Span.FromString(record.payload).span_id
+def _journaled(folder: Folder) -> Iterator[Span]:
+    return (
+        Span.FromString(record.payload)
         for segment in folder.segments()
         for record in folder.records(segment)
         if record.kind is Kind.SPAN
-    }
+    )
 
 
 def _bare_root(folder: Folder) -> Span:

@@ -30,8 +30,10 @@ class Expected:
     turns: list[tuple[list[str], str, str, tuple[int, int, int]]]
     #: Of each call: name, arguments, answer.
     calls: list[tuple[str, Any, Any]]
-    #: Names, without those of single events of the wire.
+    #: Names in the order in which they were over, without those of single events of the wire.
     names: list[str]
+    #: Of each turn: the details of its usage that are not 0.
+    details: list[dict[str, int]]
 
 
 SPOKEN = ["input_transcription", "output_transcription", "turn_complete"]
@@ -53,9 +55,14 @@ EXPECTED = {
         [(["user"], "Hello there! Great to meet you!", "completed", (16, 98, 114))],
         [],
         ["output_transcription", "turn_complete"],
+        [{"text.input": 16, "text.output": 16, "audio.output": 82}],
     ),
     "openai_spoken_turn": Expected(
-        [MARCELO, ("assistant", HELLO)], [(["user"], HELLO, "completed", (41, 164, 205))], [], SPOKEN
+        [MARCELO, ("assistant", HELLO)],
+        [(["user"], HELLO, "completed", (41, 164, 205))],
+        [],
+        SPOKEN,
+        [{"text.input": 14, "audio.input": 27, "text.output": 28, "audio.output": 136}],
     ),
     "openai_tool_call": Expected(
         [
@@ -66,7 +73,12 @@ EXPECTED = {
         ],
         [(["user"], "", "completed", (63, 22, 85)), (["tool"], FOG, "completed", (103, 13, 116))],
         [("get_weather", {"city": "London"}, {"text": FOG})],
-        ["turn_complete", "function_call: get_weather", "function_response: get_weather", "turn_complete"],
+        # The client answers before the response is over.
+        ["function_call: get_weather", "function_response: get_weather", "turn_complete", "turn_complete"],
+        [
+            {"text.input": 63, "text.output": 22},
+            {"text.input": 103, "cache_read.input": 64, "text.cache_read.input": 64, "text.output": 13},
+        ],
     ),
     # On WebRTC: the audio did not cross this socket, and nobody was transcribed. The one answer that the user's
     # speech cut off had not begun to sound.
@@ -83,6 +95,27 @@ EXPECTED = {
             *["output_transcription", "turn_complete"] * 2,
             *["turn_complete", "output_transcription", "turn_complete"],
         ],
+        [
+            {"text.input": 111, "audio.output": 37, "text.output": 18},
+            {
+                "audio.input": 48,
+                "text.input": 139,
+                "cache_read.input": 128,
+                "text.cache_read.input": 128,
+                "audio.output": 55,
+                "text.output": 24,
+            },
+            {},
+            {
+                "audio.input": 114,
+                "text.input": 181,
+                "cache_read.input": 192,
+                "text.cache_read.input": 128,
+                "audio.cache_read.input": 64,
+                "audio.output": 117,
+                "text.output": 40,
+            },
+        ],
     ),
     # 1197 + 37, and 28 for thoughts, which the service leaves out of its total.
     "gemini_spoken_turn": Expected(
@@ -90,6 +123,7 @@ EXPECTED = {
         [(["user"], "Hello, Marcelo.", "completed", (1197, 65, 1262))],
         [],
         SPOKEN,
+        [{"text.input": 1196, "audio.input": 1, "audio.output": 37, "reasoning.output": 28}],
     ),
     "gemini_tool_call": Expected(
         [
@@ -106,6 +140,7 @@ EXPECTED = {
             "output_transcription",
             "turn_complete",
         ],
+        [{"text.input": 1267, "text.output": 22, "audio.output": 81}],
     ),
 }
 
@@ -124,6 +159,16 @@ def sides(span: Any) -> tuple[Any, Any]:
 def as_pair(message: dict[str, Any]) -> tuple[str, Any]:
     called = [json.loads(call["function"]["arguments"]) for call in message.get("tool_calls", [])]
     return message["role"], called or message["content"]
+
+
+def token_details(span: Any) -> dict[str, int]:
+    """Those of a turn's usage that are not 0, without the totals."""
+    usage = {
+        key.removeprefix("gen_ai.usage.").removesuffix("_tokens"): tokens
+        for key, tokens in span.attributes.items()
+        if key.startswith("gen_ai.usage.") and tokens
+    }
+    return {name: tokens for name, tokens in usage.items() if "." in name}
 
 
 @pytest.fixture
@@ -145,14 +190,14 @@ async def test_a_real_session(path, instrumentors, span_exporter):
 
     (root,) = [span for span in span_exporter.get_finished_spans() if span.parent is None]
     spans = [span for span in span_exporter.get_finished_spans() if span.parent is not None]
-    spans.sort(key=lambda span: (span.start_time, span.end_time))
+    spans.sort(key=lambda span: (span.end_time, span.start_time))
     assert {span.parent.span_id for span in spans} == {root.context.span_id}
     assert {span.status.status_code for span in (root, *spans)} == {StatusCode.UNSET}
     assert root.attributes[METADATA + "status"] == "completed"
     messages = [message for side in sides(root) for message in side.get("messages", [])]
     assert [as_pair(message) for message in messages] == expected.transcript
 
-    turns = []
+    turns, details = [], []
     for turn in (span for span in spans if span.name == "turn_complete"):
         given, made = (side["messages"] for side in sides(turn))
         tokens = tuple(
@@ -160,10 +205,12 @@ async def test_a_real_session(path, instrumentors, span_exporter):
         )
         status = turn.attributes[METADATA + "status"]
         turns.append(([message["role"] for message in given], made[-1]["content"], status, tokens))
+        details.append(token_details(turn))
     assert turns == expected.turns
+    assert details == expected.details
 
     calls = [span for span in spans if span.name.startswith("function_call: ")]
     assert [(call.name.partition(": ")[2], *sides(call)) for call in calls] == expected.calls
     kinds = ("turn_complete", "interrupted", "error", "_transcription", "function_")
     named = [span.name for span in spans if any(kind in span.name for kind in kinds)]
-    assert sorted(named) == sorted(expected.names)
+    assert named == expected.names

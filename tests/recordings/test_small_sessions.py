@@ -261,6 +261,46 @@ async def test_an_answer_out_of_band(play):
     assert trace.facts("turn_complete", "out_of_band") == [(None,), (True,)]
 
 
+async def test_a_session_with_nothing_but_an_answer_out_of_band(play):
+    text = [
+        {
+            "id": "o1",
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "a"}],
+        }
+    ]
+    trace = await play(
+        SESSION,
+        client(
+            "response.create", response={"conversation": "none", "instructions": "Classify.", "input": []}
+        ),
+        server(
+            "response.created",
+            response={"id": "r1", "status": "in_progress", "output": [], "conversation_id": None},
+        ),
+        end(1, output=text, conversation_id=None),
+    )
+    assert trace.transcript == []
+    assert [messages_of(span) for span in trace.all("turn_complete")] == [["Classify.", "a"]]
+    assert trace.facts("turn_complete", "out_of_band") == [(True,)]
+    assert trace.root.attributes[METADATA + "status"] == "completed"
+
+
+async def test_an_answer_that_a_button_stopped_is_no_barge_in(play):
+    trace = await play(
+        SESSION,
+        *begin(1),
+        part(1, "output_audio.delta", delta=SECOND),
+        part(1, "output_audio_transcript.delta", delta="Once "),
+        client("response.cancel"),
+        end(1, "cancelled", "client_cancelled"),
+    )
+    assert trace.all("interrupted") == []
+    assert trace.root.attributes[METADATA + "interruption_count"] == 0
+    assert trace.facts("turn_complete", "status", "generated_ms") == [("cancelled", 1000)]
+
+
 async def test_two_calls_that_are_answered_in_reverse(play):
     def call(number: int, name: str) -> dict[str, Any]:
         asked = {
@@ -333,3 +373,27 @@ async def test_a_last_fragment_that_repeats_the_one_before(play):
         gemini(serverContent={"turnComplete": True}),
     )
     assert trace.transcript == [("assistant", "haha")]
+
+
+async def test_two_reports_of_usage_in_one_turn(play):
+    call = {"id": "c1", "name": "f", "args": {}}
+    answer = {"id": "c1", "name": "f", "response": {"ok": 1}}
+
+    def usage(prompt: int, response: int) -> dict[str, Any]:
+        counts = {"promptTokenCount": prompt, "responseTokenCount": response}
+        return {**counts, "totalTokenCount": prompt + response}
+
+    trace = await play(
+        gemini(toolCall={"functionCalls": [call]}, usageMetadata=usage(10, 2)),
+        {"dir": "client", "event": {"toolResponse": {"functionResponses": [answer]}}},
+        gemini(serverContent={"outputTranscription": {"text": "Done."}}),
+        gemini(serverContent={"turnComplete": True}, usageMetadata=usage(14, 3)),
+    )
+    (turn,) = trace.all("turn_complete")
+    assert [turn.attributes[f"gen_ai.usage.{kind}_tokens"] for kind in ("input", "output", "total")] == [
+        24,
+        5,
+        29,
+    ]
+    assert trace.root.attributes[METADATA + "total_tokens"] == 29
+    assert trace.transcript == [("assistant", ""), ("tool", '{"ok": 1}'), ("assistant", "Done.")]

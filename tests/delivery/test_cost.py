@@ -14,6 +14,7 @@ from voicespan.delivery.encoding.langsmith_spans import get_attribute, set_attri
 from voicespan.delivery.spool import recovery
 from voicespan.delivery.spool.folder import ROOT
 from voicespan.gemini_live.protocol import Protocol
+from voicespan.openai_live.protocol import Protocol as LiveProtocol
 from voicespan.openai_realtime.protocol import Protocol as RealtimeProtocol
 
 genai_prices = pytest.importorskip("genai_prices")
@@ -313,3 +314,45 @@ def test_the_transcription_of_a_call_and_a_root_that_was_rebuilt_are_priced(manu
     assert get_attribute(root, "langsmith.metadata.status") == "process ended"
     assert get_attribute(root, "langsmith.metadata.cost") == pytest.approx(spent)
     assert get_attribute(root, "langsmith.metadata.cost_per_minute") == pytest.approx(spent * 2, rel=0.02)
+
+
+def test_a_conversation_that_is_billed_by_the_hour_is_priced_by_the_seconds_that_the_service_told(
+    agent, langsmith_server
+):
+    """The service that answers in the background is billed by its tokens."""
+    voice = agent()
+    conversation = voice.conversation()
+    attributes = {"gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-live-1"}
+    connection = conversation.connect(LiveProtocol(), attributes)
+    usage = {
+        "total_tokens": 1100,
+        "input_tokens": 1000,
+        "input_token_details": {"text_tokens": 1000, "cached_tokens": 0},
+        "output_tokens": 100,
+    }
+    backend = {"id": "r1", "model": "gpt-realtime", "status": "completed", "output": [], "usage": usage}
+    session = {"id": "live_1", "model": "gpt-live-1"}
+    delegation = {"id": "d1", "type": "delegation", "target": "response"}
+    for event in (
+        {"type": "session.started", "session": session},
+        {"type": "session.delegation.created", "delegation": delegation},
+        {
+            "type": "response.event",
+            "delegation_id": "d1",
+            "event": {"type": "response.created", "response": {"id": "r1"}},
+        },
+        {
+            "type": "response.event",
+            "delegation_id": "d1",
+            "event": {"type": "response.completed", "response": backend},
+        },
+        {"type": "session.usage.updated", "usage": {"seconds": 60}},
+        {"type": "session.closed", "reason": "close_requested", "usage": {"seconds": 90}},
+    ):
+        connection.received(json.dumps(event))
+    connection.closed(1000)
+    conversation.end()
+    assert voice.deliver()
+    [root] = langsmith_server.roots
+    assert root.metadata["usage_seconds"] == 90
+    assert root.metadata["cost"] == pytest.approx(3 * 90 / 3600 + (1000 * 4 + 100 * 16) / 1e6)

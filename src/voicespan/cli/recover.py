@@ -145,7 +145,8 @@ class _Recovery:
 
     def _send(self, patience: float, ends_at: float, sleep: Callable[[float], None]) -> None:
         try:
-            self._scheduler.sweep()
+            # What is left is said at the end, and whose it is.
+            self._scheduler.sweep(say=False)
             self._deliver(patience, ends_at, sleep)
             self._scheduler.stop()
             self.http.close()

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from voicespan.delivery.spool.recovery_command import recover_command
 from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from voicespan.delivery.destination.destination import Destination
     from voicespan.delivery.export.http_client import HttpClient
     from voicespan.delivery.pipeline import Pipeline
 
 _logger = logging.getLogger("voicespan")
+#: Seconds after a line of the log in which nothing is drawn: its handler has not written it yet.
+_QUIET = 0.3
+#: Seconds to wait for another thread that writes to the terminal.
+_PATIENCE = 0.2
 #: What writing to a terminal may raise: it is gone, or an object of the application's stands in its place.
 _UNWRITABLE = (AttributeError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -70,45 +79,75 @@ class Sender(Protocol):
 class ProgressLine(logging.Filter):
     """One line at the bottom of the terminal, drawn again and again; nothing where there is no terminal.
 
-    As a filter of our logger it makes room for what is logged, which would begin in the middle of the line.
+    As a filter of every handler it makes room for what anybody logs, which would begin in the middle of the line.
     """
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, now: Callable[[], float] = time.monotonic) -> None:
+        """`now`: seconds on a clock that only goes forward."""
         super().__init__()
         self._sender = sender
+        self._now = now
         self._drawn = ""
+        self._quiet_until = -math.inf
+        self._lock = threading.RLock()
         self._terminal = False
+        self._handlers: list[logging.Handler] = []
         with contextlib.suppress(*_UNWRITABLE):
             self._terminal = sys.stderr is not None and bool(sys.stderr.isatty())
         if self._terminal:
-            _logger.addFilter(self)
+            with guard():
+                for handler in _handlers():
+                    handler.addFilter(self)
+                    self._handlers.append(handler)
 
     def close(self) -> None:
         """Take the line away; nothing is drawn any more."""
-        _logger.removeFilter(self)
-        self._clear()
+        while self._handlers:
+            with guard():
+                self._handlers.pop().removeFilter(self)
+        with self._held():
+            self._quiet_until = math.inf
+            self._clear()
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002  all are let through
-        """Make room for a line of the log."""
-        self._clear()
+        """Make room for a line of the log, which its handler writes a moment later."""
+        with self._held():
+            self._quiet_until = max(self._quiet_until, self._now() + _QUIET)
+            self._clear()
         return True
 
     def draw(self) -> None:
         """Show how far it is."""
         left = self._sender.left() if self._terminal else 0
-        if not left:
-            self._clear()
-            return
+        with self._held():
+            if not left:
+                self._clear()
+            elif self._now() >= self._quiet_until:
+                self._show(self._text(left))
+
+    def _text(self, left: int) -> str:
         conversations = "1 conversation" if left == 1 else f"{left} conversations"
         collector = self._sender.destination.through_collector
         text = f"voicespan: sending {conversations} to {'the Collector' if collector else 'LangSmith'}"
         size, sent = self._sender.http.progress()
         if size:
             text += f" ({sent / 1e6:.1f} of {size / 1e6:.1f} MB)"
-        text += ", Ctrl-C to leave them for later"
+        return text + ", Ctrl-C to leave them for later"
+
+    def _show(self, text: str) -> None:
         if text != self._drawn:
-            self._write(f"\r{text:<{len(self._drawn)}}")
-            self._drawn = text
+            before, self._drawn = self._drawn, text
+            self._write(f"\r{text:<{len(before)}}")
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Alone with the terminal; not for the price of waiting for a terminal that has stopped."""
+        held = self._lock.acquire(timeout=_PATIENCE)
+        try:
+            yield
+        finally:
+            if held:
+                self._lock.release()
 
     def say(self, words: str) -> None:
         """Say what is left, where it is seen."""
@@ -129,3 +168,10 @@ class ProgressLine(logging.Filter):
             sys.stderr.flush()
         except _UNWRITABLE:
             self._terminal = False
+
+
+def _handlers() -> set[logging.Handler]:
+    """Those of every logger, and what stands in where there is none."""
+    loggers = [logging.root, *list(logging.root.manager.loggerDict.values())]
+    found = {handler for logger in loggers for handler in getattr(logger, "handlers", ())}
+    return found if logging.lastResort is None else {*found, logging.lastResort}

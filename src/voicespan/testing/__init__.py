@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from voicespan.testing.cascade import CascadeServer
     from voicespan.testing.clock import FakeClock
     from voicespan.testing.gemini_live import GeminiLiveServer
     from voicespan.testing.ids import SequentialIds
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attachment",
+    "CascadeServer",
     "Dropped",
     "FakeClock",
     "GeminiLiveServer",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CascadeServer": "voicespan.testing.cascade",
     "FakeClock": "voicespan.testing.clock",
     "SequentialIds": "voicespan.testing.ids",
     "Attachment": "voicespan.testing.langsmith",

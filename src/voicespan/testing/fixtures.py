@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from voicespan.testing import GeminiLiveServer, LangSmithServer, OpenAILiveServer, OpenAIRealtimeServer
+    from voicespan.testing import (
+        CascadeServer,
+        GeminiLiveServer,
+        LangSmithServer,
+        OpenAILiveServer,
+        OpenAIRealtimeServer,
+    )
 
 
 #: Loaded when a test asks for them.
 _HOMES = {
+    "CascadeServer": "voicespan.testing.cascade",
     "GeminiLiveServer": "voicespan.testing.gemini_live",
     "LangSmithServer": "voicespan.testing.langsmith",
     "OpenAILiveServer": "voicespan.testing.openai_live",
@@ -65,6 +72,12 @@ def openai_live_server() -> Iterator[Callable[..., OpenAILiveServer]]:
 def gemini_live_server() -> Iterator[Callable[..., GeminiLiveServer]]:
     """A function that starts a `GeminiLiveServer` with the arguments that it is given."""
     yield from _starter("GeminiLiveServer")
+
+
+@pytest.fixture
+def cascade_server() -> Iterator[Callable[..., CascadeServer]]:
+    """A function that starts a `CascadeServer` with the arguments that it is given."""
+    yield from _starter("CascadeServer")
 
 
 def _starter(name: str) -> Iterator[Callable[..., Any]]:

@@ -20,7 +20,7 @@ from voicespan.tracing import semconv
 from voicespan.tracing import tracer as tracing_tracer
 from voicespan.tracing.context import CURRENT
 from voicespan.tracing.server_spans import stay_with_their_request
-from voicespan.tracing.spans.span_writer import mark_error, value_limit
+from voicespan.tracing.spans.span_writer import mark_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,7 +69,7 @@ class RootSpan:
         self.wall = WallClock(clock, self.started_at)
         #: What is known of the model, for the llm spans.
         self.provider: dict[str, AttributeValue] = {}
-        self._value_limit = NO_LIMIT if self.tracer is None else value_limit(self.tracer)
+        self._value_limit = NO_LIMIT if self.tracer is None else tracing_tracer.content_limit(self.tracer)
         self._first: dict[str, AttributeValue] = {}
         self._metadata: dict[str, AttributeValue] = {}
         self._tags: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from opentelemetry import trace
 
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.version import __version__
-from voicespan.tracing import semconv
+from voicespan.tracing import semconv, span_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,14 @@ def before_first_conversation(prepare: Callable[[], TracerProvider | None]) -> N
 
 def tracer(provider: TracerProvider | None = None) -> Tracer:
     """The tracer of all spans of ours."""
-    return trace.get_tracer(semconv.SCOPE, __version__, provider or _named or _prepared_provider())
+    ours = trace.get_tracer(semconv.SCOPE, __version__, provider or _named or _prepared_provider())
+    span_limits.relax(ours)
+    return ours
+
+
+def content_limit(tracer: Tracer) -> int:
+    """Characters that a content may have, as the operator has said of all spans."""
+    return span_limits.content_limit(tracer)
 
 
 def _prepared_provider() -> TracerProvider | None:

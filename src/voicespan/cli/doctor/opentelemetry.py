@@ -1,7 +1,7 @@
 """What OpenTelemetry's own variables do to conversations: who is sampled, and what is cut.
 
 The limits apply to spans when their attributes are set. Our own content is cut below them, inside its
-structure and marked; what names a span (its kind, its thread) is set whole, and the SDK cuts that as well.
+structure and marked; what names a span (its kind, its thread) they leave (`voicespan.tracing.span_limits`).
 A recording is out of their reach: it joins the encoded copy of the root, in the spool.
 """
 
@@ -26,9 +26,7 @@ _OTHERS = (
     "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
     "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
 )
-#: The longest of what must not be cut: ids, and the names of attributes' values.
-_IDS = 64
-#: The most attributes that a root of ours has beside 40 of the application's metadata, and what is usual.
+#: What is usual.
 _ATTRIBUTES = 128
 _SAMPLERS = frozenset(
     {"always_on", "always_off", "traceidratio"}
@@ -124,9 +122,7 @@ def _length(environ: Mapping[str, str]) -> Iterator[Finding]:
     check, text = f"opentelemetry.{name}", f"{name}={limit}"
     untouched = "The recording is not cut: it joins after the limits"
     advice = f"unset it: {untouched[0].lower()}{untouched[1:]}, but an attachment that another integration writes is"
-    if limit < _IDS:
-        yield problem(check, f"{text} cuts ids and names: traces come out in pieces", advice, limit=limit)
-    elif limit < CHILD_SPAN_BYTES:
+    if limit < CHILD_SPAN_BYTES:
         yield warning(
             check,
             f"{text} shortens transcripts, arguments and events to that many characters (marked where cut)",
@@ -145,19 +141,19 @@ def _count(environ: Mapping[str, str]) -> Iterator[Finding]:
         name, limit = found
         check, text = f"opentelemetry.{name}", f"{name}={limit}"
         if limit < _ATTRIBUTES:
-            yield (problem if limit < _ATTRIBUTES // 2 else warning)(
+            yield note(
                 check,
-                f"{text} is below the usual {_ATTRIBUTES}: the SDK drops a span's oldest attributes, which say what it is",
-                "unset it",
+                f"{text} is below the usual {_ATTRIBUTES}: the application's own spans lose their oldest attributes, "
+                "voicespan's keep theirs",
                 limit=limit,
             )
         else:
             yield ok(check, f"{text} cuts nothing of ours", limit=limit)
     events = _first(environ, _EVENTS)
     if events is not None and events[1] == 0:
-        yield warning(
+        yield note(
             f"opentelemetry.{events[0]}",
-            f"{events[0]}=0: LangSmith learns of errors from events, so nothing shows as failed",
-            "unset it",
+            f"{events[0]}=0: LangSmith learns of errors from events, so none of the application's own spans shows as "
+            "failed; voicespan's do",
             limit=0,
         )

@@ -110,6 +110,8 @@ class ExportScheduler:
         self._failed_at = -math.inf
         self._swept_at: float | None = None
         self._last_answer: Answer | None = None
+        #: What has been said of the outage that lasts.
+        self._said: set[Action] = set()
         #: Of the last folder that could not be read.
         self._problem: str | None = None
         #: Since when who delivers a folder, 0 being the one that calls `step` (monotonic seconds).
@@ -160,8 +162,8 @@ class ExportScheduler:
             helper.stop()
 
     @guarded
-    def sweep(self) -> None:
-        """Look for folders of this destination that no process works on."""
+    def sweep(self, *, say: bool = True) -> None:
+        """Look for folders of this destination that no process works on. `say`: log how many are not its."""
         self._spool.tidy()
         waiting = self._spool.waiting()
         self._owners.forget_all_but({path.name for path in waiting})
@@ -170,7 +172,8 @@ class ExportScheduler:
                 continue
             with self._lock:
                 self._jobs[path.name] = ExportJob(path.name, str(path), mine=False, back_off=self._back_off())
-        self._owners.say()
+        if say:
+            self._owners.say()
 
     def hurry(self) -> None:
         """Somebody waits: try at once."""
@@ -354,6 +357,7 @@ class ExportScheduler:
             self.delivered_conversations += is_conversation
             self._jobs.pop(job.name, None)
             self._last_answer = None
+            self._said = set()
             outage = self._gate.failures > 1
             self._gate.succeeded()
             self._gate_opens_at = 0.0
@@ -367,7 +371,6 @@ class ExportScheduler:
 
     def _failed(self, answer: Answer, began: float) -> None:
         with self._lock:
-            first = not self._gate.failures
             # Of several that failed together one counts: otherwise one short failure would be an outage of minutes.
             wait = answer.retry_after or 0.0
             if began >= self._failed_at:
@@ -376,10 +379,11 @@ class ExportScheduler:
             self._last_answer = answer
             opens_at = self._now() + max(wait, _PATIENCE.get(answer.action, 0.0))
             self._gate_opens_at = max(self._gate_opens_at, opens_at)
-        if first:
+            is_new = answer.action not in self._said
+            self._said.add(answer.action)
+        if is_new:
             where = self._spool.root or "memory"
-            shown = self._destination.shown
-            _logger.warning("voicespan: %s did not take traces (%s); they wait in %s", shown, answer, where)
+            _logger.warning("voicespan: %s; conversations wait in %s", self._uploader.failure(answer), where)
 
     def _forget(self, job: ExportJob) -> None:
         with self._lock:

@@ -70,6 +70,17 @@ class Uploader:
         self._close(folder, progress)
         return None
 
+    def failure(self, answer: Answer) -> str:
+        """Why nothing was taken, in words."""
+        destination = self._destination
+        if answer.action is Action.KEY and destination.through_collector:
+            return f"{destination.shown} has no valid key for LangSmith, or wants a login ({answer})"
+        if answer.action is Action.KEY:
+            return f"{destination.shown} does not take this key ({answer})"
+        if answer.action is Action.NOWHERE:
+            return f"nobody takes traces at {destination.url} ({answer})"
+        return f"{destination.shown} did not take traces ({answer})"
+
     def _send(self, folder: Folder, progress: DeliveryState, what: Batch | Step) -> tuple[Answer, bool, bool]:
         """The answer, whether it may have been sent before, and whether the recording went along."""
         recording = False
@@ -137,12 +148,6 @@ class Uploader:
         where = self._destination.shown
         if reaction is Action.REFUSED:
             self._say(f"{where} refused spans ({answer}); they are set aside in the spool")
-        elif reaction is Action.KEY:
-            self._say(f"{where} does not take this key ({answer}); conversations wait in the spool")
-        elif reaction is Action.NOWHERE:
-            self._say(
-                f"nobody takes traces at {self._destination.url} ({answer}); conversations wait in the spool"
-            )
         elif reaction is Action.DUPLICATE and not sent_before:
             self._say(f"{where} had spans that voicespan had not sent: does another exporter send them too?")
         elif answer.rejected:

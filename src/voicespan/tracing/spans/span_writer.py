@@ -13,6 +13,7 @@ from voicespan.protocol.events import LocalId, WireError
 from voicespan.protocol.json_values import parsed
 from voicespan.runtime import settings
 from voicespan.tracing import semconv
+from voicespan.tracing.span_limits import content_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +60,7 @@ class SpanWriter:
         self._counts = counts
         self._common = common
         self._wall = wall
-        self._value_limit = value_limit(tracer)
+        self._value_limit = content_limit(tracer)
         self._written = 0
         #: The frame whose events are written, for VOICESPAN_RAW_EVENTS.
         self.frame: Any = None
@@ -213,13 +214,6 @@ def mark_error(span: Span, error: WireError, at: int) -> None:
         at,
     )
     span.set_status(Status(StatusCode.ERROR, error.message))
-
-
-def value_limit(tracer: Tracer) -> int:
-    """The SDK's own limit on the length of a value; past it the SDK would cut in the middle of our JSON."""
-    limits = getattr(tracer, "_span_limits", None)
-    length = getattr(limits, "max_span_attribute_length", None)
-    return length if isinstance(length, int) and length > 0 else settings.NO_LIMIT
 
 
 def _parsed(frame: Any) -> Any:

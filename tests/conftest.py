@@ -38,6 +38,12 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_calls_of_the_users(tmp_path_factory):
+    """What is kept where nobody says where does not go into the home of who runs the tests."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(autouse=True)
 def _loud_guard(monkeypatch):
     """What production swallows is raised here."""

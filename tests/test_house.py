@@ -87,14 +87,17 @@ DELIVERY_FLOORS = (
     ("encoding",),
     ("spool",),
     ("export", "attachments"),
+    ("folder",),
     ("span_kinds", "span_rates"),
     ("traces",),
     ("checkpoint", "standalone_spans"),
     ("spool_writer",),
     ("pipeline",),
+    ("pipelines",),
     ("shutdown",),
     ("parts",),
-    ("processor",),
+    ("conversation_processor",),
+    ("processor", "folder_processor"),
 )
 
 OPEN: dict[str, set[str]] = {}

@@ -14,12 +14,13 @@ from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.scope import conversation, current_conversation
 
 if TYPE_CHECKING:
-    from voicespan.delivery import LangSmithSpanProcessor
+    from voicespan.delivery import FolderSpanProcessor, LangSmithSpanProcessor
     from voicespan.distro.configure import configure
     from voicespan.recording import Recorder
 
 __all__ = [
     "Conversation",
+    "FolderSpanProcessor",
     "LangSmithSpanProcessor",
     "Recorder",
     "__version__",
@@ -30,6 +31,7 @@ __all__ = [
 
 #: Loaded when first asked for: they bring HTTP, numpy and the encoders along.
 _LAZY = {
+    "FolderSpanProcessor": "voicespan.delivery",
     "LangSmithSpanProcessor": "voicespan.delivery",
     "Recorder": "voicespan.recording",
     "configure": "voicespan.distro.configure",

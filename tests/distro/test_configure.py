@@ -75,15 +75,43 @@ def test_again_what_is_not_given_stays(tracer_provider, span_exporter, to_langsm
     tracer_provider.shutdown()
 
 
-def test_without_a_key_it_says_so_once_and_the_applications_exporters_have_the_spans(
-    tracer_provider, span_exporter, caplog
+def test_without_a_key_they_are_kept_in_the_users_data_directory_which_is_said_once(
+    tracer_provider, span_exporter, caplog, monkeypatch, tmp_path
 ):
-    assert voicespan.configure(tracer_provider=tracer_provider) is tracer_provider
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for _ in range(2):
+        assert voicespan.configure(tracer_provider=tracer_provider) is tracer_provider
     hold()
     [line] = [record.getMessage() for record in caplog.records if record.name.startswith("voicespan")]
-    assert line.startswith("Conversations are not delivered; ")
-    assert "LANGSMITH_API_KEY" in line
+    assert "no LangSmith key" in line
+    assert str(tmp_path / "data" / "voicespan" / "calls") in line
+    assert line.endswith("voicespan view")
     assert "conversation" in {span.name for span in span_exporter.get_finished_spans()}
+    assert tracer_provider.force_flush(10_000)
+    [call] = (tmp_path / "data" / "voicespan" / "calls").iterdir()
+    assert (call / "spans.jsonl").exists()
+    tracer_provider.shutdown()
+
+
+def test_a_folder_is_kept_beside_langsmith(
+    tracer_provider, to_langsmith, langsmith_server, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("VOICESPAN_FOLDER", str(tmp_path / "named"))
+    voicespan.configure(tracer_provider=tracer_provider, **to_langsmith)
+    voicespan.configure(tracer_provider=tracer_provider, folder=tmp_path / "given", **to_langsmith)
+    hold()
+    assert tracer_provider.force_flush(10_000)
+    assert len(langsmith_server.roots) == 1
+    assert [len(list((tmp_path / place).iterdir())) for place in ("named", "given")] == [1, 1]
+    tracer_provider.shutdown()
+
+
+def test_where_a_recording_will_be_is_asked_of_a_plain_function(tracer_provider, tmp_path):
+    async def never(conversation):
+        return "nowhere"
+
+    with pytest.raises(TypeError, match="recording_url"):
+        voicespan.configure(tracer_provider=tracer_provider, folder=tmp_path, recording_url=never)
 
 
 def test_a_key_can_come_later(tracer_provider, to_langsmith, langsmith_server, caplog):

@@ -62,12 +62,15 @@ def test_a_process_without_a_conversation_pays_nothing(run, spool_dir):
 
 
 @pytest.mark.usefixtures("with_openai")
-def test_without_a_key_the_call_is_held_and_one_line_tells(run, spool_dir):
-    told = run("from openai_agent import call\ncall()\ncall()\n")
+def test_without_a_key_the_calls_are_kept_and_one_line_tells(run, spool_dir):
+    kept = spool_dir.parent / "kept"
+    told = run("from openai_agent import call\ncall()\ncall()\n", XDG_DATA_HOME=str(kept))
     [line] = told.lines_of_ours
-    assert "LANGSMITH_API_KEY" in line
-    assert "not traced" in line
+    assert "no LangSmith key" in line
+    assert str(kept / "voicespan" / "calls") in line
     assert not spool_dir.exists()
+    assert all((call / "spans.jsonl").exists() for call in (kept / "voicespan" / "calls").iterdir())
+    assert len(list((kept / "voicespan" / "calls").iterdir())) == 2
     # Nor does a process say anything that has nothing to tell of.
     assert run(INSPECT).err == ""
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from voicespan.delivery.destination.variables import DeliverySettingsError
+    from voicespan.delivery.folder_processor import FolderSpanProcessor
     from voicespan.delivery.processor import LangSmithSpanProcessor
 
-__all__ = ["DeliverySettingsError", "LangSmithSpanProcessor"]
+__all__ = ["DeliverySettingsError", "FolderSpanProcessor", "LangSmithSpanProcessor"]
 
 _HOMES = {
     "DeliverySettingsError": "voicespan.delivery.destination.variables",
+    "FolderSpanProcessor": "voicespan.delivery.folder_processor",
     "LangSmithSpanProcessor": "voicespan.delivery.processor",
 }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.folder_destination import FolderDestination
     from voicespan.delivery.spool.folder import Folder
     from voicespan.recording.recorder import Recorder
     from voicespan.runtime.clock import Clock
@@ -130,7 +131,9 @@ class RootAttachment:
         #: When our recorder's file begins, seconds since the epoch; None: it does not record.
         self.recording_started_at: float | None = None
         #: Where it goes; the same conversation is delivered there once.
-        self.destination: Destination | None = None
+        self.destination: Destination | FolderDestination | None = None
+        #: The directory that the conversation is kept in when it is complete; None: it is sent.
+        self.kept_in: str | None = None
         #: The folder's name, also after it was handed on.
         self.folder_name: str | None = None
 

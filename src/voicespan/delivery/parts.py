@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from voicespan.delivery import pipelines
 from voicespan.delivery.encoding import cost
-from voicespan.delivery.pipeline import Pipeline
 from voicespan.delivery.shutdown import wait_at_exit
 from voicespan.tracing import conversation_recording
 from voicespan.tracing.context import conversation_context
@@ -16,7 +16,8 @@ __all__ = ["Parts", "conversation_recording", "translator"]
 class Parts:
     """The names that it uses of them."""
 
-    Pipeline = Pipeline
+    to_backend = staticmethod(pipelines.to_backend)
+    to_folder = staticmethod(pipelines.to_folder)
     wait_at_exit = staticmethod(wait_at_exit)
     current_conversation = staticmethod(current_conversation)
     conversation_context = staticmethod(conversation_context)

@@ -6,14 +6,10 @@ import logging
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
-from voicespan.delivery.export import late_recordings
-from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.scheduler import ExportScheduler
-from voicespan.delivery.export.uploader import Uploader
-from voicespan.delivery.spool.spool import Spool, SpoolTarget
+from voicespan.delivery.spool.spool import SpoolTarget
 from voicespan.delivery.spool_writer import Ended, Opened, SpoolWriter, StandaloneSpan, Started
 from voicespan.delivery.traces import Place
 from voicespan.runtime.background import Loop
@@ -25,9 +21,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.folder_destination import FolderDestination
     from voicespan.delivery.destination.privacy import Privacy
+    from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
+    from voicespan.delivery.export.http_client import HttpClient
+    from voicespan.delivery.export.uploader import Uploads
     from voicespan.delivery.spool.folder import Folder, RecordingResult
-    from voicespan.delivery.spool.settings import SpoolSettings
+    from voicespan.delivery.spool.spool import Spool
     from voicespan.delivery.traces import Trace
     from voicespan.runtime.clock import Clock
 
@@ -41,30 +41,51 @@ _LOOK_EVERY = 0.02
 _RECORDING_SHARE = 0.5
 
 
+class JoinLate(Protocol):
+    """What becomes of a recording that comes when its conversation is complete."""
+
+    def __call__(
+        self, spool: Spool, name: str | None, file: BinaryIO, result: RecordingResult, _clock: Clock, /
+    ) -> None:
+        """Put it where it belongs; `name`: of the conversation's folder in the spool.
+
+        Raises:
+            OSError: it cannot be copied.
+        """
+
+
+class Target(NamedTuple):
+    """Where a pipeline leads."""
+
+    destination: Destination | FolderDestination
+    uploader: Uploads
+    join_late: JoinLate
+    #: None: nothing goes over the network.
+    http: HttpClient | None = None
+
+
 class Pipeline:
     """One destination's delivery. Its methods may be called from any thread; none but the waits wait."""
 
     def __init__(
         self,
-        destination: Destination,
-        spool_settings: SpoolSettings,
+        target: Target,
+        spool: Spool,
+        encoder: SpanEncoder,
         privacy: Privacy,
         clock: Clock,
-        *,
-        sample_rate: float | None = None,
     ) -> None:
-        self.destination = destination
-        self.spool = Spool(spool_settings, clock)
+        self.destination = destination = target.destination
+        self.spool = spool
+        self._target = target
         self._clock = clock
         #: Whether a span came when nothing could take it any more, and that was said.
         self._has_missed = False
-        encoder = SpanEncoder(privacy, marked=destination.through_collector, sample_rate=sample_rate)
-        self.http = HttpClient(destination, clock)
-        uploader = Uploader(destination, self.http, clock, privacy)
-        self.scheduler = ExportScheduler(self.spool, destination, uploader, clock, privacy)
+        self.http = target.http
+        self.scheduler = ExportScheduler(spool, destination, target.uploader, clock, privacy)
         # One salt for each process: folders of one process can be seen to have one key, and no more.
         named = destination.named(secrets.token_bytes(16))
-        self.writer = SpoolWriter(SpoolTarget(self.spool, encoder, named, clock), self._export)
+        self.writer = SpoolWriter(SpoolTarget(spool, encoder, named, clock), self._export)
         self._spool_loop = Loop("voicespan-spool", self.writer.step, batch_delay=_BATCH_DELAY)
         self._export_loop = Loop("voicespan-export", self.scheduler.step)
 
@@ -117,7 +138,7 @@ class Pipeline:
         Raises:
             OSError: it cannot be copied.
         """
-        late_recordings.join(self.spool, folder_name, file, result, self._clock)
+        self._target.join_late(self.spool, folder_name, file, result, self._clock)
 
     def flush(self, deadline: float) -> bool:
         """Wait until everything that has ended is delivered, or until `deadline` (monotonic seconds)."""
@@ -144,7 +165,8 @@ class Pipeline:
         """In a forked child: everything here is the parent's."""
         self.writer.reset_after_fork()
         self.scheduler.reset_after_fork()
-        self.http.reset_after_fork()
+        if self.http is not None:
+            self.http.reset_after_fork()
         self.spool.copies.reset_after_fork()
 
     def left(self) -> int:

@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from voicespan.delivery.destination.folder_destination import FolderDestination
 from voicespan.delivery.spool.recovery_command import recover_command
 from voicespan.runtime.guard import guard
 
@@ -52,8 +53,11 @@ def _farewell(pipeline: Pipeline) -> list[str]:
         waiting = (
             "1 conversation waits" if left - in_memory == 1 else f"{left - in_memory} conversations wait"
         )
-        command = recover_command(pipeline.destination, root)
-        said.append(f"voicespan: {waiting} in {root}; send with: {command}")
+        if isinstance(pipeline.destination, FolderDestination):
+            said.append(f"voicespan: {waiting} in {root}, not finished; finish with: voicespan view {root}")
+        else:
+            command = recover_command(pipeline.destination, root)
+            said.append(f"voicespan: {waiting} in {root}; send with: {command}")
     if in_memory:
         lost = "1 conversation is" if in_memory == 1 else f"{in_memory} conversations are"
         reason = pipeline.scheduler.reason
@@ -68,8 +72,13 @@ def _farewell(pipeline: Pipeline) -> list[str]:
 class Sender(Protocol):
     """Whoever sends what the line is about."""
 
-    destination: Destination
-    http: HttpClient
+    @property
+    def destination(self) -> Destination | FolderDestination:
+        """Where it goes."""
+
+    @property
+    def http(self) -> HttpClient | None:
+        """What it goes through; None: nothing goes over the network."""
 
     def left(self) -> int:
         """How many conversations are not sent."""
@@ -127,9 +136,13 @@ class ProgressLine(logging.Filter):
 
     def _text(self, left: int) -> str:
         conversations = "1 conversation" if left == 1 else f"{left} conversations"
-        collector = self._sender.destination.through_collector
-        text = f"voicespan: sending {conversations} to {'the Collector' if collector else 'LangSmith'}"
-        size, sent = self._sender.http.progress()
+        destination, http = self._sender.destination, self._sender.http
+        if isinstance(destination, FolderDestination):
+            text = f"voicespan: finishing {conversations}"
+        else:
+            collector = destination.through_collector
+            text = f"voicespan: sending {conversations} to {'the Collector' if collector else 'LangSmith'}"
+        size, sent = (0, 0) if http is None else http.progress()
         if size:
             text += f" ({sent / 1e6:.1f} of {size / 1e6:.1f} MB)"
         return text + ", Ctrl-C to leave them for later"

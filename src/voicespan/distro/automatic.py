@@ -10,8 +10,11 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from voicespan.delivery.destination.privacy import tracing_is_off
-from voicespan.delivery.destination.variables import DeliverySettingsError
+from voicespan.delivery.destination.variables import DeliverySettingsError, NoDestinationError
+from voicespan.delivery.folder.settings import named_folder
+from voicespan.delivery.folder_processor import FolderSpanProcessor
 from voicespan.delivery.processor import LangSmithSpanProcessor, processors_of
+from voicespan.distro.keeping import keep_by_default
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -36,29 +39,55 @@ class AutomaticProcessor(LangSmithSpanProcessor):
 
     def _open(self, root: Span, parent_context: Context | None) -> None:
         provider = self._provider()
-        if provider is None or all(other is self for other in processors_of(provider)):
+        if provider is None or all(
+            other is self for other in processors_of(provider) if isinstance(other, LangSmithSpanProcessor)
+        ):
             super()._open(root, parent_context)
 
 
-def add_to(provider: TracerProvider) -> None:
-    """Add a processor to `provider` unless it has one, or LANGSMITH_TRACING says no.
+def add_to(provider: TracerProvider, *, at_last: bool = True) -> None:
+    """Add what the environment says to `provider`, unless it has that.
+
+    That is VOICESPAN_FOLDER, and, unless LANGSMITH_TRACING says no, the destination. Where there is neither and nobody
+    else looks at the spans, conversations are kept in the user's data directory; but not before the first of them opens
+    (`at_last`): until then the application may have set a key.
 
     Raises:
-        DeliverySettingsError: The environment has no key and no endpoint, or the endpoint must not be used.
+        DeliverySettingsError: The environment has no folder, no key and no endpoint, and others look at the spans; or
+            the endpoint must not be used.
     """
-    if not tracing_is_off() and not any(processors_of(provider)):
+    own = list(processors_of(provider))
+    folder = named_folder()
+    if folder is not None and not own:
+        own.append(FolderSpanProcessor(folder))
+        provider.add_span_processor(own[0])
+    if tracing_is_off() or any(isinstance(processor, LangSmithSpanProcessor) for processor in own):
+        return
+    try:
         provider.add_span_processor(AutomaticProcessor(provider))
+    except NoDestinationError:
+        if own:
+            return
+        if not at_last or _has_processors(provider):
+            raise
+        keep_by_default(provider)
+
+
+def _has_processors(provider: TracerProvider) -> bool:
+    # There is no public way to ask a provider for its processors.
+    active = getattr(provider, "_active_span_processor", None)
+    return bool(getattr(active, "_span_processors", ()))
 
 
 def new_provider() -> TracerProvider | None:
-    """A provider that delivers, global if no other is; None if LANGSMITH_TRACING says no.
+    """A provider that delivers or keeps, global if no other is; None if LANGSMITH_TRACING says no and there is no folder.
 
     Sampler, resource and limits of spans are those of the OTEL_* variables, which the SDK reads itself.
 
     Raises:
         DeliverySettingsError: As for `add_to`.
     """
-    if tracing_is_off():
+    if tracing_is_off() and named_folder() is None:
         return None
     provider = TracerProvider()
     add_to(provider)
@@ -86,10 +115,10 @@ def before_first_conversation() -> TracerProvider | None:
         return None
 
 
-def add_or_explain(provider: trace.TracerProvider) -> DeliverySettingsError | None:
+def add_or_explain(provider: trace.TracerProvider, *, at_last: bool = True) -> DeliverySettingsError | None:
     """Add our processor to `provider`; what is wrong with the settings, if that is why it was not."""
     try:
-        add_to(cast("TracerProvider", provider))
+        add_to(cast("TracerProvider", provider), at_last=at_last)
     except DeliverySettingsError as error:
         return error
     return None

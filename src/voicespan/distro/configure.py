@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, cast
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from voicespan.delivery.destination.variables import NoDestinationError
+from voicespan.delivery.folder.settings import named_folder
+from voicespan.delivery.folder_processor import FolderSpanProcessor
 from voicespan.delivery.processor import LangSmithSpanProcessor, processors_of
+from voicespan.distro import keeping
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.instrumentation.sockets import (
     AiohttpInstrumentor,
@@ -18,12 +22,14 @@ from voicespan.instrumentation.sockets import (
 from voicespan.livekit import LiveKitInstrumentor
 from voicespan.openai_live import OpenAILiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-from voicespan.runtime import guard
-from voicespan.runtime.settings import set_recording, set_redaction
+from voicespan.runtime.settings import set_recording, set_recording_url, set_redaction
 from voicespan.tracing import tracer
 
 if TYPE_CHECKING:
-    from voicespan.runtime.settings import Redact
+    import os
+
+    from voicespan.delivery.conversation_processor import ConversationSpanProcessor
+    from voicespan.runtime.settings import RecordingUrl, Redact
 
 _INSTRUMENTORS = (
     GeminiLiveInstrumentor,
@@ -42,16 +48,17 @@ def configure(
     project: str | None = None,
     endpoint: str | None = None,
     api_key: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
     record: float | bool | None = None,
     redact: Redact | None = None,
+    recording_url: RecordingUrl | None = None,
 ) -> TracerProvider:
-    """Trace conversations and deliver them to LangSmith, or to a Collector (VOICESPAN_ENDPOINT).
+    """Trace conversations and deliver them to LangSmith, to a Collector (VOICESPAN_ENDPOINT), or keep them in a folder.
 
     Every client library that voicespan knows is instrumented, also one that is imported later. Can be called again:
     what is not given then stays as it was, and a destination is added to a provider once.
 
-    Without a key and without an endpoint nothing is delivered, which one line in the log says; conversations are
-    traced all the same, for the span processors that the provider has.
+    Without a key, an endpoint and a folder they are kept in the user's data directory, which one line in the log says.
 
     Args:
         tracer_provider: The one to use; else the one that was given before, here or to `instrument()`; else the
@@ -59,9 +66,12 @@ def configure(
         project: LangSmith's project; else LANGSMITH_PROJECT, else `default`.
         endpoint: LangSmith's API; else LANGSMITH_ENDPOINT, else LangSmith's US cloud.
         api_key: LangSmith's key; else LANGSMITH_API_KEY.
+        folder: Where conversations are kept beside any other destination; else VOICESPAN_FOLDER.
         record: The share of conversations whose audio, where it is handed over, is recorded (0 to 1, or
             True and False); else VOICESPAN_RECORD, else all.
         redact: Called with every text before it is stored; it returns what may be. It does not see audio.
+        recording_url: Called with each conversation when it has opened; it returns where the application will put the
+            recording, which the root then says (`voicespan.recording.path`).
 
     Returns:
         The tracer provider that conversations use, for more processors.
@@ -69,41 +79,53 @@ def configure(
     Raises:
         DeliverySettingsError: The endpoint must not be used, or another setting of the destination cannot be.
         ValueError: `record` is no share.
-        TypeError: `redact` is no plain function.
+        TypeError: `redact` or `recording_url` is no plain function.
     """
-    processor = _processor(api_key, endpoint, project)
+    processors = _processors(api_key, endpoint, project, folder)
+    _keep_settings(record, redact, recording_url)
+    provider = tracer_provider if tracer_provider is not None else _current_provider()
+    for processor in processors:
+        add_once(provider, processor)
+    if not processors:
+        keeping.keep_by_default(provider)
+    tracer.name_provider(provider)
+    _instrument(provider)
+    return provider
+
+
+def _keep_settings(
+    record: float | bool | None, redact: Redact | None, recording_url: RecordingUrl | None
+) -> None:
+    if recording_url is not None:
+        set_recording_url(recording_url)
     if redact is not None:
         set_redaction(redact)
     if record is not None:
         set_recording(record)
-    provider = tracer_provider if tracer_provider is not None else _current_provider()
-    if processor is not None:
-        add_once(provider, processor)
-    tracer.name_provider(provider)
+
+
+def _instrument(provider: TracerProvider) -> None:
     for kind in _INSTRUMENTORS:
         instrumentor = kind()
         # One that was given another provider would go on with that.
         is_elsewhere = instrumentor.tracer_provider not in (None, provider)
         instrumentor.instrument(**({"tracer_provider": provider} if is_elsewhere else {}))
-    return provider
 
 
-def _processor(
-    api_key: str | None, endpoint: str | None, project: str | None
-) -> LangSmithSpanProcessor | None:
-    """What delivers; None, and a line in the log, where there is nowhere to deliver to."""
-    try:
-        return LangSmithSpanProcessor(api_key=api_key, endpoint=endpoint, project=project)
-    except NoDestinationError as error:
-        guard.warn(
-            "Conversations are not delivered; they go only to the span processors that you add to this tracer "
-            "provider. %s",
-            error,
-        )
-        return None
+def _processors(
+    api_key: str | None, endpoint: str | None, project: str | None, folder: str | os.PathLike[str] | None
+) -> list[ConversationSpanProcessor]:
+    """What delivers, and what keeps."""
+    found: list[ConversationSpanProcessor] = []
+    with contextlib.suppress(NoDestinationError):
+        found.append(LangSmithSpanProcessor(api_key=api_key, endpoint=endpoint, project=project))
+    kept_in = folder or named_folder()
+    if kept_in:
+        found.append(FolderSpanProcessor(kept_in))
+    return found
 
 
-def add_once(provider: TracerProvider, processor: LangSmithSpanProcessor) -> bool:
+def add_once(provider: TracerProvider, processor: ConversationSpanProcessor) -> bool:
     """Add `processor` unless the provider delivers to the same destination already; whether it was added."""
     destination = processor.destination
     if destination is None or any(other.destination == destination for other in processors_of(provider)):

@@ -52,7 +52,10 @@ def set_up() -> None:
     if not is_wanted(os.environ):
         return
     provider = trace.get_tracer_provider()
-    if not hasattr(provider, "add_span_processor") or _automatic().add_or_explain(provider) is not None:
+    if (
+        not hasattr(provider, "add_span_processor")
+        or _automatic().add_or_explain(provider, at_last=False) is not None
+    ):
         tracer.before_first_conversation(_prepare)
     for library in _LIBRARIES:
         register_post_import_hook(_preload, library)

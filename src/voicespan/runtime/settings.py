@@ -9,10 +9,11 @@ The destination of the traces (`LANGSMITH_*`, `VOICESPAN_ENDPOINT`) is resolved 
 from __future__ import annotations
 
 import logging
+import operator
 import os
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +81,14 @@ class Redact(Protocol):
         ...
 
 
+class RecordingUrl(Protocol):
+    """What `voicespan.configure(recording_url=...)` takes."""
+
+    def __call__(self, conversation: Any) -> str | None:
+        """Return where the recording of this `Conversation`, which has just opened, will be; None: nowhere."""
+        ...
+
+
 @dataclass(frozen=True)
 class Settings:
     """One conversation's settings."""
@@ -99,6 +108,7 @@ class Settings:
     record: float = 1.0
     record_source: Literal["app", "devices", "wire"] = "app"
     recording_format: str = "ogg"
+    recording_url: RecordingUrl | None = field(default=None, compare=False)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -120,9 +130,11 @@ class Settings:
             record=_share(environ, "VOICESPAN_RECORD") if _record is None else float(_record),
             record_source=_SOURCES[_choice(environ, "VOICESPAN_RECORD_SOURCE", _SOURCES, "app")],
             recording_format=_choice(environ, "VOICESPAN_RECORDING_FORMAT", _FORMATS, "ogg"),
+            recording_url=_recording_url,
         )
         latest = _latest  # once: another thread may put another there, which is not what was found here
-        if found == latest and found.redact is latest.redact:
+        hooks = found.redact, found.recording_url
+        if found == latest and all(map(operator.is_, hooks, (latest.redact, latest.recording_url))):
             return latest
         _latest = found
         return found
@@ -140,6 +152,7 @@ _latest = Settings()
 _warned: set[str] = set()
 _redact: Redact | None = None
 _record: float | bool | None = None
+_recording_url: RecordingUrl | None = None
 
 
 def set_redaction(redact: Redact | None) -> None:
@@ -152,6 +165,18 @@ def set_redaction(redact: Redact | None) -> None:
     if redact is not None and (not callable(redact) or _is_async(redact)):
         raise TypeError("redact is a plain function: redact(text, *, role, place) -> str")
     _redact = redact
+
+
+def set_recording_url(recording_url: RecordingUrl | None) -> None:
+    """Who says where recordings will be, for all conversations from the next one on; see `voicespan.configure`.
+
+    Raises:
+        TypeError: it is no plain function, so it would never return a text.
+    """
+    global _recording_url  # noqa: PLW0603  as above
+    if recording_url is not None and (not callable(recording_url) or _is_async(recording_url)):
+        raise TypeError("recording_url is a plain function: recording_url(conversation) -> str")
+    _recording_url = recording_url
 
 
 def _is_async(function: object) -> bool:

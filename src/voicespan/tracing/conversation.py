@@ -81,6 +81,8 @@ class Conversation(Pipeline):
         self.deliveries: list[RecordingTarget] = []
         self.recording = False
         self._recorder: Recorder | None = None
+        #: Where the application says that the recording will be.
+        self._recording_url: str | None = None
         self._clock = clock
         self.context = ConversationContext(self)
         self._root = RootSpan(Content(self.settings), clock, tracer_provider, enabled=self.settings.enabled)
@@ -114,6 +116,14 @@ class Conversation(Pipeline):
         # From here on it can be asked for its facts. A processor knows it since its root has started.
         self.recording = True
         registry.opened(self)
+        if self.settings.recording_url is not None:
+            # Here, where no lock of ours is held: it is the application's.
+            with guard():
+                said = self.settings.recording_url(self)
+                content = self._root.content
+                self._recording_url = (
+                    content.text(str(said), role="system", place="metadata") if said else None
+                )
         if self.settings.record_source == "devices":
             self._record_devices()
 
@@ -171,7 +181,16 @@ class Conversation(Pipeline):
         if recording is None:
             return None
         self.lifecycle.record(recording)
+        place = self._recording_url or self._kept_recording
+        if place is not None:
+            self._root.locate_recording(place)
         return recording.recorder
+
+    @property
+    def _kept_recording(self) -> str | None:
+        """The file that a destination will keep the recording in."""
+        folder = next((each.kept_in for each in self.deliveries if each.kept_in is not None), None)
+        return None if folder is None else f"{folder}/recording.{self.settings.recording_format}"
 
     def _record_devices(self) -> None:
         # Here, because it brings numpy and libsndfile along.

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     class RecordingTarget(Protocol):
         """What a destination that takes recordings registers with the conversation."""
 
+        #: The directory that it will be kept in when it is complete; None: it is sent.
+        kept_in: str | None
+
         def wait_for_folder(self) -> Path | None:
             """Where the recorder may write; None: nowhere. Called by the recorder's threads."""
 

@@ -137,6 +137,12 @@ class RootSpan:
         self.span.set_attributes(attributes)
         self._first.update(attributes)
 
+    def locate_recording(self, place: str) -> None:
+        """Say where the recording will be."""
+        located = {semconv.RECORDING_PATH: cut_text(place, _LONGEST_NAME)}
+        self.span.set_attributes(located)
+        self._first.update(located)
+
     def redacted_metadata(self, facts: Mapping[Any, Any]) -> Mapping[str, AttributeValue]:
         """The application's metadata as it may be stored. The lock is not held."""
         # One more than are kept, so that it is said that some are not.

@@ -58,6 +58,9 @@ EXCEPTION_EVENT = "exception"
 EXCEPTION_TYPE = "exception.type"
 EXCEPTION_MESSAGE = "exception.message"
 
+# Where the recording will be: a file of a folder that conversations are kept in, or what the application says.
+RECORDING_PATH = "voicespan.recording.path"
+
 #: The instrumentation scope of every span of ours.
 SCOPE = "voicespan"
 #: The resource attribute by which a Collector knows what belongs to LangSmith.

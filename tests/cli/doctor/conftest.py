@@ -18,9 +18,10 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_B
 
 
 @pytest.fixture(autouse=True)
-def _every_test_is_the_first(monkeypatch):
-    """What is logged once for each process is logged in each test."""
+def _every_test_is_the_first(monkeypatch, tmp_path_factory):
+    """What is logged once for each process is logged in each test; no other process's spool is looked at."""
     monkeypatch.setattr(settings, "_warned", set())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
 
 
 @pytest.fixture

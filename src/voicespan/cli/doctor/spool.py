@@ -54,7 +54,7 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
 def _place(settings: SpoolSettings) -> tuple[Path | None, Sequence[Finding]]:
     """The first place that can be used, and what is wrong with those before it."""
     wrong: list[Finding] = []
-    for place in (own_place(settings), settings.temporary):
+    for place in filter(None, (own_place(settings), settings.temporary)):
         why = _why_not(place)
         if why is None:
             return place, wrong

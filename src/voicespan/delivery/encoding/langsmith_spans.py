@@ -175,8 +175,16 @@ def set_recording_start(root: Span, started_at: float) -> None:
     set_attributes(root, {semconv.AUDIO_STARTED_AT: started_at, semconv.AUDIO_START_OFFSET_MS: round(offset)})
 
 
-def remove_recording_start(root: Span) -> None:
-    """There is no recording after all."""
+def describe_recording(root: Span, status: str, started_at: float | None) -> None:
+    """Say what became of the recording, and when it begins (seconds since the epoch; None: as it was said before)."""
+    set_attributes(root, {semconv.AUDIO_ATTACH_STATUS: status})
+    if status != "attached":
+        _remove_recording_start(root)
+    elif started_at is not None:
+        set_recording_start(root, started_at)
+
+
+def _remove_recording_start(root: Span) -> None:
     _remove(root, (semconv.AUDIO_STARTED_AT, semconv.AUDIO_START_OFFSET_MS), frozenset())
 
 

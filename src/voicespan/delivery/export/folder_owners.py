@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.folder_destination import FolderDestination
     from voicespan.delivery.spool.spool import Spool
     from voicespan.runtime.clock import Clock
 
@@ -24,7 +25,9 @@ ELSEWHERE_SECONDS = 900.0
 class FolderOwners:
     """Decides by what folders say of themselves, and remembers it by their names."""
 
-    def __init__(self, spool: Spool, destination: Destination, clock: Clock, *, new_key: bool) -> None:
+    def __init__(
+        self, spool: Spool, destination: Destination | FolderDestination, clock: Clock, *, new_key: bool
+    ) -> None:
         """`new_key`: folders that differ in the key alone are ours too."""
         self._spool = spool
         self._destination = destination

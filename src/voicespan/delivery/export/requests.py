@@ -97,12 +97,7 @@ def root_body(
 
 
 def _describe_recording(root: Span, settled: RecordingResult, progress: DeliveryState) -> None:
-    status = progress.recording_status or settled.status
-    langsmith_spans.set_attributes(root, {semconv.AUDIO_ATTACH_STATUS: status})
-    if status != "attached":
-        langsmith_spans.remove_recording_start(root)
-    elif settled.started_at is not None:
-        langsmith_spans.set_recording_start(root, settled.started_at)
+    langsmith_spans.describe_recording(root, progress.recording_status or settled.status, settled.started_at)
 
 
 def _attachment(folder: Folder, recording: str, mime_type: str) -> list[Part]:

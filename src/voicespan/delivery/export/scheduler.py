@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.folder_destination import FolderDestination
     from voicespan.delivery.destination.privacy import Privacy
     from voicespan.delivery.export.responses import Answer
-    from voicespan.delivery.export.uploader import Uploader
+    from voicespan.delivery.export.uploader import Uploads
     from voicespan.delivery.spool.spool import Spool
     from voicespan.runtime.clock import Clock
 
@@ -86,8 +87,8 @@ class ExportScheduler:
     def __init__(
         self,
         spool: Spool,
-        destination: Destination,
-        uploader: Uploader,
+        destination: Destination | FolderDestination,
+        uploader: Uploads,
         clock: Clock,
         privacy: Privacy,
         *,
@@ -321,7 +322,8 @@ class ExportScheduler:
                     with contextlib.suppress(OSError):
                         folder.sync()
                 folder.release()
-                job.folder = None
+                # What stood in memory has a place by now.
+                job.path, job.folder = str(folder.files.folder), None
         if answer is None:
             self._done(job, is_conversation=not folder.meta.standalone)
         else:

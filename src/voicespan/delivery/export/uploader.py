@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from voicespan.delivery.export import requests
 from voicespan.delivery.export.delivery_state import Batch, DeliveryState, Encoding, Outcome, Step
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("voicespan")
 
 _TOO_LARGE = Answer(413, "larger than any request can be", reached=False)
+
+
+class Uploads(Protocol):
+    """What brings a complete folder to its destination."""
+
+    def deliver(self, folder: Folder) -> Answer | None:
+        """Bring it there; None, or the answer that it has to wait after.
+
+        Raises:
+            OSError: a file of the folder cannot be read, or written.
+        """
 
 
 class Uploader:

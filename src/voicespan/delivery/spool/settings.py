@@ -24,8 +24,8 @@ class SpoolSettings:
     """How much may wait where, and for how long an exiting process waits."""
 
     folder: Path
-    #: Where to go if that cannot be written.
-    temporary: Path
+    #: Where to go if that cannot be written; None: nowhere.
+    temporary: Path | None
     max_bytes: int = MAX_BYTES
     shutdown_timeout: float = 30.0
 
@@ -36,14 +36,15 @@ class SpoolSettings:
         """Read VOICESPAN_SPOOL_DIR, VOICESPAN_SPOOL_MAX_BYTES and VOICESPAN_SHUTDOWN_TIMEOUT."""
         named = folder or environ.get("VOICESPAN_SPOOL_DIR", "").strip()
         return cls(
-            folder=_resolved(Path(named) if named else _state_folder(environ)),
+            folder=resolved(Path(named) if named else _state_folder(environ)),
             temporary=_temporary_folder(),
-            max_bytes=int(_number(environ, "VOICESPAN_SPOOL_MAX_BYTES", MAX_BYTES)),
-            shutdown_timeout=_number(environ, "VOICESPAN_SHUTDOWN_TIMEOUT", 30.0),
+            max_bytes=int(number(environ, "VOICESPAN_SPOOL_MAX_BYTES", MAX_BYTES)),
+            shutdown_timeout=number(environ, "VOICESPAN_SHUTDOWN_TIMEOUT", 30.0),
         )
 
 
-def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+def number(environ: Mapping[str, str], name: str, default: float) -> float:
+    """The number that a variable holds, or `default` and a line in the log if it holds none."""
     value = environ.get(name, "").strip()
     try:
         number = float(value) if value else default
@@ -70,7 +71,8 @@ def _state_folder(environ: Mapping[str, str]) -> Path:
     return home / ".local" / "state" / "voicespan" / "spool"
 
 
-def _resolved(folder: Path) -> Path:
+def resolved(folder: Path) -> Path:
+    """The folder itself, wherever links and `~` lead."""
     # Unlike `Path`'s methods these do not raise where there is no home, or where links lead in a circle.
     return Path(os.path.realpath(os.path.expanduser(folder)))  # noqa: PTH111
 

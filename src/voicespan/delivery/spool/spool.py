@@ -104,14 +104,18 @@ class Spool:
         Raises:
             MemoryFullError: neither disk nor memory has room.
         """
-        started = datetime.fromtimestamp(meta.started_at / 1e9, tz=timezone.utc)
-        name = f"{started:%Y%m%dT%H%M%S}-{meta.trace_id or 'spans'}-{secrets.token_hex(3)}"
+        name = self.name_of(meta)
         try:
             return Folder.create(self.root, name, meta, opened, self.memory)
         except OSError as error:
             reason = error.strerror or "refused"
             say_once(f"voicespan cannot write to its spool {self.root} ({reason}); keeping spans in memory")
             return Folder.create(None, name, meta, opened, self.memory)
+
+    def name_of(self, meta: Meta) -> str:
+        """What a new folder is called: by when its conversation began, so that they sort by age."""
+        started = datetime.fromtimestamp(meta.started_at / 1e9, tz=timezone.utc)
+        return f"{started:%Y%m%dT%H%M%S}-{meta.trace_id or 'spans'}-{secrets.token_hex(3)}"
 
     def move_to_disk(self, folder: Folder) -> bool:
         """Try to write to the disk what of the folder stands in memory; whether all of it is there now."""
@@ -189,7 +193,7 @@ class Spool:
     def tidy(self) -> None:
         """Remove what killed processes left half made or half removed."""
         for root in self._places():
-            for path in _subfolders(root):
+            for path in subfolders(root):
                 if path.name.startswith(GONE) or (
                     path.name.startswith(MAKING) and _is_abandoned(path, self._clock.time_ns() / 1e9)
                 ):
@@ -197,7 +201,7 @@ class Spool:
 
     def _choose(self) -> Path | None:
         for place in (own_place(self.settings), self.settings.temporary):
-            if self._can_be_used(place):
+            if place is not None and self._can_be_used(place):
                 return place
         say_once("voicespan has no disk to keep spans on: what is not delivered at exit is lost")
         return None
@@ -217,8 +221,13 @@ class Spool:
     def _places(self) -> Iterator[Path]:
         own = own_place(self.settings)
         yield own
-        if self.settings.temporary != own and _is_ours(self.settings.temporary):
-            yield self.settings.temporary
+        temporary = self.settings.temporary
+        if temporary is not None and temporary != own and _is_ours(temporary):
+            yield temporary
+
+    def _counts(self, path: Path) -> bool:
+        """Whether a folder's bytes are among those that the bound is for."""
+        return not self.is_of_others(path)
 
     def _look(self) -> None:
         root = self.root
@@ -226,7 +235,7 @@ class Spool:
             self._used, self._limit = 0, self.settings.max_bytes
             return
         sizes: list[int] = []
-        own = [path for path in _subfolders(root) if not self.is_of_others(path)]
+        own = [path for path in subfolders(root) if self._counts(path)]
         paced(own, lambda path: sizes.append(folder_size(path)), _LOOKING, self._clock)
         self._used = sum(sizes)
         free = shutil.disk_usage(root).free
@@ -297,10 +306,11 @@ def _is_ours(place: Path) -> bool:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    return (path for path in _subfolders(root) if not path.name.startswith("."))
+    return (path for path in subfolders(root) if not path.name.startswith("."))
 
 
-def _subfolders(root: Path) -> list[Path]:
+def subfolders(root: Path) -> list[Path]:
+    """Every folder in `root`; none if it cannot be read."""
     try:
         with os.scandir(root) as entries:
             return [root / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]

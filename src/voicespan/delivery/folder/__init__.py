@@ -1,0 +1,1 @@
+"""A folder as a destination: each conversation a directory that is complete or hidden."""

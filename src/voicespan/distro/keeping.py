@@ -1,0 +1,36 @@
+"""Conversations that nobody sends anywhere are kept in a folder of the user's."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from voicespan.delivery.destination.folder_destination import default_folder
+from voicespan.delivery.folder_processor import FolderSpanProcessor
+from voicespan.delivery.processor import processors_of
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+_logger = logging.getLogger("voicespan")
+
+
+def keep_by_default(provider: TracerProvider) -> None:
+    """Keep conversations in the user's data directory, unless the provider delivers or keeps them already.
+
+    One line in the log says so, and how to look at them.
+    """
+    if any(processors_of(provider)):
+        return
+    folder = default_folder()
+    if folder is None:
+        _logger.warning(
+            "Conversations are not delivered, and this user has no home directory to keep them in: set "
+            "LANGSMITH_API_KEY, VOICESPAN_ENDPOINT or VOICESPAN_FOLDER"
+        )
+        return
+    provider.add_span_processor(FolderSpanProcessor(folder))
+    _logger.warning(
+        "There is no LangSmith key and no Collector: conversations are kept in %s; look at them with: voicespan view",
+        folder,
+    )

@@ -35,6 +35,9 @@ class Uploads(Protocol):
             OSError: a file of the folder cannot be read, or written.
         """
 
+    def failure(self, answer: Answer) -> str:
+        """Why nothing was taken, in words."""
+
 
 class Uploader:
     """Brings folders to one destination, each in the thread that calls."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from voicespan.delivery.export.responses import Answer
     from voicespan.delivery.spool.folder import Folder
     from voicespan.delivery.spool.spool import Spool
     from voicespan.runtime.clock import Clock
@@ -58,6 +59,10 @@ class CallWriter:
             self._add_late(folder, path)
         else:
             self._finish(folder, path)
+
+    def failure(self, answer: Answer) -> str:
+        """Why nothing was kept, in words. A folder answers nothing: what it refuses is raised."""
+        return f"the folder of conversations cannot be written ({answer})"
 
     def _finish(self, folder: Folder, path: Path) -> None:
         settled = folder.recording_result or RecordingResult("none")

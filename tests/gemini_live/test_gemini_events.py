@@ -15,6 +15,7 @@ from opentelemetry.trace import StatusCode
 from wire_call import content, fact, messages, seconds
 
 from voicespan.gemini_live.protocol import CLIENT, SERVER, Protocol
+from voicespan.protocol import events
 from voicespan.runtime.settings import Level, Settings
 from voicespan.testing import FakeClock
 from voicespan.testing.exporter import UpToDateSpanExporter
@@ -485,14 +486,38 @@ def test_an_interruption_before_there_was_anything_to_hear(call):
     ],
 )
 def test_the_latency_is_measured_from_the_end_of_the_user_s_speech(call, start, stop):
-    call.setup().server(**start).server(**stop, after=1.5).audio(after=0.4).complete().end()
-    assert fact(call.named("turn_complete"), "latency_to_first_audio_ms") == 400
+    call.setup().microphone().server(**start).server(**stop, after=1.5).audio(after=0.4).complete().end()
+    turn = call.named("turn_complete")
+    assert fact(turn, "latency_to_first_audio_ms") == fact(turn, "response_gap_ms") == 400
+    assert (fact(turn, "response_gap_from"), fact(turn, "response_gap_basis")) == ("speech_end", "server")
+    assert fact(turn, "endpointing_ms") == 0
     assert len([name for name in call.names if name.startswith("voice_activity")]) == 2
 
 
 def test_without_voice_activity_there_is_no_latency(call):
     call.setup().microphone().heard("Hi").audio().complete().end()
     assert fact(call.named("turn_complete"), "latency_to_first_audio_ms") is None
+    assert fact(call.named("turn_complete"), "response_gap_ms") is None
+
+
+def test_a_generation_says_whether_only_a_recording_knows_when_the_user_was_silent():
+    def begun(*messages):
+        protocol = Protocol()
+        for side, message in messages:
+            told = (
+                getattr(protocol, side)(message, 0)
+                if side == "receive"
+                else protocol.skip_client_frame(message)
+            )
+        (generation,) = [each for each in told if isinstance(each, events.GenerationStarted)]
+        return generation.speech_unmarked
+
+    microphone = ("send", {"realtimeInput": {"audio": {"data": b"1", "mimeType": "audio/pcm;rate=16000"}}})
+    answer = ("receive", {"serverContent": {"modelTurn": {"parts": [speech(100)]}}})
+    marked = ("receive", {"voiceActivity": {"type": "ACTIVITY_START"}})
+    assert begun(microphone, answer) is True
+    assert begun(answer) is False
+    assert begun(marked, microphone, answer) is False
 
 
 def test_the_application_s_own_turn_taking(call):

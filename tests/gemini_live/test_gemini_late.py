@@ -52,6 +52,7 @@ def test_late_words_that_nothing_follows_make_no_turn(call):
 
 def test_late_words_after_a_whole_sentence_wait_for_nothing(call):
     call.setup(**BOTH).heard("Hello.").audio().said("Hi.").complete()
+    call.heard("Well", after=3)
     assert len(call.all("turn_complete")) == 1
 
 
@@ -86,7 +87,7 @@ def test_who_is_heard_anew_says_something_new(call):
 
 def test_a_turn_whose_user_said_nothing_is_written_when_the_next_begins(call):
     call.setup(**BOTH).microphone().audio(after=1).said("Hi.").complete()
-    call.audio(after=1)
+    call.audio(after=2)
     assert turns(call) == [[("assistant", "Hi.")]]
 
 
@@ -166,6 +167,21 @@ def test_a_turn_does_not_last_through_a_tool_that_holds_up_the_reading(call):
     call.setup().heard("Weather?").asks(WEATHER, after=1).answers(SUNNY, after=5)
     call.content(generationComplete=True).complete().said("Sunny.").complete().end()
     assert seconds(call.all("turn_complete")[0]) == 0
+
+
+def test_a_turn_that_goes_on_after_a_tool_begins_there(call):
+    """One `turnComplete` for all of it; it comes when the audio would have been played."""
+    call.setup().heard("Weather?").asks(WEATHER, after=1).answers(SUNNY, after=5)
+    call.audio(after=0.5).said("Sunny.").content(generationComplete=True, after=1).complete(after=4).end()
+    turn, tool = call.named("turn_complete"), call.named("function_call: weather")
+    assert seconds(turn) == 1
+    assert turn.start_time - tool.end_time == 500_000_000
+
+
+def test_a_turn_that_had_begun_to_speak_before_a_tool_begins_with_that(call):
+    call.setup().heard("Weather?").said("One moment.", after=1).asks(WEATHER, after=1).answers(SUNNY, after=2)
+    call.said("Sunny.").content(generationComplete=True, after=1).complete(after=4).end()
+    assert seconds(call.named("turn_complete")) == 4
 
 
 # Interruptions.

@@ -433,7 +433,8 @@ async def test_both_providers_join_one_scope(
     finally:
         OpenAIRealtimeInstrumentor().uninstrument()
     assert len({span.context.trace_id for span in trace.finished}) == 1
-    systems = [span.attributes["gen_ai.system"] for span in trace.all("turn_complete")]
+    turns = sorted(trace.all("turn_complete"), key=lambda span: span.start_time)
+    systems = [span.attributes["gen_ai.system"] for span in turns]
     assert systems == ["gcp.gemini", "openai"]
     assert [fact(span, "provider") for span in trace.all("connection_opened")] == ["gcp.gemini", "openai"]
 

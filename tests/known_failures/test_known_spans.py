@@ -211,7 +211,7 @@ def test_a_silence_that_timed_out_is_not_the_end(told):
     )
     listen(play(timeout, *begun("r1", "a1"), done("r1", usage=USAGE), LIMITS))
     after = told.names[told.names.index("input_audio_buffer.timeout_triggered") :]
-    assert after[1:] == ["turn_complete", "rate_limits.updated", "conversation"]
+    assert sorted(after[1:]) == ["conversation", "rate_limits.updated", "turn_complete"]
     assert fact(told.root, "connection_count") == 1
 
 
@@ -230,7 +230,7 @@ def test_a_typed_message_is_waited_for_by_nobody(told):
         with connect(server) as connection:
             for _ in range(len(begun("r1", "a1")) + 3):
                 connection.recv()
-            assert words(told.named("turn_complete"))[0] == "Hi"
+        assert words(told.named("turn_complete"))[0] == "Hi"
 
 
 def test_a_transcription_that_fails_holds_up_no_later_turn(told):
@@ -245,7 +245,9 @@ def test_a_transcription_that_fails_holds_up_no_later_turn(told):
     with play(*first, *second) as server, connect(server) as connection:
         for _ in range(len(first) + len(second) + 1):
             connection.recv()
-        assert told.names.count("turn_complete") == 2
+        # The second answer may still be playing, and so be cut off.
+        assert told.names.count("turn_complete") == 1
+    assert told.names.count("turn_complete") == 2
     assert words(told.root)[0] == "Hello"
 
 

@@ -93,6 +93,8 @@ def test_a_failed_transcription_is_an_error_and_the_turn_goes_on(call):
     call.server(
         "conversation.item.input_audio_transcription.failed", item_id="u1", content_index=0, error=error
     )
+    call.clock.advance(3.0)
+    call.speech("u2")
     span = call.named("input_transcription")
     assert span.status.status_code is StatusCode.ERROR
     assert span.attributes["error.type"] == "DeploymentNotFound"
@@ -104,6 +106,8 @@ def test_a_failed_transcription_is_an_error_and_the_turn_goes_on(call):
 
 def test_without_transcription_nothing_is_waited_for(call):
     call.session(transcription=False).speech("u1").answer("r1", "a1").said("r1", "a1", "Hello!").done("r1")
+    call.clock.advance(3.0)
+    call.speech("u2")
     assert messages(call.named("turn_complete")) == [{"role": "assistant", "content": "Hello!"}]
 
 
@@ -505,7 +509,44 @@ def test_cut_off_after_the_generation_had_finished(call):
     call.server("conversation.item.truncated", item_id="a1", content_index=0, audio_end_ms=700).end()
     cut = call.named("interrupted")
     assert (fact(cut, "heard_ms"), fact(cut, "generated_ms"), fact(cut, "response_id")) == (700, 2000, "r1")
-    assert fact(call.named("turn_complete"), "status") == "completed"
+    turn = call.named("turn_complete")
+    assert fact(turn, "status") == "completed"
+    assert (fact(turn, "interrupted"), fact(turn, "heard_ms")) == (True, 700)
+
+
+def test_cut_off_after_the_next_response_began(call):
+    call.session(transcription=False).answer("r1", "a1", audio_ms=3000).said("r1", "a1", "All of it.").done(
+        "r1"
+    )
+    call.clock.advance(1.0)
+    call.speech("u2", seconds=0.5).server("response.created", response={"id": "r2"}, after=0.1)
+    call.client("conversation.item.truncate", item_id="a1", content_index=0, audio_end_ms=1200, after=0.1)
+    call.server("conversation.item.truncated", item_id="a1", content_index=0, audio_end_ms=1200, after=0.1)
+    call.answer("r2", "a2").said("r2", "a2", "Yes?").done("r2").end()
+    first, second = sorted(
+        (span for span in call.spans if span.name == "turn_complete"), key=lambda span: span.start_time
+    )
+    assert (fact(first, "interrupted"), fact(first, "heard_ms")) == (True, 1200)
+    assert (fact(second, "interrupted"), fact(second, "heard_ms")) == (None, None)
+    assert fact(call.root, "interruption_count") == 1
+    assert fact(call.named("interrupted"), "response_id") == "r1"
+
+
+def test_what_was_played_to_its_end_is_written_with_the_next_event(call):
+    call.session(transcription=False).answer("r1", "a1", audio_ms=3000).said("r1", "a1", "All of it.").done(
+        "r1"
+    )
+    assert "turn_complete" not in call.names
+    call.server("rate_limits.updated", rate_limits=[], after=3.9)
+    assert "turn_complete" not in call.names
+    call.server("rate_limits.updated", rate_limits=[], after=0.2)
+    assert "turn_complete" in call.names
+
+
+def test_what_was_followed_by_an_answer_that_is_over_is_written(call):
+    call.session(transcription=False).answer("r1", "a1", audio_ms=3000).said("r1", "a1", "First.").done("r1")
+    call.answer("r2", "a2", audio_ms=200).said("r2", "a2", "Second.").done("r2")
+    assert [span.name for span in call.spans].count("turn_complete") == 1
 
 
 def test_cut_off_told_only_by_the_response(call):
@@ -581,6 +622,89 @@ def test_push_to_talk_ends_the_speech_when_the_application_commits(call):
     call.clock.advance(0.4)
     call.answer("r1", "a1").done("r1").end()
     assert fact(call.named("turn_complete"), "latency_to_first_audio_ms") == 500.0
+
+
+VAD = {"type": "server_vad", "silence_duration_ms": 500}
+
+
+def detected_by(call, detection, **stopped):
+    """What the gap is, of an answer 300 ms after the server's detection saw the end of the speech."""
+    call.session(audio={"input": {"turn_detection": detection}})
+    call.server("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=900)
+    call.server("input_audio_buffer.speech_stopped", item_id="u1", after=2.5, **stopped)
+    call.clock.advance(0.3)
+    call.answer("r1", "a1").done("r1").end()
+    turn = call.named("turn_complete")
+    assert fact(turn, "latency_to_first_audio_ms") == 300.0
+    names = ("response_gap_ms", "endpointing_ms", "model_ms", "response_gap_basis", "response_gap_from")
+    return [fact(turn, name) for name in names]
+
+
+def test_the_response_gap_by_the_servers_detection_has_its_silence_in_it(call):
+    assert detected_by(call, VAD, audio_end_ms=3400) == [800.0, 500.0, 300.0, "server", "speech_end"]
+
+
+@pytest.mark.parametrize(
+    ("detection", "stopped"),
+    [
+        ({"type": "semantic_vad", "eagerness": "low"}, {"audio_end_ms": 3400}),
+        ({"type": "server_vad"}, {"audio_end_ms": 3400}),
+        (VAD, {}),
+        (VAD, {"audio_end_ms": 100}),
+        (None, {"audio_end_ms": 3400}),
+    ],
+)
+def test_where_the_silence_is_not_known_there_is_no_response_gap(call, detection, stopped):
+    assert detected_by(call, detection, **stopped) == [None] * 5
+
+
+def test_the_silence_is_what_the_session_was_changed_to(call):
+    call.session(audio={"input": {"turn_detection": VAD}})
+    changed = {
+        "type": "realtime",
+        "audio": {"input": {"turn_detection": {**VAD, "silence_duration_ms": 900}}},
+    }
+    call.server("session.updated", session=changed)
+    call.speech("u1").clock.advance(0.3)
+    call.answer("r1", "a1").done("r1").end()
+    assert fact(call.named("turn_complete"), "response_gap_ms") == 1200.0
+
+
+def test_a_commit_ends_the_turn_and_not_what_the_server_hears_of_it_later(call):
+    call.session(audio={"input": {"turn_detection": VAD}})
+    call.server("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=900)
+    call.client("input_audio_buffer.commit", after=2.0)
+    call.server("input_audio_buffer.committed", item_id="u1", after=0.1)
+    call.server("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=3400, after=0.1)
+    call.clock.advance(0.3)
+    call.answer("r1", "a1").done("r1").end()
+    turn = call.named("turn_complete")
+    assert fact(turn, "latency_to_first_audio_ms") == 500.0
+    assert (fact(turn, "response_gap_ms"), fact(turn, "response_gap_from")) == (500.0, "commit")
+    assert fact(turn, "endpointing_ms") is None
+
+
+@pytest.mark.parametrize("after_the_answer", [True, False])
+def test_a_turn_does_not_last_through_a_function_that_holds_up_the_reading(call, after_the_answer):
+    """The application runs it where it reads, and sees the end of the answer only then."""
+    call.session(transcription=False).speech("u1").server("response.created", response={"id": "r1"})
+    full = call_function(call)
+    if after_the_answer:
+        output = {"type": "function_call_output", "call_id": full["call_id"], "output": "{}"}
+        call.client("conversation.item.create", item=output, after=2)
+    call.clock.advance(2)
+    call.done("r1", output=[full]).end()
+    assert seconds(call.named("turn_complete")) == 0.0
+
+
+def test_what_is_said_after_a_call_is_part_of_the_turn(call):
+    call.session(transcription=False).server("response.created", response={"id": "r1"})
+    full = call_function(call)
+    call.clock.advance(2)
+    call.server("response.output_audio.delta", response_id="r1", item_id="a1", delta=audio(100))
+    call.clock.advance(1)
+    call.done("r1", output=[full]).end()
+    assert seconds(call.named("turn_complete")) == 3.0
 
 
 # Errors and everything else.

@@ -87,7 +87,7 @@ def fact(span, name):
 
 
 def test_time_to_first_audio_received_and_heard(told):
-    told.ask("u1").answer("r1", play_after=0.4).pass_time(0.2).done("r1")
+    told.ask("u1").answer("r1", play_after=0.4).pass_time(0.2).done("r1").conversation.end()
     (turn,) = told.named("turn_complete")
     assert fact(turn, "latency_to_first_audio_ms") == 300.0
     assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(700, abs=5)
@@ -101,7 +101,7 @@ def test_a_turn_waits_for_its_first_sound(told):
     assert not told.named("turn_complete")
     told.pass_time(0.3)
     told.recorder.agent(tone(1), RATE)
-    told.pass_time(0.2).tell(events.SpeechStarted, "u2")
+    told.pass_time(5.0).tell(events.SpeechStarted, "u2")
     (turn,) = told.named("turn_complete")
     assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(600, abs=5)
 
@@ -117,7 +117,7 @@ def test_what_a_busy_process_has_not_come_to_is_not_looked_through_on_the_event_
     told.clock.advance(2)  # and the writer has had no turn
     told.done("r1").tell(events.GenerationStarted, "r2")
     assert not told.named("turn_complete")
-    told.pass_time(0.5).tell(events.SpeechStarted, "u2")
+    told.pass_time(3.0).tell(events.SpeechStarted, "u2")
     (turn,) = told.named("turn_complete")
     assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(700, abs=5)
 
@@ -152,6 +152,85 @@ def test_a_cut_while_the_user_speaks_is_a_barge_in(told):
     assert fact(cut, "generated_ms") == 4000
     assert fact(cut, "barge_in_ms") == pytest.approx(200, abs=5)
     assert fact(cut, "response_id") == "r1"
+
+
+def speak(told, seconds):
+    """The user is recorded, and the service says nothing of it."""
+    for _ in range(round(seconds / 0.05)):
+        told.recorder.user(tone(0.05), RATE)
+        told.pass_time(0.05)
+    return told
+
+
+def play(told, seconds):
+    """The application hands over what it plays, as it plays it."""
+    for _ in range(round(seconds / 0.05)):
+        told.recorder.agent(tone(0.05), RATE)
+        told.pass_time(0.05)
+    return told
+
+
+def overlap(told, seconds):
+    for _ in range(round(seconds / 0.05)):
+        told.recorder.user(tone(0.05), RATE)
+        play(told, 0.05)
+    return told
+
+
+def begin_answer(told):
+    told.recorder.user(bytes(RATE // 10), RATE)
+    told.ask("u1").tell(events.GenerationStarted, "r1").pass_time(0.3)
+    return play(told.tell(events.FirstAudio, "r1"), 1.0)
+
+
+def barge_in_of(told):
+    told.conversation.end()
+    (cut,) = told.named("interrupted")
+    return fact(cut, "barge_in_ms")
+
+
+def test_a_barge_in_lasts_from_the_users_voice_to_the_agents_silence(told):
+    """The service sees it 200 ms after it began, and the application plays for 150 ms more."""
+    overlap(begin_answer(told), 0.2)
+    overlap(told.tell(events.SpeechStarted, "u2"), 0.15)
+    told.tell(events.Interrupted, "r1", "a1", "conversation.item.truncate", 1350, None)
+    told.done("r1", status="cancelled", reason="turn_detected")
+    assert barge_in_of(speak(told, 0.5)) == pytest.approx(350, abs=15)
+
+
+def test_and_where_the_service_does_not_say_that_the_user_spoke(told):
+    overlap(begin_answer(told), 0.3)
+    told.tell(events.Interrupted, "r1", None, "interrupted").done("r1", status="interrupted")
+    overlap(told, 0.1).recorder.cut_agent()
+    assert barge_in_of(speak(told, 0.5)) == pytest.approx(400, abs=15)
+
+
+def test_an_earlier_word_of_the_user_is_no_part_of_it(told):
+    """ "Uh-huh", and a second later what cuts in."""
+    play(overlap(begin_answer(told), 0.3), 1.0)
+    overlap(told, 0.2)
+    told.tell(events.Interrupted, "r1", None, "interrupted").recorder.cut_agent()
+    told.done("r1", status="interrupted")
+    assert barge_in_of(speak(told, 0.5)) == pytest.approx(200, abs=15)
+
+
+def test_an_answer_that_is_handed_over_whole_and_not_cut_in_the_recording_says_nothing(told):
+    told.recorder.user(bytes(RATE // 10), RATE)
+    told.ask("u1").answer("r1").done("r1").pass_time(1.0)
+    speak(told.tell(events.SpeechStarted, "u2"), 0.2)
+    told.tell(events.Interrupted, "r1", "a1", "conversation.item.truncate", 1200, None)
+    assert barge_in_of(told.pass_time(4.0)) is None
+
+
+def test_a_barge_in_waits_for_the_agents_silence(told):
+    overlap(begin_answer(told), 0.2)
+    told.tell(events.Interrupted, "r1", "a1", "conversation.item.truncate", 1200, None)
+    told.done("r1", status="cancelled", reason="turn_detected")
+    assert not told.named("interrupted")
+    overlap(told, 0.1)
+    speak(told, 0.4).tell(events.SpeechStopped, "u2")
+    (cut,) = told.named("interrupted")
+    assert fact(cut, "barge_in_ms") == pytest.approx(300, abs=15)
 
 
 def test_a_cut_and_the_wires_own_sign_are_one_barge_in(told):

@@ -59,6 +59,7 @@ def _non_blocking(setup: dict[str, Any]) -> Iterator[str]:
 
 def activity_start(session: Session, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
     yield from session.turns.user_acts()
+    session.turns.marks_speech = True
     yield events.SpeechStarted(at, "activity_start", None)
 
 

@@ -59,6 +59,7 @@ def error(_session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator
 
 def voice_activity(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
     yield from session.turns.user_acts()
+    session.turns.marks_speech = True
     signal = values.as_object(value)
     # The SDK and the wire have different names for it, and there are two generations of the message.
     kinds = (signal.get(key) for key in ("voiceActivityType", "type", "vadSignalType"))

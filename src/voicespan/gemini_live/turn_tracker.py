@@ -50,6 +50,8 @@ class TurnTracker:
         self.transcribes_model = True
         #: Since the model began last.
         self.user_spoke = False
+        #: Whether it is said when the user speaks: by the service or by the application.
+        self.marks_speech = False
         self.showed_image = False
         #: Whether anything was said, typed or shown.
         self.is_empty = True
@@ -151,15 +153,17 @@ class TurnTracker:
             # The words may come during the answer, or after it: their place is before it.
             user_id = LocalId.new("speech")
             yield events.MessageAdded(at, event_type, user_id, "user", awaits_transcript=True)
+        unmarked = self.user_spoke and not self.marks_speech
         self.user_spoke = self.showed_image = self._last_is_open = False
         turn = Turn(LocalId.new("turn"), LocalId.new("answer"), user_id, spoken, started_at=at)
-        yield events.GenerationStarted(at, event_type, turn.id)
+        yield events.GenerationStarted(at, event_type, turn.id, speech_unmarked=unmarked)
         return turn
 
     def part(self, turn: Turn, part: dict[str, Any], at: int) -> Iterator[Event]:
         """A part of what the model makes: speech, text, or a thought."""
         text = values.text(part.get("text"))
         if is_audio(part):
+            turn.goes_on(at)
             blob = part["inlineData"]
             first = turn.audio == 0
             turn.mime_type = values.mime_type(blob)
@@ -171,6 +175,7 @@ class TurnTracker:
         elif text and part.get("thought") is True:
             turn.thoughts.add(text)
         elif text:
+            turn.goes_on(at)
             yield from self._place(turn, at, "model_turn")
             turn.text.add(text)
 
@@ -185,6 +190,7 @@ class TurnTracker:
         if _has_words(fragment):
             turn = yield from self.begin(at, "output_transcription")
             turn.had_speech = True
+            turn.goes_on(at)
             yield from self._place(turn, at, "output_transcription")
             self._model = self._model or self._utterance(turn, at)
         if self._model is not None:
@@ -306,6 +312,7 @@ class TurnTracker:
             facts=facts or {},
             awaits_words=self._last_is_open and self.transcribes_model and turn.lacks_words,
             rejected=reason not in _NOT_REJECTED,
+            went_on_at=turn.went_on_at,
         )
 
 

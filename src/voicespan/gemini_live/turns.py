@@ -109,16 +109,24 @@ class Turn:
     called_at: int | None = None
     #: How much there was of its output when it asked for them.
     output_before_call: tuple[int, int] = (0, 0)
+    #: It began by asking for functions: when there was output after that.
+    went_on_at: int | None = None
 
     def calls(self, call_id: str, at: int) -> None:
         """It asks for a function."""
         self.called_at, self.generated_at, self.output_before_call = at, None, self._output
+        self.went_on_at = None
         if len(self.call_ids) < MOST:
             self.call_ids.append(call_id)
 
     @property
     def _output(self) -> tuple[int, int]:
         return self.audio, sum(len(each.words) for each in self.utterances) + len(self.text)
+
+    def goes_on(self, at: int) -> None:
+        """There is output of it."""
+        if self.called_at is not None and self.went_on_at is None and self.output_before_call == (0, 0):
+            self.went_on_at = at
 
     @property
     def went_on(self) -> bool:

@@ -45,6 +45,8 @@ class Items:
         self._since_response: dict[str, tuple[events.Role, str]] = {}
         self._speaking: str | None = None
         self._speech_is_over = False
+        #: The item of speech that the application committed before the server heard its end.
+        self._committed_while_speaking: str | None = None
 
     @functools.cached_property
     def mcp(self) -> McpCalls:
@@ -64,13 +66,27 @@ class Items:
 
     def speech_stopped(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """The user stopped."""
+        item_id = values.name(event.get("item_id"))
+        if item_id is not None and item_id == self._committed_while_speaking:
+            # The application had ended this turn before.
+            return
         self._speech_is_over = True
-        yield events.SpeechStopped(at, event["type"], values.name(event.get("item_id")))
+        yield events.SpeechStopped(at, event["type"], item_id, self._silent_at(event, at))
+
+    def _silent_at(self, event: dict[str, Any], at: int) -> int | None:
+        """When the user was silent. The server says `audio_end_ms` when its silence is over, and counts that in."""
+        silence_ms, end_ms = self._states.silence_ms, values.integer(event.get("audio_end_ms"))
+        if silence_ms is None or end_ms is None or not 0 <= silence_ms <= end_ms:
+            return None
+        return at - silence_ms * 1_000_000
 
     def committed(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """The user's audio became an item."""
         item_id = values.name(event.get("item_id"))
-        yield from self._committed_by_client(self._requests.accept(COMMIT))
+        request = self._requests.accept(COMMIT)
+        if request is not None and self._speaking is not None and not self._speech_is_over:
+            self._committed_while_speaking = self._speaking
+        yield from self._committed_by_client(request)
         if item_id is not None:
             self._speaking = None
             yield self._user_speech(event, at, item_id)
@@ -199,8 +215,10 @@ class Items:
         item_id = values.name(item.get("item_id")) or values.name(item.get("id"))
         response_id = values.name(event.get("response_id")) or self._states.of_item(item_id)
         response = self._states.find(response_id)
-        if response is not None and len(response.call_ids) < MOST_ITEMS:
-            response.call_ids += (call_id,)
+        if response is not None:
+            response.calls(at)
+            if len(response.call_ids) < MOST_ITEMS:
+                response.call_ids += (call_id,)
         yield events.FunctionCalled(
             at,
             event["type"],
@@ -236,6 +254,9 @@ class Items:
         item_id, response_id = values.name(item.get("id")), values.name(event.get("response_id"))
         if item_id is not None and response_id is not None:
             self._states.add_item(item_id, response_id)
+            response = self._states.find(response_id)
+            if response is not None and item.get("status") == "in_progress":
+                response.calling_since = at
         yield from self.item(event, at)
 
     def text_done(self, event: dict[str, Any], at: int) -> Iterator[Event]:
@@ -264,6 +285,9 @@ class Items:
             put(self._called, call_id, None)
             put(self._history, call_id, None)
         elif call_id in self._called and call_id not in self._answered and call_id not in self._history:
+            response = self._states.that_calls(call_id)
+            if response is not None and response.answered_at is None:
+                response.answered_at = at
             yield events.FunctionAnswerSent(at, event["type"], call_id)
 
     def refused(self, request: Request, error: WireError) -> Iterator[Event]:

@@ -138,6 +138,11 @@ class Protocol:
         if "audio" in session or "input_audio_transcription" in session:
             self._transcripts.of_user = bool(transcription)
             self._transcripts.model = values.name(values.as_object(transcription).get("model"))
+        if "turn_detection" in audio_in or "turn_detection" in session:
+            by_silence = detection.get("type") == "server_vad"
+            self._states.silence_ms = (
+                values.integer(detection.get("silence_duration_ms")) if by_silence else None
+            )
         if format_out is not None:
             self._states.bytes_per_ms = values.bytes_per_ms(format_out)
         yield events.SessionDescribed(

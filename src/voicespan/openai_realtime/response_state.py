@@ -37,6 +37,11 @@ class Response:
     after_speech_starts: int = 0
     #: See `voicespan.protocol.events.GenerationStarted`.
     out_of_band: bool = False
+    #: When it asked for the function that is the last of its output; None: it went on. And when that item began.
+    called_at: int | None = None
+    calling_since: int = 0
+    #: When the application first answered one of its calls.
+    answered_at: int | None = None
     #: Characters of base64 that `audio` does not count: of its first frame, and all of it when that is over.
     counted: int = 0
 
@@ -50,6 +55,17 @@ class Response:
         self.in_progress = False
         self.counted, self.audio = self.characters, None
 
+    def calls(self, at: int) -> None:
+        """It asks for a function."""
+        # An application that runs its functions where it reads sees the next call only after the one before.
+        held_up = self.answered_at is not None and self.calling_since >= self.answered_at
+        if self.called_at is None or not held_up:
+            self.called_at = at
+
+    def ended_at(self, at: int) -> int:
+        """When the model was done with an answer whose end was read `at`: that may be after the application's function."""
+        return at if self.called_at is None or self.status != "completed" else self.called_at
+
     def ends_with(self, item_id: str) -> bool:
         """Whether nothing was spoken after this item."""
         return item_id == max(self.starts, key=self.starts.__getitem__, default=None)
@@ -61,6 +77,7 @@ class Response:
 
     def add_text(self, item_id: str, text: str) -> None:
         """What an item of it says."""
+        self.called_at = None
         if item_id in self.texts or len(self.texts) < MOST_ITEMS:
             room = _LONGEST_TEXT - sum(len(each) for each in self.texts.values())
             self.texts[item_id] = text[: max(room, 0)]
@@ -71,6 +88,8 @@ class ResponseStates:
 
     def __init__(self) -> None:
         self.bytes_per_ms = 48.0
+        #: After so many milliseconds of silence the server takes the user's turn to be over; None: by something else.
+        self.silence_ms: int | None = None
         #: How often the user has begun to speak.
         self.speech_starts = 0
         self._responses: dict[str, Response] = {}
@@ -111,6 +130,10 @@ class ResponseStates:
     def in_progress(self) -> Iterator[tuple[str, Response]]:
         """Every response that is not over, with its id."""
         return ((each, response) for each, response in self._responses.items() if response.in_progress)
+
+    def that_calls(self, call_id: str) -> Response | None:
+        """The response that asked for this function, if it is known."""
+        return next((each for each in reversed(self._responses.values()) if call_id in each.call_ids), None)
 
     def add_item(self, item_id: str, response_id: str) -> None:
         """The item is part of the response."""

@@ -81,7 +81,7 @@ class Responses:
         item_id = values.name(event.get("item_id")) or ""
         response_id = self._states.id_in(event, item_id)
         response = self._states.get(response_id)
-        response.had_speech = True
+        response.had_speech, response.called_at = True, None
         delta = event.get("delta")
         if item_id not in response.starts and len(response.starts) < MOST_ITEMS:
             response.starts[item_id] = response.characters
@@ -122,7 +122,7 @@ class Responses:
         # Where the services that speak this protocol put it differently, beside the response.
         usage = values.as_object(given.get("usage")) or values.as_object(event.get("usage"))
         yield events.GenerationEnded(
-            at,
+            response.ended_at(at),
             event["type"],
             response_id,
             status,

@@ -111,6 +111,8 @@ class SpeechStopped(Event):
     """The user's speech ended: voice activity detection said so, or the application committed it."""
 
     item_id: str | None
+    #: When the user was silent, by the service's own count: it says so later, when the silence has lasted.
+    silent_at: int | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -261,6 +263,8 @@ class GenerationStarted(Event):
     out_of_band: bool = False
     #: What it was given instead, as role and text; None where the conversation is its input.
     inputs: list[tuple[Role, str]] | None = None
+    #: The user could be heard, and this service does not say when the user speaks and is silent.
+    speech_unmarked: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -293,6 +297,8 @@ class GenerationEnded(Event):
     awaits_words: bool = False
     #: The service refused to answer, or withheld the answer.
     rejected: bool = False
+    #: It began by asking for functions: when it went on after their answers.
+    went_on_at: int | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)

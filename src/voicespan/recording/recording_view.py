@@ -89,6 +89,15 @@ class RecordingView:
         listener = self._listened()
         return None if listener is None else listener.user.began_after(at_ns)
 
+    def user_speech_began_before(self, at_ns: int) -> int | None:
+        """When the speech began that the user last began at `at_ns` or earlier; see `agent_audible_after`.
+
+        Returns:
+            None where the user had said nothing.
+        """
+        listener = self._listened()
+        return None if listener is None else listener.user.began_before(at_ns)
+
     def _listened(self) -> Listener | None:
         return self._writer.listened(None if self.is_behind else self._clock.monotonic_ns())
 

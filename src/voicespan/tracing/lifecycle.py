@@ -117,8 +117,12 @@ class Lifecycle:
         """It is recorded. The lock is held."""
         self.recording = recording
         self._expect_rate()
+        if self.spans is None:
+            return
         # An estimate is never passed off as heard.
-        if self.spans is not None and self.settings.record_source != "wire":
+        if self.settings.record_source == "wire":
+            self.spans.playback.estimate = recording.recorder
+        else:
             self.spans.playback.recorder = recording.recorder
 
     # What connections do.

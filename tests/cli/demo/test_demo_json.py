@@ -22,7 +22,10 @@ def provider(request):
 @pytest.fixture(scope="module")
 def call(voicespan, provider, tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    finished = voicespan("demo", "--json", "--fast", "--provider", provider, "--folder", str(folder))
+    finished = voicespan(
+        *("demo", "--json", "--fast", "--provider", provider, "--folder", str(folder)),
+        VOICESPAN_RECORDING_FORMAT="flac",
+    )
     assert finished.stderr == ""
     assert finished.returncode == 0
     told = json.loads(finished.stdout)
@@ -48,3 +51,43 @@ def test_it_says_where_the_recording_is(call):
     assert rate == recording["sample_rate"]
     assert len(sound) / rate == pytest.approx(recording["seconds"], abs=0.1)
     assert call["figures"]["recording_seconds"] == pytest.approx(recording["seconds"], abs=0.1)
+
+
+# The figures are those of the recording, as `voicebench` measures them there.
+
+PARTS = ("endpointing_ms", "model_ms", "tool_ms", "playout_ms", "unnamed_ms")
+
+
+@pytest.fixture(scope="module")
+def heard(call):
+    """When each side is heard in the recording, as pairs of seconds."""
+    vad = pytest.importorskip("voicebench.vad", reason="voicebench needs Python 3.11")
+    sound, rate = sf.read(call["recording"]["path"])
+    # On a machine that is busy an answer played eight times as fast stutters: its first 20 ms are its beginning.
+    config = vad.VadConfig(threshold_db=-45.0, min_speech_ms=10.0)
+    return [
+        [(segment.start, segment.end) for segment in vad.detect_segments(side.copy(), rate, config)]
+        for side in sound.T
+    ]
+
+
+def test_each_response_gap_is_the_one_in_the_recording(call, heard):
+    user, agent = heard
+    gaps = []
+    for start, _ in agent:
+        last = max((end for _, end in user if end <= start), default=None)
+        if last is not None and not any(last < other < start for other, _ in agent):
+            gaps.append((start - last) * 1_000)
+    turns = [run["metadata"] for run in runs_in(call["trace"]) if "response_gap_ms" in run["metadata"]]
+    assert [turn["response_gap_ms"] for turn in turns] == pytest.approx(gaps, abs=20)
+    assert len(turns) == 3
+    for turn in turns:
+        assert sum(turn.get(part, 0) for part in PARTS) == pytest.approx(turn["response_gap_ms"], abs=1)
+        assert (turn["response_gap_basis"], turn["response_gap_from"]) == ("app", "speech_end")
+
+
+def test_the_barge_in_is_the_one_in_the_recording(call, heard):
+    user, agent = heard
+    [barge_in] = [(end - spoke) * 1_000 for spoke, _ in user for start, end in agent if start < spoke < end]
+    [interrupted] = [run for run in runs_in(call["trace"]) if run["name"] == "interrupted"]
+    assert interrupted["metadata"]["barge_in_ms"] == pytest.approx(barge_in, abs=20)

@@ -94,6 +94,10 @@ class SpeechDetector:
                 return end if end <= at else None
         return None
 
+    def began_before(self, at: int) -> int | None:
+        """When the newest speech began that had begun by `at`; None where there was none."""
+        return next((start for start, _ in reversed(self._times or ()) if start <= at), None)
+
     def began_after(self, at: int) -> int | None:
         """When the first speech began that began at `at` or later."""
         return next((start for start, _ in self._times or () if start >= at), None)

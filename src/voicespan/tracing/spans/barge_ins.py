@@ -2,7 +2,11 @@
 
 One barge-in has several signs, in any order: the playback was cleared, the item truncated, the response
 cancelled, the recorder's playback stopped. The first sign makes it known, and the others only add to it. Its
-span waits for how much was heard, and is written at the latest when the next generation starts.
+span waits for how much was heard and for the agent's silence, and is written at the latest when the next generation
+starts.
+
+How long it took is told as it was heard: from the onset of the user's voice to the agent's last sound. Where nothing is
+recorded of either it begins when the service saw that the user spoke, and ends when the playback was cleared.
 """
 
 from __future__ import annotations
@@ -28,6 +32,10 @@ _MOST_WAITING = 8
 _MOST_RECENT = 8
 #: What is cut so shortly before the end is cut by the hanging up.
 _HANGING_UP = 500_000_000
+#: Nanoseconds of quiet after which the agent is silent, and not between two words.
+_SILENCE = 300_000_000
+#: Milliseconds. Closer than this to what the application says was heard, what it recorded was cut where it says.
+_SAME = 300
 #: Signs that come when the playback has stopped, so that the time to it can be measured.
 _PLAYBACK_STOPPED = frozenset({"output_audio_buffer.cleared", "recorder"})
 
@@ -43,6 +51,8 @@ class BargeIn:
     barge_in_ms: float | None
     #: The message that was cut has figures of its own.
     in_item: bool = False
+    #: The recorder was told that the playback stopped.
+    stopped: bool = False
 
 
 @dataclass(slots=True)
@@ -128,6 +138,7 @@ class BargeIns:
         else:
             cut.heard_ms = event.heard_ms if cut.heard_ms is None else cut.heard_ms
             cut.generated_ms = event.generated_ms if event.generated_ms is not None else cut.generated_ms
+        cut.stopped |= event.cause == "recorder"
         self._note_in_transcript(cut, event)
 
     def hear(self, now: int) -> bool:
@@ -163,7 +174,12 @@ class BargeIns:
                 heard = True
         return heard
 
-    def write_ready(self, generating: Container[str], *, final: bool) -> None:
+    @property
+    def awaits_silence(self) -> bool:
+        """Whether one would be complete if the agent were silent."""
+        return any(cut.heard_ms is not None for cut in self._waiting)
+
+    def write_ready(self, now: int, generating: Container[str], *, final: bool) -> None:
         """Write those that are complete; with `final`, all.
 
         `generating`: the responses that are not over, so that how much was generated is not known.
@@ -171,6 +187,7 @@ class BargeIns:
         surplus = len(self._waiting) - _MOST_WAITING
         for position, cut in enumerate(self._waiting):
             complete = cut.heard_ms is not None and cut.event.response_id not in generating
+            complete = complete and (cut.stopped or self._is_silent(now))
             # Whoever hears of one that is written may have had the others written.
             if (final or complete or position < surplus) and cut in self._waiting:
                 self._waiting = tuple(other for other in self._waiting if other is not cut)
@@ -180,6 +197,15 @@ class BargeIns:
     def _spoke_before(self, at: int) -> int | None:
         """When the user last began to speak before `at`."""
         return next((start for start in reversed(self._speech_starts) if start <= at), None)
+
+    def _is_silent(self, now: int) -> bool:
+        """Whether the agent is not heard any more, or nobody knows."""
+        if not self.playback.hears:
+            return True
+        if self.playback.is_behind:
+            return False
+        last = self.playback.last(now)
+        return last is None or now - last >= _SILENCE
 
     def _note_in_transcript(self, cut: BargeIn, event: events.Interrupted) -> None:
         entry = self._transcript.find(event.item_id or self._spoken.get(event.response_id or "") or "")
@@ -197,23 +223,42 @@ class BargeIns:
                 entry.note(generated_ms=cut.generated_ms)
 
     def _listen_to(self, cut: BargeIn) -> None:
-        """How much came out of the loudspeaker, and when it fell silent, where a device shows that.
-
-        An application that drops its queue and plays zeros cuts nothing that could be seen. It is heard.
-        """
+        """How much came out of the loudspeaker, where a device shows that, and how long after the user's voice."""
         answer = next((each for each in self._answers if each.response_id == cut.event.response_id), None)
-        if answer is None or not self.playback.sees_devices:
+        if answer is None or not self.playback.hears:
             return
         until = next((each.began_at for each in self._answers if each.began_at > answer.began_at), None)
-        first, last = self.playback.first(answer.began_at), self.playback.last(until)
-        if cut.heard_ms is None:
-            heard = self.playback.milliseconds(first, until)
+        first = self.playback.first(answer.began_at)
+        # An application that drops its queue and plays zeros cuts nothing that could be seen. It is heard.
+        heard = self.playback.milliseconds(first, until)
+        if cut.heard_ms is None and self.playback.sees_devices:
             cut.heard_ms = heard if cut.generated_ms is None else min(heard, cut.generated_ms)
             self._note_in_transcript(cut, cut.event)
-        if cut.barge_in_ms is None and first is not None and last is not None:
-            spoke_at = self._spoke_before(last)
-            if spoke_at is not None and spoke_at >= answer.began_at:
-                cut.barge_in_ms = round((last - spoke_at) / 1e6, 3)
+        silent_at = self.playback.last(until)
+        if first is None or silent_at is None or not self._was_cut_in_recording(cut, heard):
+            return
+        spoke_at = self._onset(cut, first, silent_at)
+        if spoke_at is not None and first <= spoke_at <= silent_at:
+            cut.barge_in_ms = round((silent_at - spoke_at) / 1e6, 3)
+
+    def _was_cut_in_recording(self, cut: BargeIn, heard_ms: int) -> bool:
+        """Whether the recording ends where the playback did: an application may hand over what nobody hears."""
+        if cut.stopped or self.playback.sees_devices:
+            return True
+        if cut.heard_ms is not None:
+            return abs(cut.heard_ms - heard_ms) <= _SAME
+        return cut.generated_ms is not None and heard_ms < cut.generated_ms - _SAME
+
+    def _onset(self, cut: BargeIn, first: int, silent_at: int) -> int | None:
+        """When the user's voice began that cut the agent off, whose answer was heard from `first` on."""
+        seen_at = self._spoke_before(silent_at)
+        if seen_at is not None and seen_at < first:
+            seen_at = None
+        # The service sees it later than it is heard, and not every service says so.
+        recorded = self.playback.user_speech_began_before(
+            max(cut.event.at, silent_at) if seen_at is None else seen_at
+        )
+        return seen_at if recorded is None else recorded
 
     def _write(self, cut: BargeIn) -> None:
         facts = {

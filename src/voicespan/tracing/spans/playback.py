@@ -15,11 +15,13 @@ class Playback:
     def __init__(self) -> None:
         #: Set once there is one that hears what is played.
         self.recorder: ConversationRecorder | None = None
+        #: Set instead where what was heard is only estimated, from the wire.
+        self.estimate: ConversationRecorder | None = None
 
     @property
     def is_listening(self) -> bool:
         """Whether something may still become known."""
-        recorder = self.recorder
+        recorder = self._recorder
         if recorder is None:
             return False
         # What was handed over is written half a second later, and much later in a process that has no time.
@@ -28,7 +30,12 @@ class Playback:
     @property
     def is_behind(self) -> bool:
         """Whether the recorder has more to do than it can: what it is asked now takes long to be found."""
-        return self.recorder is not None and self.recorder.is_behind
+        return self._recorder is not None and self._recorder.is_behind
+
+    @property
+    def hears(self) -> bool:
+        """Whether it is known what was heard."""
+        return self.recorder is not None
 
     @property
     def sees_devices(self) -> bool:
@@ -38,11 +45,23 @@ class Playback:
     @property
     def source(self) -> str | None:
         """Who reports the audio; None: nobody."""
-        return None if self.recorder is None else self.recorder.source
+        return None if self._recorder is None else self._recorder.source
+
+    @property
+    def _recorder(self) -> ConversationRecorder | None:
+        return self.estimate if self.recorder is None else self.recorder
 
     def user_speech_ended_before(self, at: int) -> int | None:
         """When the user last stopped speaking before `at`; None: unknown, or the user spoke on."""
-        return None if self.recorder is None else self.recorder.user_speech_ended_before(at)
+        return None if self._recorder is None else self._recorder.user_speech_ended_before(at)
+
+    def user_speech_began_after(self, at: int) -> int | None:
+        """When the user first began to speak at `at` or later; None: unknown, or never."""
+        return None if self._recorder is None else self._recorder.user_speech_began_after(at)
+
+    def user_speech_began_before(self, at: int) -> int | None:
+        """When the user began what was said last, of what was begun by `at`; None: unknown, or nothing."""
+        return None if self._recorder is None else self._recorder.user_speech_began_before(at)
 
     def answer_began(self) -> None:
         """The first audio of an answer has been received."""
@@ -66,9 +85,11 @@ class Playback:
 
         `patient`: it is asked again, so in a busy process None will do.
         """
-        if self.recorder is None or since is None:
-            return None
-        return _nanoseconds(self.recorder.first_heard(since / 1e9, patient=patient))
+        return _first(self.recorder, since, patient=patient)
+
+    def estimated_first(self, since: int | None, *, patient: bool = False) -> int | None:
+        """The same where it is only estimated."""
+        return _first(self.estimate, since, patient=patient)
 
     def last(self, until: int | None) -> int | None:
         """When the last sound (before `until`) was heard."""
@@ -79,6 +100,12 @@ class Playback:
         if self.recorder is None or since is None:
             return 0
         return round(self.recorder.heard_ms(since / 1e9, _seconds(until)))
+
+
+def _first(recorder: ConversationRecorder | None, since: int | None, *, patient: bool) -> int | None:
+    if recorder is None or since is None:
+        return None
+    return _nanoseconds(recorder.first_heard(since / 1e9, patient=patient))
 
 
 def _nanoseconds(seconds: float | None) -> int | None:

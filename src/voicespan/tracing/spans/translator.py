@@ -57,6 +57,8 @@ class SpanTranslator:
         """
         self._content = content
         self._events = config.events
+        #: Of the newest event, in monotonic nanoseconds.
+        self._now = 0
         self.transcript = Transcript(settings.ROOT_TRANSCRIPT_CHARACTERS)
         self.counts = Counters()
         self.playback = Playback()
@@ -83,11 +85,15 @@ class SpanTranslator:
     def record(self, event: events.Event, frame: Any = None) -> None:
         """Write what `event` means. `frame`: the frame that it came in, for VOICESPAN_RAW_EVENTS."""
         self._writer.frame = frame
+        self._now = event.at
         if self._barge_ins.hear(event.at):
             self._write_ready()
         self._HANDLERS.get(type(event), SpanTranslator._of_cascade)(self, event)
-        if self._turns.awaits_tools and not self.calls.is_waiting:
-            self._turns.tools_over(event.at)
+        if self._barge_ins.awaits_silence or self._turns.is_over_since(event.at):
+            self._write_ready()
+        user = self._turns.user
+        if user.awaits_tools and not self.calls.is_waiting:
+            user.tools_over(event.at)
 
     def span_of(self, key: object) -> Span | None:
         """The span of a function call or an operation, by its id."""
@@ -102,6 +108,7 @@ class SpanTranslator:
     def finish(self, at: int) -> None:
         """Write everything that waits; the conversation is over."""
         self._writer.frame = None
+        self._now = at
         self._barge_ins.hear(at)
         if self._stages is not None:
             self._stages.finish(at)
@@ -125,8 +132,8 @@ class SpanTranslator:
     def _write_ready(self, *, heard_is_final: bool = False, everything: bool = False) -> None:
         """Write what waited and is complete now, or will not become more complete."""
         final = heard_is_final or everything
-        self._barge_ins.write_ready(self._turns.generating, final=final)
-        self._turns.write_ready(final=final, everything=everything)
+        self._barge_ins.write_ready(self._now, self._turns.generating, final=final)
+        self._turns.write_ready(self._now, final=final, everything=everything)
         if self._stages is not None:
             self._stages.write_ready(final=final)
 
@@ -136,14 +143,14 @@ class SpanTranslator:
         self._barge_ins.user_spoke(event.at)
         if self._stages is not None:
             self._stages.gap.user_speaks()
-        self._turns.user_spoke()
+        self._turns.user.spoke(event.at)
         self._turns.user_acted()
         self._write_ready()
 
     def _speech_stopped(self, event: events.SpeechStopped) -> None:
         if self._stages is not None:
             self._stages.gap.user_silent(event.at)
-        self._turns.user_asked(event)
+        self._turns.user_stopped(event)
         self._turns.user_had_turn()
 
     def _message_added(self, event: events.MessageAdded) -> None:
@@ -161,7 +168,7 @@ class SpanTranslator:
         entry = self.transcript.place(event.item_id, event.role, event.after)
         if event.role == "user":
             self._turns.user_acted()
-            self._turns.user_typed()
+            self._turns.user.typed(event.at)
             if not event.put_back:
                 self._turns.user_had_turn()
             self.counts.text_messages += entry.text is None
@@ -226,7 +233,7 @@ class SpanTranslator:
         if self.calls.is_repeated(event):
             return
         self.counts.function_calls += 1
-        self._turns.tool_began(event.at)
+        self._turns.user.tool_began(event.at)
         arguments = self._content.text(event.arguments, role="assistant", place="arguments") or ""
         entry = self.transcript.place(event.item_id or event.call_id, "assistant")
         self.transcript.call(entry, self.calls.begin(event, arguments, self._operations.span(event.within)))

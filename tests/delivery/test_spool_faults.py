@@ -120,6 +120,25 @@ def test_a_call_whose_folder_could_not_be_made_comes_to_the_disk_when_that_works
     assert list(spool_dir.iterdir()) == []
 
 
+def test_what_was_delivered_from_memory_leaves_no_folder_on_a_full_disk(
+    voice, langsmith_server, spool_dir, monkeypatch
+):
+    """An empty file has room on it: the folder stayed, with a `meta.json` that said nothing."""
+    write = folder_module._write
+
+    def full(folder, name, content):
+        if content:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(folder, name, content)
+
+    monkeypatch.setattr(folder_module, "_write", full)
+    conversation = voice.conversation()
+    voice.finish(conversation)
+    voice.send()
+    assert len(langsmith_server.roots) == 1
+    assert list(spool_dir.iterdir()) == []
+
+
 def test_on_a_full_disk_memory_stands_in_and_what_it_holds_goes_to_the_disk_when_there_is_room(
     voice, langsmith_server, spool_dir, monkeypatch
 ):

@@ -29,12 +29,12 @@ class FolderOwners:
         self, spool: Spool, destination: Destination | FolderDestination, clock: Clock, *, new_key: bool
     ) -> None:
         """`new_key`: folders that differ in the key alone are ours too."""
-        self._spool = spool
         self._destination = destination
         self._clock = clock
         self._new_key = new_key
         self._of_others: dict[str, bool] = {}
         self._said = 0
+        self._place: Path | None = None  # of the last one of others
         spool.is_of_others = self.is_of_others
 
     def is_of_others(self, path: Path) -> bool:
@@ -46,6 +46,7 @@ class FolderOwners:
                 return True
             known = not self._destination.is_named(meta.destination, new_key=self._new_key)
             self._of_others[path.name] = known
+            self._place = path.parent if known else self._place
         return known
 
     def is_for_us(self, path: Path) -> bool:
@@ -75,5 +76,5 @@ class FolderOwners:
             "voicespan: %s in %s for another key or project, and this process sends none of them; voicespan spool "
             "shows them, and if the key was replaced voicespan recover --new-key sends them",
             "1 conversation waits" if count == 1 else f"{count} conversations wait",
-            self._spool.root,
+            self._place,
         )

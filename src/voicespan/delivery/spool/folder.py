@@ -145,6 +145,7 @@ class Folder:
         self.files = files
         self.name = name
         self._lock = lock
+        self._is_removed = False
         self._segment = self._next_segment()
         self._envelope = b""  # that the last spans came under
 
@@ -263,6 +264,8 @@ class Folder:
 
     def move_to_disk(self, spool: Path) -> bool:
         """Write what stands in memory to the folder on disk, which is made in `spool` if need be; whether it is all there."""
+        if self._is_removed:
+            return True
         if self.files.folder is None:
             try:
                 _, self._lock = _make(spool, self.name, {META: self.files.read(META) or b""})
@@ -287,6 +290,7 @@ class Folder:
             path.rename(gone)
             self.files.folder = gone
         self.files.remove_all()
+        self._is_removed = True
         self.release()
 
     def keep(self) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import io
 import os
 import socket
+import ssl
 import sys
 import threading
 from pathlib import Path
@@ -43,6 +44,16 @@ KINDS = {
     "connect": ([(socket.socket, "connect")], _no(errno.ECONNREFUSED)),
     "send": ([(socket.socket, "sendall")], _no(errno.ECONNRESET)),
     "resolve": ([(socket, "getaddrinfo")], lambda: socket.gaierror(socket.EAI_AGAIN, "try again")),
+    "tls": (
+        [
+            (ssl.SSLContext, "wrap_socket"),
+            (ssl.SSLContext, "load_verify_locations"),
+            (ssl.SSLSocket, "sendall"),
+        ],
+        lambda: ssl.SSLError(1, "the handshake failed"),
+    ),
+    "read": ([(socket.socket, "recv_into"), (ssl.SSLSocket, "recv_into")], _no(errno.ECONNRESET)),
+    "stat": ([(os, "stat"), (os, "fstat"), (os, "lstat")], _no(errno.ESTALE)),
     "soxr": ([(soxr.ResampleStream, "resample_chunk")], lambda: RuntimeError("soxr failed")),
     "soundfile": (
         [(soundfile.SoundFile, name) for name in ("_open", "write", "buffer_write", "buffer_read_into")],

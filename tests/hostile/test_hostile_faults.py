@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import sys
+import threading
 import time
 
 import pytest
@@ -24,6 +25,7 @@ from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime import guard, settings
 from voicespan.testing import LangSmithServer, gemini_live, openai_realtime
+from voicespan.testing.gemini_live.certificates import authority
 
 SEED = int(os.environ.get("HOSTILE_SEED", "0"))
 MOST = os.environ.get("HOSTILE_FAULTS", "1")
@@ -140,11 +142,16 @@ def _as_in_production(monkeypatch):
 
 
 @pytest.fixture
-def stage(request):
+def stage(request, monkeypatch):
     module = {"openai": openai_realtime, "gemini": gemini_live}[request.param]
     kind = {"openai": "OpenAIRealtimeServer", "gemini": "GeminiLiveServer"}[request.param]
-    with LangSmithServer() as langsmith, getattr(module, kind).conversational() as server:
-        yield Stage(request.param, langsmith, server)
+    # What fails of TLS needs a server that speaks it.
+    secure = request.node.callspec.params.get("kind") in ("tls", "read")
+    with contextlib.ExitStack() as stack:
+        if secure:
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", stack.enter_context(authority().file()))
+        langsmith = stack.enter_context(LangSmithServer(tls=authority().server_context() if secure else None))
+        yield Stage(request.param, langsmith, stack.enter_context(getattr(module, kind).conversational()))
 
 
 def pairs(name, values):
@@ -316,3 +323,51 @@ def test_hooks_of_the_application(stage, hook):
         settings.set_redaction(None)
     if hook != "raises":
         assert shape(root) == whole
+
+
+class _Hanging(SpanProcessor):
+    """Hangs in one span, until it is let go."""
+
+    def __init__(self):
+        self.hangs, self.release = threading.Event(), threading.Event()
+
+    def on_end(self, span):
+        self.hang()
+
+    def hang(self):
+        if not self.hangs.is_set():
+            self.hangs.set()
+            self.release.wait()
+
+
+@pairs("hook", ["a processor", "redact"])
+def test_a_hook_that_hangs_for_ever_costs_its_call_alone(stage, hook):
+    with stage.traced():
+        expected, run_id = stage.call()
+        whole = shape(stage.delivered(run_id))
+    hanging, seen = _Hanging(), []
+
+    def redact(text, *, role, place):
+        hanging.hang()
+        return text
+
+    def call():
+        seen.append(stage.call())
+
+    settings.set_redaction(redact if hook == "redact" else None)
+    stuck = threading.Thread(target=call)
+    try:
+        with stage.traced(hanging) if hook == "a processor" else stage.traced():
+            stuck.start()
+            assert hanging.hangs.wait(PATIENCE)
+            later, run_id = stage.call()
+            assert later == expected
+            stage.processor.force_flush(2_000)
+            assert shape(next(root for root in stage.langsmith.roots if root.id == run_id)) == whole
+            hanging.release.set()
+            stuck.join(PATIENCE)
+            assert [frames for frames, _ in seen] == [expected]
+            assert stage.delivered(seen[0][1]) is not None
+    finally:
+        hanging.release.set()
+        settings.set_redaction(None)

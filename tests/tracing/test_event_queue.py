@@ -224,6 +224,40 @@ def test_a_forked_child_has_a_scribe_of_its_own(tracer_provider, exported, conve
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_a_hook_that_hangs_holds_up_its_own_conversation_alone(tracer_provider, exported, monkeypatch):
+    """The spans of all others waited for their conversations to end: a kill cost more than a quarter of a second."""
+    monkeypatch.setattr(event_queue, "_span_thread", event_queue.SpanThread())
+    release, hangs = threading.Event(), threading.Semaphore(0)
+
+    class Hanging(SpanProcessor):
+        calls = 0
+
+        def on_end(self, span):
+            self.calls += 1
+            if self.calls <= 2:
+                hangs.release()
+                release.wait()
+
+    stuck, also_stuck, other = (
+        Conversation(tracer_provider=tracer_provider, scoped=True, settings=Settings()) for _ in range(3)
+    )
+    tracer_provider.add_span_processor(Hanging())
+    try:
+        for each in (stuck, also_stuck):
+            told(each, said("hang"))
+        told(other, said("heard"))
+        assert hangs.acquire(timeout=30)
+        assert hangs.acquire(timeout=30)
+        # The two that hang were told to the other processor before, and the third comes although both threads hang.
+        assert exported.has(3)
+        told(other, said("heard too"))
+        assert exported.has(4)
+    finally:
+        release.set()
+    for each in (stuck, also_stuck, other):
+        each.end()
+
+
 def test_where_no_thread_can_be_started_it_is_written_at_the_end(conversation, exported, monkeypatch):
     class NoMore(event_queue.threading.Thread):
         def start(self):

@@ -9,14 +9,17 @@ What always holds:
 
 1. The users' code (processors, hooks) runs under `EventQueue.lock` and no other lock of ours. It is the first in
    the order of locks: who holds a lifecycle's lock does not ask for it.
-2. Nobody waits for it without a bound: a hook that hangs costs its own conversation's spans, and nothing else.
+2. Nobody waits for it without a bound: a hook that hangs costs its own conversation's spans, and nothing else. It keeps
+   the thread that called it, and another thread goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from voicespan.protocol.events import (
@@ -47,6 +50,9 @@ _SECONDS = 0.02
 _MOST_WAITING = 256
 #: Seconds for which a thread waits while another one writes. After a wait in vain nobody waits, until it is over.
 PATIENCE = 1.0
+#: After so many seconds with one span a thread is held up by a hook, and the next one goes on. So many there are at most.
+_HELD_UP = 0.1
+_MOST_THREADS = 4
 #: They move what is current: the application's spans may start as soon as it has the frame.
 FLUSH_NOW = frozenset(
     {
@@ -167,10 +173,16 @@ class EventQueue:
 
 
 class SpanThread:
-    """The thread that writes what waits, of all conversations by turns, and ends the waits for a resumption."""
+    """The thread that writes what waits, of all conversations by turns, and ends the waits for a resumption.
+
+    Where a hook of the users' holds it up, another one goes on for the other conversations.
+    """
 
     def __init__(self) -> None:
-        self._loop = Loop("voicespan-spans", self._step, batch_delay=_SECONDS)
+        self._loops = [
+            Loop("voicespan-spans", partial(self._step, number), batch_delay=_HELD_UP if number else _SECONDS)
+            for number in range(_MOST_THREADS)
+        ]
         self.reset_after_fork()
         fork.register(self)
 
@@ -178,32 +190,64 @@ class SpanThread:
         """Begin anew: in a forked child what waits is the parent's."""
         self._due: deque[EventQueue] = deque()
         self._calls: deque[Callable[[], None]] = deque()
+        #: Since when each thread is busy with one conversation, in seconds; 0: it is not.
+        self._busy_since = [0.0] * _MOST_THREADS
 
     def announce(self, queue: EventQueue) -> None:
         """Something waits in `queue`."""
         self._due.append(queue)
-        self._loop.wake()
+        self.wake()
 
     def call(self, function: Callable[[], None]) -> None:
         """Have `function` called: for who must not take a lock, or has no thread of its own."""
         self._calls.append(function)
-        self._loop.wake()
+        self.wake()
 
     def wake(self) -> None:
-        """Somebody waits for a resumption."""
-        self._loop.wake()
+        """Something waits, or somebody waits for a resumption."""
+        for loop, since in zip(self._loops, self._busy_since, strict=True):
+            loop.wake()
+            if not since:
+                return
 
-    def _step(self) -> float | None:
+    def _step(self, number: int) -> float | None:
+        busy_since = self._busy_since
+        if number:
+            before = busy_since[number - 1]
+            if not before or time.monotonic() - before < _HELD_UP:
+                # It is busy, and not held up: looked at once more while something waits.
+                return _HELD_UP if before and self._due else None
+        busy_since[number] = time.monotonic()
+        try:
+            return self._write_due(number)
+        finally:
+            busy_since[number] = 0.0
+
+    def _write_due(self, number: int) -> float | None:
         while True:
             while self._calls:
-                self._try(self._calls.popleft())
+                self._try(self._next_call)
             self._try(resumption.give_up_due)
             if not self._due:
-                return resumption.next_in()
-            paced(range(len(self._due)), self._write_one, _SECONDS, SYSTEM)
+                # The other threads are not needed any more.
+                return None if number else resumption.next_in()
+            if len(self._due) > 1 and number + 1 < _MOST_THREADS:
+                self._loops[number + 1].wake()
+            paced(range(len(self._due)), partial(self._write_one, number), _SECONDS, SYSTEM)
 
-    def _write_one(self, _: int) -> None:
-        queue = self._due.popleft()
+    def _next_call(self) -> None:
+        try:
+            function = self._calls.popleft()
+        except IndexError:  # another thread has taken it
+            return
+        function()
+
+    def _write_one(self, number: int, _: int) -> None:
+        self._busy_since[number] = time.monotonic()
+        try:
+            queue = self._due.popleft()
+        except IndexError:  # as above
+            return
         more = True
         try:
             more = queue.write_one()

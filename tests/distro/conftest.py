@@ -35,6 +35,8 @@ def environ(tmp_path):
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
+        # Where conversations are kept when the spool's disk is full: else those of another run are found.
+        "TMPDIR": str(tmp_path),
         "VOICESPAN_SPOOL_DIR": str(tmp_path / "spool"),
         "VOICESPAN_SHUTDOWN_TIMEOUT": "20",
         "PYTHONPATH": str(PROGRAMS),
@@ -73,6 +75,16 @@ def gemini():
 @pytest.fixture
 def with_openai(environ, openai):
     environ |= {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": openai.url.replace("ws://", "http://")}
+
+
+@pytest.fixture
+def with_openai_live(environ):
+    pytest.importorskip("openai.resources.live", reason="openai has Live since 3.12")
+    from voicespan.testing import OpenAILiveServer
+
+    with OpenAILiveServer.conversational(timeout=20) as server:
+        environ |= {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.url.replace("ws://", "http://")}
+        yield
 
 
 @pytest.fixture

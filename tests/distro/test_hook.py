@@ -41,6 +41,15 @@ def test_on_gemini_live_too(run, langsmith):
     assert "turn_complete" in [child.name for child in root.children]
 
 
+@pytest.mark.usefixtures("with_openai_live", "with_key")
+def test_on_openai_live_too(run, langsmith):
+    assert run("openai_live_agent.py").lines_of_ours == []
+    [root] = langsmith.roots
+    assert (root.status, root.metadata["ls_provider"]) == ("success", "openai")
+    assert root.metadata["usage_seconds"] == 1.0
+    assert "session.started" in [child.name for child in root.children]
+
+
 @pytest.mark.usefixtures("with_openai")
 def test_a_collector_needs_no_key(run, environ, spool_dir):
     from voicespan.testing import LangSmithServer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from opentelemetry.trace import StatusCode
 from wire_call import content, fact, messages, seconds
 
 from voicespan.openai_live.protocol import Protocol
@@ -228,6 +229,35 @@ def test_a_tool_that_the_service_runs_is_a_span_of_its_own_type(call):
 def test_an_output_for_a_call_that_nobody_made_did_not_happen(call):
     call.started().answers("call_x", "nothing").closed().end()
     assert not [name for name in call.names if name.startswith("function")]
+
+
+def test_an_output_that_the_service_refused_leaves_the_call_open_until_the_next(call):
+    call.started().delegated("responses", response_id="resp_1").response("created")
+    call.calls("call_1", "weather").response("completed")
+    item = {"type": "function_call_output", "call_id": "call_1", "output": "x" * 9}
+    call.client("response.item.create", item=item, event_id="mine", after=1)
+    error = {"type": "invalid_request_error", "code": "too_long", "message": "no", "client_event_id": "mine"}
+    call.server("error", error=error, after=1)
+    call.answers("call_1", "sunny", after=1)
+    call.response("created", "resp_2").response("completed", "resp_2").closed().end()
+    refused, taken = (span for span in call.spans if span.name == "function_response: weather")
+    assert refused.status.status_code is StatusCode.ERROR
+    assert fact(refused, "refused") is True
+    assert taken.status.status_code is not StatusCode.ERROR
+    weather = call.named("function_call: weather")
+    # From the request to the output that the service took.
+    assert weather.end_time - weather.start_time == 3_000_000_000
+    assert "sunny" in weather.attributes["gen_ai.completion"]
+
+
+def test_keys_that_are_pressed_are_words_of_the_user(make_call, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_EVENTS", "all")
+    monkeypatch.setenv("VOICESPAN_HIDE", "user_text")
+    call = make_call()
+    call.started().server("transport.dtmf.received", event="7").server("transport.dtmf.sent", event="7")
+    call.client("transport.dtmf.send", event="7").closed().end()
+    for kind in ("received", "sent", "send"):
+        assert '"7"' not in call.named(f"transport.dtmf.{kind}").to_json()
 
 
 def test_decisions(call):

@@ -8,7 +8,7 @@ import json
 
 import pytest
 import websockets
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, AzureOpenAI
 from openai_live_client import KEY, MODEL, client, close, conversing, frame, say, silence, speech, until
 from opentelemetry.trace import StatusCode
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -336,22 +336,102 @@ def test_no_secret_gets_into_the_trace(trace):
     assert KEY not in "".join(span.to_json() for span in trace.spans)
 
 
-async def test_any_socket_that_speaks_it_is_traced(trace, tracer_provider):
+@pytest.fixture
+def sockets_traced(tracer_provider):
     instrumentor = WebsocketsInstrumentor()
     instrumentor.instrument(tracer_provider=tracer_provider)
-    try:
-        with OpenAILiveServer.conversational([Reply("Hi.")], ["Hello?"]) as server:
-            async with websockets.connect(f"{server.url}/live/sessions") as socket:
-                await socket.send(json.dumps({"type": "session.start", "session": {"model": MODEL}}))
-                for start in range(0, len(UTTERANCE), 4800):
-                    audio = base64.b64encode(UTTERANCE[start : start + 4800]).decode()
-                    await socket.send(json.dumps({"type": "session.input_audio.append", "audio": audio}))
-                await socket.send(json.dumps({"type": "session.close"}))
-                async for message in socket:
-                    if json.loads(message)["type"] == "session.closed":
-                        break
-    finally:
-        instrumentor.uninstrument()
+    yield
+    instrumentor.uninstrument()
+
+
+async def end_socket(socket):
+    await socket.send(json.dumps({"type": "session.close"}))
+    await until_type(socket, "session.closed")
+
+
+async def until_type(socket, kind):
+    async for message in socket:
+        event = json.loads(message)
+        if event["type"] == kind:
+            return event
+    raise AssertionError(f"no {kind} came")
+
+
+async def say_on(socket, pcm):
+    for start in range(0, len(pcm), 4800):
+        audio = base64.b64encode(pcm[start : start + 4800]).decode()
+        await socket.send(json.dumps({"type": "session.input_audio.append", "audio": audio}))
+
+
+@pytest.mark.usefixtures("sockets_traced")
+async def test_any_socket_that_speaks_it_is_traced(trace):
+    with OpenAILiveServer.conversational([Reply("Hi.")], ["Hello?"]) as server:
+        async with websockets.connect(f"{server.url}/live/sessions") as socket:
+            await socket.send(json.dumps({"type": "session.start", "session": {"model": MODEL}}))
+            await say_on(socket, UTTERANCE)
+            await end_socket(socket)
     assert trace.transcript[0] == ("user", "Hello?")
     assert fact(trace.root, "session_close_reason") == "close_requested"
     assert trace.root.status.status_code is not StatusCode.ERROR
+
+
+@pytest.mark.usefixtures("sockets_traced")
+async def test_a_sideband_on_a_socket_of_its_own_joins_the_primarys_trace(trace):
+    with OpenAILiveServer.conversational([Reply("Hi.", delegates=True)], ["Hello?"]) as server:
+        async with websockets.connect(f"{server.url}/live/sessions") as socket:
+            await socket.send(json.dumps({"type": "session.start", "session": {"model": MODEL}}))
+            session_id = (await until_type(socket, "session.started"))["session"]["id"]
+            async with websockets.connect(f"{server.url}/live/sessions/{session_id}/attach") as sideband:
+                await until_type(sideband, "session.started")
+                await say_on(socket, UTTERANCE + silence(600))
+                delegation = (await until_type(socket, "session.delegation.created"))["delegation"]["id"]
+                append = {"content": "Done.", "delegation_id": delegation, "event_id": "mine"}
+                await sideband.send(json.dumps({"type": "session.commentary.append", **append}))
+                await say_on(socket, silence(300))
+                await until_type(sideband, "session.commentary.appended")
+                await until_type(socket, "session.commentary.appended")
+            await end_socket(socket)
+    assert len(trace.roots) == 1
+    assert fact(trace.root, "connection_count") == 2
+    for name in ("session.started", "input_transcription", "delegation: client", "context: commentary"):
+        assert len(trace.named(name)) == 1, name
+    assert fact(trace.root, "observer") is None
+
+
+@pytest.mark.usefixtures("sockets_traced")
+async def test_a_fork_on_a_socket_of_its_own_names_what_it_was_forked_from(trace):
+    with OpenAILiveServer.conversational([Reply("Hi.")]) as server:
+        session = {"model": MODEL, "store": True}
+        async with websockets.connect(f"{server.url}/live/sessions") as socket:
+            await socket.send(json.dumps({"type": "session.start", "session": session}))
+            session_id = (await until_type(socket, "session.started"))["session"]["id"]
+            await end_socket(socket)
+        async with websockets.connect(f"{server.url}/live/sessions/{session_id}/fork") as fork:
+            await fork.send(json.dumps({"type": "session.start", "session": {}}))
+            await end_socket(fork)
+    _, second = trace.roots
+    assert fact(second, "forked_from_session_id") == session_id
+
+
+@pytest.mark.usefixtures("sockets_traced")
+async def test_a_sideband_of_a_gateway_that_is_told_no_beginning(trace):
+    words = {"type": "session.input_transcript.delta", "event_id": "e", "delta": "Hi.", "start_ms": 0, "end_ms": 300}  # fmt: skip
+    with OpenAILiveServer([Send(words, CLOSED), Drop()]) as server:
+        async with websockets.connect(f"{server.url}/live/sessions/live_7/attach") as sideband:
+            await until_type(sideband, "session.closed")
+    assert fact(trace.root, "observer") is True
+    assert fact(trace.root, "realtime_session_id") == "live_7"
+    assert trace.transcript == [("user", "Hi.")]
+
+
+def test_the_azure_client(trace):
+    with OpenAILiveServer.conversational([Reply("Hi.")]) as server:
+        endpoint = server.url.replace("ws://", "http://").removesuffix("/v1")
+        azure = AzureOpenAI(azure_endpoint=endpoint, api_key=KEY, api_version="2026-07-15")
+        with azure.live.connect() as connection:
+            connection.session.start(session={"model": "my-deployment"})
+            say(connection, UTTERANCE)
+            close(connection)
+    assert trace.root.attributes["gen_ai.provider.name"] == "azure.ai.openai"
+    assert fact(trace.root, "session_close_reason") == "close_requested"
+    assert KEY not in "".join(span.to_json() for span in trace.spans)

@@ -51,8 +51,11 @@ _BY_TYPE = {
     "mcp_approval_request": ARGUMENTS,
     "mcp_approval_response": USER,
     "mcp_list_tools": PROGRAM,
-    # Keys that the caller pressed: a PIN, the number of a card.
+    # Keys that were pressed: a PIN, the number of a card.
     "input_audio_buffer.dtmf_event_received": USER,
+    "transport.dtmf.received": USER,
+    "transport.dtmf.sent": USER,
+    "transport.dtmf.send": USER,
 }
 _BY_EVENT = (
     ("conversation.item.input_audio_transcription.", USER),

@@ -123,6 +123,7 @@ class Delegations:
 
     def close(self, at: int) -> Iterator[Event]:
         """The session is over."""
+        yield from self.responses.taken()
         for delegation in list(self._open.values()):
             error = _UNANSWERED if delegation.target == "client" else _UNFINISHED
             yield from self._end(delegation, at, "session.closed", error=error)

@@ -13,7 +13,10 @@ from voicespan.runtime.guard import guarded
 from voicespan.tracing.scope import conversation_in_scope, conversation_in_session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from opentelemetry.trace import TracerProvider
+    from opentelemetry.util.types import AttributeValue
 
     from voicespan.recording.recorder import Recorder
     from voicespan.recording.wire_source import WireAudioSource
@@ -63,8 +66,35 @@ def _has_joined(session_id: str) -> bool:
 
 def handshake(manager: Any, tracer_provider: TracerProvider | None, clock: Clock) -> LiveHandshake:
     """The handshake that the SDK's connection manager is about to make."""
-    session_id = managers.session_of(manager)
-    forks = session_id is not None and "Fork" in type(manager).__name__
+    return live_handshake(
+        managers.session_of(manager),
+        "Fork" in type(manager).__name__,
+        managers.attributes(manager),
+        lambda: managers.secrets(manager),
+        tracer_provider=tracer_provider,
+        clock=clock,
+    )
+
+
+def live_handshake(
+    session_id: str | None,
+    forks: bool,
+    attributes: Mapping[str, AttributeValue],
+    secrets: Callable[[], Iterable[str]],
+    *,
+    tracer_provider: TracerProvider | None,
+    clock: Clock,
+) -> LiveHandshake:
+    """The handshake of a connection, whoever makes it.
+
+    Args:
+        session_id: of the session that it joins, or `forks`; None: it begins one.
+        forks: whether it goes on from a stored session.
+        attributes: see `Handshake`, as for the others.
+        secrets: see `Handshake`.
+        tracer_provider: see `Handshake`.
+        clock: see `Handshake`.
+    """
     joins = None if forks else session_id
     # Beside the connection that talks, in the same process, only what that one does not see is new.
     watches = joins is not None and _has_joined(joins)
@@ -76,15 +106,10 @@ def handshake(manager: Any, tracer_provider: TracerProvider | None, clock: Clock
             records=not watches,
         )
     found = LiveHandshake(
-        provider,
-        managers.attributes(manager),
-        lambda: managers.secrets(manager),
-        tracer_provider=tracer_provider,
-        clock=clock,
-        session_id=joins,
+        provider, attributes, secrets, tracer_provider=tracer_provider, clock=clock, session_id=joins
     )
     found.session_id = joins
-    if forks:
+    if forks and session_id is not None:
         found.described = SessionDescribed(0, "fork", None, None, {"forked_from_session_id": session_id})
     elif joins is not None and not watches:
         found.described = SessionDescribed(0, "attach", joins, None, {"observer": True})

@@ -37,7 +37,7 @@ _INCOMPLETE = "context_injection_incomplete"
 #: What the connection that talks does not see.
 _SEEN_BY_SIDEBANDS_ALONE = ("transport.", "session.paused", "session.resumed")
 #: What may be reported by each connection that sees it: once a thing is over, that it is over changes nothing.
-_FOR_ALL = (events.OperationEnded, events.SessionEnded)
+_FOR_ALL = (events.OperationEnded, events.SessionEnded, events.FunctionAnswered)
 _MOST_SEEDED = 128
 
 
@@ -120,7 +120,7 @@ class Protocol:
     def connection_lost(self, at: int) -> list[Event]:
         """What had begun when the connection ended, and will not go on."""
         words = [] if self._watches else list(self._runs.close())
-        return [*words, *self._pending.close(at)]
+        return [*words, *self._pending.close(at), *self._delegations.responses.taken()]
 
     def resumable(self, *, abnormal: bool) -> bool:  # noqa: ARG002  part of what a protocol is
         """Whether the session can be resumed on another connection: never, a new one begins."""
@@ -130,8 +130,10 @@ class Protocol:
         """Of a session that another connection sees too: what that one does not, and the answers to commands from here."""
         if kind.startswith(_SEEN_BY_SIDEBANDS_ALONE):
             return True
-        answers = event.get("client_event_id") or values.as_object(event.get("error")).get("client_event_id")
-        return self._pending.expects(kind, values.name(answers))
+        answers = values.name(
+            event.get("client_event_id") or values.as_object(event.get("error")).get("client_event_id")
+        )
+        return self._pending.expects(kind, answers) or self._delegations.responses.expects(answers or "")
 
     # The session.
 
@@ -241,7 +243,8 @@ class Protocol:
         yield from self._delegations.decided(event, at)
 
     def _item_given(self, event: dict[str, Any], _kind: str, at: int) -> Iterator[Event]:
-        yield from self._delegations.responses.answered(values.as_object(event.get("item")), at)
+        item, event_id = values.as_object(event.get("item")), values.name(event.get("event_id"))
+        yield from self._delegations.responses.answered(item, event_id, at)
 
     # Commands and their answers.
 
@@ -280,6 +283,7 @@ class Protocol:
             yield ProviderEvent(at, kind, Level.STANDARD, event)
             return
         yield from self._pending.refused(event_id, error, at)
+        yield from self._delegations.responses.refused(event_id, error)
         facts = {
             "category": values.name(details.get("type")),
             "param": values.name(details.get("param")),
@@ -323,6 +327,9 @@ _SERVER: dict[str, tuple[Level, _Reader | None]] = {
     "error": (Level.NEVER, Protocol._error),
     "transport.failed": (Level.NEVER, Protocol._error),
 }
+
+#: Types that say by themselves that a connection speaks this protocol; `error` says nothing.
+KINDS = frozenset(_SERVER) - {"error"}
 
 #: What a client's commands mean; from `all` on each has a span of its own as well.
 _CLIENT: dict[str, _Reader] = {

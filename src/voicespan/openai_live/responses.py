@@ -14,6 +14,7 @@ from voicespan.protocol.events import (
     ErrorReported,
     Event,
     FunctionAnswered,
+    FunctionAnswerSent,
     FunctionCalled,
     FunctionCancelled,
     LocalId,
@@ -64,6 +65,16 @@ class _OpenCall:
     output: str | None = None
 
 
+@dataclass(slots=True)
+class _Answer:
+    """An output that was sent. The service acknowledges none, and refuses some."""
+
+    call_id: str
+    output: str
+    event_id: str | None
+    at: int
+
+
 Finished: TypeAlias = "Callable[[BackendResponse, WireError | None, int], Iterator[Event]]"
 
 
@@ -76,6 +87,7 @@ class Responses:
         #: The newest of each delegation; of None: those that the application began itself.
         self._newest: dict[str | None, BackendResponse] = {}
         self._open_calls: dict[str, _OpenCall] = {}
+        self._sent: dict[str, _Answer] = {}
         #: What functions gave back since the last response began.
         self._given: list[dict[str, Any]] = []
 
@@ -93,18 +105,52 @@ class Responses:
         if reader is not None:
             yield from reader(self, delegation_id, event, kind, at)
 
-    def answered(self, item: dict[str, Any], at: int) -> Iterator[Event]:
+    def answered(self, item: dict[str, Any], event_id: str | None, at: int) -> Iterator[Event]:
         """The application gives an item: the output of a call, or something else, which is the caller's affair."""
         call_id = values.name(item.get("call_id")) or ""
         call = self._open_calls.get(call_id)
         # An output for a call that nobody made is refused by the service.
         if item.get("type") not in _OUTPUTS or call is None or call.output is not None:
             return
-        call.output = output = values.output(item.get("output"))
-        self._given.append({"role": "tool", "tool_call_id": call_id, "name": call.name, "content": output})
-        del self._given[:-_MOST_ITEMS]
-        del self._open_calls[call_id]
-        yield FunctionAnswered(at, "response.item.create", call_id, output, call.name, LocalId.new("result"))
+        call.output = values.output(item.get("output"))
+        put(self._sent, call_id, _Answer(call_id, call.output, event_id, at))
+        yield FunctionAnswerSent(at, "response.item.create", call_id)
+
+    def expects(self, event_id: str) -> bool:
+        """Whether this command's output can still be refused."""
+        return any(answer.event_id == event_id for answer in self._sent.values())
+
+    def refused(self, event_id: str | None, error: WireError) -> Iterator[Event]:
+        """The service refused the command with this id: the call waits for another output."""
+        for answer in [each for each in self._sent.values() if event_id and each.event_id == event_id]:
+            del self._sent[answer.call_id]
+            call = self._open_calls.get(answer.call_id)
+            if call is not None:
+                call.output = None
+                yield self._answer(answer, call.name, refused=error)
+
+    def taken(self) -> Iterator[Event]:
+        """A response begins, or the session is over: the service answers in order, so what it did not refuse it took."""
+        sent, self._sent = self._sent, {}
+        for answer in sent.values():
+            call = self._open_calls.pop(answer.call_id, None)
+            if call is not None:
+                message = {"role": "tool", "tool_call_id": answer.call_id, "name": call.name}
+                self._given.append({**message, "content": answer.output})
+                del self._given[:-_MOST_ITEMS]
+                yield self._answer(answer, call.name)
+
+    @staticmethod
+    def _answer(answer: _Answer, name: str, refused: WireError | None = None) -> Event:
+        return FunctionAnswered(
+            answer.at,
+            "response.item.create",
+            answer.call_id,
+            answer.output,
+            name,
+            LocalId.new("result"),
+            refused=refused,
+        )
 
     # One method for each nested event.
 
@@ -117,6 +163,7 @@ class Responses:
     def _begin(
         self, delegation_id: str | None, response_id: str | None, kind: str, at: int
     ) -> Iterator[Event]:
+        yield from self.taken()
         response = BackendResponse(response_id or LocalId.new("response"), at, delegation_id)
         put(self._newest, delegation_id, response)
         given, self._given = self._given, []

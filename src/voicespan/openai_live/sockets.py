@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING
 
 from voicespan.instrumentation.openai_package.managers import provider_at
 from voicespan.instrumentation.sockets.by_url import SocketEndpoint
-from voicespan.openai_live.endpoint import PROVIDER
+from voicespan.openai_live.endpoint import PROVIDER, live_handshake
+from voicespan.openai_live.protocol import KINDS
 from voicespan.protocol.json_values import event_object
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.instrumentation.sockets.by_url import SocketRequest
+    from voicespan.openai_live.endpoint import LiveHandshake
+    from voicespan.runtime.clock import Clock
 
 _HOSTS = (".openai.com", ".azure.com", ".azure.us", ".azure.cn")
-_PATH = re.compile(r"/live/sessions(?:/[^/]+/(?:attach|fork))?/?$")
+_PATH = re.compile(r"/live/sessions(?:/(?P<session>[^/]+)/(?P<way>attach|fork))?/?$")
 
 
 def _is_live(path: str) -> bool:
@@ -35,8 +41,28 @@ def _attributes(request: SocketRequest) -> dict[str, AttributeValue]:
 
 
 def _is_first_frame(frame: bytes) -> bool:
+    # A sideband that joins late is told no `session.started`.
     event = event_object(frame)
-    return event is not None and event.get("type") == "session.started"
+    kind = None if event is None else event.get("type")
+    return isinstance(kind, str) and kind in KINDS
+
+
+def _handshake(
+    request: SocketRequest,
+    secrets: Callable[[], Iterable[str]],
+    tracer_provider: TracerProvider | None,
+    clock: Clock,
+) -> LiveHandshake:
+    found = _PATH.search(request.path)
+    session_id, way = (None, None) if found is None else found.group("session", "way")
+    return live_handshake(
+        session_id,
+        way == "fork",
+        _attributes(request),
+        secrets,
+        tracer_provider=tracer_provider,
+        clock=clock,
+    )
 
 
 ENDPOINT = SocketEndpoint(
@@ -46,5 +72,6 @@ ENDPOINT = SocketEndpoint(
     attributes=_attributes,
     may_match=_is_live,
     is_first_frame=_is_first_frame,
+    handshake=_handshake,
     clients=("openai",),
 )

@@ -24,15 +24,22 @@ from voicespan.tracing.connection import Connection
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
+    from opentelemetry.trace import TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from voicespan.instrumentation.handshake import Provider
+    from voicespan.instrumentation.handshake import Handshake, Provider
+    from voicespan.runtime.clock import Clock
 
 _logger = logging.getLogger("voicespan")
 _GROUP = "voicespan_sockets"
 
 #: What a socket's end is to its connection: the error that reading raised, the close code and the reason.
 Lost: TypeAlias = Callable[[Connection, BaseException, int, "str | None"], None]
+
+#: Of the request, what returns its secrets, the provider of tracers, and the clock.
+MakesHandshake: TypeAlias = (
+    "Callable[[SocketRequest, Callable[[], Iterable[str]], TracerProvider | None, Clock], Handshake]"
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,8 @@ class SocketEndpoint:
     is_first_frame: Callable[[bytes], bool] = lambda _: False
     #: SHA-256 of the handle that a client's first frame resumes a session by; None: the protocol has no such.
     resumes: Callable[[bytes], str | None] | None = None
+    #: Makes the handshake of a request, where a URL says more than whose it is; None: that of every provider.
+    handshake: MakesHandshake | None = None
     #: What the end of a socket is to its connection.
     lost: Lost = Connection.lost
     #: The client libraries (packages) that open such sockets for themselves and are patched by the provider.

@@ -109,11 +109,17 @@ class TracedSocket:
 
     def _begin(self, fingerprint: str | None) -> Handshake:
         endpoint, request = self._endpoint, self._request
+
+        def secrets() -> list[str]:
+            # Asked when the handshake is over, with the headers that were sent by then.
+            return self._request.secrets()
+
+        if endpoint.handshake is not None:
+            return endpoint.handshake(request, secrets, self._tracer_provider, self._clock)
         return Handshake(
             endpoint.provider,
             endpoint.attributes(request),
-            # Asked when the handshake is over, with the headers that were sent by then.
-            lambda: self._request.secrets(),  # noqa: PLW0108
+            secrets,
             tracer_provider=self._tracer_provider,
             clock=self._clock,
             fingerprint=fingerprint,

@@ -55,6 +55,8 @@ LIBRARIES: Final = {
     "google-genai": Supported("1.9", "3.6"),
     "websockets": Supported("13", "17"),
     "livekit-agents": Supported("1.1", "1.8"),
+    "aiohttp": Supported("3.9", "3.14"),
+    "websocket-client": Supported("1.6", "1.9"),
     "sounddevice": Supported("0.4.6", "0.5"),
     "PyAudio": Supported("0.2.13", "0.2.14"),
 }
@@ -66,6 +68,8 @@ _IMPORTED_AS: Final = {
     "google": "google-genai",
     "websockets": "websockets",
     "livekit": "livekit-agents",
+    "aiohttp": "aiohttp",
+    "websocket": "websocket-client",
     "sounddevice": "sounddevice",
     "pyaudio": "PyAudio",
 }

@@ -86,6 +86,7 @@ def test_a_name_like_no_other(look):
     ("changed", "check", "mark"),
     [
         ({"VOICESPAN_DISABLED": "1"}, "settings.off.VOICESPAN_DISABLED", Mark.PROBLEM),
+        ({"VOICESPAN_SOCKETS": "gw.example/rt=openai"}, "settings.VOICESPAN_SOCKETS.parts", Mark.WARNING),
         ({"OTEL_SDK_DISABLED": "true"}, "settings.off.OTEL_SDK_DISABLED", Mark.PROBLEM),
         ({"LANGSMITH_TRACING": "false"}, "settings.off.LANGSMITH_TRACING", Mark.PROBLEM),
         ({"LANGCHAIN_TRACING_V2": "false"}, "settings.off.LANGSMITH_TRACING", Mark.PROBLEM),

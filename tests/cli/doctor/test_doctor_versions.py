@@ -157,10 +157,18 @@ def test_a_format_that_libsndfile_cannot_write(look, monkeypatch):
 
 def test_the_seams_of_what_is_installed_are_there(look):
     found = look(libraries.look)
-    for name in ("openai", "google-genai"):
+    fewest = {
+        "openai": 6,
+        "openai.live": 18,
+        "google-genai": 6,
+        "websockets": 5,
+        "aiohttp": 2,
+        "websocket-client": 1,
+    }
+    for name, count in fewest.items():
         if f"libraries.{name}.seams" in found:
             assert found[f"libraries.{name}.seams"].mark is Mark.OK
-            assert found[f"libraries.{name}.seams"].facts["seams"] > 5
+            assert found[f"libraries.{name}.seams"].facts["seams"] >= count
     assert any(name.endswith(".seams") for name in found)
 
 
@@ -168,7 +176,11 @@ def test_the_seams_of_what_is_installed_are_there(look):
     ("name", "module", "owner", "seam"),
     [
         ("openai", "openai.resources.realtime.realtime", "RealtimeConnection", "recv_bytes"),
+        ("openai.live", "openai.resources.live.sideband", "SidebandConnection", "recv_bytes"),
         ("google-genai", "google.genai.live", "AsyncSession", "_receive"),
+        ("websockets", "websockets.sync.client", "ClientConnection", "handshake"),
+        ("aiohttp", "aiohttp.client", "ClientSession", "_ws_connect"),
+        ("websocket-client", "websocket._core", "WebSocket", "connect"),
     ],
 )
 def test_a_seam_that_has_gone(look, monkeypatch, *, name, module, owner, seam):
@@ -187,7 +199,8 @@ def test_looking_sets_no_seam(look):
 
 
 def test_without_any_library_there_is_nothing_to_trace(look, monkeypatch):
-    of_version(monkeypatch, {"openai": None, "google-genai": None})
+    nothing = ("openai", "google-genai", "websockets", "aiohttp", "websocket-client")
+    of_version(monkeypatch, dict.fromkeys(nothing))
     found = look(libraries.look)
     assert found["libraries.openai"].mark is Mark.NOTE
     assert found["libraries.none"].mark is Mark.PROBLEM
@@ -204,8 +217,22 @@ def test_websockets_is_needed_and_frameworks_are_told(look, monkeypatch):
     of_version(monkeypatch, {"websockets": None, "openai-agents": "0.24.0", "google-adk": "2.13.0"})
     found = look(libraries.look)
     assert found["libraries.websockets"].mark is Mark.PROBLEM
-    assert "not traced" in found["libraries.openai-agents"].text
+    assert "are traced by their URL" in found["libraries.openai-agents"].text
     assert "are traced" in found["libraries.google-adk"].text
+
+
+def test_an_openai_without_live_says_since_when(look, monkeypatch):
+    monkeypatch.setattr(libraries, "find_spec", lambda _: None)
+    found = look(libraries.look)
+    assert "3.12" in found["libraries.openai.live"].text
+
+
+def test_a_library_of_sockets_alone_is_something_to_trace(look, monkeypatch):
+    gone = ("openai", "google-genai", "aiohttp", "websocket-client")
+    of_version(monkeypatch, {**dict.fromkeys(gone), "websockets": "15.0.1"})
+    found = look(libraries.look)
+    assert "libraries.none" not in found
+    assert found["libraries.websockets"].mark is Mark.OK
 
 
 def test_a_library_that_cannot_be_imported(look, monkeypatch):

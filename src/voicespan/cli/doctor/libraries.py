@@ -6,11 +6,14 @@ imported and its patch points are looked up as the instrumentor does, without pa
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from voicespan.cli.doctor.findings import BROKEN, note, ok, problem
 from voicespan.cli.doctor.versions import installed, judged, loaded
 from voicespan.gemini_live import sdk as gemini_live
+from voicespan.instrumentation.sockets import aiohttp, websocket_client, websockets
+from voicespan.openai_live import sdk as openai_live
 from voicespan.openai_realtime import sdk as openai_realtime
 from voicespan.runtime import supported
 
@@ -20,100 +23,130 @@ if TYPE_CHECKING:
     from voicespan.cli.doctor.findings import Finding, Surroundings
 
 
-class _Provider(NamedTuple):
+class _Library(NamedTuple):
     distribution: str
-    #: The module that holds the patch points in every version that is supported.
-    module: str
+    #: The modules that hold the patch points.
+    modules: tuple[str, ...]
     patches: Callable[[Any, Any], Iterable[object]]
-    extra: str
+    upgrade: str
+    #: What is added to the names of the checks, for a library of which more is looked into.
+    part: str = ""
 
 
-_PROVIDERS = (
-    _Provider("openai", openai_realtime.MODULES[0], openai_realtime.patches, "openai"),
-    _Provider("google-genai", gemini_live.MODULES[0], gemini_live.patches, "gemini"),
+_CLIENTS = (
+    _Library(
+        "openai",
+        openai_realtime.MODULES[:1],
+        openai_realtime.patches,
+        "pip install --upgrade 'voicespan[openai]'",
+    ),
+    _Library(
+        "google-genai",
+        gemini_live.MODULES[:1],
+        gemini_live.patches,
+        "pip install --upgrade 'voicespan[gemini]'",
+    ),
+)
+_LIVE = _Library(
+    "openai",
+    openai_live.MODULES,
+    openai_live.patches,
+    "pip install --upgrade 'openai[realtime]>=3.12'",
+    ".live",
+)
+_SOCKETS = (
+    _Library(
+        "websockets",
+        ("websockets.asyncio.client", "websockets.sync.client"),
+        websockets.patches,
+        "pip install -U websockets",
+    ),
+    _Library("aiohttp", ("aiohttp.client", "aiohttp.client_ws"), aiohttp.patches, "pip install -U aiohttp"),
+    _Library(
+        "websocket-client", ("websocket._core",), websocket_client.patches, "pip install -U websocket-client"
+    ),
 )
 
 _GEMINI = "its Gemini Live sessions are traced: they go through google-genai"
-_OWN_SOCKET = "opens its OpenAI Realtime sockets itself, past the openai package: those are not traced"
-#: What is built on the two, and what of it is seen.
+_BY_URL = "OpenAI Realtime sockets are traced by their URL"
+#: What is built on these, and what of it is seen.
 _FRAMEWORKS = {
+    "azure-ai-voicelive": "its Voice Live sockets are traced by their URL, on aiohttp",
     "google-adk": _GEMINI,
     "livekit-plugins-google": _GEMINI,
-    "livekit-plugins-openai": _OWN_SOCKET,
-    "openai-agents": _OWN_SOCKET,
-    "pipecat-ai": f"{_GEMINI}; it {_OWN_SOCKET}",
-    "pydantic-ai": _GEMINI,
+    "livekit-plugins-openai": f"its {_BY_URL}, on aiohttp",
+    "openai-agents": f"its {_BY_URL}, on websockets",
+    "pipecat-ai": f"{_GEMINI}; its {_BY_URL}, on websockets",
+    "pydantic-ai": f"{_GEMINI}; its {_BY_URL}, on websockets",
+    "pydantic-ai-slim": f"{_GEMINI}; its {_BY_URL}, on websockets",
+    "strands-agents": f"{_GEMINI}; its {_BY_URL}, on websockets",
 }
 
 
 def look(surroundings: Surroundings) -> Iterator[Finding]:  # noqa: ARG001  what every check is given
     """Each library, then what is built on them."""
-    there = [provider for provider in _PROVIDERS if installed(provider.distribution) is not None]
-    for provider in _PROVIDERS:
-        if provider in there:
-            yield from _library(provider)
-        else:
-            yield note(
-                f"libraries.{provider.distribution}",
-                f"{provider.distribution} is not installed",
-                version=None,
-            )
+    there = [each for each in (*_CLIENTS, *_SOCKETS) if installed(each.distribution) is not None]
+    for library in (*_CLIENTS, *_SOCKETS):
+        if library in there:
+            yield from _library(library)
+        elif library in _CLIENTS:
+            name = library.distribution
+            yield note(f"libraries.{name}", f"{name} is not installed", version=None)
     if not there:
         yield problem(
             "libraries.none",
-            "neither openai nor google-genai is installed in this Python: there is nothing to trace",
+            "neither openai nor google-genai, and no library of WebSockets, is installed in this Python: "
+            "there is nothing to trace",
             "pip install 'voicespan[openai]' or 'voicespan[gemini]', or run this with the application's Python",
         )
-    else:
-        yield _websockets()
+    elif any(each in _CLIENTS for each in there) and installed("websockets") is None:
+        yield problem(
+            "libraries.websockets",
+            "websockets is not installed: openai and google-genai can open no Realtime or Live connection",
+            "pip install 'openai[realtime]'",
+            version=None,
+        )
     for name, text in _FRAMEWORKS.items():
         version = installed(name)
         if version is not None:
             yield note(f"libraries.{name}", f"{name} {version}: {text}", version=version)
 
 
-def _library(provider: _Provider) -> Iterator[Finding]:
-    name, check = provider.distribution, f"libraries.{provider.distribution}"
-    upgrade = f"pip install --upgrade 'voicespan[{provider.extra}]'"
-    yield judged(check, name, installed(name) or "", supported.LIBRARIES[name], upgrade)
-    module = loaded(provider.module)
-    if isinstance(module, str):
-        yield problem(
-            f"{check}.seams",
-            f"{provider.module} cannot be imported, so nothing of it is traced: {module}",
-            upgrade,
-        )
-        return
+def _library(library: _Library) -> Iterator[Finding]:
+    name = library.distribution
+    known = supported.LIBRARIES[name]
+    yield judged(f"libraries.{name}", name, installed(name) or "", known, library.upgrade)
+    yield _places(library)
+    if name == _LIVE.distribution:
+        if _is_there(_LIVE.modules[0]):
+            yield _places(_LIVE)
+        else:
+            yield note("libraries.openai.live", "this openai has no Live, which came with 3.12")
+
+
+def _is_there(module: str) -> bool:
     try:
-        count = len(list(provider.patches(module, lambda *_: None)))
-    except BROKEN as error:
-        yield problem(
-            f"{check}.seams",
-            f"{name} is not traced: what voicespan looks for in {provider.module} is not there "
-            f"({type(error).__name__}: {error})",
-            f"use a tested version ({supported.LIBRARIES[name]}), or upgrade voicespan",
-        )
-        return
-    yield ok(
-        f"{check}.seams",
-        f"all {count} places in {provider.module} that voicespan looks into are there",
-        seams=count,
-    )
+        return find_spec(module) is not None
+    except BROKEN:
+        return False
 
 
-def _websockets() -> Finding:
-    version = installed("websockets")
-    if version is None:
-        return problem(
-            "libraries.websockets",
-            "websockets is not installed: no Realtime or Live connection can be opened",
-            "pip install 'openai[realtime]'",
-            version=None,
-        )
-    return judged(
-        "libraries.websockets",
-        "websockets",
-        version,
-        supported.LIBRARIES["websockets"],
-        "pip install -U websockets",
-    )
+def _places(library: _Library) -> Finding:
+    name, count = library.distribution, 0
+    check = f"libraries.{name}{library.part}.seams"
+    for place in library.modules:
+        module = loaded(place)
+        if isinstance(module, str):
+            text = f"{place} cannot be imported, so nothing of it is traced: {module}"
+            return problem(check, text, library.upgrade)
+        try:
+            count += len(list(library.patches(module, lambda *_: None)))
+        except BROKEN as error:
+            return problem(
+                check,
+                f"{name} is not traced: what voicespan looks for in {place} is not there "
+                f"({type(error).__name__}: {error})",
+                f"use a tested version ({supported.LIBRARIES[name]}), or upgrade voicespan",
+            )
+    text = f"all {count} places in {' and '.join(library.modules)} that voicespan looks into are there"
+    return ok(check, text, seams=count)

@@ -13,6 +13,7 @@ from voicespan.cli.doctor.findings import note, ok, problem, warning
 from voicespan.cli.doctor.masked_output import public_url
 from voicespan.delivery.destination.privacy import Privacy, sampling_rate, tracing_is_off
 from voicespan.delivery.destination.variables import DeliverySettingsError
+from voicespan.instrumentation.sockets import by_url
 from voicespan.runtime import environment_variables
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
     yield from _langsmiths(environ)
     yield from _unknown(environ)
     yield from _switched_off(environ)
+    yield from _sockets(environ)
     yield from _left_out(environ, settings)
     yield note(
         "settings.unseen",
@@ -135,6 +137,16 @@ def _nearest(name: str) -> str | None:
     known = {each.removeprefix(_PREFIX): each for each in ours()}
     near = difflib.get_close_matches(name.removeprefix(_PREFIX), known, n=1)
     return known[near[0]] if near else None
+
+
+def _sockets(environ: Mapping[str, str]) -> Iterator[Finding]:
+    strange = by_url.not_understood(environ.get("VOICESPAN_SOCKETS", ""))
+    if strange:
+        yield warning(
+            "settings.VOICESPAN_SOCKETS.parts",
+            f"VOICESPAN_SOCKETS has {len(strange)} parts that are no host/path=provider",
+            f"write them as gw.example/rt=PROVIDER, where PROVIDER is one of {', '.join(by_url.providers())}",
+        )
 
 
 def _switched_off(environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -179,17 +179,39 @@ def _parsed(setting: str) -> list[tuple[str, str, str]]:
     """Host, path and provider of each part of VOICESPAN_SOCKETS."""
     if setting not in _read:
         _read.clear()
-        _read[setting] = parts = []
-        for part in filter(None, (part.strip() for part in setting.split(","))):
-            place, _, name = part.rpartition("=")
-            # With a port or without, whatever the scheme: a part says host and path.
-            url = urlsplit(place if "://" in place else f"//{place}")
-            if name.strip() in _endpoints and url.hostname:
-                parts.append((url.hostname, url.path or "/", name.strip()))
-            else:
-                known = ", ".join(sorted(_endpoints))
-                _logger.warning("VOICESPAN_SOCKETS has a part that is no host/path=provider (of %s)", known)
+        parts = [(part, _part(part)) for part in _parts(setting)]
+        if not all(found for _, found in parts):
+            known = ", ".join(providers())
+            _logger.warning("VOICESPAN_SOCKETS has a part that is no host/path=provider (of %s)", known)
+        _read[setting] = [found for _, found in parts if found is not None]
     return _read[setting]
+
+
+def providers() -> list[str]:
+    """What VOICESPAN_SOCKETS can name."""
+    load_endpoints()
+    return sorted(_endpoints)
+
+
+def not_understood(setting: str) -> list[str]:
+    """The parts of such a setting that are no host, path and provider."""
+    load_endpoints()
+    return [part for part in _parts(setting) if _part(part) is None]
+
+
+def _parts(setting: str) -> list[str]:
+    if setting.strip().lower() == "off":
+        return []
+    return [part for part in map(str.strip, setting.split(",")) if part]
+
+
+def _part(part: str) -> tuple[str, str, str] | None:
+    place, _, name = part.rpartition("=")
+    # With a port or without, whatever the scheme: a part says host and path.
+    url = urlsplit(place if "://" in place else f"//{place}")
+    if name.strip() not in _endpoints or not url.hostname:
+        return None
+    return url.hostname, url.path or "/", name.strip()
 
 
 def request_of(url: Any, *headers: Any) -> SocketRequest:

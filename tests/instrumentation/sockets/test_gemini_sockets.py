@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import io
 import json
 import ssl
 
+import numpy as np
 import pytest
+import soundfile as sf
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
 from websockets.asyncio.client import connect
 
+from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.gemini_live.json_protocol import JsonProtocol
 from voicespan.gemini_live.sockets import ENDPOINT
@@ -18,11 +24,13 @@ from voicespan.instrumentation.sockets import WebsocketsInstrumentor
 from voicespan.instrumentation.sockets.by_url import SocketRequest, load_endpoints, match
 from voicespan.protocol.events import Level
 from voicespan.testing.gemini_live import Answer, FunctionCall, GeminiLiveServer, Send
+from voicespan.tracing import tracer
 
 genai = pytest.importorskip("google.genai")
 
 DEVELOPER = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 VERTEX = "/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent"
+EPHEMERAL = "/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContentConstrained"
 SETUP = {"setup": {"model": "models/gemini-2.5-flash-native-audio", "outputAudioTranscription": {}}}
 
 
@@ -45,6 +53,10 @@ async def opened(server, path=DEVELOPER, **options):
 async def speak(socket, setup=SETUP):
     await socket.send(json.dumps(setup))
     assert "setupComplete" in json.loads(await socket.recv())
+    await speak_on(socket)
+
+
+async def speak_on(socket):
     turn = {"turns": [{"role": "user", "parts": [{"text": "How is the weather?"}]}], "turnComplete": True}
     await socket.send(json.dumps({"clientContent": turn}))
     async for frame in socket:
@@ -56,7 +68,11 @@ async def speak(socket, setup=SETUP):
             break
 
 
-@pytest.mark.parametrize("path", [DEVELOPER + "?key=a-k3y", VERTEX], ids=["developer", "vertex"])
+@pytest.mark.parametrize(
+    "path",
+    [DEVELOPER + "?key=a-k3y", EPHEMERAL + "?access_token=auth_tokens/a-k3y", VERTEX],
+    ids=["developer", "ephemeral", "vertex"],
+)
 async def test_a_conversation_is_one_complete_trace(instrumented, trace, path):
     answers = [Answer(calls=[FunctionCall("weather", {"city": "London"})]), Answer(transcript="It is foggy.")]
     with GeminiLiveServer.conversational(answers) as server:
@@ -71,6 +87,37 @@ async def test_a_conversation_is_one_complete_trace(instrumented, trace, path):
     assert (trace.fact("status"), trace.fact("close_code")) == ("completed", 1000)
     assert "It is foggy." in trace.root.attributes["gen_ai.completion"]
     assert "a-k3y" not in str([span.attributes for span in trace.spans])
+
+
+async def test_the_wire_estimate_hears_both_sides(langsmith_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_RECORD_SOURCE", "wire")
+    monkeypatch.setenv("VOICESPAN_RECORDING_FORMAT", "flac")
+    provider = TracerProvider(shutdown_on_exit=False)
+    destination = {"api_key": langsmith_server.api_key, "endpoint": langsmith_server.url}
+    provider.add_span_processor(LangSmithSpanProcessor(**destination, spool_dir=tmp_path))
+    tracer.name_provider(provider)
+    WebsocketsInstrumentor().instrument(tracer_provider=provider)
+    loud = base64.b64encode(b"\x00\x20" * 8_000).decode()
+    try:
+        with GeminiLiveServer.conversational([Answer(audio=b"\x00\x20" * 12_000, text="Hi.")]) as server:
+            async with opened(server) as socket:
+                audio = {"data": loud, "mimeType": "audio/pcm;rate=16000"}
+                await socket.send(json.dumps(SETUP))
+                await socket.recv()
+                await socket.send(json.dumps({"realtimeInput": {"audio": audio}}))
+                await speak_on(socket)
+                # The answer's half second is played, not only received.
+                await asyncio.sleep(0.6)
+        assert await asyncio.to_thread(provider.force_flush, 20_000)
+    finally:
+        WebsocketsInstrumentor().uninstrument()
+        tracer.name_provider(None)
+        provider.shutdown()
+    (root,) = langsmith_server.roots
+    sound, rate = sf.read(io.BytesIO(root.attachments["conversation"].content), dtype="int16")
+    seconds = [np.count_nonzero(np.abs(side) > 32) / rate for side in sound.T]
+    assert seconds == pytest.approx([0.5, 0.5], abs=0.02)
+    assert root.metadata["recording_source"] == "wire"
 
 
 async def test_a_session_that_is_resumed_by_its_handle_is_one_conversation(instrumented, trace):
@@ -142,6 +189,11 @@ async def test_what_is_written_to_the_clients_private_socket_is_seen(trace, trac
         ("wss://res.services.ai.azure.com/voice-live/realtime?model=m", "openai-realtime"),
         ("wss://api.x.ai/v1/realtime", "openai-realtime"),
         ("ws://API.OPENAI.COM:8080/v1/realtime", "openai-realtime"),
+        ("wss://api.openai.com/v1/live/sessions", "openai-live"),
+        ("wss://api.openai.com/v1/live/sessions/live_1/attach?graceful_close=true", "openai-live"),
+        ("wss://api.openai.com/v1/live/sessions/live_1/fork", "openai-live"),
+        ("wss://res.openai.azure.com/openai/v1/live/sessions", "openai-live"),
+        ("wss://api.openai.com/v1/live/sessions/live_1/content", None),
         ("wss://generativelanguage.googleapis.com/ws/other", None),
         ("wss://api.openai.com/v1/responses", None),
         ("wss://example.com/", None),

@@ -58,3 +58,20 @@ def test_an_app_whose_server_closes(trace):
         4001,
         "session expired",
     )
+
+
+def test_pieces_are_handed_over_and_the_whole_is_traced(trace):
+    asked = json.dumps({"type": "response.create", "event_id": "sent_0"})
+    with OpenAIRealtimeServer.conversational([Answer("Good morning!")]) as server:
+        socket = websocket.create_connection(server.url + "/realtime?model=gpt-realtime", timeout=10)
+        text, continued = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_CONT
+        socket.send_frame(websocket.ABNF.create_frame(asked[:9], text, 0))
+        socket.send_frame(websocket.ABNF.create_frame(asked[9:], continued, 1))
+        while json.loads(socket.recv())["type"] != "response.done":
+            pass
+        socket.close()
+        received = [each["type"] for each in server.connections[0].received]
+    assert received == ["response.create"]
+    names = [span.name for span in trace.spans]
+    assert names.count("turn_complete") == 1
+    assert "unreadable" not in names

@@ -64,6 +64,43 @@ def test_a_task_that_is_cancelled_once_the_socket_has_closed_is_completed(conver
     assert status() == ("completed", "UNSET")
 
 
+def group(*errors):
+    """What a task group raises (Python 3.11 has one, others install it)."""
+    kind = type("ExceptionGroup", (Exception,), {})
+    raised = kind("tasks")
+    raised.exceptions = errors
+    return raised
+
+
+@pytest.mark.parametrize(
+    "closed", [ConnectionClosedOK(), LookupError("the SDK's own, which its code explains")], ids=["OK", "SDK"]
+)
+def test_a_normal_close_that_leaves_one_block_after_the_other_is_no_error(conversation, status, closed):
+    connection = conversation.connect(Protocol(), {})
+    connection.lost(closed, 1000, "")
+    connection.closed(error=group(closed))
+    conversation.end(group(group(closed), closed))
+    assert status() == ("completed", "UNSET")
+    assert conversation.lifecycle._status._loss is None
+
+
+def test_what_fails_beside_the_close_is_an_error(conversation, status):
+    connection = conversation.connect(Protocol(), {})
+    closed = ConnectionClosedOK()
+    connection.lost(closed, 1000, "")
+    connection.closed()
+    conversation.end(group(closed, LookupError("mine")))
+    assert status() == ("error", "ERROR")
+
+
+def test_a_group_of_cancellations_is_one(conversation, status):
+    connection = conversation.connect(Protocol(), {})
+    cancelled = group(asyncio.CancelledError(), asyncio.CancelledError())
+    connection.closed(error=cancelled)
+    conversation.end(cancelled)
+    assert status() == ("cancelled", "UNSET")
+
+
 def test_a_task_that_is_cancelled_in_the_middle_is_cancelled(conversation, status):
     connection = conversation.connect(Protocol(), {})
     connection.closed(error=asyncio.CancelledError())

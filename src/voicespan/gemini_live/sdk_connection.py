@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from voicespan.protocol.events import ErrorReported, WireError
 from voicespan.runtime.guard import guarded
 from voicespan.tracing.connection import abandon
+from voicespan.tracing.status import is_the_close
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -138,7 +139,7 @@ def _before_close(session: Any, connection: Connection) -> None:
 
 @guarded
 def _closed(manager: Any, session: Any, connection: Connection, error: BaseException | None) -> None:
-    connection.closed(_close_code(session), None if _is_the_close(error, connection.loss) else error)
+    connection.closed(_close_code(session), None if is_the_close(error, connection.loss) else error)
     # However long the application keeps them: they need not keep the conversation as well.
     manager._finalizer.detach()  # noqa: SLF001
     manager._session = manager._connection = None  # noqa: SLF001
@@ -153,16 +154,6 @@ def _close_code(session: Any) -> int | None:
         if isinstance(code, int):
             return code
     return None
-
-
-def _is_the_close(error: BaseException | None, lost: BaseException | None) -> bool:
-    """Whether what leaves the block is only that the connection was closed, which its code says."""
-    if error is None or lost is None:
-        return False
-    grouped = getattr(error, "exceptions", None)
-    if isinstance(grouped, tuple):
-        return all(_is_the_close(each, lost) for each in grouped)
-    return error is lost
 
 
 # How it is lost.

@@ -18,7 +18,7 @@ from voicespan.runtime.guard import guard
 from voicespan.tracing import resumption, semconv
 from voicespan.tracing.connection_log import ConnectionLog
 from voicespan.tracing.event_queue import FLUSH_NOW, PATIENCE, EventQueue, watch_resumptions
-from voicespan.tracing.status import ConversationStatus, is_cancellation
+from voicespan.tracing.status import ConversationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -179,10 +179,8 @@ class Lifecycle:
                 return
             at = self._clock.monotonic_ns()
             self.ingest(self.connections.closed(connection, at))
-            # Cancelled after the socket had closed, or the session was over: nothing was cut short.
-            over = connection.loss is not None or connection.session_over
-            if error is not None and not (over and is_cancellation(error)):
-                self._status.exited_with(error)
+            self._status.lost_by(connection.loss)
+            self._status.exited_with(error, over=connection.loss is not None or connection.session_over)
             if connection.closed_abnormally:
                 self._status.connection_lost(connection.close_code)
             if self.scoped or self.connections.live:
@@ -318,9 +316,8 @@ class Lifecycle:
             # It was over when its last connection was, whatever ends the wait.
             at, status = self.resumption.since, None
         resumption.stop_waiting(self)
-        over = self.connections.are_over
-        if error is not None and not (over and is_cancellation(error)):
-            self._status.exited_with(error)
+        self._status.exited_with(error, over=self.connections.are_over)
+        self._status.lost_by(None)
         self._status.override(status)
         with guard():
             for connection in self.connections.live:

@@ -16,6 +16,8 @@ _NO_ERROR = (GeneratorExit, KeyboardInterrupt, SystemExit)
 #: asyncio's, and trio's.
 _CANCELLATIONS = frozenset({"CancelledError", "Cancelled"})
 _LONGEST_MESSAGE = 2_000
+#: Groups in groups that are looked into.
+_DEEPEST = 10
 
 
 class ConversationStatus:
@@ -27,6 +29,7 @@ class ConversationStatus:
         self._error: WireError | None = None
         self._recoverable_error: WireError | None = None
         self._is_listening_only = False
+        self._loss: BaseException | None = None
 
     @property
     def failure(self) -> WireError | None:
@@ -55,10 +58,14 @@ class ConversationStatus:
         """Whoever ended it says how; None: nobody does."""
         self._override = status
 
-    def exited_with(self, error: BaseException) -> None:
-        """`error` left the block of a connection or of the conversation."""
-        # A normal close that the application did not catch: that is how `for frame in socket` by hand ends.
-        if type(error).__name__ == "ConnectionClosedOK":
+    def exited_with(self, error: BaseException | None, *, over: bool) -> None:
+        """`error` left the block of a connection or of the conversation. `over`: its sockets had closed."""
+        # Cancelled after the socket had closed, or the session was over: nothing was cut short.
+        if error is None or (over and is_cancellation(error)):
+            return
+        # A close that the application did not catch: that is how `for frame in socket` by hand ends. What its code means
+        # is known already, and the same exception leaves one block after the other.
+        if _names(error) == {"ConnectionClosedOK"} or is_the_close(error, self._loss):
             return
         if is_error(error):
             self._error = self._error or wire_error(error)
@@ -78,20 +85,42 @@ class ConversationStatus:
             "connection_closed", f"the connection closed abnormally (code {close_code})"
         )
 
+    def lost_by(self, loss: BaseException | None) -> None:
+        """This told the application that its connection was closed; None: nothing leaves a block any more."""
+        self._loss = loss
+
     def recovered(self) -> None:
         """A connection is open again: what had failed before did not end the conversation."""
         self._recoverable_error = None
 
 
+def is_the_close(error: BaseException | None, loss: BaseException | None) -> bool:
+    """Whether what leaves a block, `error`, is only what told the application of the close."""
+    if error is None or loss is None:
+        return False
+    grouped = getattr(error, "exceptions", None)
+    if isinstance(grouped, tuple) and grouped:
+        return all(is_the_close(each, loss) for each in grouped)
+    return error is loss
+
+
 def is_cancellation(error: BaseException | None) -> bool:
     """Whether somebody cancelled the task: a framework does so at the end of every call."""
-    return error is not None and type(error).__name__ == "CancelledError"
+    return error is not None and _names(error) <= _CANCELLATIONS
 
 
 def is_error(error: BaseException) -> bool:
     """Whether what left a block means that something failed, and not that somebody stopped it."""
     # Known by their names: importing asyncio costs what a sync application need not pay.
-    return not isinstance(error, _NO_ERROR) and type(error).__name__ not in _CANCELLATIONS
+    return not isinstance(error, _NO_ERROR) and not is_cancellation(error)
+
+
+def _names(error: BaseException, depth: int = 0) -> set[str]:
+    """The names of its classes: of a group (a task group raises one) those of what is in it."""
+    grouped = getattr(error, "exceptions", None)
+    if not isinstance(grouped, tuple) or not grouped or depth > _DEEPEST:
+        return {type(error).__name__}
+    return set().union(*(_names(each, depth + 1) for each in grouped))
 
 
 def wire_error(error: BaseException) -> WireError:

@@ -54,7 +54,7 @@ CONTENT = ("protocol", *GROUND)
 TRACING = ("content", "recording", *CONTENT)
 INSTRUMENTATION = ("tracing", *TRACING)
 PROVIDER = ("instrumentation", *INSTRUMENTATION)
-PROVIDERS = ("openai_realtime", "gemini_live", "openai_live")
+PROVIDERS = ("openai_realtime", "gemini_live", "openai_live", "openai_audio")
 #: Have a session and an audio path of their own.
 FRAMEWORKS = ("livekit", "pipecat")
 DELIVERY = ("tracing", *TRACING)

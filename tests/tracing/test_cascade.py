@@ -9,7 +9,6 @@ import pytest
 
 from voicespan.runtime.settings import Settings
 from voicespan.tracing.conversation import Conversation
-from voicespan.tracing.foreign_spans import HidingTracerProvider
 
 META = "langsmith.metadata."
 PARTS = ("endpointing_ms", "stt_ms", "llm_ms", "tool_ms", "tts_ms", "playout_ms", "unnamed_ms")
@@ -214,18 +213,3 @@ def test_an_untraced_conversation_has_blocks_that_do_nothing(tracer_provider, sp
         assert not llm.span.is_recording()
     untraced.end()
     assert span_exporter.get_finished_spans() == ()
-
-
-def test_what_a_framework_hides_is_not_made_and_what_nests_in_it_nests_above(
-    conversation, tree, tracer_provider
-):
-    tracer = HidingTracerProvider(
-        tracer_provider, lambda name: name in ("agent_turn", "llm_node")
-    ).get_tracer("fw")
-    with (
-        conversation.llm(),
-        tracer.start_as_current_span("agent_turn"),
-        tracer.start_as_current_span("llm_node"),
-    ):
-        tracer.start_span("chat").end()
-    assert tree() == [("conversation", None), ("llm", "conversation"), ("chat", "llm")]

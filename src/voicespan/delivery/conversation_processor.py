@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from voicespan.delivery.attachments import RootAttachment
 from voicespan.delivery.destination.privacy import Privacy, is_sampled
-from voicespan.delivery.span_kinds import is_child, is_function_call, is_langsmiths, is_root
+from voicespan.delivery.span_kinds import is_child, is_langsmiths, is_root, stays_open
 from voicespan.delivery.traces import Place, Trace, Traces
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guard, guarded
@@ -66,7 +66,7 @@ class ConversationSpanProcessor(SpanProcessor):
     @guarded
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Take note of a conversation that opens, and of every span inside one."""
-        if is_child(span) and not is_function_call(span):
+        if is_child(span) and not stays_open(span):
             # It ends at once, and is taken note of then.
             return
         if is_langsmiths(span):

@@ -11,6 +11,8 @@ from voicespan.tracing.server_spans import is_message
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
+#: The calls of the models of a cascade.
+_STAGES = ("stt", "llm", "tts")
 _ESSENTIAL_NAMES = frozenset(
     {
         events.INPUT_TRANSCRIPTION,
@@ -18,6 +20,7 @@ _ESSENTIAL_NAMES = frozenset(
         events.TURN_COMPLETE,
         events.INTERRUPTED,
         events.ERROR,
+        *_STAGES,
         "session.created",
         "session.started",
         "session.updated",
@@ -49,9 +52,9 @@ def is_child(span: ReadableSpan) -> bool:
     return is_ours(span) and span.attributes is not None and semconv.EVENT_TYPE in span.attributes
 
 
-def is_function_call(span: ReadableSpan) -> bool:
-    """Whether one of those is a function call: all others end where they start."""
-    return span.name.startswith(CALL_PREFIX)
+def stays_open(span: ReadableSpan) -> bool:
+    """Whether one of those lasts: a function call, or the call of a model. All others end where they start."""
+    return span.name in _STAGES or span.name.startswith(CALL_PREFIX)
 
 
 def is_root(span: ReadableSpan) -> bool:

@@ -20,6 +20,7 @@ from voicespan.instrumentation.sockets import (
     WebsocketsInstrumentor,
 )
 from voicespan.livekit import LiveKitInstrumentor
+from voicespan.openai_audio import OpenAIAudioInstrumentor
 from voicespan.openai_live import OpenAILiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.runtime.settings import set_recording, set_recording_url, set_redaction
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _INSTRUMENTORS = (
     GeminiLiveInstrumentor,
+    OpenAIAudioInstrumentor,
     OpenAILiveInstrumentor,
     OpenAIRealtimeInstrumentor,
     WebsocketsInstrumentor,

@@ -1,4 +1,4 @@
-"""The messages that a language model is given: which of them are new, and what is in one.
+"""The messages that a language model is given and the functions that it asks for, in the shapes of the SDKs.
 
 An application gives the whole history with each call. A trace that repeats it grows with the square of the
 conversation, so a call has only the messages since the one before.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from voicespan.protocol.events import FunctionCalled, LocalId
 from voicespan.protocol.json_values import json_text, safe_str
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _MOST_COMPARED = 32
 _MOST_REWRITTEN = 4
 #: Messages of one call.
 _MOST_MESSAGES = 1_000
+#: Functions of one answer.
+_MOST_CALLS = 128
 _ASSISTANT = frozenset({"assistant", "model"})
 _INSTRUCTIONS = frozenset({"system", "developer"})
 #: Items of OpenAI's Responses API that the model itself wrote.
@@ -163,3 +166,40 @@ def plain(odd: Any) -> Any:
         return odd
     known = {name: field(odd, name) for name in ("role", "content", "tool_calls", "tool_call_id", "name")}
     return {name: value for name, value in known.items() if value is not None} or safe_str(odd)
+
+
+def function_calls(calls: Iterable[Any], at: int) -> tuple[FunctionCalled, ...]:
+    """What the model asked for. `at`: monotonic nanoseconds.
+
+    Understood are the `tool_calls` of chat completions, `function_call` items of the Responses API, Anthropic's
+    `tool_use` blocks and Gemini's `functionCall`, as objects and as dicts.
+    """
+    found: list[FunctionCalled] = []
+    for call in calls:
+        if len(found) >= _MOST_CALLS:
+            break
+        inner = field(call, "function") or field(call, "function_call") or field(call, "functionCall") or call
+        name = field(inner, "name")
+        if not isinstance(name, str):
+            continue
+        arguments = next(
+            (value for key in ("arguments", "input", "args") if (value := field(inner, key)) is not None), ""
+        )
+        found.append(
+            FunctionCalled(
+                at,
+                "llm",
+                _id_of(call, inner),
+                str.__str__(name),
+                arguments if isinstance(arguments, str) else json_text(arguments),
+            )
+        )
+    return tuple(found)
+
+
+def _id_of(call: Any, inner: Any) -> str:
+    for holder, key in ((call, "call_id"), (call, "id"), (inner, "id")):
+        value = field(holder, key)
+        if value is not None and value != "":
+            return safe_str(value)
+    return LocalId.new("call")

@@ -1,4 +1,4 @@
-"""The part of a conversation that tells of a cascade: `stt`, `llm`, `tts` and `tool_call`."""
+"""What a conversation offers to a cascade: it makes the blocks, and takes in what happens in them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from voicespan.protocol.json_values import safe_str
 from voicespan.protocol.stages import StageEnded, StageStarted
 from voicespan.runtime.guard import guard
 from voicespan.tracing.cascade.messages import PromptHistory, plain
-from voicespan.tracing.cascade.stage import LanguageModel, SpeechToText, TextToSpeech
+from voicespan.tracing.cascade.stage import LanguageModel, SpeechToText, StageSink, TextToSpeech
 from voicespan.tracing.cascade.tool_block import ToolBlock
 
 if TYPE_CHECKING:
@@ -23,20 +23,11 @@ if TYPE_CHECKING:
     from voicespan.tracing.lifecycle import Lifecycle
 
 
-class Pipeline:
-    """What a conversation offers to a cascade. Nothing here raises."""
+class ModelCalls(StageSink):
+    """The methods by which an application says that it calls a model."""
 
-    context: ConversationContext
-    lifecycle: Lifecycle
-    recording: bool
-    #: A model was called.
-    is_cascade = False
-    _clock: Clock
-    _prompts: PromptHistory | None = None
-    #: The call of a language model that is answered now, and the answer that was last heard to begin.
+    #: The call of a language model that is answered now.
     _answer: str | None = None
-    _answer_is_open = False
-    _audible: str | None = None
 
     def stt(
         self, *, model: str | None = None, language: str | None = None, provider: str | None = None
@@ -100,6 +91,23 @@ class Pipeline:
         started.text = None if text is None else safe_str(text)
         started.answer = self._answer or started.key
         return TextToSpeech(self, started)
+
+
+class Pipeline(ModelCalls):
+    """What a conversation offers to a cascade. Nothing here raises."""
+
+    context: ConversationContext
+    lifecycle: Lifecycle
+    recording: bool
+    #: A model was called.
+    is_cascade = False
+    #: A framework says of each call when it is made: what its client libraries do is not said a second time.
+    has_framework = False
+    _clock: Clock
+    _prompts: PromptHistory | None = None
+    _answer_is_open = False
+    #: The answer that was last heard to begin.
+    _audible: str | None = None
 
     def tool_call(self, call_id: str) -> ToolBlock:
         """Spans that start inside nest under exactly this function call (or delegation), however many are open.

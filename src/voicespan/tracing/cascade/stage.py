@@ -7,8 +7,7 @@ nothing is recorded a block does nothing.
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -17,7 +16,7 @@ from voicespan.protocol.events import Usage, WireError
 from voicespan.protocol.json_values import safe_str
 from voicespan.protocol.stages import StageEnded, StageFirstOutput, StageStarted
 from voicespan.runtime.guard import guard, guarded
-from voicespan.tracing.cascade.tool_calls import function_calls
+from voicespan.tracing.cascade.messages import function_calls
 from voicespan.tracing.proxy_span import ProxySpan
 from voicespan.tracing.status import is_error, wire_error
 
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
     from typing_extensions import Self
 
+    from voicespan.protocol.events import Event
     from voicespan.protocol.stages import StageName
-    from voicespan.tracing.cascade.sink import StageSink
+    from voicespan.tracing.context import ConversationContext
 
 #: Of a text that arrives in pieces.
 _LONGEST_TEXT = 250_000
@@ -39,6 +39,33 @@ _LONGEST_TEXT = 250_000
 _MOST_PIECES = 64
 #: Where a context keeps the stage that is current in it, and what that nests under.
 _STAGE = otel_context.create_key("voicespan-stage")
+
+
+class StageSink(Protocol):
+    """Takes what happens in a cascade: a conversation."""
+
+    context: ConversationContext
+    recording: bool
+    #: A model was called.
+    is_cascade: bool
+
+    def monotonic_ns(self) -> int:
+        """Now, by the conversation's clock."""
+        ...
+
+    def report(self, event: Event) -> None:
+        """Something happened."""
+
+    def report_started(self, started: StageStarted) -> None:
+        """A model is called."""
+
+    def begins_answer(self, answer: str | None) -> bool:
+        """Whether nothing of this answer was audible before; asked when something is."""
+        ...
+
+    def span_of_stage(self, key: str) -> Span | None:
+        """The span of a call of a model or of a function, open or just over."""
+        ...
 
 
 class Stage:
@@ -88,10 +115,7 @@ class Stage:
     def __enter__(self) -> Self:
         """The model is called now; spans that start inside nest in this call."""
         with guard():
-            if self._sink.recording:
-                parent = _parent_here(self._sink.context.root.trace_id)
-                self.start(parent=parent)
-                self._enter(parent)
+            self.enter()
         return self
 
     def __exit__(
@@ -99,9 +123,7 @@ class Stage:
     ) -> None:
         """The call is over. An exception goes on, and is the call's error, unless it is a cancellation."""
         with guard():
-            token, self._token = self._token, None
-            if token is not None:
-                self._sink.context.leave(token)
+            self.leave()
             self.end(error=error)
 
     async def __aenter__(self) -> Self:
@@ -115,6 +137,19 @@ class Stage:
         self.__exit__(kind, error, traceback)
 
     # For who hears of a call otherwise.
+
+    def enter(self) -> None:
+        """The model is called here and now: until `leave`, spans that start in this context nest in the call."""
+        if self._sink.recording:
+            parent = _parent_here(self._sink.context.root.trace_id)
+            self.start(parent=parent)
+            self._enter(parent)
+
+    def leave(self) -> None:
+        """What was current before `enter` is so again; the call goes on until `end`."""
+        token, self._token = self._token, None
+        if token is not None:
+            self._sink.context.leave(token)
 
     def start(self, at: int | None = None, parent: Span | None = None) -> Self:
         """The model is called; nothing becomes current.
@@ -208,6 +243,20 @@ class Stage:
         """Add metadata to the call's run: names, ids and numbers."""
         self._facts = {**(self._facts or {}), **facts}
 
+    def suggest(
+        self,
+        *,
+        text: str | None = None,
+        model: str | None = None,
+        seconds: float | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        """What a client library's instrumentation knows of the call; what the application says comes first."""
+        self._text = text if self._text is None and self._pieces is None else self._text
+        self._model = self._model or model
+        self._seconds = seconds if self._seconds is None else self._seconds
+        self._usage = self._usage or usage
+
     def _answered_by(self, model: str | None) -> None:
         if model is not None:
             self._model = model
@@ -232,7 +281,7 @@ class Stage:
     def _enter(self, parent: Span | None) -> None:
         span = self._sink.span_of_stage(self._key)
         if span is not None:
-            self._token = self._sink.context.enter(span, otel_context.set_value(_STAGE, (span, parent)))
+            self._token = self._sink.context.enter(span, otel_context.set_value(_STAGE, (span, parent, self)))
 
 
 class SpeechToText(Stage):
@@ -240,6 +289,11 @@ class SpeechToText(Stage):
 
     __slots__ = ()
     name: StageName = "stt"
+
+    @property
+    def text(self) -> str | None:
+        """The words so far."""
+        return self._text
 
     def output(self, text: str, *, language: str | None = None, model: str | None = None) -> None:
         """The words of the user so far; called again, the newer ones count. "": nothing was said."""
@@ -316,6 +370,15 @@ class TextToSpeech(Stage):
         self._seconds = seconds
 
 
+def current_stage() -> Stage | None:
+    """The call whose block is entered here and now, and whose span is current."""
+    found = otel_context.get_value(_STAGE)
+    if not isinstance(found, tuple) or found[0] is not trace.get_current_span():
+        return None
+    stage: Stage = found[2]
+    return stage
+
+
 def _parent_here(trace_id: int) -> Span | None:
     """The application's own span that is current here, if it is part of the conversation.
 
@@ -329,8 +392,3 @@ def _parent_here(trace_id: int) -> Span | None:
     # What stands for the conversation is its root here, also while a function call is open in the background.
     within = not isinstance(current, ProxySpan) and current.get_span_context().trace_id == trace_id
     return current if within else None
-
-
-def from_wall_clock(at: int) -> int:
-    """Nanoseconds since the Unix epoch (`time.time_ns()`, a span's start) as `time.monotonic_ns()` counts them."""
-    return at - time.time_ns() + time.monotonic_ns()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from typing_extensions import Self
 
-    from voicespan.tracing.cascade.sink import StageSink
+    from voicespan.tracing.cascade.stage import StageSink
 
 
 class ToolBlock:

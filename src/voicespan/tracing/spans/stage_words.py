@@ -49,17 +49,10 @@ class StageWords:
         for message in started.messages or ():
             yield from results_of(message)
 
-    def prompt(self, started: StageStarted) -> dict[str, Any] | None:
-        """What a model is given, as it may be stored."""
-        if started.stage == "tts":
-            text = self._content.text(started.text, role="assistant", place="transcript")
-            return None if text is None else {"messages": [{"role": "assistant", "content": text}]}
-        if started.stage == "stt" or started.messages is None:
-            return None
-        if started.spoken:
-            self._take_typed(started.messages)
-            self._written = {started.key: None}
-        return {"messages": [self._stored(message) for message in started.messages]}
+    def given(self, started: StageStarted) -> None:
+        """A language model begins to answer: what it is given and nobody said was written."""
+        self._take_typed(started.messages or [])
+        self._written = {started.key: None}
 
     def _take_typed(self, messages: list[Any]) -> None:
         """What the user wrote instead of saying it is part of the conversation; an earlier history is not."""
@@ -73,29 +66,19 @@ class StageWords:
                 self._counts.text_messages += 1
                 self._turns.user_had_turn()
 
-    def _stored(self, message: Any) -> Any:
-        role = role_of(message)
-        if isinstance(message, dict) and isinstance(message.get("content"), str):
-            place = "result" if role == "tool" else "transcript"
-            rest = {name: value for name, value in message.items() if name != "content"}
-            text = self._content.text(message["content"], role=role, place=place)
-            return {**self._content.frame(rest, role=role), "content": text}
-        return self._content.frame(message, role=role or "user")
-
     # What is said.
 
     def place(self, started: StageStarted) -> Entry:
         """Its message takes its place in the transcript; the words come later."""
         return self._transcript.place(started.key, "user" if started.stage == "stt" else "assistant")
 
-    def user_said(self, started: StageStarted, text: str | None) -> str | None:
-        """A transcription is over. Returns its words as they may be stored."""
-        stored = self._content.text(text, role="user", place="transcript")
+    def user_said(self, started: StageStarted, text: str | None) -> None:
+        """A transcription is over."""
         # Silence that was transcribed is no message.
         if text:
             self._remember(text)
+            stored = self._content.text(text, role="user", place="transcript")
             self._transcript.write(self.place(started), stored)
-        return stored
 
     def model_said(self, started: StageStarted, ended: StageEnded) -> tuple[Entry | None, str | None]:
         """A language model has answered. Returns its message, if it is part of the talk, and its words."""

@@ -5,28 +5,24 @@ A synthesis is ended later than it ends: when its first sound was heard is known
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from voicespan.protocol import events, stages
 from voicespan.runtime.bounded import MOST, put
-from voicespan.tracing import semconv
 from voicespan.tracing.spans.stage_gap import StageGap
+from voicespan.tracing.spans.stage_span import StageSpan, completion_of
 from voicespan.tracing.spans.stage_tools import StageTools
 from voicespan.tracing.spans.stage_words import StageWords
-from voicespan.tracing.spans.usage import usage_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.trace import Span
-    from opentelemetry.util.types import AttributeValue
 
     from voicespan.content.policy import Content
     from voicespan.tracing.spans.barge_ins import BargeIns
     from voicespan.tracing.spans.function_calls import FunctionCalls
     from voicespan.tracing.spans.span_writer import SpanWriter
-    from voicespan.tracing.spans.stage_gap import AnsweredGap
     from voicespan.tracing.spans.transcript import Transcript
     from voicespan.tracing.spans.turns import Turns
     from voicespan.tracing.spans.usage import Counters
@@ -35,21 +31,6 @@ if TYPE_CHECKING:
 _MOST_WAITING = 4
 #: Nanoseconds: what is stopped so shortly before the end is stopped by the hanging up.
 _HANGING_UP = 500_000_000
-#: OpenTelemetry's names for what is done, and for what comes of it.
-_OPERATIONS = {"stt": "speech_to_text", "llm": "chat", "tts": "text_to_speech"}
-_OUTPUT_TYPES = {"stt": "text", "llm": "text", "tts": "speech"}
-_FIRST_OUTPUT = {
-    "llm": "time_to_first_token_ms",
-    "tts": "time_to_first_byte_ms",
-}
-
-
-@dataclass(slots=True)
-class _Open:
-    started: stages.StageStarted
-    span: Span | None
-    first_at: int | None = None
-    gap: AnsweredGap | None = None
 
 
 class Stages:
@@ -75,10 +56,10 @@ class Stages:
         self.gap = StageGap()
         self._tools = StageTools(calls, transcript, content, counts, self.gap)
         self._words = StageWords(transcript, content, counts, turns)
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, StageSpan] = {}
         self._past: dict[str, Span | None] = {}
         #: Syntheses that are over, and of which it is not known yet when they were heard.
-        self._waiting: list[tuple[_Open, stages.StageEnded]] = []
+        self._waiting: list[tuple[StageSpan, stages.StageEnded]] = []
         #: An answer was stopped; that was a barge-in if the user goes on.
         self._stopped: tuple[int, str] | None = None
         # In a cascade nobody else says that the user cut in.
@@ -122,21 +103,13 @@ class Stages:
             self._user_went_on()
         for call_id, name, output in self._words.results(event):
             self._tools.answer(call_id, name, output, event.at)
-        characters = len(event.text) if event.stage == "tts" and event.text is not None else None
-        span = self._writer.begin(
-            event.stage,
-            event.event_type,
-            event.at,
-            kind="llm",
-            prompt=self._words.prompt(event),
-            facts={**event.facts, "characters": characters},
-            attributes=_attributes(event),
-            parent=event.parent,
-        )
+        if event.stage == "llm" and event.spoken:
+            self._words.given(event)
+        found = StageSpan.begin(self._writer, self._content, event)
         if len(self._open) >= MOST:
             oldest = next(iter(self._open.values())).started
             self._ended(stages.StageEnded(event.at, oldest.stage, oldest.key, cancelled=True))
-        self._open[event.key] = _Open(event, span)
+        self._open[event.key] = found
         if event.spoken:
             self.gap.began(event.stage, event.key, event.at)
 
@@ -151,7 +124,7 @@ class Stages:
         elif started.spoken:
             self._words.place(started)
 
-    def _audible(self, found: _Open, at: int, *, begins_answer: bool) -> None:
+    def _audible(self, found: StageSpan, at: int, *, begins_answer: bool) -> None:
         answer = found.started.answer or found.started.key
         self.gap.ended(found.started.key, at)
         if begins_answer:
@@ -167,18 +140,16 @@ class Stages:
         self.gap.ended(event.key, event.at)
         self._ENDS[found.started.stage](self, found, event)
 
-    def _transcribed(self, found: _Open, ended: stages.StageEnded) -> None:
-        text = self._words.user_said(found.started, ended.text)
+    def _transcribed(self, found: StageSpan, ended: stages.StageEnded) -> None:
+        self._words.user_said(found.started, ended.text)
         if ended.text:
             self.gap.asked(ended.key, ended.at)
             self._turns.user_had_turn()
             self._user_went_on()
             self.write_ready(final=True)
-        message = {"role": "user", "content": text or ""}
-        completion = None if text is None else {"messages": [message]}
-        self._end(found, ended, completion, {"audio_seconds": ended.seconds})
+        self._end(found, ended, completion_of(ended, self._content), {})
 
-    def _answered(self, found: _Open, ended: stages.StageEnded) -> None:
+    def _answered(self, found: StageSpan, ended: stages.StageEnded) -> None:
         spoken = found.started.spoken
         entry, text = self._words.model_said(found.started, ended)
         message: dict[str, Any] = {"role": "assistant", "content": text or ""}
@@ -196,8 +167,7 @@ class Stages:
         reason = (
             "tool_calls" if ended.calls else {"completed": "stop", "failed": "error"}.get(outcome, outcome)
         )
-        if found.span is not None:
-            found.span.set_attribute(semconv.FINISH_REASONS, (reason,))
+        found.finish(reason)
         self._end(
             found,
             ended,
@@ -205,7 +175,7 @@ class Stages:
             {"outcome": outcome},
         )
 
-    def _synthesized(self, found: _Open, ended: stages.StageEnded) -> None:
+    def _synthesized(self, found: StageSpan, ended: stages.StageEnded) -> None:
         started = found.started
         if started.text is None:
             # It streamed in.
@@ -242,67 +212,31 @@ class Stages:
 
     # How a span ends.
 
-    def _is_known(self, found: _Open) -> bool:
+    def _is_known(self, found: StageSpan) -> bool:
         return (
             found.gap is None
             or not self._playback.is_listening
             or self._playback.first(found.first_at, patient=True) is not None
         )
 
-    def _end_synthesis(self, found: _Open, ended: stages.StageEnded) -> None:
+    def _end_synthesis(self, found: StageSpan, ended: stages.StageEnded) -> None:
         cut = self._barge_ins.of(found.started.answer or found.started.key)
         facts: dict[str, Any] = {
-            "audio_seconds": ended.seconds,
             "interrupted": True if cut is not None else None,
             "heard_ms": None if cut is None else cut.heard_ms,
         }
         if found.gap is not None:
             facts.update(found.gap.figures(self._playback.first(found.first_at), self._playback))
-        prompt = None
-        if ended.text is not None:
-            prompt = self._words.prompt(found.started)
-            facts["characters"] = len(ended.text)
-        completion = None if ended.seconds is None else {"audio": {"seconds": ended.seconds}}
-        self._end(found, ended, completion, facts, prompt)
+        self._end(found, ended, completion_of(ended, self._content), facts)
 
     def _end(
-        self,
-        found: _Open,
-        ended: stages.StageEnded,
-        completion: Any,
-        facts: Mapping[str, Any],
-        prompt: Any = None,
+        self, found: StageSpan, ended: stages.StageEnded, completion: Any, facts: Mapping[str, Any]
     ) -> None:
         if ended.usage is not None:
             self._counts.add(ended.usage)
-        span, started = found.span, found.started
-        if span is None:
-            return
-        if ended.model is not None:
-            span.set_attribute(semconv.RESPONSE_MODEL, ended.model)
-        if ended.usage is not None:
-            span.set_attributes(usage_attributes(ended.usage))
-        whole = {
-            "status": "cancelled"
-            if ended.cancelled
-            else "failed"
-            if ended.error is not None
-            else "completed",
-            **facts,
-            **ended.facts,
-        }
-        if found.first_at is not None and started.stage in _FIRST_OUTPUT:
-            whole[_FIRST_OUTPUT[started.stage]] = round((found.first_at - started.at) / 1e6, 3)
-        self._writer.end(
-            span,
-            ended.at,
-            error=self._content.error(ended.error),
-            prompt=prompt,
-            completion=completion,
-            facts={name: fact for name, fact in whole.items() if fact is not None},
-        )
+        found.end(self._writer, self._content, ended, completion, facts)
 
-    _ENDS: ClassVar[dict[str, Callable[[Stages, _Open, stages.StageEnded], None]]] = {
+    _ENDS: ClassVar[dict[str, Callable[[Stages, StageSpan, stages.StageEnded], None]]] = {
         "stt": _transcribed,
         "llm": _answered,
         "tts": _synthesized,
@@ -314,20 +248,6 @@ class Stages:
         stages.ToolStarted: _tool_started,
         stages.ToolEnded: _tool_ended,
     }
-
-
-def _attributes(event: stages.StageStarted) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {
-        semconv.OPERATION: _OPERATIONS[event.stage],
-        semconv.OUTPUT_TYPE: _OUTPUT_TYPES[event.stage],
-    }
-    if event.model is not None:
-        attributes[semconv.REQUEST_MODEL] = event.model
-    if event.provider is not None:
-        attributes[semconv.PROVIDER] = attributes[semconv.SYSTEM] = event.provider
-    if event.stage != "llm":
-        attributes[semconv.MESSAGE_VIEW_EXCLUDE] = True
-    return attributes
 
 
 def _outcome(ended: stages.StageEnded) -> str:

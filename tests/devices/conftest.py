@@ -28,9 +28,19 @@ def sound_server(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def start_for_all(sound_server):
+    """The same as `start`, for the tests of one file."""
+    yield from _started(sound_server)
+
+
 @pytest.fixture
 def start(sound_server):
     """Starts a program that has this loudspeaker and this microphone."""
+    yield from _started(sound_server)
+
+
+def _started(sound_server):
     running = []
 
     def start(*command: str, **environ: str) -> subprocess.Popen:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pytest
 from opentelemetry.trace import StatusCode
 from wire_call import audio, content, fact, messages, seconds
 
 from voicespan.openai_realtime.protocol import Protocol
+from voicespan.recording.recording_thread import RecordingThread
 from voicespan.tracing import semconv
+from voicespan.tracing.conversation_recording import ConversationRecorder
 
 
 def turn(call, response):
@@ -93,6 +97,87 @@ def test_what_was_spoken_out_of_band_is_no_latency_and_not_in_the_transcript_unl
     assert words(turn(call, "r1")) == ["A remark."]
     assert [text for _, text in call.transcript] == ["My card number is 4.", "An answer."]
     assert call.names.count("output_transcription") == 2
+
+
+class Player:
+    """An application that plays what it receives, and a recorder that hears it."""
+
+    def __init__(self, call, folder):
+        self._call = call
+        self._writer = RecordingThread(call.clock, threaded=False)
+        self.recorder = ConversationRecorder(folder, clock=call.clock, writer=self._writer)
+        call.conversation.lifecycle.spans.playback.recorder = self.recorder
+
+    def play(self, seconds):
+        self.recorder.agent(np.full(round(24_000 * seconds), 5_000, np.int16).tobytes(), 24_000)
+
+    def pass_time(self, seconds):
+        for _ in range(round(seconds / 0.1)):
+            self._call.clock.advance(0.1)
+            self._writer.run_once()
+
+
+@pytest.fixture
+def player(call, tmp_path):
+    player = Player(call, tmp_path)
+    yield player
+    player.recorder.finish()
+
+
+def remark(call, seconds=1.0):
+    """An answer out of band, as it is received."""
+    call.client("response.create", response={"conversation": "none"})
+    call.server("response.created", response={"id": "r1", "conversation_id": None})
+    ids = {"response_id": "r1", "item_id": "x1", "content_index": 0}
+    call.server("response.output_audio.delta", **ids, delta=audio(round(seconds * 1_000)))
+    return call.said("r1", "x1", "A remark.").done("r1", conversation_id=None)
+
+
+def spoken(call, response="r2", item="a1", seconds=1.0):
+    call.answer(response, item, audio_ms=round(seconds * 1_000))
+    return call.said(response, item, "An answer.").done(response)
+
+
+def test_what_was_spoken_out_of_band_and_heard_is_in_the_transcript_and_marked(call, player):
+    heard_user(call)
+    remark(call)
+    player.play(1.0)
+    player.pass_time(3.0)
+    spoken(call)
+    player.play(1.0)
+    player.pass_time(3.0)
+    call.end()
+    said = messages(call.root)
+    assert [message["content"] for message in said] == ["My card number is 4.", "A remark.", "An answer."]
+    assert [message.get("metadata") for message in said] == [None, {"out_of_band": True}, None]
+
+
+def test_what_was_spoken_out_of_band_and_not_played_is_not_in_the_transcript(call, player):
+    heard_user(call)
+    remark(call)
+    player.pass_time(0.2)
+    spoken(call)
+    player.play(1.0)
+    player.pass_time(3.0)
+    call.end()
+    assert [text for _, text in call.transcript] == ["My card number is 4.", "An answer."]
+
+
+def test_what_was_received_beside_an_answer_that_sounds_is_not_taken_for_heard(call, player):
+    heard_user(call)
+    spoken(call, seconds=3.0)
+    for number in range(30):
+        player.play(0.1)
+        if number == 10:
+            remark(call)
+        player.pass_time(0.1)
+    call.server("input_audio_buffer.speech_started", item_id="u2")
+    call.client("conversation.item.truncate", item_id="a1", content_index=0, audio_end_ms=2900)
+    call.server("conversation.item.truncated", item_id="a1", content_index=0, audio_end_ms=2900)
+    player.pass_time(3.0)
+    call.end()
+    assert [text for _, text in call.transcript] == ["My card number is 4.", "An answer."]
+    assert fact(turn(call, "r2"), "heard_ms") == 2900
 
 
 def test_of_two_requests_each_answer_finds_its_own(call):
@@ -291,6 +376,7 @@ def test_how_long_a_human_made_a_call_wait(call):
     assert seconds(approval) == 2.0
     assert approval.attributes["langsmith.span.kind"] == "tool"
     assert content(approval, "out")["approve"] is True
+    assert fact(turn(call, "r1"), "outcome") == "completed"
     assert fact(call.named("function_call: search"), "approval_wait_ms") == 2000.0
 
 

@@ -145,6 +145,21 @@ def test_an_answer_that_waited_for_a_function_says_for_how_long(call):
     assert summed(second) == pytest.approx(second["response_gap_ms"], abs=1)
 
 
+def test_a_persons_approval_is_waited_for_as_a_function_is(call):
+    heard = call()
+    heard.ask()
+    heard.happen(events.GenerationStarted, "r1")
+    heard.happen(events.OperationStarted, "approval a1", "mcp_approval: weather", "tool")
+    heard.end("r1")
+    heard.pass_time(2.0)
+    heard.happen(events.OperationEnded, "approval a1")
+    heard.answer("r2", model=0.3, playout=0.1)
+    second = heard.turns()[1]
+    assert second["tool_ms"] == pytest.approx(2_000, abs=1)
+    assert second["model_ms"] == pytest.approx(300, abs=1)
+    assert summed(second) == pytest.approx(second["response_gap_ms"], abs=1)
+
+
 def test_without_a_recording_a_commit_begins_it_and_the_first_audio_received_ends_it(call):
     wire = call(recorded=False)
     wire.ask(event_type=COMMIT)

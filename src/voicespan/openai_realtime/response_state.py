@@ -24,7 +24,7 @@ class Response:
 
     in_progress: bool = False
     had_speech: bool = False
-    heard_first_audio: bool = False
+    first_audio_at: int | None = None
     #: While it arrives.
     audio: AudioDeltaCounter | None = None
     #: What was said or written, by item, in order.
@@ -134,6 +134,15 @@ class ResponseStates:
     def that_calls(self, call_id: str) -> Response | None:
         """The response that asked for this function, if it is known."""
         return next((each for each in reversed(self._responses.values()) if call_id in each.call_ids), None)
+
+    def is_beside(self, response: Response, at: int) -> bool:
+        """Whether a response is out of band, and an answer sounds at that time, as far as is known."""
+        return response.out_of_band and any(
+            each.first_audio_at is not None
+            and not each.out_of_band
+            and (each.in_progress or each.first_audio_at + (self.generated_ms(each) or 0) * 1_000_000 > at)
+            for each in self._responses.values()
+        )
 
     def add_item(self, item_id: str, response_id: str) -> None:
         """The item is part of the response."""

@@ -90,9 +90,11 @@ class Responses:
             response.audio = AudioDeltaCounter()
         response.audio.arrives_under(item_id or response_id)
         self._scanner.speech = response.audio
-        if not response.heard_first_audio:
-            response.heard_first_audio = True
-            yield events.FirstAudio(at, event["type"], response_id)
+        if response.first_audio_at is None:
+            response.first_audio_at = at
+            yield events.FirstAudio(
+                at, event["type"], response_id, beside=self._states.is_beside(response, at)
+            )
 
     def done(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """A response is over, whatever became of it."""
@@ -139,6 +141,7 @@ class Responses:
                 "response_metadata": given.get("metadata") or None,
                 "output_item_count": len(items),
             },
+            asks=any(item.get("type") == mcp.APPROVAL for item in items),
         )
 
     def _output_of(

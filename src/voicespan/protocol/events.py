@@ -272,6 +272,8 @@ class FirstAudio(Event):
     """The first audio of a response was received (not yet heard)."""
 
     response_id: str
+    #: Of one out of band, while another answer sounds: nobody can tell which of them is heard.
+    beside: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -297,6 +299,8 @@ class GenerationEnded(Event):
     awaits_words: bool = False
     #: The service refused to answer, or withheld the answer.
     rejected: bool = False
+    #: It asks for something that is no call: for a person's approval of one.
+    asks: bool = False
     #: It began by asking for functions: when it went on after their answers.
     went_on_at: int | None = None
 

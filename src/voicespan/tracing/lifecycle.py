@@ -223,7 +223,7 @@ class Lifecycle:
             kind = type(event)
             if kind in FLUSH_NOW:
                 flush_now = True
-            elif kind is FirstAudio:
+            elif isinstance(event, FirstAudio) and not event.beside:
                 spans.playback.answer_began()
             elif isinstance(event, SessionDescribed):
                 self._session(event, connection)

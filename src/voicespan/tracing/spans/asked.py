@@ -92,11 +92,6 @@ class UserTurn:
         if self._tool_since is None:
             self._tool_since = at
 
-    @property
-    def awaits_tools(self) -> bool:
-        """Whether the model waits for a function."""
-        return self._tool_since is not None
-
     def tools_over(self, at: int) -> None:
         """It waits for none any more."""
         if self._tool_since is not None:

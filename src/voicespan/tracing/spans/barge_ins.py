@@ -93,6 +93,10 @@ class BargeIns:
         """The first audio of a response has been received."""
         self._answers = (*self._answers, _Answer(response_id, at))[-_MOST_RECENT:]
 
+    def answering_at(self, at: int) -> str | None:
+        """The response that was the newest one at that time."""
+        return next((each.response_id for each in reversed(self._answers) if each.began_at <= at), None)
+
     def answer_ended(self, response_id: str, generated_ms: int | None) -> None:
         """All of a response has been generated."""
         cut = self._known.get(response_id)

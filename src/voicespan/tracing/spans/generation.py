@@ -29,7 +29,7 @@ class Generation:
     """One that is under way, or over. All times: monotonic nanoseconds."""
 
     started_at: int
-    inputs: list[Entry]
+    inputs: tuple[Entry, ...]
     #: The end of the user's speech that it answers, and its first audio, as received.
     asked: Asked | None = None
     first_audio_at: int | None = None
@@ -39,6 +39,8 @@ class Generation:
     heard_at: int | None = None
     estimated_at: int | None = None
     out_of_band: bool = False
+    #: See `voicespan.protocol.events.FirstAudio`.
+    beside: bool = False
     #: The user had said or typed something before.
     to_user: bool = False
     #: Of one out of band, what it was given instead of `inputs`.
@@ -89,7 +91,7 @@ def outcome_of(ended: GenerationEnded) -> str | None:
 
 def says_something(ended: GenerationEnded) -> bool:
     """Whether there is anything in an answer."""
-    return ended.had_speech or bool(ended.call_ids) or bool((ended.text or "").strip())
+    return ended.had_speech or ended.asks or bool(ended.call_ids) or bool((ended.text or "").strip())
 
 
 #: By what the services call it.
@@ -102,7 +104,7 @@ _OUTCOMES = {
 }
 
 
-def newest(entries: list[Entry]) -> list[Entry]:
+def newest(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """The last of `entries`, as many as are kept; always one."""
     room = _MOST_GIVEN
     for index in range(len(entries) - 1, max(len(entries) - _MOST_INPUTS, 0) - 1, -1):

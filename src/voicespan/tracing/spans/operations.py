@@ -44,6 +44,12 @@ class Operations:
         self._provider = provider
         self._open: dict[str, Span | None] = {}
         self._past: dict[str, Span | None] = {}
+        self._tools: tuple[str, ...] = ()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the model waits for one of them: a person's approval, for example."""
+        return bool(self._tools)
 
     def begin(self, started: OperationStarted) -> None:
         """One began; under a key that is open already nothing does."""
@@ -65,6 +71,8 @@ class Operations:
             parent=self.span(started.within),
         )
         self._open[started.key] = span
+        if started.kind == "tool":
+            self._tools += (started.key,)
         if started.is_current:
             self._current.opened(started.key, span, started.within)
         if len(self._open) > MOST:
@@ -105,6 +113,7 @@ class Operations:
         if key not in self._open:
             return
         span = self._open.pop(key)
+        self._tools = tuple(each for each in self._tools if each != key)
         put(self._past, key, span)
         if span is not None:
             self._writer.end(span, at, **outcome)

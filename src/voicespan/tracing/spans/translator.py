@@ -91,9 +91,8 @@ class SpanTranslator:
         self._HANDLERS.get(type(event), SpanTranslator._of_cascade)(self, event)
         if self._barge_ins.awaits_silence or self._turns.is_over_since(event.at):
             self._write_ready()
-        user = self._turns.user
-        if user.awaits_tools and not self.calls.is_waiting:
-            user.tools_over(event.at)
+        if not (self.calls.is_waiting or self._operations.is_waiting):
+            self._turns.user.tools_over(event.at)
 
     def span_of(self, key: object) -> Span | None:
         """The span of a function call or an operation, by its id."""
@@ -297,6 +296,8 @@ class SpanTranslator:
 
     def _operation_started(self, started: events.OperationStarted) -> None:
         self._operations.begin(started)
+        if self._operations.is_waiting:
+            self._turns.user.tool_began(started.at)
 
     def _operation_ended(self, ended: events.OperationEnded) -> None:
         if ended.usage is not None and self._operations.is_open(ended.key):
@@ -314,8 +315,9 @@ class SpanTranslator:
         self._turns.begin(event)
 
     def _first_audio(self, event: events.FirstAudio) -> None:
-        self._barge_ins.answer_began(event.response_id, event.at)
-        self._turns.speak(event.response_id, event.at)
+        if not event.beside:
+            self._barge_ins.answer_began(event.response_id, event.at)
+        self._turns.speak(event)
 
     def _generation_ended(self, event: events.GenerationEnded) -> None:
         if event.response_id and self._turns.is_over(event.response_id):

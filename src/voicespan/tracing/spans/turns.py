@@ -63,7 +63,7 @@ class Turns:
         self._playback = playback
         self._transcript = transcript
         self._provider = provider
-        self._inputs: list[Entry] = []
+        self._inputs: tuple[Entry, ...] = ()
         self._generations: dict[str, Generation] = {}
         self._waiting: tuple[FinishedTurn, ...] = ()
         #: What the next answer answers.
@@ -99,7 +99,7 @@ class Turns:
         if entry.given:
             return
         entry.given = True
-        self._inputs.append(entry)
+        self._inputs += (entry,)
         if len(self._inputs) % _LOOK_EVERY == 0:
             self._inputs = newest(self._inputs)
 
@@ -107,9 +107,9 @@ class Turns:
         """The model begins to answer."""
         if event.response_id in self._generations:
             return
-        inputs: list[Entry] = []
+        inputs: tuple[Entry, ...] = ()
         if not event.out_of_band:
-            inputs, self._inputs = newest(self._inputs), []
+            inputs, self._inputs = newest(self._inputs), ()
         given = [
             {"role": role, "content": self._content.text(text, role=role, place="transcript") or ""}
             for role, text in event.inputs or ()
@@ -125,13 +125,13 @@ class Turns:
             self.user.answer_began(event)
         put(self._generations, event.response_id, generation, _MOST_GENERATIONS)
 
-    def speak(self, response_id: str, at: int) -> None:
+    def speak(self, event: events.FirstAudio) -> None:
         """The first audio of an answer has been received."""
-        generation = self._generations.get(response_id)
+        generation = self._generations.get(event.response_id)
         if generation is not None:
-            generation.first_audio_at = at
+            generation.first_audio_at, generation.beside = event.at, event.beside
             if not generation.out_of_band:
-                generation.asked, generation.tool_ns = self.user.take(at)
+                generation.asked, generation.tool_ns = self.user.take(event.at)
 
     def spoken_beside(self, response_id: str | None, entry: Entry, text: str | None) -> None:
         """A response out of band says this; whether anybody heard it is seen when it is over."""
@@ -150,11 +150,11 @@ class Turns:
         """
         generation = self._generations.pop(event.response_id, None)
         if generation is None:
-            generation = Generation(event.at, [], to_user=self._user_had_turn)
+            generation = Generation(event.at, (), to_user=self._user_had_turn)
         put(self._over, event.response_id, None)
         if event.status == "failed" and not generation.out_of_band:
             # Nobody has answered it: the retry does.
-            self._inputs = [*generation.inputs, *self._inputs]
+            self._inputs = (*generation.inputs, *self._inputs)
         outcome = outcome_of(event)
         if generation.to_user and outcome not in ("failed", "rejected") and says_something(event):
             self._user_was_answered = True
@@ -234,7 +234,7 @@ class Turns:
     def _write(self, turn: FinishedTurn) -> None:
         ended, generation = turn.ended, turn.generation
         cut = self._barge_ins.of(ended.response_id)
-        self._note_what_was_heard(generation)
+        self._note_what_was_heard(ended.response_id, generation)
         self._writer.write(
             events.TURN_COMPLETE,
             ended,
@@ -247,9 +247,13 @@ class Turns:
             attributes={**turn.provider, **llm_attributes(ended)},
         )
 
-    def _note_what_was_heard(self, generation: Generation) -> None:
+    def _note_what_was_heard(self, response_id: str, generation: Generation) -> None:
         """What was said out of band is part of the talk only where the recorder knows that it was heard."""
-        if generation.spoken and self._playback.first(generation.first_audio_at) is not None:
+        heard_at = self._playback.first(generation.first_audio_at) if generation.spoken else None
+        if heard_at is None or generation.beside:
+            return
+        # What is heard after the next answer was received is that one.
+        if self._barge_ins.answering_at(heard_at) == response_id:
             for entry, text in generation.spoken:
                 self._transcript.write(entry, text)
                 entry.note(out_of_band=True)

@@ -53,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=say_how)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_demo(commands)
+    _add_view(commands)
+    _add_report(commands)
     _add_spool(commands)
     _add_recover(commands)
     _add_doctor(commands)
@@ -81,6 +83,45 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     demo.add_argument("--folder", help="where the recording is saved; by default a new temporary folder")
     demo.add_argument("--json", action="store_true", help="print the trace and its figures, for scripts")
     demo.set_defaults(run=_demo)
+
+
+def _add_view(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    view = commands.add_parser(
+        "view",
+        help="look at the conversations of a folder in a browser",
+        description="Serve the conversations that are kept in a folder to a browser on this machine, also while they run.",
+    )
+    view.add_argument("folder", nargs="?", help="by default VOICESPAN_FOLDER, or the user's own")
+    view.add_argument("--host", default="127.0.0.1", help="elsewhere than on loopback the URL has a token")
+    view.add_argument("--port", type=int, default=0, help="by default any that is free")
+    view.add_argument("--open", action="store_true", help="open a browser")
+    view.set_defaults(run=_view)
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    report = commands.add_parser(
+        "report",
+        help="one conversation as one HTML file",
+        description="Write a page for each conversation that needs nothing else: what was said, the trace, the recording.",
+        epilog="Exit status: 0 written, 1 it cannot be read, 2 there is no such conversation.",
+    )
+    report.add_argument(
+        "calls",
+        nargs="+",
+        metavar="CALL",
+        help="a trace id, a thread, the name of a directory, `last`; or the path of one, or of a file of OTLP JSON lines",
+    )
+    report.add_argument(
+        "-o", dest="output", metavar="FILE", help="by default CALL.html in the current folder"
+    )
+    report.add_argument("--folder", metavar="DIR", help="by default VOICESPAN_FOLDER, or the user's own")
+    report.add_argument("--without-audio", action="store_true", help="leave the recording out")
+    report.add_argument(
+        "--redacted",
+        action="store_true",
+        help="leave out the recording, what was said, arguments and results",
+    )
+    report.set_defaults(run=_report)
 
 
 def _add_spool(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -174,6 +215,7 @@ _MODULES = {
     "doctor": "voicespan.cli.doctor.command",
     "recover": "voicespan.cli.recover",
     "spool": "voicespan.cli.spool",
+    "view": "voicespan.cli.view",
     "delivery": "voicespan.delivery",
 }
 
@@ -184,6 +226,14 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _doctor(options: argparse.Namespace) -> int:
     return int(_load("doctor").run(options))
+
+
+def _view(options: argparse.Namespace) -> int:
+    return int(_load("view").view(options))
+
+
+def _report(options: argparse.Namespace) -> int:
+    return int(_load("view").report(options))
 
 
 def _spool(options: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import importlib.util
 import io
 import json
 import os
+import shlex
 import sys
 import tempfile
 from functools import partial
@@ -25,7 +26,7 @@ from voicespan.cli.demo.call_clock import CallClock
 from voicespan.cli.demo.json_report import document
 from voicespan.cli.demo.page import Page
 from voicespan.cli.demo.report import report
-from voicespan.delivery import DeliverySettingsError, LangSmithSpanProcessor
+from voicespan.delivery import DeliverySettingsError, FolderSpanProcessor, LangSmithSpanProcessor
 from voicespan.testing import LangSmithServer
 
 if TYPE_CHECKING:
@@ -103,12 +104,16 @@ def run(options: argparse.Namespace) -> int:
 
 def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
     folder = Path(options.folder or tempfile.mkdtemp(prefix="voicespan-demo-")).absolute()
+    why = _why_not(folder)
+    if why is not None:
+        return _refuse(why)
     # With `--json` nothing but JSON is on the standard output.
     page = Page(io.StringIO() if options.json else None)
     with contextlib.ExitStack() as stack:
         langsmith = stack.enter_context(LangSmithServer(save_attachments=folder))
         spool = stack.enter_context(tempfile.TemporaryDirectory(prefix="voicespan-demo-spool-"))
         provider = _traced(langsmith, spool, live=options.live)
+        provider.add_span_processor(FolderSpanProcessor(folder))
         stack.callback(provider.shutdown)
         clock = CallClock(_FAST if options.fast else 1.0)
         call = Call(story.CUES, provider, clock, partial(_show_words, page))
@@ -128,9 +133,20 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
     if options.live:
         _tell_where(page, delivered=delivered)
     _conclude(page, live=options.live)
+    _show_how_to_look(page, folder)
     if error is not None:
         return _refuse(f"the call failed: {error}", FAILED)
     return DONE if delivered else FAILED
+
+
+def _why_not(folder: Path) -> str | None:
+    """Why nothing can be kept in `folder`; None: it can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"nothing can be written to {folder}: {error.strerror}"
 
 
 def _refuse(why: str, status: int = MISSING) -> int:
@@ -209,6 +225,11 @@ def _tell_where(page: Page, *, delivered: bool) -> None:
         if delivered
         else "It is not there yet: it waits in the spool, and `voicespan recover` sends it."
     )
+
+
+def _show_how_to_look(page: Page, folder: Path) -> None:
+    page.heading("See and hear it")
+    page.line(f"  voicespan view {shlex.quote(str(folder))} --open")
 
 
 def _conclude(page: Page, *, live: bool) -> None:

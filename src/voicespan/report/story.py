@@ -1,0 +1,198 @@
+"""What a page shows of a conversation: who said what when, gaps, barge-ins, tools, what was never heard, figures.
+
+All times are seconds of the recording.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from voicespan.report.sound import SILENCE
+from voicespan.tracing import semconv
+
+if TYPE_CHECKING:
+    from voicespan.report.call import Call, CallSpan
+    from voicespan.report.sound import Sound
+
+#: The parts of a response gap, in the order in which they pass.
+_PARTS = ("endpointing", "stt", "model", "llm", "tool", "tts", "unnamed", "playout")
+_WORDS = re.compile(r"\S+\s*")
+#: Seconds: speech that begins so much before the first word of it was received is of that answer.
+_EARLY = 0.35
+#: Metadata of a root that stands elsewhere on the page, or nowhere.
+_NOT_FIGURES = ("ls_", "thread_id", "realtime_session_id")
+
+
+def tell(call: Call, sound: Sound = SILENCE) -> dict[str, Any]:
+    """Everything that the page draws, as JSON can hold it."""
+    said = _said(call, sound)
+    return {
+        "name": call.name,
+        "trace": call.root.attributes.get("trace_id"),
+        "thread": call.thread_id,
+        "running": call.running,
+        "started": call.root.start_ns // 1_000_000,
+        "seconds": round(max(sound.seconds, call.seconds(call.root.end_ns)), 3),
+        "offset": round(call.seconds(call.root.start_ns), 3),
+        "error": call.root.error,
+        "peaks": sound.peaks,
+        "speech": sound.speech,
+        "said": said,
+        "gaps": [gap for span in call.spans if (gap := _gap(call, span, said)) is not None],
+        "cuts": [_cut(call, span) for span in call.spans if span.name == "interrupted"],
+        "unheard": _unheard(call, said),
+        "figures": _figures(call.root),
+        "spans": [_span(call, span) for span in call.everything],
+    }
+
+
+def _said(call: Call, sound: Sound) -> list[dict[str, Any]]:
+    """What each side said, with the times of its words, in the order in which it was spoken."""
+    found = [
+        *_side(call, "user", "input_transcription", sound.speech[0]),
+        *_side(call, "agent", "output_transcription", sound.speech[1]),
+    ]
+    return sorted(found, key=lambda each: each["start"])
+
+
+def _side(call: Call, who: str, name: str, speech: list[tuple[float, float]]) -> list[dict[str, Any]]:
+    spans = [span for span in call.spans if span.name == name and _text(span)]
+    left = list(speech)
+    found = []
+    for index, span in enumerate(spans):
+        start, end = call.seconds(span.start_ns), call.seconds(span.end_ns)
+        if who == "user":
+            # The words come when they have been said: what was spoken before they came is theirs.
+            mine = [each for each in left if each[0] < end]
+        else:
+            following = call.seconds(spans[index + 1].start_ns) if index + 1 < len(spans) else end + 3600
+            mine = [each for each in left if start - _EARLY <= each[0] < following - _EARLY]
+        left = [each for each in left if each not in mine]
+        text = _text(span)
+        found.append({
+            "who": who,
+            "span": span.span_id,
+            "text": text,
+            "start": round(mine[0][0] if mine else start, 3),
+            "end": round(mine[-1][1] if mine else max(end, start), 3),
+            "words": _words(text, mine or [(start, max(end, start))]),
+        })  # fmt: skip
+    return found
+
+
+def _words(text: str, speech: list[tuple[float, float]]) -> list[tuple[str, float, float]]:
+    """Each word with its times: all of the speech, shared by the lengths of the words."""
+    words = _WORDS.findall(text)
+    letters = sum(map(len, words)) or 1
+    whole = sum(end - start for start, end in speech)
+    times, done = [], 0
+    for word in words:
+        begins, done = _at(speech, whole * done / letters), done + len(word)
+        ends = _at(speech, whole * done / letters, ending=True)
+        times.append((word, round(begins, 3), round(max(ends, begins), 3)))
+    return times
+
+
+def _at(speech: list[tuple[float, float]], spoken: float, *, ending: bool = False) -> float:
+    """When so many seconds of the speech have been spoken."""
+    for start, end in speech:
+        if spoken < end - start or (ending and spoken <= end - start):
+            return start + spoken
+        spoken -= end - start
+    return speech[-1][1]
+
+
+def _text(span: CallSpan) -> str:
+    return " ".join(str(message.get("content") or "") for message in span.messages).strip()
+
+
+def _gap(call: Call, span: CallSpan, said: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The response gap before an answer, with its parts one after the other."""
+    whole = span.fact("response_gap_ms")
+    if not isinstance(whole, (int, float)):
+        return None
+    answer = _answer(call, span, said)
+    heard = span.fact("latency_to_first_audio_heard_ms")
+    if answer is not None:
+        ends = answer["start"]
+    else:
+        ends = call.seconds(span.start_ns) + (heard if isinstance(heard, (int, float)) else 0.0) / 1000
+    at = ends - whole / 1000
+    parts = []
+    for name in _PARTS:
+        lasts = span.fact(f"{name}_ms")
+        if isinstance(lasts, (int, float)) and lasts:
+            parts.append({"name": name, "ms": lasts})
+    return {
+        "span": span.span_id,
+        "start": round(at, 3),
+        "end": round(ends, 3),
+        "ms": round(whole),
+        "parts": parts,
+        "basis": span.fact("response_gap_basis"),
+    }
+
+
+def _answer(call: Call, span: CallSpan, said: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What of what was said is this answer."""
+    response = span.fact("response_id")
+    by_id = {each.span_id: each for each in call.spans}
+    for each in said:
+        its = by_id[each["span"]]
+        if each["who"] == "agent" and (
+            (response is not None and its.fact("response_id") == response)
+            or (response is None and span.start_ns <= its.start_ns <= span.end_ns)
+        ):
+            return each
+    return None
+
+
+def _cut(call: Call, span: CallSpan) -> dict[str, Any]:
+    return {
+        "span": span.span_id,
+        "at": round(call.seconds(span.start_ns), 3),
+        "cause": span.fact("cause"),
+        "heard_ms": span.fact("heard_ms"),
+        "generated_ms": span.fact("generated_ms"),
+        "barge_in_ms": span.fact("barge_in_ms"),
+    }
+
+
+def _unheard(call: Call, said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was generated and never heard: it would have followed what was."""
+    found = []
+    for span in call.spans:
+        heard, generated = span.fact("heard_ms"), span.fact("generated_ms")
+        if span.fact("interrupted") is not True or not heard or not generated or generated <= heard:
+            continue
+        answer = _answer(call, span, said)
+        begins = answer["end"] if answer is not None else call.seconds(span.end_ns)
+        found.append({
+            "span": span.span_id,
+            "start": round(begins, 3),
+            "end": round(begins + (generated - heard) / 1000, 3),
+        })  # fmt: skip
+    return found
+
+
+def _figures(root: CallSpan) -> dict[str, Any]:
+    return {
+        name: value
+        for key, value in root.attributes.items()
+        if key.startswith(semconv.METADATA)
+        and not (name := key.removeprefix(semconv.METADATA)).startswith(_NOT_FIGURES)
+    }
+
+
+def _span(call: Call, span: CallSpan) -> dict[str, Any]:
+    return {
+        "id": span.span_id,
+        "parent": span.parent_id,
+        "name": span.name,
+        "kind": span.kind,
+        "start": round(call.seconds(span.start_ns), 3),
+        "end": round(call.seconds(span.end_ns), 3),
+        "error": span.error,
+        "attributes": dict(span.attributes),
+    }

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from voicespan.cli import recover
-from voicespan.delivery.spool.locks import MAKING
+from voicespan.delivery.spool.locks import MAKING, SPOOL_LOCK
 from voicespan.testing import LangSmithServer
 
 BUSY = pathlib.Path(__file__).parent / "programs" / "busy.py"
@@ -38,7 +38,8 @@ def test_what_had_ended_before_a_kill_is_delivered_once(monkeypatch, tmp_path, s
             killed_at = _run_and_kill(server, mode, log, chance)
             assert recover.recover() == 0
             # A folder may have been caught before there was anything in it, or while it was made: that is swept later.
-            left = [path for path in spool_dir.iterdir() if not path.name.startswith(MAKING)]
+            # And the file that folders are locked in stays where nobody has locked one since.
+            left = [path for path in spool_dir.iterdir() if not path.name.startswith((MAKING, SPOOL_LOCK))]
             assert [path for path in left if list(path.iterdir())] == []
             # A slow server is still reading what the dead process had sent.
             server.wait_for(lambda server: not server.underway)

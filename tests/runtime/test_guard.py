@@ -43,7 +43,7 @@ GUARDED_INSIDE = {
     "tracing/connection.py": {"received"},
     "openai_realtime/connection.py": {"received"},
     # Nor what the application calls itself.
-    "tracing/scope.py": {"conversation", "current_conversation", "__init__", "__enter__", "__exit__"},
+    "tracing/scope.py": {"conversation", "__init__", "__enter__", "__exit__"},
     "tracing/conversation.py": {
         "__init__", "set_metadata", "add_tags", "recorder", "tool_call", "use", "expect_recording",
         "attach_recording",

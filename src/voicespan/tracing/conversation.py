@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry.trace import format_trace_id
 
@@ -27,7 +27,7 @@ from voicespan.tracing.lifecycle import CHECKPOINT_PATIENCE, ENDED, Lifecycle
 from voicespan.tracing.root_span import RootSpan, given_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from opentelemetry.trace import Span, TracerProvider
@@ -41,6 +41,14 @@ if TYPE_CHECKING:
 
 #: What several tags come in; anything else is one.
 _SEVERAL = (list, tuple, set, frozenset)
+
+
+class _NoRecorder:
+    """Stands in for a recorder where not even its modules can be loaded, for want of descriptors or of memory."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """A method that does nothing."""
+        return lambda *_, **__: None
 
 
 class AttachedRecording:
@@ -159,13 +167,13 @@ class Conversation(Pipeline):
         is not recorded (`record=False`, VOICESPAN_RECORD, not sampled, no content captured, or no
         destination that takes recordings) has one that copies nothing.
         """
-        with self.lifecycle.lock:
+        with guard(), self.lifecycle.lock:
             if self._recorder is None:
                 # Here, because it brings numpy and libsndfile along: most processes record nothing.
                 from voicespan.tracing import conversation_recording  # noqa: PLC0415
 
                 self._recorder = self._open_recorder() or conversation_recording.no_recorder(self._clock)
-            return self._recorder
+        return self._recorder or cast("Recorder", _NoRecorder())
 
     @guarded
     def _open_recorder(self) -> Recorder | None:

@@ -103,6 +103,7 @@ def _end(ending: Conversation, error: BaseException | None) -> None:
     ending.end(error)
 
 
+@guarded
 def current_conversation(context: Context | None = None) -> Conversation | None:
     """The conversation that spans started here and now belong to, if there is one.
 

@@ -383,3 +383,50 @@ def test_an_answer_that_queues_behind_one_still_playing_is_heard_when_that_is_ov
     assert second["model_ms"] == pytest.approx(300, abs=1)
     assert second["playout_ms"] == pytest.approx(2_100, abs=20)
     assert summed(second) == pytest.approx(second["response_gap_ms"], abs=1)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["", "whose length is not known"])
+def test_on_a_device_an_answer_that_an_application_queues_is_heard_when_the_one_before_is_over(call, known):
+    """Only what is played is seen: the second answer's first audio is not the first sound after it was received."""
+    heard, queue = call(), bytearray()
+    heard.recorder.source = "devices"
+
+    def pass_time(seconds, user=False):
+        for _ in range(round(seconds / 0.05)):
+            now = heard.clock.monotonic_ns() / 1e9
+            heard.recorder.user(tone(0.05) if user else bytes(2_400), RATE, at=now)
+            if queue:
+                heard.recorder.agent(bytes(queue[:2_400]), RATE, at=now)
+                del queue[:2_400]
+            heard.clock.advance(0.05)
+            heard.writer.run_once()
+
+    def end(response, generated):
+        heard.happen(
+            *(events.GenerationEnded, response, "completed", None, "words", (), None, generated),
+            had_speech=True,
+        )
+
+    heard.pass_time = pass_time
+    heard.ask()
+    heard.happen(events.GenerationStarted, "r1")
+    heard.happen(events.FirstAudio, "r1")
+    queue += (tone(0.5) + bytes(14_400)) * 5
+    heard.pass_time(0.1)
+    end("r1", 4_000 if known else None)
+    heard.ask()  # 1.5 s
+    heard.happen(events.GenerationStarted, "r2")
+    heard.pass_time(0.3)
+    heard.happen(events.FirstAudio, "r2")
+    queue += tone(1.0)
+    heard.pass_time(0.1)
+    end("r2", 1_000)
+    heard.pass_time(4.0)
+    second = heard.turns()[1]
+    if not known:
+        assert second == {}
+        return
+    assert second["model_ms"] == pytest.approx(300, abs=1)
+    assert second["playout_ms"] == pytest.approx(2_100, abs=20)
+    assert second["response_gap_basis"] == "device"
+    assert summed(second) == pytest.approx(second["response_gap_ms"], abs=1)

@@ -46,6 +46,23 @@ class RecordingView:
         first = self._writer.first_heard(round(after * NS), now)
         return None if first is None else first / NS
 
+    def first_heard_behind(self, older_ns: int, generated_ns: int, after_ns: int) -> int | None:
+        """When an answer was first heard that was received while an older one was played, and waits behind it.
+
+        For who hears a loudspeaker alone: what an application has queued cannot be seen, so it is counted how much of
+        the older one was played. One that the application dropped was followed by half a second of quiet, or is known
+        to have been cut.
+
+        Args:
+            older_ns: When the older one was first heard, in nanoseconds of `time.monotonic_ns()`, as are all times.
+            generated_ns: How long that is.
+            after_ns: When the answer's first audio was received.
+
+        Returns:
+            None when it has not been heard until now, or cannot be told apart from the older one.
+        """
+        return self._writer.first_heard_behind(older_ns, generated_ns, after_ns, self._clock.monotonic_ns())
+
     def last_heard(self, before: float | None = None) -> float | None:
         """When the agent was last heard.
 

@@ -14,7 +14,7 @@ from voicespan.recording.audio_queue import AGENT, USER, AudioQueue
 from voicespan.recording.codec.formats import rate_at_least
 from voicespan.recording.timeline.segment import NS
 from voicespan.recording.timeline.timeline import Timeline
-from voicespan.recording.timeline.track import MS
+from voicespan.recording.timeline.track import MS, TOLERANCE
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.descriptors import NONE_LEFT
 from voicespan.runtime.guard import guard
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 SETTLE = 400 * MS
 #: What lies so far back is written. The difference is what the resampler holds back.
 LAG = 500 * MS
+
+#: So little of an answer may be left over when it was played whole: the quiet that it begins and ends with.
+_PLAYED_WHOLE = 200 * MS
 
 #: So long a process may have no descriptor left for the file.
 _MOST_DELAY = 60 * NS
@@ -200,6 +203,21 @@ class RecordingWriter:
     def _first(self, listener: Listener | None, after: int) -> int | None:
         begin = self.timeline.agent.begin_of_answer(after)
         return None if begin is None or listener is None else listener.agent.first(begin)
+
+    def first_heard_behind(self, older: int, generated: int, after: int, now: int) -> int | None:
+        """See `Recorder.first_heard_behind`."""
+        with native_work(), self._state:
+            listener, agent = self._listen_until(now), self.timeline.agent
+            if listener is None or generated - agent.played(older, after) <= _PLAYED_WHOLE:
+                return self._first(listener, after)
+            place = agent.played_out(older, generated, after)
+            if place is None:
+                return None
+            place = max(place - TOLERANCE, after)
+            first = listener.agent.first(place)
+            # Where one goes over into the other without any quiet, nobody can say when.
+            certain = listener.agent.last(place) != place and first is not None and first - place <= NS
+            return first if certain else None
 
     def last_heard(self, before: int, now: int) -> int | None:
         """See `Recorder.last_heard`."""

@@ -83,6 +83,25 @@ class AgentTrack(Track):
             for played_from, played_to in self._stretches
         )
 
+    def played_out(self, start: int, duration: int, after: int) -> int | None:
+        """When `duration` of what is played from `start` on was over.
+
+        A player that fell silent after the time `after`, and plays again, had dropped the rest: then that is when.
+        None: it is still to be played.
+        """
+        before: int | None = None
+        for begin, end in self._stretches:
+            first = max(begin, start)
+            if end <= first:
+                continue
+            if before is not None and first - before >= BREAK and first > after:
+                return first
+            if end - first >= duration:
+                return first + duration
+            duration -= end - first
+            before = end
+        return None
+
     def _place(self, given_at: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
         before = self.end
         if at is not None and before is not None and before - at > REPLACED:

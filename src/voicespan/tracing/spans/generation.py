@@ -38,6 +38,12 @@ class Generation:
     #: When that was heard, once it is known; and where it is only estimated.
     heard_at: int | None = None
     estimated_at: int | None = None
+    response_id: str = ""
+    #: That which was received before it, where the application may have queued it behind that; and how long its own
+    #: audio is, once that is known, and whether it was cut off.
+    behind: Generation | None = None
+    audio_ns: int | None = None
+    cut: bool = False
     out_of_band: bool = False
     #: See `voicespan.protocol.events.FirstAudio`.
     beside: bool = False

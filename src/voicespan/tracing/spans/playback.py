@@ -87,6 +87,11 @@ class Playback:
         """
         return _first(self.recorder, since, patient=patient)
 
+    def first_behind(self, older_at: int, generated_ns: int, since: int) -> int | None:
+        """When what was received from `since` on was heard, behind an older answer that was first heard `older_at`."""
+        recorder = self.recorder
+        return None if recorder is None else recorder.first_heard_behind(older_at, generated_ns, since)
+
     def estimated_first(self, since: int | None, *, patient: bool = False) -> int | None:
         """The same where it is only estimated."""
         return _first(self.estimate, since, patient=patient)

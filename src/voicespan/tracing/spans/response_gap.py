@@ -48,6 +48,9 @@ def response_gap(generation: Generation, playback: Playback) -> dict[str, float 
     if began is None:
         return {}
     heard_at = generation.estimated_at if generation.heard_at is None else generation.heard_at
+    if heard_at is None and generation.behind is not None and not generation.behind.cut:
+        # It was queued behind another answer: it was not heard when it was received.
+        return {}
     parts = _parts(asked, began, first_audio_at, min(generation.tool_ns, first_audio_at - asked.at))
     if heard_at is not None:
         parts["playout_ms"] = heard_at - first_audio_at

@@ -66,6 +66,7 @@ class Turns:
         self._inputs: tuple[Entry, ...] = ()
         self._generations: dict[str, Generation] = {}
         self._waiting: tuple[FinishedTurn, ...] = ()
+        self._spoke_last: Generation | None = None
         #: What the next answer answers.
         self.user = UserTurn()
         self._over: dict[str, None] = {}
@@ -120,6 +121,7 @@ class Turns:
             out_of_band=event.out_of_band,
             to_user=self._user_had_turn and not event.out_of_band,
             given=given if event.out_of_band else None,
+            response_id=event.response_id,
         )
         if not event.out_of_band:
             self.user.answer_began(event)
@@ -132,6 +134,14 @@ class Turns:
             generation.first_audio_at, generation.beside = event.at, event.beside
             if not generation.out_of_band:
                 generation.asked, generation.tool_ns = self.user.take(event.at)
+                self._queue(generation)
+
+    def _queue(self, generation: Generation) -> None:
+        """Where only the loudspeaker is heard, an answer may wait behind the one that was received before it."""
+        older, self._spoke_last = self._spoke_last, generation
+        if older is not None and self._playback.sees_devices:
+            self._find_heard(older)
+            generation.behind, older.behind = older, None
 
     def spoken_beside(self, response_id: str | None, entry: Entry, text: str | None) -> None:
         """A response out of band says this; whether anybody heard it is seen when it is over."""
@@ -158,6 +168,9 @@ class Turns:
         outcome = outcome_of(event)
         if generation.to_user and outcome not in ("failed", "rejected") and says_something(event):
             self._user_was_answered = True
+        if event.generated_ms is not None:
+            generation.audio_ns = event.generated_ms * 1_000_000
+        generation.cut = outcome == "cancelled"
         until = _played_by(generation, event)
         if until is not None and not generation.out_of_band:
             for turn in self._waiting:
@@ -221,8 +234,21 @@ class Turns:
     def _heard_at(self, generation: Generation, *, patient: bool = False) -> int | None:
         # The recorder looks through what it has, so it is not asked again, nor for what nobody will read.
         if generation.heard_at is None and generation.asked is not None:
-            generation.heard_at = self._playback.first(generation.first_audio_at, patient=patient)
+            self._find_heard(generation, patient=patient)
         return generation.heard_at
+
+    def _find_heard(self, generation: Generation, *, patient: bool = False) -> None:
+        older, since = generation.behind, generation.first_audio_at
+        if generation.heard_at is not None or since is None:
+            return
+        if older is not None and self._barge_ins.of(older.response_id) is not None:
+            older.cut = True
+        if older is None or older.cut:
+            generation.heard_at = self._playback.first(since, patient=patient)
+            return
+        self._find_heard(older)
+        if older.heard_at is not None and older.audio_ns is not None:
+            generation.heard_at = self._playback.first_behind(older.heard_at, older.audio_ns, since)
 
     def _sounded_at(self, generation: Generation) -> int | None:
         """When it was heard, where that is known or estimated."""

@@ -19,7 +19,6 @@ from voicespan.runtime.version import __version__
 from voicespan.tracing import semconv
 from voicespan.tracing import tracer as tracing_tracer
 from voicespan.tracing.context import CURRENT
-from voicespan.tracing.server_spans import stay_with_their_request
 from voicespan.tracing.spans.span_writer import mark_error
 
 if TYPE_CHECKING:
@@ -115,7 +114,6 @@ class RootSpan:
         if not self.span.is_recording():
             return None
         conversation_context.open(self.span, opened_in)
-        stay_with_their_request()
         return trace.set_span_in_context(self.span, context)
 
     @property

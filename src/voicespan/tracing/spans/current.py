@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voicespan.tracing.server_spans import stay_with_their_request
+
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
@@ -21,6 +23,8 @@ class CurrentSpan:
         self._context = context
         #: What is open: its span, and the operation that it is part of.
         self._open: dict[str, tuple[Span | None, str | None]] = {}
+        # Those of a web server are no work of the application's.
+        stay_with_their_request()
 
     def opened(self, key: str, span: Span | None, within: str | None = None) -> None:
         """The application works on it from now on."""

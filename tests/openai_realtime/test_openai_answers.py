@@ -111,6 +111,9 @@ class Player:
     def play(self, seconds):
         self.recorder.agent(np.full(round(24_000 * seconds), 5_000, np.int16).tobytes(), 24_000)
 
+    def speak(self, seconds):
+        self.recorder.user(np.full(round(24_000 * seconds), 5_000, np.int16).tobytes(), 24_000)
+
     def pass_time(self, seconds):
         for _ in range(round(seconds / 0.1)):
             self._call.clock.advance(0.1)
@@ -178,6 +181,41 @@ def test_what_was_received_beside_an_answer_that_sounds_is_not_taken_for_heard(c
     call.end()
     assert [text for _, text in call.transcript] == ["My card number is 4.", "An answer."]
     assert fact(turn(call, "r2"), "heard_ms") == 2900
+
+
+CANCELLED = {"type": "cancelled", "reason": "client_cancelled"}
+
+
+def stopped_answer(call, player, *, voice, then):
+    """The server hears no user (push to talk, or a detector of the application's own)."""
+    call.session(transcription=False).answer("r2", "a1", audio_ms=4_000)
+    for number in range(10):
+        player.play(0.1)
+        if voice and number >= 6:
+            player.speak(0.1)
+        player.pass_time(0.1)
+    then()
+    call.said("r2", "a1", "An answer.").done("r2", "cancelled", status_details=CANCELLED)
+    player.pass_time(3.0)
+    return call.end()
+
+
+@pytest.mark.parametrize("voice", [True, False])
+@pytest.mark.parametrize("by", ["response.cancel", "recorder"])
+def test_an_answer_that_the_application_stops_is_a_barge_in_if_the_recording_has_the_users_voice(
+    call, player, by, voice
+):
+    def stop():
+        if by == "recorder":
+            player.recorder.cut_agent()
+        call.client("response.cancel")
+
+    stopped_answer(call, player, voice=voice, then=stop)
+    assert fact(call.root, "interruption_count") == int(voice)
+    assert call.names.count("interrupted") == int(voice)
+    assert fact(turn(call, "r2"), "interrupted") == (True if voice else None)
+    if voice:
+        assert fact(call.named("interrupted"), "barge_in_ms") == pytest.approx(400, abs=20)
 
 
 def test_of_two_requests_each_answer_finds_its_own(call):

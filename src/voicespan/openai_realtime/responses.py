@@ -249,9 +249,10 @@ class Responses:
             None,
         )
         by_client = reason == "client_cancelled" and self._states.user_spoke_into(response)
-        if not response.had_speech or not (by_client or reason == "turn_detected"):
+        if not response.had_speech or reason not in ("client_cancelled", "turn_detected"):
             return
         cut_off = self._cut("response.done", at, response_id, item_id)
+        cut_off.if_heard = reason == "client_cancelled" and not by_client
         if (first := cut or asked) is not None:
             # The application did this before the server said so.
             cut_off.at, cut_off.event_type, cut_off.cause = first.at, first.kind, first.kind

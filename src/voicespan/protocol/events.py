@@ -325,6 +325,8 @@ class Interrupted(Event):
     #: The same for the item alone, where an answer has several.
     item_heard_ms: int | None = None
     item_generated_ms: int | None = None
+    #: The application stopped the answer, and the service heard no user: it is one if the recording has a voice there.
+    if_heard: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -32,6 +32,8 @@ _MOST_WAITING = 8
 _MOST_RECENT = 8
 #: What is cut so shortly before the end is cut by the hanging up.
 _HANGING_UP = 500_000_000
+#: Nanoseconds. What the user said is what an application stopped the answer for, if it did so this soon.
+_SHORTLY = 2_000_000_000
 #: Nanoseconds of quiet after which the agent is silent, and not between two words.
 _SILENCE = 300_000_000
 #: Milliseconds. Closer than this to what the application says was heard, what it recorded was cut where it says.
@@ -132,6 +134,9 @@ class BargeIns:
         """The wire gave a sign of one."""
         key = event.response_id or f"item {event.item_id}"
         cut = self._known.get(key)
+        if event.if_heard and cut is None and not self._is_spoken_into(event.response_id, event.at):
+            # A stop button, for example.
+            return
         if cut is None:
             self._counts.interruptions += 1
             spoke_at = self._spoke_before(event.at) if event.cause in _PLAYBACK_STOPPED else None
@@ -161,7 +166,10 @@ class BargeIns:
                 break
             self.playback.take_cut()
             spoke_at = self._spoke_before(stopped_at)
-            spoken = answer is not None and spoke_at is not None and spoke_at >= answer.began_at
+            spoken = answer is not None and (
+                (spoke_at is not None and spoke_at >= answer.began_at)
+                or self._is_spoken_into(answer.response_id, stopped_at)
+            )
             spoken = spoken or self.trusts_cuts
             if answer is not None and (by_wire or spoken) and _left_something_unheard(answer, cut):
                 self.add_sign(
@@ -210,6 +218,18 @@ class BargeIns:
             return False
         last = self.playback.last(now)
         return last is None or now - last >= _SILENCE
+
+    def _is_spoken_into(self, response_id: str | None, at: int) -> bool:
+        """Whether the recording has the user's voice where this answer was heard, shortly before `at`."""
+        answer = next((each for each in self._answers if each.response_id == response_id), None)
+        if answer is None or not self.playback.hears or self.playback.is_behind:
+            return False
+        first = self.playback.first(answer.began_at)
+        spoke_at = self.playback.user_speech_began_before(at)
+        if first is None or spoke_at is None or not first <= spoke_at <= at:
+            return False
+        ended_at = self.playback.user_speech_ended_before(at)
+        return ended_at is None or at - ended_at <= _SHORTLY
 
     def _note_in_transcript(self, cut: BargeIn, event: events.Interrupted) -> None:
         entry = self._transcript.find(event.item_id or self._spoken.get(event.response_id or "") or "")

@@ -38,6 +38,7 @@ $(TOOLS): $(READY)
 
 demo: $(READY)
 	@$(BIN)/voicespan demo
+	@$(BIN)/voicespan demo --provider cascade
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)

@@ -69,9 +69,9 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     demo.add_argument(
         "--provider",
-        choices=["openai", "openai-live", "gemini"],
+        choices=["openai", "openai-live", "gemini", "cascade"],
         default="openai",
-        help="whose client and protocol",
+        help="whose client and protocol; cascade: three models, called one after the other",
     )
     demo.add_argument("--model", metavar="NAME", help="by default a recent one of the provider's")
     demo.add_argument(

@@ -24,6 +24,7 @@ class Call:
     Attributes:
         telephone: The caller's.
         recorder: Where both sides go as they are heard.
+        clock: What it goes by.
     """
 
     def __init__(
@@ -37,13 +38,13 @@ class Call:
         self.telephone = Telephone(cues, clock)
         self.recorder = Recorder(None)
         self._restaurant = Restaurant(tracer_provider, clock)
-        self._clock = clock
+        self.clock = clock
         self._show = show
         self._began = 0.0
 
     def dialled(self) -> None:
         """From now on it is counted how long the call takes."""
-        self._began = self._clock.seconds()
+        self._began = self.clock.seconds()
 
     def picked_up(self) -> None:
         """The agent is connected: there is a conversation now, and so something to record."""
@@ -55,7 +56,7 @@ class Call:
         """Somebody said something; `heard_ms`: of which only so much was heard."""
         if heard_ms is not None:
             words = f"{words}… (cut off: {heard_ms / 1000:.1f} s were heard)"
-        self._show(who, words, self._clock.seconds() - self._began)
+        self._show(who, words, self.clock.seconds() - self._began)
 
     async def function(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call one of the restaurant's functions; if the model called it wrongly, the answer says so."""

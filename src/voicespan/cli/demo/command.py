@@ -40,11 +40,13 @@ class Provider(NamedTuple):
         packages: What has to be installed.
         key: The environment variable that holds its key.
         agent: The module that speaks to it.
+        extra: Of ours, that brings the packages.
     """
 
     packages: tuple[str, ...]
     key: str
     agent: str
+    extra: str = "openai"
 
 
 PROVIDERS = {
@@ -53,8 +55,12 @@ PROVIDERS = {
         ("openai", "websockets"), "OPENAI_API_KEY", "voicespan.cli.demo.openai_live_agent"
     ),
     "gemini": Provider(
-        ("google.genai", "websockets", "trustme"), "GEMINI_API_KEY", "voicespan.cli.demo.gemini_agent"
+        ("google.genai", "websockets", "trustme"),
+        "GEMINI_API_KEY",
+        "voicespan.cli.demo.gemini_agent",
+        "gemini",
     ),
+    "cascade": Provider(("openai",), "OPENAI_API_KEY", "voicespan.cli.demo.cascade_agent"),
 }
 
 #: How much faster `--fast` is. What the machine itself takes counts as many times as much.
@@ -88,8 +94,7 @@ def run(options: argparse.Namespace) -> int:
     """
     provider = PROVIDERS[options.provider]
     if not all(map(importlib.util.find_spec, provider.packages)):
-        extra = options.provider.partition("-")[0]
-        return _refuse(f"the demo needs more packages: pip install 'voicespan[{extra},testing]'")
+        return _refuse(f"the demo needs more packages: pip install 'voicespan[{provider.extra},testing]'")
     if options.live:
         absent = [key for key in (provider.key, "LANGSMITH_API_KEY") if not os.environ.get(key)]
         if absent:
@@ -198,6 +203,7 @@ def _show_words(page: Page, who: str, words: str, at: float) -> None:
 
 def _introduce(page: Page, agent: Any, options: argparse.Namespace) -> None:
     page.heading("A caller books a table, and cuts in while the agent is speaking")
+    wire = getattr(agent, "WIRE", "its WebSocket")
     if options.live:
         page.paragraph(
             f"The caller's voice is synthesised. {agent.SERVICE} answers, and LangSmith gets the trace; a "
@@ -206,7 +212,7 @@ def _introduce(page: Page, agent: Any, options: argparse.Namespace) -> None:
     else:
         page.paragraph(
             f"Both voices are synthesised. A scripted {agent.SERVICE} server and a LangSmith server run on "
-            "this machine; what is between them is real: the provider's client, its WebSocket, OTLP over "
+            f"this machine; what is between them is real: the provider's client, {wire}, OTLP over "
             "HTTP. Nothing leaves the machine and nothing is sounded."
         )
     page.line()

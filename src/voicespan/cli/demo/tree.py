@@ -61,7 +61,8 @@ def _style(run: Run) -> Any:
     if run.parent_run_id is None:
         return "strong"
     # Events that kept the name they have on the wire: there for completeness.
-    return "faint" if run.name == run.metadata.get("event_type") else None
+    kept = run.run_type != "llm" and run.name == run.metadata.get("event_type")
+    return "faint" if kept else None
 
 
 def _duration(run: Run) -> str:
@@ -104,6 +105,9 @@ def _figures(run: Run) -> str:
     latency = run.metadata.get("latency_to_first_audio_ms")
     if latency is not None:
         parts.append(f"first audio {float(latency):.0f} ms after the caller's turn")
+    first = run.metadata.get("time_to_first_token_ms")
+    if first is not None:
+        parts.append(f"first token after {float(first):.0f} ms")
     if run.metadata.get("interrupted"):
         parts.append("interrupted")
     calls = _last_message(run.outputs).get("tool_calls", ())
@@ -125,6 +129,12 @@ def _heard(run: Run) -> str:
     if "barge_in_ms" in facts:
         text += f", silent {float(facts['barge_in_ms']):.0f} ms after the caller began"
     return text
+
+
+def _spoken(run: Run) -> str:
+    gap = run.metadata.get("response_gap_ms")
+    waited = "" if gap is None else f", {float(gap):.0f} ms after the caller's last word"
+    return f"“{_said(run)}”{waited}"
 
 
 def _words(run: Run) -> str:
@@ -153,4 +163,7 @@ _SUMMARIES: dict[str, Callable[[Run], str]] = {
     events.FUNCTION_RESPONSE: _said,
     events.TURN_COMPLETE: _figures,
     events.INTERRUPTED: _heard,
+    "stt": _words,
+    "llm": _figures,
+    "tts": _spoken,
 }

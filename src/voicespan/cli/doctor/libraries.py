@@ -13,6 +13,7 @@ from voicespan.cli.doctor.findings import BROKEN, note, ok, problem
 from voicespan.cli.doctor.versions import installed, judged, loaded
 from voicespan.gemini_live import sdk as gemini_live
 from voicespan.instrumentation.sockets import aiohttp, websocket_client, websockets
+from voicespan.openai_audio import sdk as openai_audio
 from voicespan.openai_live import sdk as openai_live
 from voicespan.openai_realtime import sdk as openai_realtime
 from voicespan.runtime import supported
@@ -53,6 +54,13 @@ _LIVE = _Library(
     openai_live.patches,
     "pip install --upgrade 'openai[realtime]>=3.12'",
     ".live",
+)
+_AUDIO = _Library(
+    "openai",
+    openai_audio.MODULES,
+    openai_audio.patches,
+    "pip install --upgrade 'voicespan[openai]'",
+    ".audio",
 )
 _SOCKETS = (
     _Library(
@@ -118,6 +126,7 @@ def _library(library: _Library) -> Iterator[Finding]:
     yield judged(f"libraries.{name}", name, installed(name) or "", known, library.upgrade)
     yield _places(library)
     if name == _LIVE.distribution:
+        yield _places(_AUDIO)
         if _is_there(_LIVE.modules[0]):
             yield _places(_LIVE)
         else:

@@ -54,10 +54,12 @@ class Speech:
 
     Args:
         seconds: How long it is; by default so long as its words take.
+        audio: What is heard, PCM16 mono at 24 kHz, instead of the voice that hums.
         pause_after: Stop after so many pieces of 200 ms, until the server's `release()` or until the client goes away.
     """
 
     seconds: float | None = None
+    audio: bytes = b""
     pause_after: int | None = None
 
 

@@ -234,7 +234,7 @@ class CascadeServer:
         with self._lock:
             how = self._speech.next(body)
         seconds = audio.seconds_of(text) if how.seconds is None else how.seconds
-        content = audio.encoded(audio.hum(seconds, str(body.get("voice"))), encoding)
+        content = audio.encoded(how.audio or audio.hum(seconds, str(body.get("voice"))), encoding)
         parts = ((content[at : at + _PIECE], True) for at in range(0, len(content), _PIECE))
         if body.get("stream_format") == "sse":
             pieces = self._paced(exchange, _speech_events(parts, text), how.pause_after, failure)

@@ -116,6 +116,10 @@ class BargeIns:
                 if generated_ms is not None:
                     answer.generated_ms = (answer.generated_ms or 0) + generated_ms
 
+    def generated_ms(self, response_id: str) -> int | None:
+        """How much of it has been generated, as far as it is known."""
+        return next((each.generated_ms for each in self._answers if each.response_id == response_id), None)
+
     def is_audible(self, response_id: str) -> bool:
         """Whether audio of it has been received."""
         return any(answer.response_id == response_id for answer in self._answers)

@@ -202,7 +202,10 @@ class Stages:
         stopped, self._stopped = self._stopped, None
         if stopped is not None:
             at, answer = stopped
-            self._barge_ins.add_sign(events.Interrupted(at, "cancelled", answer, None, "cancelled"))
+            generated_ms = self._barge_ins.generated_ms(answer)
+            self._barge_ins.add_sign(
+                events.Interrupted(at, "cancelled", answer, None, "cancelled", generated_ms=generated_ms)
+            )
 
     def _tool_started(self, event: stages.ToolStarted) -> None:
         self._tools.started(event)

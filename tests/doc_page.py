@@ -6,9 +6,11 @@ services that a page speaks to are on this machine, and the environment says so.
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
 import sys
+import unittest
 from pathlib import Path
 
 from sybil import Sybil
@@ -20,9 +22,13 @@ from voicespan.runtime import guard
 def run_page(page: Path) -> int:
     document = Sybil([PythonCodeBlockParser(), SkipParser()]).parse(page)
     examples = list(document.examples())
+    ran = 0
     for example in examples:
-        example.evaluate()
-    return len(examples)
+        # What a block needs that is not installed here runs in an environment of its own: tests/compat/run.py.
+        with contextlib.suppress(unittest.SkipTest):
+            example.evaluate()
+            ran += 1
+    return ran
 
 
 def run_docstrings(module: str) -> int:

@@ -165,4 +165,4 @@ def test_how_many_modules_the_import_brings_along():
         "import sys, opentelemetry.trace, opentelemetry.trace.propagation.tracecontext; before = set(sys.modules);"
         "import voicespan; print(len(set(sys.modules) - before))"
     )
-    assert 10 < counted(program) <= 60
+    assert 10 < counted(program) <= 70

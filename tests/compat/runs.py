@@ -187,15 +187,27 @@ RUNS = (
     ),
     Run(
         "livekit-agents-oldest",
-        ("livekit-agents[openai]==1.1.*", "openai<2", "websockets"),
+        ("livekit-agents[openai]==1.1.*", "openai<2", "websockets", "sybil"),
         "LiveKit Agents, the oldest whose sessions are traced",
         tests=("tests/frameworks/test_livekit_sessions.py",),
     ),
     Run(
         "livekit-agents-newest",
-        ("livekit-agents[openai]", "websockets"),
+        ("livekit-agents[openai]", "websockets", "sybil"),
         "LiveKit Agents: cascades, with text, with a headset",
         tests=("tests/frameworks/test_livekit_sessions.py",),
+    ),
+    Run(
+        "pipecat-cascade-oldest",
+        ("pipecat-ai[openai,websocket,tracing]==0.0.86", "websockets", "sybil"),
+        "Pipecat, the oldest whose pipelines are traced",
+        tests=("tests/frameworks/test_pipecat_pipelines.py",),
+    ),
+    Run(
+        "pipecat-cascade-newest",
+        ("pipecat-ai[openai,websocket,tracing]", "websockets", "sybil"),
+        "Pipecat: cascades behind a WebSocket",
+        tests=("tests/frameworks/test_pipecat_pipelines.py",),
     ),
     Run(
         "pipecat",

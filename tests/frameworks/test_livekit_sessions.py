@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import io
+import ast
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("livekit.agents", reason="in an environment of its own: tests/compat/run.py livekit")
 pytest.importorskip("livekit.plugins.openai")
 
-from speech_services import PACE, SpeechServices
+from frameworks_trace import named, seconds_of, shape, tracks, voiced, words
 
+from voicespan.testing.cascade import CascadeServer, Completion, FunctionCall
 
-def shape(root):
-    return [(run.name, [child.name for child in run.children]) for run in root.children]
-
-
-def words(root):
-    messages = [*root.inputs.get("messages", ()), *root.outputs.get("messages", ())]
-    return [(message["role"], message["content"].strip()) for message in messages if message.get("content")]
-
-
-def named(root, name):
-    return [run for _, run in root.walk() if run.name == name]
+CALLED = Completion(calls=[FunctionCall("weather", {"city": "London"})])
 
 
 def test_a_session_in_text_mode_with_parallel_tools(run, the_trace):
-    both = [("weather", {"city": "London"}), ("weather", {"city": "Paris"})]
-    with SpeechServices([], [both, "It is foggy in both.", "Good bye!"]) as services:
+    both = Completion(calls=[FunctionCall("weather", {"city": city}) for city in ("London", "Paris")])
+    with CascadeServer([both, "It is foggy in both.", "Good bye!"]) as services:
         run("livekit_text.py", services.url, "How is the weather in London and Paris?", "Thanks.")
     root, _ = the_trace()
     assert shape(root) == [
@@ -43,7 +37,7 @@ def test_a_session_in_text_mode_with_parallel_tools(run, the_trace):
     assert "foggy in Paris" in json.dumps(paris.outputs)
     assert len(json.dumps(answered.inputs)) < 400  # what the call before was given stands there
     assert asked.metadata["ls_model_name"] == "gpt-4.1"
-    assert (asked.usage["input_tokens"], asked.usage["output_tokens"]) == (20, 7)
+    assert asked.usage["input_tokens"] > 0 < asked.usage["output_tokens"]
     assert words(root) == [
         ("user", "How is the weather in London and Paris?"),
         ("tool", "foggy in London"),
@@ -58,8 +52,13 @@ def test_a_session_in_text_mode_with_parallel_tools(run, the_trace):
 
 
 def test_a_handoff_and_a_tool_that_fails(run, the_trace):
-    answers = [[("broken", {})], "Sorry.", [("to_billing", {})], "Here is billing."]
-    with SpeechServices([], answers) as services:
+    answers = [
+        Completion(calls=[FunctionCall("broken", {})]),
+        "Sorry.",
+        Completion(calls=[FunctionCall("to_billing", {})]),
+        "Here is billing.",
+    ]
+    with CascadeServer(answers) as services:
         run("livekit_text.py", services.url, "Open the shop.", "Then let me talk to billing.")
     root, _ = the_trace()
     (failed,), (handed_over,) = named(root, "function_call: broken"), named(root, "function_call: to_billing")
@@ -72,8 +71,8 @@ def test_a_handoff_and_a_tool_that_fails(run, the_trace):
 def test_a_call_is_recorded_as_it_was_heard(run, the_trace):
     answer = "It is foggy in London."
     heard = ["How is the weather in London?", "Thanks a lot."]
-    with SpeechServices(heard, [[("weather", {"city": "London"})], answer, "Good bye!"]) as services:
-        run("livekit_cascade.py", services.url)
+    with CascadeServer([CALLED, answer, "Good bye!"], heard) as services:
+        said = run("livekit_cascade.py", services.url)
     root, _ = the_trace()
     assert shape(root) == [
         ("stt", []),
@@ -97,37 +96,74 @@ def test_a_call_is_recorded_as_it_was_heard(run, the_trace):
     assert first.metadata["response_gap_ms"] > 0
     assert {"stt_ms", "llm_ms", "tool_ms", "tts_ms"} <= set(first.metadata)
     user, agent = tracks(root)
-    assert voiced(agent) == pytest.approx(PACE * (len(answer) + len("Good bye!")), abs=0.1)
+    assert voiced(agent) == pytest.approx(sum(position for position, _ in played(said)), abs=0.1)
     assert voiced(user) == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_barge_in(run, the_trace):
     story = "Once upon a time there was a fox who lived in a wood near an old mill."
-    with SpeechServices(["Tell me a story.", "Stop it."], [story, "All right."]) as services:
+    with CascadeServer([story, "All right."], ["Tell me a story.", "Stop it."]) as services:
         said = run("livekit_cascade.py", services.url, "barge-in")
-    (position, interrupted), *_ = eval(said.partition("heard ")[2])
+    (position, interrupted), (rest, _) = played(said)
     assert interrupted
     root, _ = the_trace()
     (cut,) = named(root, "interrupted")
     assert cut.metadata["heard_ms"] == pytest.approx(position * 1000, abs=2)
-    assert cut.metadata["generated_ms"] == pytest.approx(PACE * len(story) * 1000, abs=50)
+    assert cut.metadata["generated_ms"] == pytest.approx(seconds_of(story) * 1000, abs=150)
     assert root.metadata["interruption_count"] == 1
     _, agent = tracks(root)
-    assert voiced(agent) == pytest.approx(position + PACE * len("All right."), abs=0.15)
+    assert voiced(agent) == pytest.approx(position + rest, abs=0.15)
 
 
-def tracks(root):
-    """The two sides of the recording, and its rate."""
-    soundfile = pytest.importorskip("soundfile")
-    (attachment,) = root.attachments.values()
-    samples, rate = soundfile.read(io.BytesIO(attachment.read()))
-    return (samples[:, 0], rate), (samples[:, 1], rate)
+def test_services_that_fail(run, the_trace):
+    with CascadeServer(["Hello!"], ["Hello?"]) as services:
+        services.fail("transcriptions", times=1)
+        services.fail("speech", times=50)
+        run("livekit_cascade.py", services.url, "unanswered")
+    root, _ = the_trace()
+    (spoken, *_) = named(root, "tts")
+    assert spoken.status == "error"
+    assert words(root)[0] == ("user", "Hello?")
+    assert named(root, "error")  # the transcription was tried again
 
 
-def voiced(track):
-    """Seconds in which a side was heard."""
-    import numpy as np
+def test_nothing_was_said(run, the_trace):
+    with CascadeServer([], [""]) as services:
+        run("livekit_cascade.py", services.url, "unanswered")
+    root, _ = the_trace()
+    assert shape(root) == [("stt", [])]
+    assert words(root) == []
 
-    samples, rate = track
-    blocks = samples[: len(samples) // (rate // 100) * (rate // 100)].reshape(-1, rate // 100)
-    return float((np.abs(blocks).max(axis=1) > 0.05).sum()) / 100
+
+def test_a_caller_who_hangs_up_in_mid_tool(run, the_trace):
+    called = Completion(calls=[FunctionCall("slow", {})])
+    with CascadeServer([called, "Too late."], ["How long does it take?"]) as services:
+        run("livekit_cascade.py", services.url, "hang-up")
+    root, _ = the_trace()
+    (tool,) = named(root, "function_call: slow")
+    assert [child.name for child in tool.children] == ["look up"]
+    assert tool.end_ns is not None
+
+
+def test_two_sessions_in_one_process(run, langsmith):
+    with CascadeServer(
+        lambda asked: f"You said: {asked.messages[-1]['content']}", lambda _: "Hello."
+    ) as services:
+        run("livekit_cascade.py", services.url, "two")
+    langsmith.wait_for(lambda server: len(server.roots) == 2, 30)
+    for root in langsmith.roots:
+        assert shape(root) == [("stt", []), ("llm", []), ("tts", [])]
+        assert words(root) == [("user", "Hello."), ("assistant", "You said: Hello.")]
+
+
+def test_the_example_of_the_page_runs():
+    pytest.importorskip("sybil")
+    page = Path(__file__).parents[2] / "docs/livekit.md"
+    program = [sys.executable, str(page.parents[1] / "tests/doc_page.py"), str(page)]
+    ran = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stdout.split()[-2:]) == (0, ["2", "ran"]), ran.stderr
+
+
+def played(said):
+    """What the loudspeaker says of each answer: how much of it was played, and whether it was stopped."""
+    return ast.literal_eval(said.partition("heard ")[2].strip())

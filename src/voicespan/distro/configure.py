@@ -23,6 +23,7 @@ from voicespan.livekit import LiveKitInstrumentor
 from voicespan.openai_audio import OpenAIAudioInstrumentor
 from voicespan.openai_live import OpenAILiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.pipecat import PipecatInstrumentor
 from voicespan.runtime.settings import set_recording, set_recording_url, set_redaction
 from voicespan.tracing import tracer
 
@@ -41,6 +42,7 @@ _INSTRUMENTORS = (
     AiohttpInstrumentor,
     WebsocketClientInstrumentor,
     LiveKitInstrumentor,
+    PipecatInstrumentor,
 )
 
 

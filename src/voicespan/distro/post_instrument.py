@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 INSTRUMENTORS = frozenset({
     "openai-realtime", "google-genai-live", "openai-live",
     "voicespan-websockets", "voicespan-aiohttp", "voicespan-websocket-client",
-    "voicespan-livekit",
+    "voicespan-livekit", "voicespan-pipecat",
 })  # fmt: skip
 
 #: Whoever imports one of them may hold a conversation. (The modules that hold it are often imported in the first call.)
-_LIBRARIES = ("openai", "google.genai", "livekit.agents")
+_LIBRARIES = ("openai", "google.genai", "livekit.agents", "pipecat")
 #: What brings along all that a first conversation needs, the OpenTelemetry SDK and `requests` above all.
 _NEEDED = (
     "voicespan.distro.automatic",

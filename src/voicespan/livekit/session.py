@@ -11,6 +11,7 @@ from voicespan.livekit.chat import text_of
 from voicespan.livekit.job import facts_of, participant_facts, thread_of
 from voicespan.protocol import events
 from voicespan.protocol.events import WireError
+from voicespan.protocol.stages import ToolEnded
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -99,6 +100,14 @@ class SessionTrace(FrameworkSession):
         if typed is not None and not self.has_wire:
             self.report(typed)
 
+    def _tools_executed(self, event: Any) -> None:
+        # The newer ones say of each function when it is over (see `tools`); the oldest say it of all at once.
+        now = self.now()
+        for output in event.function_call_outputs:
+            if output is not None and not self.has_wire:
+                error = WireError("ToolError", output.output) if output.is_error else None
+                self.report(ToolEnded(now, "function_tools_executed", output.call_id, output.output, error))
+
     def _error(self, event: Any) -> None:
         problem = event.error
         # A call that failed for good says so itself.
@@ -126,6 +135,7 @@ class SessionTrace(FrameworkSession):
     _HANDLERS: ClassVar[dict[str, Callable[[SessionTrace, Any], None]]] = {
         "user_state_changed": _user_state_changed,
         "conversation_item_added": _item_added,
+        "function_tools_executed": _tools_executed,
         "error": _error,
         "close": _close,
     }

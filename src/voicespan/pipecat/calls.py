@@ -29,6 +29,13 @@ class Services:
         self.segments: set[Any] = set()
         #: What failed last, by the service, until its call is over.
         self.failures: dict[Any, BaseException | WireError] = {}
+        #: The answer that is synthesized, and how many seconds of it there are.
+        self.generated: tuple[str | None, float] = (None, 0.0)
+
+    def add_generated(self, answer: str | None, seconds: float) -> None:
+        """More of an answer has been synthesized."""
+        before, so_far = self.generated
+        self.generated = (answer, so_far + seconds if answer == before else seconds)
 
 
 class LLMCall:
@@ -110,6 +117,7 @@ class SpokenCall:
 
     def __init__(self, trace: FrameworkSession, services: Services, service: Any, text: str | None) -> None:
         """The service is given the text now."""
+        self._trace = trace
         self._services = services
         self._service = service
         self._seconds = 0.0
@@ -124,8 +132,10 @@ class SpokenCall:
         """A piece of audio is there."""
         if not self._seconds:
             self.stage.first_byte()
-        self._seconds += len(frame.audio) / 2 / frame.num_channels / frame.sample_rate
+        seconds = len(frame.audio) / 2 / frame.num_channels / frame.sample_rate
+        self._seconds += seconds
         self.stage.output(seconds=self._seconds)
+        self._services.add_generated(self._trace.conversation.audible_answer, seconds)
 
     def returned(self) -> None:
         """The service has taken the text, and given all of its audio, if it gives any here."""

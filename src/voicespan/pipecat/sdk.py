@@ -290,6 +290,10 @@ async def _transcribe(
 ) -> Any:
     """One utterance is transcribed."""
     stage = new_stt(trace, service)
+    with guard():
+        seconds = _seconds_of(generator, service.sample_rate)
+        if seconds is not None:
+            stage.seconds(seconds)
     trace.services.segments.add(service)
     try:
         async with stage:
@@ -323,14 +327,28 @@ async def _with_audio(generator: Any, call: SpokenCall) -> AsyncIterator[Any]:
         yield frame
 
 
-def _text_of(generator: Any) -> str | None:
-    """What `run_tts` was called with: it has not run yet."""
+def _argument(generator: Any, name: str) -> Any:
+    """The first argument, called so, of an asynchronous generator that has not run yet: `run_tts`, or `run_stt`."""
     frame = getattr(generator, "ag_frame", None)
     if frame is None:
         return None
     local = frame.f_locals
-    text = local.get("text")
-    if not isinstance(text, str):
-        args = local.get("args")
-        text = args[0] if isinstance(args, tuple) and args else None
+    args = local.get("args")
+    # A decorator may stand round it.
+    return local.get(name, args[0] if isinstance(args, tuple) and args else None)
+
+
+def _text_of(generator: Any) -> str | None:
+    text = _argument(generator, "text")
     return text if isinstance(text, str) else None
+
+
+def _seconds_of(generator: Any, rate: Any) -> float | None:
+    audio = _argument(generator, "audio")
+    if not isinstance(audio, bytes) or not isinstance(rate, int) or rate <= 0:
+        return None
+    return max(len(audio) - (_WAV_HEADER if audio.startswith(b"RIFF") else 0), 0) / 2 / rate
+
+
+#: Bytes before the samples of an utterance, which Pipecat gives as a WAV file.
+_WAV_HEADER = 44

@@ -134,7 +134,7 @@ class PipelineTrace(FrameworkSession):
 
     def _audio_made(self, source: Any, frame: Any) -> None:
         call = self.services.spoken.get(source)
-        if call is not None and kind_of(source) == "tts":
+        if call is not None and not call.direct and kind_of(source) == "tts":
             call.audio(frame)
 
     def _speech_ended(self, source: Any, _frame: Any) -> None:
@@ -157,7 +157,7 @@ class PipelineTrace(FrameworkSession):
             self.sound.agent_stopped()
 
     def _interrupted(self, _source: Any, _frame: Any) -> None:
-        self.sound.interrupted()
+        self.sound.interrupted(self.services.generated)
         for call in list(self.services.spoken.values()):
             call.cancelled()
 

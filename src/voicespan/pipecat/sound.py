@@ -57,17 +57,20 @@ class PipelineSound:
         """It is silent."""
         self._written = None
 
-    def interrupted(self) -> None:
-        """The pipeline throws away what has not been written."""
+    def interrupted(self, generated: tuple[str | None, float]) -> None:
+        """The pipeline throws away what has not been written.
+
+        `generated`: the answer that was synthesized last, and how many seconds of it.
+        """
         written, self._written = self._written, None
         answer = self._trace.conversation.audible_answer
         if written is None or answer is None or self._trace.has_wire:
             return
         self.recorder.cut_agent()
+        whole = round(generated[1] * 1000) if generated[0] == answer else None
+        heard = round(written * 1000)
         self._trace.report(
-            Interrupted(
-                self._trace.now(), "interruption", answer, None, "interruption", round(written * 1000)
-            )
+            Interrupted(self._trace.now(), "interruption", answer, None, "interruption", heard, whole)
         )
 
 

@@ -57,6 +57,7 @@ LIBRARIES: Final = {
     "livekit-agents": Supported("1.1", "1.8"),
     "aiohttp": Supported("3.9", "3.14"),
     "websocket-client": Supported("1.6", "1.9"),
+    "pipecat-ai": Supported("0.0.86", "1.14"),
     "sounddevice": Supported("0.4.6", "0.5"),
     "PyAudio": Supported("0.2.13", "0.2.14"),
 }
@@ -70,6 +71,7 @@ _IMPORTED_AS: Final = {
     "livekit": "livekit-agents",
     "aiohttp": "aiohttp",
     "websocket": "websocket-client",
+    "pipecat": "pipecat-ai",
     "sounddevice": "sounddevice",
     "pyaudio": "PyAudio",
 }

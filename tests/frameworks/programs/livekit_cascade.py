@@ -10,6 +10,8 @@ from livekit.plugins import openai
 from livekit_headset import EnergyDetector, Loudspeaker, Microphone
 from opentelemetry import trace
 
+BEGUN: list = []
+
 
 @function_tool
 async def weather(context: RunContext, city: str) -> str:
@@ -17,6 +19,15 @@ async def weather(context: RunContext, city: str) -> str:
     with trace.get_tracer("shop").start_as_current_span("look up"):
         await asyncio.sleep(0.05)
     return f"foggy in {city}"
+
+
+@function_tool
+async def slow(context: RunContext) -> str:
+    """Takes long."""
+    with trace.get_tracer("shop").start_as_current_span("look up"):
+        BEGUN.append(context)
+        await asyncio.sleep(1)
+    return "done"
 
 
 def make_session(url: str):
@@ -31,7 +42,7 @@ def make_session(url: str):
         vad=EnergyDetector(),
         stt=openai.STT(model="gpt-4o-transcribe", language="en", **options),
         llm=openai.LLM(model="gpt-4.1", **options),
-        tts=openai.TTS(model="gpt-4o-mini-tts", voice="ash", **options),
+        tts=openai.TTS(model="gpt-4o-mini-tts", voice="ash", response_format="pcm", **options),
         turn_detection="vad",
         min_endpointing_delay=0.1,
         min_interruption_duration=0.1,
@@ -49,25 +60,37 @@ async def answered(session, count: int) -> None:
     raise TimeoutError
 
 
-async def call(url: str, *, barge_in: bool = False):
+async def call(url: str, what: str):
     microphone, loudspeaker = Microphone(), Loudspeaker()
     session = make_session(url)
     session.input.audio, session.output.audio = microphone, loudspeaker
-    await session.start(Agent(instructions="You are kind.", tools=[weather]))
+    await session.start(Agent(instructions="You are kind.", tools=[weather, slow]))
     await asyncio.sleep(0.2)
     microphone.say(0.6)
-    if barge_in:
+    if what == "barge-in":
         while session.agent_state != "speaking":
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.5)
         microphone.say(0.6)
-    await answered(session, 2 if barge_in else 1)
-    if not barge_in:
+        await answered(session, 2)
+    elif what == "two":
+        await answered(session, 1)
+    elif what == "hang-up":
+        while not BEGUN:
+            await asyncio.sleep(0.05)
+    elif what == "unanswered":
+        await asyncio.sleep(10)
+    else:
+        await answered(session, 1)
         microphone.say(0.4)
         await answered(session, 2)
     await session.aclose()
     print("heard", loudspeaker.heard)
 
 
+async def main(url: str, what: str = "") -> None:
+    await asyncio.gather(*(call(url, what) for _ in range(2 if what == "two" else 1)))
+
+
 if __name__ == "__main__":
-    asyncio.run(call(sys.argv[1], barge_in="barge-in" in sys.argv))
+    asyncio.run(main(*sys.argv[1:]))

@@ -28,7 +28,7 @@ class Microphone(io.AudioInput):
     def __init__(self):
         try:
             super().__init__(label="headset")
-        except TypeError:  # the oldest have no labels
+        except (AttributeError, TypeError):  # the oldest have no labels
             super().__init__()
         self._frames: list = []
         self._next: float | None = None
@@ -56,7 +56,7 @@ class Loudspeaker(io.AudioOutput):
             super().__init__(
                 label="headset", capabilities=io.AudioOutputCapabilities(pause=False), sample_rate=24_000
             )
-        except TypeError:  # the oldest have no labels
+        except (AttributeError, TypeError):  # the oldest have no labels
             super().__init__(sample_rate=24_000)
         self._given = 0.0
         self._began: float | None = None

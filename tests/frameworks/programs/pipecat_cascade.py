@@ -29,12 +29,15 @@ from websockets.asyncio.client import connect
 
 warnings.simplefilter("ignore")
 RATE = 16_000
+BEGUN: list = []
 WEATHER = FunctionSchema(
     name="weather",
     description="The weather in a city.",
     properties={"city": {"type": "string"}},
     required=["city"],
 )
+
+SLOW = FunctionSchema(name="slow", description="Takes long.", properties={}, required=[])
 
 
 class Raw(base_serializer.FrameSerializer):
@@ -105,6 +108,13 @@ async def weather(params):
     await params.result_callback({"weather": f"foggy in {params.arguments['city']}"})
 
 
+async def slow(params):
+    with trace.get_tracer("shop").start_as_current_span("look up"):
+        BEGUN.append(params)
+        await asyncio.sleep(5)
+    await params.result_callback({"done": True})
+
+
 def make_task(url, port, **options):
     transport = WebsocketServerTransport(
         WebsocketServerParams(
@@ -121,8 +131,9 @@ def make_task(url, port, **options):
     service = {"api_key": "sk-test", "base_url": url}
     llm = OpenAILLMService(model="gpt-4.1", **service)
     llm.register_function("weather", weather)
+    llm.register_function("slow", slow)
     context = LLMContext(
-        [{"role": "system", "content": "You are kind."}], ToolsSchema(standard_tools=[WEATHER])
+        [{"role": "system", "content": "You are kind."}], ToolsSchema(standard_tools=[WEATHER, SLOW])
     )
     try:
         from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
@@ -150,7 +161,7 @@ def make_task(url, port, **options):
     )
 
 
-async def call(url, *, barge_in=False, **options):
+async def call(url, what="", **options):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -165,16 +176,24 @@ async def call(url, *, barge_in=False, **options):
             await asyncio.sleep(0.1)
     parts = [asyncio.create_task(caller.speak(ws)), asyncio.create_task(caller.listen(ws))]
     caller.say(0.6)
-    if barge_in:
+    if what == "barge-in":
         while caller.heard < 0.5:
             await asyncio.sleep(0.02)
         caller.say(0.6)
         await asyncio.sleep(1)
-    await caller.answered(caller.heard if barge_in else 0.0)
-    if not barge_in:
-        before = caller.heard
-        caller.say(0.4)
-        await caller.answered(before)
+        await caller.answered(caller.heard)
+    elif what == "unanswered":
+        await asyncio.sleep(5)
+    elif what == "hang-up":
+        while not BEGUN:
+            await asyncio.sleep(0.05)
+        await task.cancel()
+    else:
+        await caller.answered(0.0)
+        if what != "two":
+            before = caller.heard
+            caller.say(0.4)
+            await caller.answered(before)
     await task.stop_when_done()
     await asyncio.wait_for(running, 20)
     for part in parts:
@@ -183,6 +202,12 @@ async def call(url, *, barge_in=False, **options):
     print("heard", round(caller.heard, 2))
 
 
+async def main(url, what="", *more):
+    options = {"conversation_id": "caller-42"}
+    if "traced" in (what, *more):
+        options["enable_tracing"] = True
+    await asyncio.gather(*(call(url, what, **options) for _ in range(2 if what == "two" else 1)))
+
+
 if __name__ == "__main__":
-    traced = {"enable_tracing": True} if "traced" in sys.argv else {}
-    asyncio.run(call(sys.argv[1], barge_in="barge-in" in sys.argv, conversation_id="caller-42", **traced))
+    asyncio.run(main(*sys.argv[1:]))

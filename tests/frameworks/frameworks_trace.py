@@ -1,0 +1,46 @@
+"""What tests of frameworks look at in a trace that has arrived."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+
+def shape(root):
+    return [(run.name, [child.name for child in run.children]) for run in root.children]
+
+
+def words(root):
+    messages = [*root.inputs.get("messages", ()), *root.outputs.get("messages", ())]
+    return [(message["role"], message["content"].strip()) for message in messages if message.get("content")]
+
+
+def named(root, name):
+    return [run for _, run in root.walk() if run.name == name]
+
+
+def tracks(root):
+    """The two sides of the recording, and its rate."""
+    soundfile = pytest.importorskip("soundfile")
+    (attachment,) = root.attachments.values()
+    samples, rate = soundfile.read(io.BytesIO(attachment.read()))
+    return (samples[:, 0], rate), (samples[:, 1], rate)
+
+
+def voiced(track):
+    """Seconds in which a side spoke, the rests between its syllables included."""
+    import numpy as np
+
+    samples, rate = track
+    step = rate // 100
+    loud = np.flatnonzero(np.abs(samples[: len(samples) // step * step].reshape(-1, step)).max(axis=1) > 0.01)
+    if not len(loud):
+        return 0.0
+    parts = np.split(loud, np.flatnonzero(np.diff(loud) > 30) + 1)
+    return float(sum(part[-1] - part[0] + 1 for part in parts)) / 100
+
+
+def seconds_of(text):
+    """How long `CascadeServer` needs to say it."""
+    return 0.06 * len(text)

@@ -16,7 +16,9 @@ pytest.importorskip("livekit.plugins.openai")
 from frameworks_trace import named, seconds_of, shape, tracks, voiced, words
 
 from voicespan.testing.cascade import CascadeServer, Completion, FunctionCall
+from voicespan.testing.openai_realtime import Answer, OpenAIRealtimeServer
 
+CALLED_BY_VOICE = Answer(calls=[FunctionCall("weather", {"city": "London"})])
 CALLED = Completion(calls=[FunctionCall("weather", {"city": "London"})])
 
 
@@ -113,6 +115,20 @@ def test_a_barge_in(run, the_trace):
     assert root.metadata["interruption_count"] == 1
     _, agent = tracks(root)
     assert voiced(agent) == pytest.approx(position + rest, abs=0.15)
+
+
+def test_a_model_that_listens_and_speaks_by_itself(run, the_trace):
+    pytest.importorskip("livekit.agents.llm._realtime", reason="the oldest cannot be sent to this machine")
+    with OpenAIRealtimeServer.conversational([CALLED_BY_VOICE, Answer("It is foggy in London.")]) as server:
+        said = run("livekit_speech_to_speech.py", server.url)
+    root, _ = the_trace()
+    (tool,) = named(root, "function_call: weather")
+    assert [child.name for child in tool.children] == ["look up"]
+    assert "foggy in London" in json.dumps(tool.outputs)
+    assert len(named(root, "turn_complete")) == 2
+    assert not named(root, "llm")
+    assert ("assistant", "It is foggy in London.") in words(root)
+    assert root.metadata["recording_seconds"] > sum(position for position, _ in played(said))
 
 
 def test_services_that_fail(run, the_trace):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from voicespan.instrumentation.framework_spans import FrameworkTracer
+from voicespan.livekit.cloud import cloud_tracer
 from voicespan.tracing.conversation import Conversation
 
 
@@ -83,6 +84,32 @@ def test_outside_of_a_conversation_nothing_is_changed(tracer_provider, span_expo
     assert names_and_parents(span_exporter.get_finished_spans()) == {
         "room_connect": "job_entrypoint",
         "job_entrypoint": None,
+    }
+
+
+def test_livekit_clouds_exporter_on_our_provider_gets_them_and_nobody_else(
+    conversation, tracer_provider, span_exporter
+):
+    exporter = type(
+        "_GatedSpanExporter", (InMemorySpanExporter,), {"__module__": "livekit.agents.telemetry"}
+    )()
+    batch = BatchSpanProcessor(exporter)
+    tracer_provider.add_span_processor(batch)
+    tracer = FrameworkTracer(
+        tracer_provider.get_tracer("livekit-agents"),
+        lambda: tracer_provider.get_tracer("voicespan"),
+        cloud_tracer,
+    )
+    with tracer.start_as_current_span("agent_session"):
+        tracer.start_span("agent_turn").end()
+        tracer_provider.get_tracer("application").start_span("look up").end()
+    conversation.end()
+    batch.force_flush()
+    livekits = [span for span in exporter.get_finished_spans() if span.name.startswith("agent_")]
+    assert names_and_parents(livekits) == {"agent_turn": "agent_session", "agent_session": None}
+    assert names_and_parents(span_exporter.get_finished_spans()) == {
+        "look up": "conversation",
+        "conversation": None,
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import trace
+
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.patching import PatchingInstrumentor
 from voicespan.tracing import tracer
@@ -12,7 +14,7 @@ from voicespan.tracing.registry import end_open_conversations
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.trace import Tracer, TracerProvider
 
     from voicespan.runtime.clock import Clock
 
@@ -22,6 +24,7 @@ class TracingInstrumentor(PatchingInstrumentor):
 
     tracer_provider: TracerProvider | None = None
     clock: Clock = SYSTEM
+    _tracer: tuple[TracerProvider, Tracer] | None = None
 
     def _configure(self, arguments: Mapping[str, Any]) -> None:
         provider = self.tracer_provider = arguments.get("tracer_provider") or self.tracer_provider
@@ -29,10 +32,22 @@ class TracingInstrumentor(PatchingInstrumentor):
         if provider is not None and tracer.named_provider() is None:
             tracer.name_provider(provider)
 
+    def tracer(self) -> Tracer | None:
+        """What conversations that begin here and now are written with; None: they are not traced.
+
+        Asked for each span that a framework starts, and a provider makes a new tracer each time.
+        """
+        if not self.is_tracing():
+            return None
+        provider = self.tracer_provider or tracer.named_provider() or trace.get_tracer_provider()
+        if self._tracer is None or self._tracer[0] is not provider:
+            self._tracer = (provider, tracer.tracer(self.tracer_provider))
+        return self._tracer[1]
+
     def _stopped(self) -> None:
         if tracer.named_provider() is self.tracer_provider:
             tracer.name_provider(None)
-        self.tracer_provider, self.clock = None, SYSTEM
+        self.tracer_provider, self.clock, self._tracer = None, SYSTEM, None
         self._end_open()
 
     def _end_open(self) -> None:

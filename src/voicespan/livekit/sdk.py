@@ -12,13 +12,10 @@ from voicespan.livekit.cloud import cloud_tracer
 from voicespan.livekit.model_calls import IN_TOOL
 from voicespan.livekit.session import SessionTrace
 from voicespan.runtime.guard import guard, guarded
-from voicespan.tracing import tracer as tracing_tracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
-
-    from opentelemetry.trace import Tracer
 
     from voicespan.instrumentation.instrumentor import TracingInstrumentor
 
@@ -205,11 +202,7 @@ class Patches:
         yield type(tracer), "set_provider", self._provider_set(type(tracer).set_provider)
 
     def _covered(self, tracer: Any) -> FrameworkTracer:
-        return FrameworkTracer(tracer, self._ours, cloud_tracer)
-
-    def _ours(self) -> Tracer | None:
-        instrumentor = self._instrumentor
-        return tracing_tracer.tracer(instrumentor.tracer_provider) if instrumentor.is_tracing() else None
+        return FrameworkTracer(tracer, self._instrumentor.tracer, cloud_tracer)
 
     def _provider_set(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

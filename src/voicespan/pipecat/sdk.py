@@ -16,14 +16,11 @@ from voicespan.pipecat.session import PipelineTrace
 from voicespan.protocol.json_values import json_text
 from voicespan.protocol.stages import ToolEnded, ToolStarted
 from voicespan.runtime.guard import guard, guarded
-from voicespan.tracing import tracer as tracing_tracer
 from voicespan.tracing.status import is_error, wire_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from types import ModuleType
-
-    from opentelemetry.trace import Tracer
 
     from voicespan.instrumentation.instrumentor import TracingInstrumentor
 
@@ -79,13 +76,9 @@ class Patches:
 
     def _of_service_decorators(self, module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
         if hasattr(module, "trace"):
-            yield module, "trace", TraceModule(module.trace, self._ours)
+            yield module, "trace", TraceModule(module.trace, self._instrumentor.tracer)
 
     _of_turn_trace_observer = _of_service_decorators
-
-    def _ours(self) -> Tracer | None:
-        instrumentor = self._instrumentor
-        return tracing_tracer.tracer(instrumentor.tracer_provider) if instrumentor.is_tracing() else None
 
     # The pipeline.
 

@@ -81,10 +81,11 @@ _BY_URL = "OpenAI Realtime sockets are traced by their URL"
 _FRAMEWORKS = {
     "azure-ai-voicelive": "its Voice Live sockets are traced by their URL, on aiohttp",
     "google-adk": _GEMINI,
+    "livekit-agents": "each AgentSession is a conversation: cascades, and realtime models of OpenAI and Google",
     "livekit-plugins-google": _GEMINI,
     "livekit-plugins-openai": f"its {_BY_URL}, on aiohttp",
     "openai-agents": f"its {_BY_URL}, on websockets",
-    "pipecat-ai": f"{_GEMINI}; its {_BY_URL}, on websockets",
+    "pipecat-ai": "each pipeline that runs is a conversation: cascades, OpenAI realtime and Gemini Live",
     "pydantic-ai": f"{_GEMINI}; its {_BY_URL}, on websockets",
     "pydantic-ai-slim": f"{_GEMINI}; its {_BY_URL}, on websockets",
     "strands-agents": f"{_GEMINI}; its {_BY_URL}, on websockets",

@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "event_loop": 720,
     "memory": 900,
     "recorder": 600,
+    "frameworks": 900,
 }
 
 

@@ -34,6 +34,7 @@ CHAPTERS = {
     "recorder": "The recorder",
     "export": "Export",
     "start-up": "Import, start and exit",
+    "frameworks": "Agents of LiveKit and Pipecat",
 }
 
 _INTRODUCTION = """\

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-#: Of one call; the history is compared from its end.
-_MOST_MESSAGES = 1_000
+#: Of the first call of a session, and of a later one, which is compared with the one before from its end.
+_MOST_MESSAGES, _MOST_LATER = 1_000, 48
 
 
-def messages_of(chat_ctx: Any) -> list[dict[str, Any]] | None:
-    """The messages of a `ChatContext`, in the shape of the chat APIs; None: it is none."""
+def messages_of(chat_ctx: Any, *, first: bool = True) -> list[dict[str, Any]] | None:
+    """The messages of a `ChatContext`, in the shape of the chat APIs; None: it is none.
+
+    `first`: no call had any before.
+    """
     items = getattr(chat_ctx, "items", None)
     if not isinstance(items, list):
         return None
-    # A very long history begins with instructions that would be lost.
-    some = items if len(items) <= _MOST_MESSAGES else [items[0], *items[1 - _MOST_MESSAGES :]]
+    most = _MOST_MESSAGES if first else _MOST_LATER
+    # A long history begins with instructions that would be lost.
+    some = items if len(items) <= most else [items[0], *items[1 - most :]]
     return [message for item in some if (message := message_of(item)) is not None]
 
 

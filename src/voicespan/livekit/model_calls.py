@@ -38,7 +38,7 @@ class LLMCall:
         self.stage = conversation.llm(
             model=model_of(model),
             provider=provider_of(model),
-            messages=messages_of(arguments.get("chat_ctx")),
+            messages=messages_of(arguments.get("chat_ctx"), first=not trace.has_model),
             spoken=self._spoken,
         ).start(parent=parent_here(conversation.context.root.trace_id))
         if self._spoken:

@@ -43,11 +43,11 @@ class SessionTrace(FrameworkSession):
         self.audio = SessionAudio(self)
         #: Why it closes, as far as LiveKit has said it.
         self.error: BaseException | None = None
-        self.is_closing = False
         #: Whether a model has given words of this role since the last message of it.
         self.words = {"user": False, "assistant": False}
         self._typed: events.MessageText | None = None
-        self._has_model = False
+        #: Whether a language model's plugin has been called.
+        self.has_model = False
 
     @classmethod
     def here(cls) -> SessionTrace | None:
@@ -85,7 +85,7 @@ class SessionTrace(FrameworkSession):
         message = events.MessageText(self.now(), "conversation_item_added", item.id, item.role, text)
         if item.role == "user":
             # Typed words come again among the messages of the model, if that is a plugin's.
-            self._typed = None if known or self._has_model or not text.strip() else message
+            self._typed = None if known or self.has_model or not text.strip() else message
             return
         self._tell_what_was_typed()
         if not known and text.strip() and not self.has_wire:
@@ -93,7 +93,7 @@ class SessionTrace(FrameworkSession):
 
     def model_is_given_all(self) -> None:
         """A language model's plugin is called: what was typed, before or after that, is among its messages."""
-        self._typed, self._has_model = None, True
+        self._typed, self.has_model = None, True
 
     def _tell_what_was_typed(self) -> None:
         typed, self._typed = self._typed, None

@@ -41,12 +41,14 @@ class Services:
 class LLMCall:
     """From the start frame of a response to its end frame, both of which the service pushes in one task."""
 
-    def __init__(self, trace: FrameworkSession, service: Any, context: Any) -> None:
-        """The service begins; `context`: what the pipeline has given it last."""
+    def __init__(self, trace: FrameworkSession, service: Any, context: Any, *, first: bool) -> None:
+        """The service begins; `context`: what the pipeline has given it last. `first`: see `messages_of`."""
         conversation = trace.conversation
         self._trace = trace
         self.stage = conversation.llm(
-            model=model_of(service), provider=provider_of(service), messages=messages_of(context, service)
+            model=model_of(service),
+            provider=provider_of(service),
+            messages=messages_of(context, service, first=first),
         ).start()
         self._calls: list[dict[str, Any]] = []
         # The request that follows, and what other instrumentations see of it, are part of the call.

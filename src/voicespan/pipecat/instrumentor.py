@@ -31,6 +31,7 @@ class PipecatInstrumentor(TracingInstrumentor):
     modules: ClassVar[tuple[str, ...]] = (
         "pipecat.processors.frame_processor",
         "pipecat.pipeline.task",
+        "pipecat.pipeline.worker",
         "pipecat.services.ai_service",
         "pipecat.services.tts_service",
         "pipecat.services.llm_service",

@@ -53,6 +53,8 @@ class Patches:
         owner = next(each for each in module.PipelineTask.__mro__ if "run" in each.__dict__)
         yield owner, "run", self._run(owner.run)
 
+    _of_worker = _of_task
+
     def _of_frame_processor(self, module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
         processor = module.FrameProcessor
         yield processor, "push_frame", self._pushed(processor.push_frame)

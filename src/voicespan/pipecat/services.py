@@ -84,12 +84,18 @@ def provider_of(service: Any) -> str | None:
     return None
 
 
-def messages_of(context: Any, service: Any) -> list[Any] | None:
-    """What a language model is given; None: it is not known."""
+#: Messages of a later call, which is compared with the one before from its end.
+_MOST_LATER = 48
+
+
+def messages_of(context: Any, service: Any, *, first: bool = True) -> list[Any] | None:
+    """What a language model is given; None: it is not known. `first`: no call was given any before."""
     get = getattr(context, "get_messages", None)
     messages = get() if callable(get) else getattr(context, "messages", None)
     if not isinstance(messages, list):
         return None
+    if not first and len(messages) > _MOST_LATER:
+        messages = [messages[0], *messages[1 - _MOST_LATER :]]
     instruction = _text(getattr(getattr(service, "_settings", None), "system_instruction", None))
     return [{"role": "system", "content": instruction}, *messages] if instruction else list(messages)
 

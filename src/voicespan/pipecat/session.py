@@ -46,6 +46,7 @@ class PipelineTrace(FrameworkSession):
         self.sound = PipelineSound(self)
         self.error: BaseException | WireError | None = None
         self.context: Any = None
+        self._has_answered = False
         self.services = Services()
         #: What functions gave back, and how they failed, by the ids of their calls.
         self.results: dict[str, str] = {}
@@ -102,7 +103,8 @@ class PipelineTrace(FrameworkSession):
         if kind_of(source) != "llm" or self.has_wire:
             return
         self._answer_over(source, None)
-        self.services.answers[source] = LLMCall(self, source, self.context)
+        self.services.answers[source] = LLMCall(self, source, self.context, first=not self._has_answered)
+        self._has_answered = True
 
     def _answer_text(self, source: Any, frame: Any) -> None:
         call = self.services.answers.get(source)
@@ -194,6 +196,8 @@ class PipelineTrace(FrameworkSession):
             answer.end(None, cancelled=True)
         for spoken in list(self.services.spoken.values()):
             spoken.end(None, cancelled=True)
+        # What is known by its processor would keep that, and the processor would keep this.
+        self.services, self.context = Services(), None
         if error is None and isinstance(self.error, BaseException):
             error = self.error
         super().end(error, status)

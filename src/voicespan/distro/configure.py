@@ -13,17 +13,7 @@ from voicespan.delivery.folder.settings import named_folder
 from voicespan.delivery.folder_processor import FolderSpanProcessor
 from voicespan.delivery.processor import LangSmithSpanProcessor, processors_of
 from voicespan.distro import keeping
-from voicespan.gemini_live import GeminiLiveInstrumentor
-from voicespan.instrumentation.sockets import (
-    AiohttpInstrumentor,
-    WebsocketClientInstrumentor,
-    WebsocketsInstrumentor,
-)
-from voicespan.livekit import LiveKitInstrumentor
-from voicespan.openai_audio import OpenAIAudioInstrumentor
-from voicespan.openai_live import OpenAILiveInstrumentor
-from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
-from voicespan.pipecat import PipecatInstrumentor
+from voicespan.distro.instrumentors import INSTRUMENTORS
 from voicespan.runtime.settings import set_recording, set_recording_url, set_redaction
 from voicespan.tracing import tracer
 
@@ -32,18 +22,6 @@ if TYPE_CHECKING:
 
     from voicespan.delivery.conversation_processor import ConversationSpanProcessor
     from voicespan.runtime.settings import RecordingUrl, Redact
-
-_INSTRUMENTORS = (
-    GeminiLiveInstrumentor,
-    OpenAIAudioInstrumentor,
-    OpenAILiveInstrumentor,
-    OpenAIRealtimeInstrumentor,
-    WebsocketsInstrumentor,
-    AiohttpInstrumentor,
-    WebsocketClientInstrumentor,
-    LiveKitInstrumentor,
-    PipecatInstrumentor,
-)
 
 
 def configure(
@@ -109,7 +87,7 @@ def _keep_settings(
 
 
 def _instrument(provider: TracerProvider) -> None:
-    for kind in _INSTRUMENTORS:
+    for kind in INSTRUMENTORS:
         instrumentor = kind()
         # One that was given another provider would go on with that.
         is_elsewhere = instrumentor.tracer_provider not in (None, provider)

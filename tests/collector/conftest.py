@@ -11,6 +11,8 @@ import socket
 import subprocess
 import time
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 
 import binary
 import pytest
@@ -64,7 +66,9 @@ class Collector:
     def log(self):
         return self._log.read_text(encoding="utf-8")
 
-    def start(self):
+    def start(self, **environ):
+        """Start it, with these variables changed from now on."""
+        self._environ.update(environ)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, env=self._environ, stdout=log, stderr=log)
         deadline = time.monotonic() + 30
@@ -151,19 +155,28 @@ def collector(otelcol, tmp_path):
 
 @pytest.fixture
 def gateway(collector, langsmith, backend):
-    def start(*more, name="gateway", project="voices", base="gateway.yaml", pipeline="traces/backend"):
+    def start(
+        *more, name="gateway", project="voices", base="gateway.yaml", pipeline="traces/backend", key=None
+    ):
         return collector(
             name,
             base,
             *more,
             overlay=GATEWAY.replace("PIPELINE", pipeline),
-            LANGSMITH_API_KEY=langsmith.api_key,
+            LANGSMITH_API_KEY=langsmith.api_key if key is None else key,
             LANGSMITH_ENDPOINT=langsmith.url,
             LANGSMITH_PROJECT=project,
             BACKEND=backend.url,
         )
 
     return start
+
+
+@pytest.fixture(params=["gateway", "existing"])
+def either_gateway(request, gateway, patched):
+    """The one that is shipped, and somebody's own with the lines of the diff."""
+    changed = {"base": patched, "pipeline": "traces"} if request.param == "existing" else {}
+    return partial(gateway, **changed)
 
 
 @pytest.fixture
@@ -195,6 +208,11 @@ class Application:
 
     def deliver(self, seconds=50):
         return self.processor.force_flush(seconds * 1000)
+
+    @property
+    def waiting(self):
+        """The folders in its spool."""
+        return list(Path(os.environ["VOICESPAN_SPOOL_DIR"]).iterdir())
 
     def is_whole(self, root):
         """Whether everything of that conversation is there, and as it was."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import signal
+import subprocess
+import sys
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -71,7 +74,7 @@ def test_a_hundred_through_a_gateway_that_dies_and_an_outage_behind_it(
     gateway, agent, application, langsmith, tmp_path
 ):
     langsmith.down()
-    entry = gateway()
+    entry = gateway("gateway-queue.yaml")
     app = application(agent(entry))
     for _ in range(100):
         app.converse()
@@ -100,6 +103,78 @@ def test_what_the_gateway_could_not_take_waits_in_the_application(
     entry.start()
     assert app.deliver(seconds=60)
     langsmith.wait_for(lambda server: all_whole(server, app), timeout=30)
+
+
+@pytest.mark.timeout(600)
+def test_a_wrong_key_of_the_gateway_loses_nothing(either_gateway, agent, application, langsmith, caplog):
+    entry = either_gateway(key="lsv2_pt_mistyped")
+    app = application(agent(entry))
+    for _ in range(3):
+        app.converse()
+    assert not app.deliver(seconds=2)
+    assert len(app.waiting) == 3
+    # In the application's log stands whose key it is, and which server would not take it.
+    assert f"the Collector at {app.processor.destination.url} has no valid key for LangSmith" in caplog.text
+    assert f"(401: {langsmith.traces_url} answered 401)" in caplog.text
+    entry.stop()
+    entry.start(LANGSMITH_API_KEY=langsmith.api_key)
+    assert app.deliver(seconds=60)
+    langsmith.wait_for(lambda server: all_whole(server, app), timeout=30)
+    assert len(langsmith.roots) == 3
+
+
+def test_a_queue_loses_what_a_wrong_key_is_refused_for(gateway, application, langsmith):
+    """As docs/collector.md says: the exporter drops it, and no option of it helps."""
+    entry = gateway("gateway-queue.yaml", key="lsv2_pt_mistyped")
+    app = application(entry)
+    app.converse()
+    assert app.deliver()
+    langsmith.wait_for(lambda server: len(server.requests) >= 2, timeout=30)
+    entry.stop()
+    assert "Dropping data" in entry.log
+    assert "HTTP Status Code 401" in entry.log
+
+
+@pytest.mark.parametrize("status", [413, 422])
+def test_what_langsmith_does_not_take_is_mended_where_it_came_from(
+    gateway, agent, application, langsmith, status
+):
+    app = application(agent(gateway()))
+    call = app.converse(recording=300_000)
+    langsmith.fail(status=status, match=lambda request: request.length > 200_000, times=None)
+    assert app.deliver()
+    [root] = langsmith.roots
+    assert (root.id, root.attachments) == (call.run_id, {})
+    assert [child.name for child in root.children] == ["turn_complete"]
+
+
+def test_what_langsmith_has_already_is_delivered(gateway, agent, application, langsmith):
+    app = application(agent(gateway()))
+    app.converse()
+    # It is taken and the answer is wrong; the second time LangSmith says 409, of which a Collector makes 500.
+    langsmith.fail(status=500, stored=True, times=2)
+    assert app.deliver()
+    assert app.waiting == []
+    assert all_whole(langsmith, app)
+
+
+@pytest.mark.parametrize("key", ["right", "wrong"])
+def test_the_doctor_sends_a_conversation_the_whole_way(gateway, agent, application, langsmith, key):
+    # For the environment that it makes.
+    application(agent(gateway(key=None if key == "right" else "lsv2_pt_mistyped")))
+    command = [sys.executable, "-m", "voicespan.cli.main", "doctor", "--send", "--json"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    told = {each["check"]: each for each in json.loads(found.stdout)["findings"]}
+    sent = told["send.conversation"]
+    if key == "right":
+        assert (found.returncode, sent["mark"]) == (0, "ok")
+        [root] = langsmith.roots
+        assert (root.id, root.name) == (sent["facts"]["run_id"], "voicespan doctor")
+        assert root.attachments
+    else:
+        assert (found.returncode, sent["mark"]) == (1, "problem")
+        assert f"{langsmith.traces_url} answered 401" in sent["text"]
+        assert langsmith.roots == []
 
 
 def test_redaction_spares_the_recording_and_what_holds_the_tree_together(gateway, application, langsmith):

@@ -10,6 +10,7 @@ from binary import CONFIGURATIONS
 #: Those that are started together.
 SETS = [
     ("gateway.yaml",),
+    ("gateway.yaml", "gateway-queue.yaml"),
     ("gateway.yaml", "redaction.yaml"),
     ("agent.yaml",),
     ("agent.yaml", "agent-balanced.yaml"),
@@ -19,9 +20,9 @@ SETS = [
 
 @pytest.fixture
 def validate(otelcol, tmp_path):
-    def validate(*paths):
+    def validate(*paths, key="a-key"):
         command = [str(otelcol), "validate", *(f"--config={path}" for path in paths)]
-        environ = {"LANGSMITH_API_KEY": "a-key", "QUEUE_DIRECTORY": str(tmp_path)}
+        environ = {"QUEUE_DIRECTORY": str(tmp_path)} | ({} if key is None else {"LANGSMITH_API_KEY": key})
         result = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=50)
         return result.returncode, result.stderr
 
@@ -49,3 +50,11 @@ def test_a_mistake_is_found(validate, tmp_path):
 
 def test_an_existing_one_with_the_lines_that_it_takes(validate, patched):
     assert validate(patched) == (0, "")
+
+
+@pytest.mark.parametrize("key", [None, ""], ids=["unset", "empty"])
+@pytest.mark.parametrize("names", [("gateway.yaml",), ("gateway.yaml", "gateway-queue.yaml"), ()], ids=str)
+def test_without_a_key_none_of_them_is_valid(validate, patched, names, key):
+    code, told = validate(*([CONFIGURATIONS / name for name in names] or [patched]), key=key)
+    assert code != 0
+    assert "bearertokenauth/langsmith: no bearer token provided" in told

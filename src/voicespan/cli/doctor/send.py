@@ -69,7 +69,8 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
         if destination.through_collector:
             yield note(
                 "send.beyond",
-                "whether the Collector passed it on, its log says; LangSmith shows it by its name",
+                "a Collector without a queue, such as collector/gateway.yaml, has asked LangSmith first; whether one with a "
+                "queue passed it on, its log says, and LangSmith shows it by its name",
             )
 
 

@@ -15,6 +15,7 @@ from requests import exceptions
 
 from voicespan.content.masking import spellings, without_secrets
 from voicespan.delivery.export import tls
+from voicespan.delivery.export.collector_answers import answer_behind, words_of
 from voicespan.delivery.export.responses import Answer, retry_after
 from voicespan.delivery.export.safe_text import printable
 from voicespan.runtime.version import __version__
@@ -122,12 +123,17 @@ class HttpClient:
             content = next(response.iter_content(_WORDS_READ), b"")
         kind = response.headers.get("Content-Type", "").split(";", 1)[0].strip().lower()
         partial = _partial_success(kind, content)
-        words = content.decode(errors="replace") if kind != _PROTOBUF else ""
+        status = response.status_code
+        words = content.decode(errors="replace")
+        if kind == _PROTOBUF:
+            words = "" if response.ok else words_of(content)
+        if self._destination.through_collector:
+            status, words = answer_behind(status, words)
         if partial is None and response.ok:
             words = f"not the answer of a server that takes traces ({kind or 'of no type'}): {words}"
         rejected, reason = partial or (0, "")
         return Answer(
-            response.status_code,
+            status,
             self._without_secrets(reason or words),
             retry_after(response.headers.get("Retry-After"), self._clock.time_ns() / 1e9),
             rejected,

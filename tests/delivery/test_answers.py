@@ -245,9 +245,15 @@ def test_a_wrong_key_waits_for_a_better_one(voice, ended, langsmith_server, capl
     voice.send_for(3600)
     assert 10 < len(langsmith_server.requests) <= 61
     assert caplog.text.count("does not take this key") == 1
+    # It is said by nobody else in other words, and again when it comes again.
+    assert len([record for record in caplog.records if str(status) in record.message]) == 1
     langsmith_server.clear_failures()
     voice.send_for(600)
     assert len(langsmith_server.runs) == 3
+    langsmith_server.fail(status=status, times=None)
+    voice.finish(voice.conversation())
+    voice.send_for(600)
+    assert caplog.text.count("does not take this key") == 2
 
 
 @pytest.mark.parametrize("status", [404, 405, 418])

@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from voicespan.cli import recover, spool
+from voicespan.cli import main, recover, spool
 from voicespan.delivery.destination.destination import resolve
 from voicespan.delivery.spool.folder import read_meta
 from voicespan.delivery.spool.recovery_command import recover_command
@@ -104,7 +104,24 @@ def test_a_folder_that_is_not_ours_is_shown_and_left_alone(spool_dir, fake_clock
     assert len(list(spool_dir.iterdir())) == 1
 
 
-def test_recover_sends_and_tells_of_what_is_for_others(voice, langsmith_server, destination, spool_dir):
+def test_the_spool_names_the_folder_in_which_it_waits(voice, langsmith_server, monkeypatch, tmp_path):
+    """Where the one that was named could not be used, another was."""
+    elsewhere = tmp_path / "tmp"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    waits = elsewhere / f"voicespan-{os.getuid()}"
+    langsmith_server.down()
+    moved = voice.__class__(langsmith_server, voice.clock, spool_dir="/proc/none")
+    converse(moved)
+    moved.send()
+    out = io.StringIO()
+    assert spool.spool(spool_dir="/proc/none", out=out, clock=voice.clock) == 0
+    assert out.getvalue().splitlines()[0] == str(waits)
+
+
+def test_recover_sends_and_tells_of_what_is_for_others(
+    voice, langsmith_server, destination, spool_dir, caplog
+):
     converse(voice)
     converse(voice)
     other = voice.__class__(langsmith_server, voice.clock, project="other")
@@ -113,6 +130,7 @@ def test_recover_sends_and_tells_of_what_is_for_others(voice, langsmith_server, 
         langsmith_server.down()
         each.send_for(20)
         langsmith_server.up()
+    caplog.clear()
     code, lines = recovered(voice.clock)
     url = langsmith_server.traces_url
     assert (code, lines) == (
@@ -122,6 +140,8 @@ def test_recover_sends_and_tells_of_what_is_for_others(voice, langsmith_server, 
             f"1 conversation waits in {spool_dir}: for another destination: project other, {url}",
         ],
     )
+    # Nor is it said a second time, in a line of the log.
+    assert "for another key or project" not in caplog.text
     assert recovered(voice.clock, project="other") == (0, [f"1 conversation sent to project other, {url}"])
     assert len(langsmith_server.roots) == 3
 
@@ -234,6 +254,13 @@ def test_what_is_old_stays_when_nobody_says_yes(old, spool_dir, monkeypatch):
     code, lines = recovered(old.clock, drop_older_than=30)
     assert (code, lines[-1]) == (1, "nothing dropped")
     assert names(spool_dir) == ["caller-1", "caller-2"]
+
+
+@pytest.mark.parametrize(("days", "told"), [("0", "0 is not more than 0"), ("soon", "soon is no number")])
+def test_an_age_that_is_none_is_refused_in_plain_words(days, told, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["recover", "--drop-older-than", days])
+    assert f"argument --drop-older-than: {told}" in capsys.readouterr().err
 
 
 def test_what_is_not_old_enough_is_not_asked_about(old, spool_dir):

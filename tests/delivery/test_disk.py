@@ -93,7 +93,7 @@ def test_without_any_disk_conversations_go_through_memory(
     assert len(root.children) == 3
     assert root.attachments["conversation"].content == b"sound"
     assert root.metadata["voicespan_spool"] == "memory"
-    assert caplog.text.count("no disk to keep spans on") == 1
+    assert caplog.text.count("no disk takes the spool") == 1
 
 
 def test_memory_is_bounded_too_and_what_it_cannot_hold_is_counted(

@@ -546,7 +546,7 @@ def test_a_folder_that_is_swapped_for_anothers_while_it_is_used_gets_nothing(
     voice.child(conversation)
     voice.finish(conversation)
     assert list((tmp_path / "trap").iterdir()) == []
-    assert "keeping spans in memory" in caplog.text
+    assert "conversations are kept in memory" in caplog.text
     voice.send_for(100)
     assert langsmith_server.run(conversation.run_id).metadata["voicespan_spool"] == "memory"
 
@@ -591,7 +591,8 @@ def test_a_file_system_without_locks_gives_way_to_the_temporary_folder(
     voice = manual()
     conversation = voice.conversation()
     assert conversation.deliveries[0].folder.parent == tmp_path / "tmp" / f"voicespan-{os.getuid()}"
-    assert f"cannot use {tmp_path / 'spool'} as its spool" in caplog.text
+    assert f"voicespan: cannot use {tmp_path / 'spool'} as its spool" in caplog.text
+    assert f"voicespan: uses {tmp_path / 'tmp' / f'voicespan-{os.getuid()}'} instead" in caplog.text
     assert list((tmp_path / "spool").glob("[!.]*")) == []
     voice.finish(conversation)
     voice.send()

@@ -168,12 +168,12 @@ class _Recovery:
 
     def _drop(self, left: list[Leftover], days: float, confirm: Callable[[str], bool]) -> list[Leftover]:
         """Remove what is older than so many days, if the person wants that; what is left then."""
-        old = self._leftovers.older_than(days, left)
+        old, old_age = self._leftovers.older_than(days, left), "1 day" if days == 1 else f"{days:g} days"
         if not old:
-            self._say(f"nothing that waits is older than {days:g} days")
+            self._say(f"nothing that waits is older than {old_age}")
             return left
         for each in old:
-            self._say(f"older than {days:g} days: {self._leftovers.row(each)}")
+            self._say(f"older than {old_age}: {self._leftovers.row(each)}")
         if not confirm(f"Remove {'it' if len(old) == 1 else f'these {len(old)}'} for good? [y/N] "):
             self._say("nothing dropped")
             return left

@@ -44,10 +44,11 @@ def spool(
     spool_folders = Spool(SpoolSettings.from_environment(folder=spool_dir), clock)
     now = clock.time_ns() / 1e9
     # What is in a folder came from servers, from the other side of a call, or from whoever could write there.
-    rows = [
-        tuple(map(printable, _row(path, now))) for path in (*spool_folders.waiting(), *spool_folders.kept())
-    ]
-    print(printable(str(spool_folders.settings.folder), _LONGEST_PATH), file=out)
+    paths = [*spool_folders.waiting(), *spool_folders.kept()]
+    rows = [tuple(map(printable, _row(path, now))) for path in paths]
+    # Where the folder that was named could not be used, another was.
+    for folder in dict.fromkeys(path.parent for path in paths) or [spool_folders.settings.folder]:
+        print(printable(str(folder), _LONGEST_PATH), file=out)
     if not rows:
         print("nothing waits", file=out)
     for line in _table([("since", "conversation", "state", "size", "destination"), *rows] if rows else []):

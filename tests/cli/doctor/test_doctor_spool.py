@@ -142,8 +142,9 @@ def test_what_waits_for_this_destination(look, wait, to):
     wait()
     waiting = look(spool.look, clock=_Later(7200), **to)["spool.waiting"]
     assert waiting.mark is Mark.WARNING
+    url = f"{to['LANGSMITH_ENDPOINT']}/otel/v1/traces"
     assert waiting.text.startswith(
-        "2 conversations for this destination, the oldest 2 h old: 2 waiting after no answer"
+        f"2 conversations for this destination, {url}, the oldest 2 h old: 2 waiting after no answer"
     )
     assert waiting.facts["waiting"] == 2
     assert "voicespan recover" in waiting.advice
@@ -185,8 +186,10 @@ def test_what_waits_for_a_collector(look, wait, to, monkeypatch):
     monkeypatch.setenv("VOICESPAN_ENDPOINT", "http://127.0.0.1:9/v1/traces")
     wait(endpoint=None, api_key=None)
     monkeypatch.delenv("VOICESPAN_ENDPOINT")
-    command = look(spool.look, **to)["spool.other_destination"].facts["command"]
-    assert command == "VOICESPAN_ENDPOINT=http://127.0.0.1:9/v1/traces voicespan recover"
+    found = look(spool.look, **to)["spool.other_destination"]
+    command = "VOICESPAN_ENDPOINT=http://127.0.0.1:9/v1/traces voicespan recover"
+    # No key is asked for: a Collector wants none.
+    assert (found.facts["command"], found.advice) == (command, f"to send them: {command}")
 
 
 def test_what_is_set_aside_and_what_is_of_nobody(look, wait, to, tmp_path):

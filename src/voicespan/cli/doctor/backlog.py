@@ -54,7 +54,7 @@ def look(folders: Sequence[Waiting], surroundings: Surroundings) -> Iterator[Fin
         for folder in folders
         if folder.meta is not None and _is_for(folder.meta, here) and not folder.kept
     ]
-    yield from _own(own, now)
+    yield from _own(own, now, "" if here is None else public_url(here.url))
     yield from _kept([folder for folder in folders if folder.kept])
     others = [folder for folder in folders if folder not in own and not folder.kept]
     yield from _others([folder.meta for folder in others if folder.meta is not None], surroundings)
@@ -65,15 +65,15 @@ def look(folders: Sequence[Waiting], surroundings: Surroundings) -> Iterator[Fin
         )
 
 
-def _own(folders: Sequence[Waiting], now: float) -> Iterator[Finding]:
-    """What waits for the destination of this environment."""
+def _own(folders: Sequence[Waiting], now: float, url: str) -> Iterator[Finding]:
+    """What waits for the destination of this environment, which is at `url`."""
     if not folders:
         return
     oldest = max(now - folder.meta.started_at / 1e9 for folder in folders if folder.meta is not None)
     states = Counter(_state(folder) for folder in folders)
     text = ", ".join(f"{count} {state}" for state, count in states.most_common())
     facts = {"waiting": len(folders), "oldest_seconds": round(oldest)}
-    text = f"{_count(len(folders))} for this destination, the oldest {_age(oldest)} old: {text}"
+    text = f"{_count(len(folders))} for this destination, {url}, the oldest {_age(oldest)} old: {text}"
     if set(states) <= {_OPEN, _HELD}:
         yield ok("spool.waiting", text, **facts)
     else:
@@ -136,12 +136,19 @@ def _others(metas: Sequence[Meta], surroundings: Surroundings) -> Iterator[Findi
         yield warning(
             "spool.other_destination",
             text,
-            f"if the key was replaced: {command}" if same_but_key else f"with a key for it: {command}",
+            _who_sends(command, place, same_but_key=same_but_key),
             folders=count,
             url=url,
             project=place["project"],
             command=command,
         )
+
+
+def _who_sends(command: str, place: Mapping[str, str | None], *, same_but_key: bool) -> str:
+    if same_but_key:
+        return f"if the key was replaced: {command}"
+    # A Collector wants none.
+    return f"{'to send them' if place['project'] is None else 'with a key for it'}: {command}"
 
 
 def _command(place: Mapping[str, str | None], spool_dir: Path) -> str:

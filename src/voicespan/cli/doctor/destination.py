@@ -213,7 +213,7 @@ def _reached(destination: Destination, surroundings: Surroundings) -> Iterator[F
         behind = through if reply.failure != "proxy" else ""
         yield problem(
             "destination.reached",
-            f"{text}{behind}{words}",
+            f"{public_url(destination.url)}: {text}{behind}{words}",
             f"{advice}; {_CANNOT_REACH}",
             failure=reply.failure,
             **facts,
@@ -228,7 +228,7 @@ def _logged_in(destination: Destination, reply: Reply) -> Finding:
     """What the answer says of the key and of the path."""
     check, status = "destination.login", reply.status or 0
     server = "the Collector" if destination.through_collector else "LangSmith"
-    text = f"{server} answers {status}{_words(reply)}"
+    text = f"{server} at {public_url(destination.url)} answers {status}{_words(reply)}"
     if 200 <= status < 300 and not _is_page(reply):  # noqa: PLR2004
         taken = "takes traces" if destination.credentials is None else "takes the key"
         return ok(check, f"{server} {taken}", status=status)

@@ -50,7 +50,7 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
         folder = _folder_of(Spool(surroundings.spool, surroundings.clock), conversation)
         # It stays in the spool if it has to: nobody need wait for it at the end.
         seconds = time.monotonic() - began
-    server = "the Collector" if destination.through_collector else "LangSmith"
+    server = destination.shown
     facts = {"trace_id": conversation.trace_id, "run_id": conversation.run_id}
     if folder is not None:
         yield _left(folder, server, facts)
@@ -121,7 +121,7 @@ def _left(folder: Path, server: str, facts: dict[str, str]) -> Finding:
     why = state.reason or f"no answer in {_WAIT_SECONDS} s"
     return problem(
         _CHECK,
-        f"it waits in {folder.parent}: {why}",
+        f"it waits in {folder.parent}, not sent to {server}: {why}",
         "see Destination and Spool, above; voicespan recover sends it when that is mended",
         **facts,
     )

@@ -299,7 +299,7 @@ class ExportScheduler:
             self._problem = f"{job.name}: {reason}"
             shown = self._destination.shown
             say_once(
-                f"voicespan cannot deliver {job.name} ({reason}); it stays in the spool and is not sent to {shown}"
+                f"voicespan: cannot deliver {job.name} ({reason}); it stays in the spool and is not sent to {shown}"
             )
 
     def _deliver(self, job: ExportJob, began: float) -> None:

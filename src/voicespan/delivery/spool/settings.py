@@ -51,7 +51,7 @@ def number(environ: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < 1e18:  # noqa: PLR2004
-        _logger.warning("%s has a value that voicespan does not know; using %d", name, default)
+        _logger.warning("voicespan: %s has a value that it does not know; using %d", name, default)
         return default
     return number
 

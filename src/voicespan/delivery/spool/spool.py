@@ -109,7 +109,9 @@ class Spool:
             return Folder.create(self.root, name, meta, opened, self.memory)
         except OSError as error:
             reason = error.strerror or "refused"
-            say_once(f"voicespan cannot write to its spool {self.root} ({reason}); keeping spans in memory")
+            say_once(
+                f"voicespan: cannot write to the spool {self.root} ({reason}); conversations are kept in memory"
+            )
             return Folder.create(None, name, meta, opened, self.memory)
 
     def name_of(self, meta: Meta) -> str:
@@ -202,19 +204,23 @@ class Spool:
     def _choose(self) -> Path | None:
         for place in (own_place(self.settings), self.settings.temporary):
             if place is not None and self._can_be_used(place):
+                if place != own_place(self.settings):
+                    say_once(f"voicespan: uses {place} instead")
                 return place
-        say_once("voicespan has no disk to keep spans on: what is not delivered at exit is lost")
+        say_once(
+            "voicespan: no disk takes the spool; conversations are kept in memory, and what is not delivered at exit is lost"
+        )
         return None
 
     def _can_be_used(self, place: Path) -> bool:
         try:
             secure_file.make(place)
             if place == self.settings.temporary and not _is_ours(place):
-                say_once(f"voicespan does not use {place} as its spool: it belongs to somebody else")
+                say_once(f"voicespan: cannot use {place} as its spool (it belongs to somebody else)")
                 return False
             probe(place)
         except OSError as error:
-            say_once(f"voicespan cannot use {place} as its spool ({error.strerror or error})")
+            say_once(f"voicespan: cannot use {place} as its spool ({error.strerror or error})")
             return False
         return True
 
@@ -248,7 +254,7 @@ class Spool:
             if self._used <= allowed:
                 return
             size = folder_size(path)
-            say_once(f"voicespan's spool is full; removed {path.name}, which could not be delivered")
+            say_once(f"voicespan: the spool is full; removed {path.name}, which could not be delivered")
             shutil.rmtree(path, ignore_errors=True)
             self._used -= size
         self._keeps_something = False

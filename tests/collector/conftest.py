@@ -212,7 +212,7 @@ class Application:
     @property
     def waiting(self):
         """The folders in its spool."""
-        return list(Path(os.environ["VOICESPAN_SPOOL_DIR"]).iterdir())
+        return list(Path(os.environ["VOICESPAN_SPOOL_DIR"]).glob("[!.]*"))
 
     def is_whole(self, root):
         """Whether everything of that conversation is there, and as it was."""

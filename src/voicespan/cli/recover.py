@@ -145,8 +145,9 @@ class _Recovery:
 
     def _send(self, patience: float, ends_at: float, sleep: Callable[[float], None]) -> None:
         try:
-            # What is left is said at the end, and whose it is.
-            self._scheduler.sweep(say=False)
+            # That is said at the end, with what else is left.
+            self._scheduler.owners.is_quiet = True
+            self._scheduler.sweep()
             self._deliver(patience, ends_at, sleep)
             self._scheduler.stop()
             self.http.close()

@@ -35,6 +35,8 @@ class FolderOwners:
         self._of_others: dict[str, bool] = {}
         self._said = 0
         self._place: Path | None = None  # of the last one of others
+        #: Nothing is logged of others' folders.
+        self.is_quiet = False
         spool.is_of_others = self.is_of_others
 
     def is_of_others(self, path: Path) -> bool:
@@ -69,7 +71,7 @@ class FolderOwners:
     def say(self) -> None:
         """Log how many wait for others, once, and again when there are more."""
         count = sum(self._of_others.values())
-        if count <= self._said:
+        if self.is_quiet or count <= self._said:
             return
         self._said = count
         _logger.warning(

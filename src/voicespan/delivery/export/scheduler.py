@@ -103,7 +103,7 @@ class ExportScheduler:
         self._privacy = privacy
         self._chance = chance
         self._jobs: dict[str, ExportJob] = {}
-        self._owners = FolderOwners(spool, destination, clock, new_key=new_key)
+        self.owners = FolderOwners(spool, destination, clock, new_key=new_key)
         self._lock = threading.RLock()
         self._gate = self._back_off()
         self._gate_opens_at = 0.0
@@ -163,18 +163,17 @@ class ExportScheduler:
             helper.stop()
 
     @guarded
-    def sweep(self, *, say: bool = True) -> None:
-        """Look for folders of this destination that no process works on. `say`: log how many are not its."""
+    def sweep(self) -> None:
+        """Look for folders of this destination that no process works on."""
         self._spool.tidy()
         waiting = self._spool.waiting()
-        self._owners.forget_all_but({path.name for path in waiting})
+        self.owners.forget_all_but({path.name for path in waiting})
         for path in waiting:
-            if path.name in self._jobs or locks.held_here(path) or not self._owners.is_for_us(path):
+            if path.name in self._jobs or locks.held_here(path) or not self.owners.is_for_us(path):
                 continue
             with self._lock:
                 self._jobs[path.name] = ExportJob(path.name, str(path), mine=False, back_off=self._back_off())
-        if say:
-            self._owners.say()
+        self.owners.say()
 
     def hurry(self) -> None:
         """Somebody waits: try at once."""

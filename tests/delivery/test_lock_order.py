@@ -15,7 +15,7 @@ from voicespan.openai_realtime.protocol import Protocol
 RANKS = {
     "voicespan.tracing.event_queue": 1,
     "voicespan.tracing.lifecycle": 2,
-    "voicespan.delivery.processor": 3,
+    "voicespan.delivery.conversation_processor": 3,
     "voicespan.delivery.traces": 3,
     "voicespan.delivery.attachments": 3,
     "voicespan.delivery.export.scheduler": 3,

@@ -68,8 +68,9 @@ class Trace:
         self.delivery: RootAttachment | None = None
         #: Of its folder in the spool.
         self.folder_name: str | None = None
-        #: Spans that were not kept; counted on the root.
-        self.dropped = 0
+        #: Spans that were not kept, as they were counted: by `_counting`, and without it.
+        self._over = 0
+        self._without_room: list[int] = []
         #: Monotonic seconds; None: the root is open.
         self.ended_at: float | None = None
         self._counting = threading.RLock()
@@ -167,7 +168,7 @@ class Trace:
             if self._kept >= (SPAN_LIMIT if essential else SPAN_BUDGET) or (
                 is_one_of_too_many and not essential
             ):
-                self.dropped += 1
+                self._over += 1
                 return False
             self._kept += 1
         if span.parent is not None:
@@ -184,8 +185,14 @@ class Trace:
 
     def drop(self, spans: int = 1) -> None:
         """There was no room for so many spans."""
-        with self._counting:
-            self.dropped += spans
+        # Without the lock: a signal's handler may have interrupted who holds it, and wait for the thread that is here.
+        if spans:
+            self._without_room.append(spans)
+
+    @property
+    def dropped(self) -> int:
+        """Spans that were not kept; counted on the root."""
+        return self._over + sum(self._without_room)
 
     def open_spans(self) -> list[Span]:
         """Every span but the root that has started and not ended."""

@@ -68,6 +68,21 @@ FLUSH_NOW = frozenset(
 )
 
 
+@contextlib.contextmanager
+def acquired(lock: threading.RLock, patience: float) -> Iterator[bool]:
+    """Hold the lock, if it comes within so many seconds.
+
+    Background threads wait for none without a bound: a signal's handler may have interrupted the thread that holds it,
+    and wait for them.
+    """
+    held = lock.acquire(timeout=patience)
+    try:
+        yield held
+    finally:
+        if held:
+            lock.release()
+
+
 class Writer(Protocol):
     """Writes the spans of a conversation."""
 

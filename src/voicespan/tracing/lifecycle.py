@@ -17,7 +17,7 @@ from voicespan.protocol.events import FirstAudio, ResumptionOffered, SessionDesc
 from voicespan.runtime.guard import guard
 from voicespan.tracing import resumption, semconv
 from voicespan.tracing.connection_log import ConnectionLog
-from voicespan.tracing.event_queue import FLUSH_NOW, PATIENCE, EventQueue, watch_resumptions
+from voicespan.tracing.event_queue import FLUSH_NOW, PATIENCE, EventQueue, acquired, watch_resumptions
 from voicespan.tracing.status import ConversationStatus
 
 if TYPE_CHECKING:
@@ -366,12 +366,12 @@ class Lifecycle:
         return {**spans.counts.attributes(), **self.root.attributes(facts, spans.transcript)}
 
     def checkpoint(self) -> dict[str, AttributeValue] | None:
-        """The root's attributes as of now; none after its end; None: another thread writes its spans."""
-        with self.events.held(CHECKPOINT_PATIENCE) as held:
+        """The root's attributes as of now; none after its end; None: another thread works on it."""
+        with self.events.held(CHECKPOINT_PATIENCE) as written:
             spans = self.spans
-            if not held:
-                return None
-            with self.lock:
+            with acquired(self.lock, CHECKPOINT_PATIENCE) as held:
+                if not (written and held):
+                    return None
                 if spans is None or self.state is ENDED:
                     return {}
                 attributes = self.root.checkpoint(self._facts(spans, self._clock.monotonic_ns()))

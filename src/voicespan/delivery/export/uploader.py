@@ -165,7 +165,8 @@ class Uploader:
         elif reaction is Action.DUPLICATE and not sent_before:
             self._say(f"{where} had spans that voicespan had not sent: does another exporter send them too?")
         elif answer.rejected:
-            self._say(f"{where} did not take {answer.rejected} spans ({answer.words})")
+            spans = "1 span" if answer.rejected == 1 else f"{answer.rejected} spans"
+            self._say(f"{where} did not take {spans} ({answer.words})")
 
     def _say(self, words: str) -> None:
         """Once per cause; causes differ by their first words."""

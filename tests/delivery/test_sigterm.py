@@ -87,6 +87,6 @@ def test_a_checkpoint_does_not_wait_for_who_reads_a_frame(manual):
 def test_nor_does_the_count_of_what_there_was_no_room_for():
     trace = Trace(1, 2, time.time_ns(), None)
     with elsewhere(trace._counting):
-        trace.drop(2)
-        trace.drop(3)
+        trace.unwritten(2)
+        trace.unwritten(3)
         assert trace.dropped == 5

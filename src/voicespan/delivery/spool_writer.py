@@ -215,7 +215,7 @@ class SpoolWriter:
         for envelope, encoded in (
             self._encoder.of(children, trace.thread_id, entry.place_copy) if children else ()
         ):
-            trace.drop(self._spool.append(entry.folder, envelope, encoded))
+            trace.unwritten(self._spool.append(entry.folder, envelope, encoded))
         entry.dirty = True
         for root in spans:
             if _id(root) == trace.root_span_id:

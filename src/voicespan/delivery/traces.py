@@ -68,9 +68,9 @@ class Trace:
         self.delivery: RootAttachment | None = None
         #: Of its folder in the spool.
         self.folder_name: str | None = None
-        #: Spans that were not kept, as they were counted: by `_counting`, and without it.
+        #: Spans that were not kept: `_counting` is held, or it is the spool's thread that counts.
         self._over = 0
-        self._without_room: list[int] = []
+        self._unwritten = 0
         #: Monotonic seconds; None: the root is open.
         self.ended_at: float | None = None
         self._counting = threading.RLock()
@@ -184,15 +184,21 @@ class Trace:
         self._open.pop(span_id, None)
 
     def drop(self, spans: int = 1) -> None:
-        """There was no room for so many spans."""
-        # Without the lock: a signal's handler may have interrupted who holds it, and wait for the thread that is here.
-        if spans:
-            self._without_room.append(spans)
+        """There was no room for so many spans to wait in."""
+        with self._counting:
+            self._over += spans
+
+    def unwritten(self, spans: int) -> None:
+        """Neither disk nor memory had room for so many spans; called by the spool's thread alone.
+
+        Without the lock: a signal's handler may have interrupted who holds it, and wait for that thread.
+        """
+        self._unwritten += spans
 
     @property
     def dropped(self) -> int:
         """Spans that were not kept; counted on the root."""
-        return self._over + sum(self._without_room)
+        return self._over + self._unwritten
 
     def open_spans(self) -> list[Span]:
         """Every span but the root that has started and not ended."""

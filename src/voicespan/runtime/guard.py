@@ -1,7 +1,7 @@
 """The one guard round everything of ours that runs inside somebody else's call.
 
 An application must never notice that it is traced, so whatever goes wrong in here stays in here: it is
-logged once per cause and forgotten. Nothing else in voicespan catches `Exception` broadly.
+logged once per cause and forgotten. Only what the application's own signal handlers raise passes. Nothing else in voicespan catches `Exception` broadly.
 
 In our own tests the guard lets the exception through (`reraise = True`): a defect that is swallowed in
 production must be loud where it can be mended.
@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import signal
+import threading
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -30,8 +32,13 @@ _reported: set[tuple[str, str, int]] = set()
 
 
 def report(error: BaseException, *, ours: bool = True) -> None:
-    """Log `error` once for each place that it came from; `ours=False`: a hook of the user's raised it."""
-    if reraise and ours:
+    """Log `error` once for each place that it came from; `ours=False`: a hook of the user's raised it.
+
+    Raises:
+        Exception: `error`, where a signal's handler of the application raised it. That is meant for the application, a
+            time limit perhaps, and would have reached it in whatever it does untraced.
+    """
+    if (reraise and ours) or _is_of_a_signals_handler(error):
         raise error
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
@@ -51,6 +58,20 @@ def warn(message: str, *values: object) -> None:
     """Log a warning. A log handler or filter of the application's that raises does not reach the application."""
     with contextlib.suppress(Exception):
         _logger.warning(message, *values)
+
+
+def _is_of_a_signals_handler(error: BaseException) -> bool:
+    # They run in the main thread, between two instructions of whatever it does.
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    handlers = map(signal.getsignal, signal.valid_signals())
+    codes = {code for each in handlers if (code := getattr(each, "__code__", None)) is not None}
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code in codes:
+            return True
+        traceback = traceback.tb_next
+    return False
 
 
 def guarded(function: Callable[_P, _R]) -> Callable[_P, _R | None]:

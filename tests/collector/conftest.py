@@ -156,7 +156,13 @@ def collector(otelcol, tmp_path):
 @pytest.fixture
 def gateway(collector, langsmith, backend):
     def start(
-        *more, name="gateway", project="voices", base="gateway.yaml", pipeline="traces/backend", key=None
+        *more,
+        name="gateway",
+        project="voices",
+        base="gateway.yaml",
+        pipeline="traces/backend",
+        key=None,
+        endpoint=None,
     ):
         return collector(
             name,
@@ -164,12 +170,47 @@ def gateway(collector, langsmith, backend):
             *more,
             overlay=GATEWAY.replace("PIPELINE", pipeline),
             LANGSMITH_API_KEY=langsmith.api_key if key is None else key,
-            LANGSMITH_ENDPOINT=langsmith.url,
+            LANGSMITH_ENDPOINT=endpoint or langsmith.url,
             LANGSMITH_PROJECT=project,
             BACKEND=backend.url,
         )
 
     return start
+
+
+#: Round the shipped `server`: as in nginx's own image, but for folders and the port.
+_NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    {server}
+}}
+"""
+
+
+@pytest.fixture
+def keeper(langsmith, tmp_path):
+    """The URL of an nginx with the shipped template before LangSmith."""
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("no nginx (on Debian: apt-get install nginx-light)")
+    folder, address = tmp_path / "nginx", f"{LOOPBACK}:{free_port()}"
+    folder.mkdir()
+    server = (CONFIGURATIONS / "keep.conf.template").read_text(encoding="utf-8")
+    server = server.replace("127.0.0.1:8080", address).replace("${LANGSMITH_ENDPOINT}", langsmith.url)
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, server=server), encoding="utf-8")
+    command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    with subprocess.Popen(command) as process:
+        yield f"http://{address}"
+        process.terminate()
 
 
 @pytest.fixture(params=["gateway", "existing"])

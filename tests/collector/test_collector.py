@@ -135,6 +135,23 @@ def test_a_queue_loses_what_a_wrong_key_is_refused_for(gateway, application, lan
     assert "HTTP Status Code 401" in entry.log
 
 
+@pytest.mark.timeout(600)
+def test_with_nginx_behind_it_a_queue_keeps_what_a_wrong_key_is_refused_for(
+    gateway, keeper, application, langsmith
+):
+    entry = gateway("gateway-queue.yaml", key="lsv2_pt_mistyped", endpoint=keeper)
+    app = application(entry)
+    app.converse()
+    assert app.deliver()
+    assert app.waiting == []
+    langsmith.wait_for(lambda server: len(server.requests) >= 2, timeout=30)
+    entry.stop()
+    assert "HTTP Status Code 503" in entry.log
+    assert "Permanent error" not in entry.log
+    entry.start(LANGSMITH_API_KEY=langsmith.api_key)
+    langsmith.wait_for(lambda server: all_whole(server, app), timeout=60)
+
+
 @pytest.mark.parametrize("status", [413, 422])
 def test_what_langsmith_does_not_take_is_mended_where_it_came_from(
     gateway, agent, application, langsmith, status

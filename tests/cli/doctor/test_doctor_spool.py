@@ -24,13 +24,13 @@ def wait(langsmith, tmp_path, monkeypatch):
 
     def wait(**arguments):
         langsmith.down()
-        before = set((tmp_path / "spool").glob("*"))
+        before = set((tmp_path / "spool").glob("[!.]*"))
         provider = TracerProvider(shutdown_on_exit=False)
         arguments = {"endpoint": langsmith.url, "api_key": langsmith.api_key, **arguments}
         provider.add_span_processor(LangSmithSpanProcessor(spool_dir=tmp_path / "spool", **arguments))
         Conversation(tracer_provider=provider).end()
         provider.shutdown()
-        [made] = set((tmp_path / "spool").glob("*")) - before
+        [made] = set((tmp_path / "spool").glob("[!.]*")) - before
         return made
 
     return wait

@@ -213,3 +213,35 @@ def test_an_untraced_conversation_has_blocks_that_do_nothing(tracer_provider, sp
         assert not llm.span.is_recording()
     untraced.end()
     assert span_exporter.get_finished_spans() == ()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_tokens_that_a_span_inside_counts_are_counted_once(conversation, spans, tracer_provider, own):
+    """As the GenAI instrumentations of the clients write them."""
+    tracer = tracer_provider.get_tracer("opentelemetry.instrumentation.openai_v2")
+    with conversation.llm(model="gpt-5") as llm:
+        with tracer.start_as_current_span("retries"), tracer.start_as_current_span("chat gpt-5") as chat:
+            chat.set_attributes({"gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 2})
+        llm.output("Sunny.")
+        if own:
+            llm.usage(input_tokens=7, output_tokens=2)
+    with conversation.llm(model="gpt-5") as llm:
+        llm.output("Rainy.")
+        llm.usage(input_tokens=1, output_tokens=1)
+    (root,), (first, second), (chat,) = spans("conversation"), spans("llm"), spans("chat gpt-5")
+    assert facts(root)["total_tokens"] == 11
+    assert [name for name in first.attributes if "usage" in name] == []
+    assert facts(second)["gen_ai.usage.total_tokens"] == 2
+    assert "ls_message_view_exclude" not in facts(first)
+    assert json.loads(first.attributes["gen_ai.completion"])["messages"][0]["content"] == "Sunny."
+
+
+def test_messages_that_a_span_inside_has_are_left_out_of_the_view_once(conversation, spans, tracer_provider):
+    with conversation.llm() as llm:
+        with tracer_provider.get_tracer("openinference").start_as_current_span("ChatCompletion") as chat:
+            chat.set_attributes(
+                {"llm.token_count.prompt": 7, "llm.token_count.completion": 2, "input.value": "?"}
+            )
+        llm.output("Sunny.")
+    (llm,) = spans("llm")
+    assert facts(llm)["ls_message_view_exclude"] is True

@@ -62,6 +62,10 @@ class StageEnded(Event):
     #: Somebody stopped it: a barge-in, or the caller hung up.
     cancelled: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    #: Tokens that another instrumentation's spans inside count, so that this one must not.
+    counted_inside: Usage | None = None
+    #: Those have the messages as well.
+    messages_inside: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from voicespan.protocol.events import Event
     from voicespan.runtime.clock import Clock
+    from voicespan.tracing.cascade.nested_spans import NestedSpans
     from voicespan.tracing.context import ConversationContext
     from voicespan.tracing.lifecycle import Lifecycle
 
@@ -106,6 +107,7 @@ class Pipeline(ModelCalls):
     _clock: Clock
     _prompts: PromptHistory | None = None
     _answer_is_open = False
+    _nested: NestedSpans | None = None
     #: The answer that was last heard to begin.
     _audible: str | None = None
 
@@ -160,6 +162,21 @@ class Pipeline(ModelCalls):
         if begins and spans is not None:
             spans.playback.answer_began()
         return begins
+
+    def look_inside(self, span: Span) -> None:
+        """Other instrumentations' spans may nest in this one."""
+        # With the first block round a language model: it brings the SDK along.
+        from voicespan.tracing.cascade.nested_spans import nested_spans  # noqa: PLC0415
+
+        self._nested = nested_spans(self.lifecycle.root.tracer)
+        if self._nested is not None:
+            self._nested.opened(span.get_span_context().span_id)
+
+    def looked_inside(self, span: Span, ended: StageEnded) -> None:
+        """It is over: note what they count."""
+        found = None if self._nested is None else self._nested.closed(span.get_span_context().span_id)
+        if found is not None:
+            ended.counted_inside, ended.messages_inside = found
 
     def span_of_stage(self, key: str) -> Span | None:
         """The span of a call, open or just over."""

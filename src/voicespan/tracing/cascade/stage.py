@@ -63,6 +63,12 @@ class StageSink(Protocol):
         """Whether nothing of this answer was audible before; asked when something is."""
         ...
 
+    def look_inside(self, span: Span) -> None:
+        """Other instrumentations' spans may nest in this one."""
+
+    def looked_inside(self, span: Span, ended: StageEnded) -> None:
+        """It is over: note what they count."""
+
     def span_of_stage(self, key: str) -> Span | None:
         """The span of a call of a model or of a function, open or just over."""
         ...
@@ -73,21 +79,8 @@ class Stage:
 
     # A conversation has a few for each turn.
     __slots__ = (
-        "_calls",
-        "_cancelled",
-        "_error",
-        "_facts",
-        "_first",
-        "_key",
-        "_model",
-        "_over",
-        "_pieces",
-        "_seconds",
-        "_sink",
-        "_started",
-        "_text",
-        "_token",
-        "_usage",
+        "_calls", "_cancelled", "_error", "_facts", "_first", "_inside", "_key", "_model", "_over", "_pieces",
+        "_seconds", "_sink", "_started", "_text", "_token", "_usage",
     )  # fmt: skip
 
     name: StageName
@@ -100,6 +93,7 @@ class Stage:
         self._token: Token[Context] | None = None
         self._first = False
         self._over = False
+        self._inside: Span | None = None
         self._text: str | None = None
         self._pieces: list[str] | None = None
         self._calls: Sequence[Any] = ()
@@ -186,21 +180,22 @@ class Stage:
             if isinstance(failure, BaseException) and not is_error(failure):
                 failure, stopped = None, True
             text = self._text if self._pieces is None else "".join(self._pieces)
-            self._sink.report(
-                StageEnded(
-                    at,
-                    self.name,
-                    self._key,
-                    text,
-                    function_calls(self._calls, at),
-                    self._usage,
-                    self._seconds,
-                    self._model,
-                    wire_error(failure) if isinstance(failure, BaseException) else failure,
-                    cancelled=stopped,
-                    facts=self._facts or {},
-                )
+            ended = StageEnded(
+                at,
+                self.name,
+                self._key,
+                text,
+                function_calls(self._calls, at),
+                self._usage,
+                self._seconds,
+                self._model,
+                wire_error(failure) if isinstance(failure, BaseException) else failure,
+                cancelled=stopped,
+                facts=self._facts or {},
             )
+            if self._inside is not None:
+                self._sink.looked_inside(self._inside, ended)
+            self._sink.report(ended)
 
     @property
     def span(self) -> Span:
@@ -281,6 +276,9 @@ class Stage:
     def _enter(self, parent: Span | None) -> None:
         span = self._sink.span_of_stage(self._key)
         if span is not None:
+            if self.name == "llm":
+                self._inside = span
+                self._sink.look_inside(span)
             self._token = self._sink.context.enter(span, otel_context.set_value(_STAGE, (span, parent, self)))
 
 

@@ -75,6 +75,12 @@ class StandaloneCalls(ModelCalls):
         """Nobody asked anything."""
         return False
 
+    def look_inside(self, span: Span) -> None:
+        """Nobody makes a block outside of a conversation."""
+
+    def looked_inside(self, span: Span, ended: stages.StageEnded) -> None:
+        """As above."""
+
     def span_of_stage(self, key: str) -> Span | None:  # noqa: ARG002  as above
         """The span of the call."""
         return None if self._open is None else self._open.span

@@ -73,8 +73,10 @@ class StageSpan:
             span.set_attribute(semconv.RESPONSE_MODEL, ended.model)
             if started.model is None:
                 span.set_attribute(semconv.REQUEST_MODEL, ended.model)
-        if ended.usage is not None:
+        if ended.usage is not None and ended.counted_inside is None:
             span.set_attributes(usage_attributes(ended.usage))
+        if ended.messages_inside:
+            span.set_attribute(semconv.MESSAGE_VIEW_EXCLUDE, True)
         whole = {
             "status": "cancelled"
             if ended.cancelled

@@ -235,8 +235,9 @@ class Stages:
     def _end(
         self, found: StageSpan, ended: stages.StageEnded, completion: Any, facts: Mapping[str, Any]
     ) -> None:
-        if ended.usage is not None:
-            self._counts.add(ended.usage)
+        usage = ended.usage or ended.counted_inside
+        if usage is not None:
+            self._counts.add(usage)
         found.end(self._writer, self._content, ended, completion, facts)
 
     _ENDS: ClassVar[dict[str, Callable[[Stages, StageSpan, stages.StageEnded], None]]] = {

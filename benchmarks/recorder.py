@@ -74,7 +74,7 @@ def _callbacks(rounds: int) -> Iterator[Row]:
             for way, hand_over in ways.items():
                 taken[way].append(_block(hand_over, said))
             plain.clear()
-            # What the writer's thread would do meanwhile, not counted: else the inbox fills.
+            # What the writer's thread would do meanwhile, not counted: else the queue fills.
             recorder.pause()
             writer.run_once()
             recorder.resume()

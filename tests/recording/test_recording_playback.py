@@ -187,7 +187,7 @@ def test_only_the_last_minutes_are_remembered(studio):
         recorder.agent(noise(80).tobytes(), 8_000)
         studio.wait(1.0)
     writer = recorder._writer
-    assert len(writer._listener.agent._times) == len(writer.timeline.agent._stretches) == 256
+    assert len(writer._listener.agent._times) == len(writer.timeline.agent._intervals) == 256
     assert ago(studio, recorder.first_heard(studio.opened_at + 398.5)) == 399.0
     assert recorder.heard_ms(studio.opened_at + 390) == pytest.approx(100)
 

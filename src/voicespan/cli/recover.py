@@ -61,22 +61,22 @@ def recover(
     clock: Clock = SYSTEM,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Send what waits for one destination, that of dead processes included.
+    """Send what is in the spool for one destination, also what dead processes left.
 
     Args:
-        api_key: As the processor's, and so on: which destination.
-        endpoint: The same.
-        project: The same.
-        workspace: The same.
-        spool_dir: The same.
-        new_key: Take folders too whose destination differs in the key alone: it was replaced.
-        patience: Seconds to go on trying when nothing is taken.
-        timeout: Seconds for all of it.
-        drop_older_than: Days; what is older and could not be sent, for whomever it is, is removed.
-        confirm: Asked before that.
+        api_key: LangSmith's key. It and the next four have the defaults of `LangSmithSpanProcessor`.
+        endpoint: LangSmith's API.
+        project: LangSmith's project.
+        workspace: LangSmith's workspace.
+        spool_dir: Where the spool is.
+        new_key: Take folders as well whose destination differs in the key alone: the key was replaced.
+        patience: Seconds to continue while nothing is accepted.
+        timeout: Seconds for everything.
+        drop_older_than: Days. Folders that are older and could not be sent are removed, whatever their destination is.
+        confirm: Asked before anything is removed.
         out: Where to print; by default standard output.
         clock: Where time comes from.
-        sleep: Waits so many seconds.
+        sleep: Waits for so many seconds.
 
     Returns:
         The exit status: 0 nothing is left for the destination, 1 something is, 3 only others' folders were there.

@@ -175,14 +175,14 @@ class RootAttachment:
         *,
         recorder: bool = False,
     ) -> PendingCopy:
-        """Put a recording beside the root; the last one before the root goes counts.
+        """Attach a recording to the root span. Of several, the last one that comes before the root is sent is used.
 
-        A client's recording that is not small is copied in the background, and the root waits for it. Its file may
-        be removed at once; before anybody writes to it again, wait for what this returns.
+        A client's recording that is not small is copied in the background, and the root waits for the copy. Its
+        file may be removed at once; before anybody writes to it again, wait for what this returns.
 
         Args:
             source: The recording, or the path of its file.
-            mime_type: Such as `audio/ogg`. What is none goes as `application/octet-stream`.
+            mime_type: Such as `audio/ogg`. What is no MIME type is sent as `application/octet-stream`.
             started_at: When the recording begins, in seconds since the epoch; None: not known.
             recorder: Our own recorder made it, not a client.
         """

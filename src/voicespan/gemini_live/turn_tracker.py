@@ -1,14 +1,12 @@
-"""Who says what: the user's words, and the turns of the model.
+"""Joins the fragments of transcripts to messages, and decides where a turn of the model begins and ends.
 
-Four rules put the fragments together:
-
-1. A turn begins with the first sign of the model, whatever that is, and ends with `turnComplete`.
-2. The user's words are over when the model begins, when they are marked `finished`, or when a turn ends.
-   Words that come while the model speaks are the late end of what it answers; if it is interrupted, they
-   are what interrupted it, and go on.
-3. The model's words are over when they are marked `finished`, when it is interrupted, or when its turn ends.
-4. Words that come after `turnComplete`, before the next sign of the user, are late words of the turn that is
-   over: the user's if there are none of that turn yet, the model's unless its next turn follows them at once.
+1. A turn begins with the first output of the model, of whatever kind, and ends with `turnComplete`.
+2. The user's message is complete when the model begins, when it is marked `finished`, or when a turn ends.
+   Fragments of the user that come while the model speaks are the late end of what the model answers. If the model is
+   then interrupted, they are the beginning of what interrupted it.
+3. The model's message is complete when it is marked `finished`, when it is interrupted, or when its turn ends.
+4. Fragments between `turnComplete` and the next sign of the user are late and belong to the turn that is over: the
+   user's only if that turn has none yet, the model's unless its next turn follows them at once.
 """
 
 from __future__ import annotations

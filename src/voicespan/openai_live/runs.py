@@ -1,14 +1,14 @@
-"""Who says what: fragments with times become runs of words.
+"""Joins the fragments of a transcript to runs of words.
 
-OpenAI Live has no turns, no items and no end of a transcript: both sides' words come as fragments, each with its
-place on the session's time line, overlapping and late. The rules:
+OpenAI Live has no turns, no items and no end of a transcript: the words of both sides come as fragments with start
+and end on the session's time line. Fragments of both sides overlap, and some come late. The rules:
 
-- A run is words of one side with no gap of 700 ms on the session's time line. When its fragments arrive, and what
-  the other side says meanwhile, does not matter.
-- It is over when the same side goes on after such a gap, or when the time line is so far that no late fragment
-  can be expected, or with the session.
-- It has its place in the transcript by when it was said, from its first word on.
-- Its words are joined as they come: they carry their own spaces.
+- A run is words of one side without a gap of 700 ms on the session's time line. When the fragments arrive does not
+  matter, nor what the other side says meanwhile.
+- A run is over when the same side continues after such a gap, when the time line has moved so far that no late fragment
+  can be expected, or when the session ends.
+- Its place in the transcript is that of its first word.
+- Fragments are joined without a separator: they contain their spaces.
 """
 
 from __future__ import annotations

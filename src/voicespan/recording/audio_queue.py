@@ -1,13 +1,19 @@
-"""What audio threads leave for the writer: one append, and never a wait.
+"""Takes audio from the application's threads and keeps it for the writer's thread. Takes no lock and never waits.
 
-Each side has a deque of its own. What goes on where the piece before it ended, which is nearly all that comes with its
-time, is one part: its bytes. Any other audio is six (None and what `Track.place` takes), anything else two (what is
-done to the timeline, and with what). The parts of a fact come in with one `append` or `extend`. Where the interpreter
-has its lock that is atomic: a tuple is read and a deque grows without a line of Python in between. So no lock of ours
-is needed, and nothing is left that the garbage collector follows: with a tuple for each 20 ms, what waited of 500
-calls was looked through again and again, for a tenth of a core and up to 0.4 s at a time. The counts are not atomic:
-two threads that give at the same instant may lose one of two additions. The writer sets them right at each turn,
-from what it holds.
+Each side has a deque. An entry takes one, two or six elements of it:
+
+    elements                                   entry
+    `pcm`                                      audio that continues the piece before it: nearly all of it
+    `None`, and what `Track.place` takes (5)   other audio
+    a function, and its arguments as a tuple   anything else that is done to the timeline
+
+The elements of an entry are added by one `append` or `extend`. With the GIL that is atomic, since no line of Python
+runs in between, so no lock is needed. It also leaves nothing for the garbage collector to follow: with one tuple
+for each 20 ms of audio, the collector searched the queues of 500 calls again and again, which took a tenth of a
+core and up to 0.4 s at a time.
+
+The counts are not atomic: of two threads that add at the same instant, one addition may be lost. The writer
+corrects them at each turn from what it holds.
 """
 
 from __future__ import annotations
@@ -38,7 +44,7 @@ _LEAST_RATE, _MOST_RATE = 4_000, 192_000
 #: No monotonic clock has run for 30 years; `time.time()` has.
 _MOST_SECONDS = 1e9
 #: What comes with a time so near to the end of what came before, in seconds, goes on from there. A device's clock is
-#: steadier by far, and `side.TOLERANCE` is four times as much: what goes on here goes on there.
+#: steadier by far, and `track.TOLERANCE` is four times as much: what goes on here goes on there.
 _STEADY = 0.01
 _NEVER = -float("inf")
 

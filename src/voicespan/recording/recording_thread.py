@@ -1,14 +1,14 @@
-"""The one thread of a process that writes its recordings.
+"""Writes all recordings of the process, in one thread (`voicespan-audio`).
 
-It wakes every 250 ms and gives every recording a turn. Batches of that size cost a third of what single
-20 ms pieces do, and the encoder leaves Python alone (no GIL) while it works.
+It wakes up every 250 ms and works on each recording. Batches of that size cost a third of what single pieces of 20
+ms do, and the encoder releases the GIL while it works.
 
-Of hundreds of recordings each has its turn less often, at least once a second. What a turn costs is mostly
-to have the interpreter again after the encoder, among the application's threads: with four turns a second,
-500 recordings were more than there was time for, and were written five seconds late.
+With hundreds of recordings each is worked on less often, but at least once a second. Most of the cost of a turn is
+to get the GIL back after the encoder, among the application's threads: with four turns a second, 500 recordings
+were written five seconds late.
 
-It runs while there are recordings, and not before or after. A forked child has none: what was being
-recorded goes on in the parent, and the child never touches its files.
+The thread exists only while there are recordings. A forked child has none: the parent continues the recordings, and
+the child never touches their files.
 """
 
 from __future__ import annotations

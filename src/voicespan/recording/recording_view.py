@@ -1,4 +1,4 @@
-"""What is known of a recording: its state, its file, and when each side could be heard."""
+"""The part of a recorder that only reads: its state, its file, and when each side could be heard."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class RecordingView:
     _writer: RecordingWriter
 
     def first_heard(self, after: float, *, patient: bool = False) -> float | None:
-        """When the agent was first heard from `after` on.
+        """When the agent was first heard at `after` or later, in seconds of `time.monotonic()`.
 
-        Where an answer was marked at `after` or before, what was given before the mark does not
-        count; otherwise what was sounding already at `after` does not. Heard is what is louder than
-        -60 dBFS. Only the last few minutes are known.
+        Heard is what is louder than -60 dBFS. What was already sounding at `after` does not count. Where an answer
+        was marked at `after` or before, what was given before the mark does not count instead. Only the last few
+        minutes are known.
 
         Args:
-            after: In seconds of `time.monotonic()`, as is what is returned.
-            patient: There is no hurry: in a process that has more to do than it can, rather None than to look
-                through what waits to be laid out, which may be seconds of audio.
+            after: In seconds of `time.monotonic()`.
+            patient: The answer may wait: while the writer is behind, return None instead of searching the audio that is
+                not laid out yet, which may be seconds of it.
 
         Returns:
             None when it has not been heard until now.

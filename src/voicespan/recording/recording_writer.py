@@ -55,7 +55,7 @@ class _NoFolderError(OSError):
 
 
 class RecordingWriter:
-    """One recording, from the writer's side.
+    """Writes one recording. Used by the writer's thread alone.
 
     Args:
         folder: Where the FLAC file is made, with the first audio; a function is asked then.

@@ -1,13 +1,13 @@
-"""The one low-priority thread that turns recordings into what is attached.
+"""Encodes recordings to the format that is attached (Ogg Opus), in one thread with a low priority.
 
-It follows the settled part of each recording while the call runs, a few seconds at a time, so at the end of
-a call only a tail is left to encode. Opus costs 1.7 % of a core a conversation, and a process may hold more
-than there are cores for. Then this is what gives way, and nothing else:
+It follows each recording while the call runs, a few seconds at a time, so that only the last seconds are left to
+encode when the call ends. Opus costs 1.7 % of a core for each conversation. Where that is more than the machine has
+left, encoding gives way first:
 
-1. It rests while the writer is behind.
-2. A call that is over goes before all that are not: somebody waits for it.
-3. One that has waited for a minute is not encoded. Its FLAC is given_at on, three times as large, and not late. Nor
-   are those that have waited for longest where very many wait: their minute would pass, and each of them takes memory.
+1. It rests while the writer's thread is late.
+2. Calls that are over go before those that are not, since their root waits for the file.
+3. A call that has waited for a minute is not encoded: its FLAC file is attached, three times as large but in time.
+   Where very many wait, the same is done with those that have waited longest, since each takes memory.
 """
 
 from __future__ import annotations

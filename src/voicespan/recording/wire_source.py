@@ -1,8 +1,8 @@
-"""An estimate of what was heard, from what crossed the socket: for who can reach no device and no player.
+"""Estimates what was heard from the frames of the socket, where neither a device nor the application gives the audio.
 
-The microphone is laid out as it was sent. The agent is laid out as if it was played from when it was
-received, at the speed of speech, and cut where a frame says so. How long the application buffered,
-and when its loudspeaker fell silent, no frame says: so nothing is ever called heard that comes from here.
+The user's audio is placed when it was sent. The agent's audio is placed as if it was played when it was received,
+at the speed of speech, and is cut where a frame says so. No frame says how long the application buffered audio, or
+when its loudspeaker fell silent, so nothing from this source counts as heard.
 
 A frame costs the application's thread one append. The writer's thread decodes it.
 """

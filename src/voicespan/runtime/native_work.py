@@ -1,14 +1,14 @@
-"""Keeps native libraries (numpy, soxr, libsndfile) from being caught in the middle of their work.
+"""Keeps native libraries (numpy, soxr, libsndfile) from being interrupted by a fork or by the end of the interpreter.
 
-A thread that is inside a C++ extension when the interpreter ends is unwound there, and that aborts the process
-(Python 3.13 and before). A process that forks while a thread is inside libsndfile leaves the child a lock that nobody
-gives back. So whoever calls such a library does it within `native_work()`, and
+A thread that is inside a C++ extension when the interpreter ends is unwound there, which aborts the process (Python
+3.13 and before). A process that forks while a thread is inside libsndfile leaves the child a lock that is never
+released. So every call of such a library is made within `native_work()`:
 
-1. before a fork, the process waits until nobody is inside, and lets nobody in until it has forked;
-2. when the interpreter ends, the same, for good: threads of ours that want in then wait for ever.
+1. Before a fork the process waits until no thread is inside, and lets none in until it has forked.
+2. When the interpreter ends, likewise, and for good: our threads that want in then wait for ever.
 
-Whoever takes locks of ours takes them inside, never outside: a thread that waits at this door holds none. Both waits
-are bounded.
+Locks of ours are taken inside `native_work()`, never around it, so a thread that waits for it holds none. Both
+waits are bounded.
 """
 
 from __future__ import annotations

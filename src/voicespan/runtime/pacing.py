@@ -74,23 +74,25 @@ def paced(
     rests: float = 0.0,
     waits: float = 1.0,
 ) -> None:
-    """Work on pieces, spread evenly over `seconds`, and release the interpreter in between.
+    """Call `work` with each piece, spread evenly over `seconds`, and release the GIL in between.
 
-    A thread that computes without a pause releases the GIL only every 5 ms, so an event loop would wait up to 5 ms each
-    time it wakes up. Calls that release it for some microseconds, as an encoder's do, do not help: they have it back
-    before the other thread is awake. An event loop releases it with each read, write and wait, thousands of times a
-    second; beside a thread that works at full speed it waits each time, and stands still long before the processor is
-    used up. So a thread that is in time rests between pieces, and one that is late rests half of the time. It does not
-    rest after each small piece: getting the interpreter back costs more than the piece.
+    A thread that computes without a pause releases the GIL only every 5 ms, so an event loop waits up to 5 ms each
+    time it wakes up. Calls that release the GIL for some microseconds, as an encoder's do, do not help: they take
+    it back before the other thread is awake. An event loop releases it with each read, write and wait, thousands of
+    times a second; beside a thread that works at full speed it waits each time, long before the processor is used
+    up.
+
+    So the thread rests between pieces while it is in time, and for `rests` of its working time when it is late. It
+    works for a millisecond before it rests: to get the GIL back costs more than one small piece.
 
     Args:
         pieces: What is worked on.
-        work: Called with each piece. An exception ends the rest.
-        seconds: For how long they are spread.
-        clock: For measuring how late it is.
-        rests: How long who is late rests, as a share of the processor time that was worked since the last rest; at
-            least for as long as another thread needs to wake up.
-        waits: See `turn`.
+        work: Called with each piece. An exception ends the work.
+        seconds: How long the pieces are spread over.
+        clock: Measures how late the thread is.
+        rests: How long a late thread rests, as a share of the processor time that it worked since the last rest. It
+            rests for 50 µs at least, which is long enough for another thread to wake up.
+        waits: How long it waits for the other background threads; see `background_slot`.
     """
     due = float(clock.monotonic_ns())
     left = len(pieces)

@@ -1,16 +1,16 @@
-"""What has happened in a conversation and is not written yet.
+"""The events of a conversation that are not yet written as spans.
 
-To write a span takes longer than all the rest that is done for a frame, and the thread that reads frames has to
-hand them over. So what a frame says is noted, and written some milliseconds later by one thread for all
-conversations, in the order and with the times in which it happened. What cannot wait is written at once: whoever
-needs to see it calls `EventQueue.flush`.
+Writing a span takes longer than everything else that is done for a frame, and the thread that reads frames should
+not wait for it. So events are put into a queue, and one thread for all conversations (`voicespan-spans`) writes
+them some milliseconds later, in their order and with their own times. Where the application needs the spans now,
+`EventQueue.flush` writes them at once.
 
 What always holds:
 
-1. The users' code (processors, hooks) runs under `EventQueue.lock` and no other lock of ours. It is the first in
-   the order of locks: who holds a lifecycle's lock does not ask for it.
-2. Nobody waits for it without a bound: a hook that hangs costs its own conversation's spans, and nothing else. It keeps
-   the thread that called it, and another thread goes on.
+1. The users' code (span processors, hooks) runs under `EventQueue.lock` and under no other lock of ours. It is the
+   outermost lock: whoever holds a lifecycle's lock does not take it.
+2. Nobody waits for it without a bound. A hook that hangs costs the spans of its own conversation and the thread that
+   called it, and nothing else: another thread continues with the other conversations.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether the same spans reach the same place by a second road.
+"""Finds spans that reach the same destination twice, because a second exporter sends them too.
 
 LangSmith takes each span once. If another exporter is first, the root is answered with 409, and the
 recording, which only voicespan sends, stays behind.

@@ -1,4 +1,4 @@
-"""The findings on paper: for a person, and as JSON for scripts."""
+"""Prints the findings: as text for a person, and as JSON for scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which folder is delivered next, and when to try again: for as long as it takes."""
+"""Decides which folder is delivered next, and when a failed one is tried again. It never gives up."""
 
 from __future__ import annotations
 

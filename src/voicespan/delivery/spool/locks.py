@@ -1,16 +1,21 @@
-"""Who works on a folder of the spool: exactly one process, and nobody once it is dead.
+"""Locks the folders of the spool: one process works on a folder at a time, and a dead process holds no lock.
 
-A process locks one byte of the spool's file `.lock` for each folder that it works on: byte N of it stands for the
-folder whose name hashes to N. So a process has one file open for all of its conversations. Who needs it no more removes
-it, unless others do; who has locked a byte looks whether the file is still the one that has the name. The first versions
-had a file `lock` in each folder. Where there is one it decides still, and of a folder without one those versions believe
-that somebody has it.
+The spool has one file, `.lock`. A process that works on a folder locks one byte of that file; which byte is a hash
+of the folder's name. So a process needs one open file for all of its conversations. A process that needs the file
+no longer removes it, unless others use it. Whoever has locked a byte then checks that the file still has the name
+`.lock`, since it may have been removed in between.
 
-POSIX record locks (`lockf`) are given up by the kernel when their process dies, however it dies, and a
-forked child does not inherit them; a `flock` would live on in every child. They have two sharp edges,
-both dealt with here: they do not exclude two owners inside one process, and *any* close of the file
-releases them. So there is a register of the files that this process has locked, by what they are and not
-by their names, which change; and none of them is ever opened a second time.
+The first versions had a file `lock` in each folder. Where such a file exists it decides. Where it is missing, those
+versions take the folder for locked.
+
+These are POSIX record locks (`lockf`): the kernel releases them when the process dies, however it dies, and a
+forked child does not inherit them. (A `flock` would live on in every child.) They have two pitfalls:
+
+1. They do not exclude two owners inside one process.
+2. Closing *any* descriptor of the file releases them.
+
+So this module keeps a register of the files that this process has locked, by device and inode, since names change,
+and never opens one of them a second time.
 """
 
 from __future__ import annotations

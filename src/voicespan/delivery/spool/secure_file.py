@@ -1,16 +1,15 @@
-"""Opens what is in the spool as if somebody had laid traps there.
+"""Opens files of the spool safely, also where other users can write beside them.
 
-A link leads out of the spool, a FIFO never answers, a name with a slash is a path. None of that comes
-there by itself. But a spool may stand where others can write (`/tmp`, a volume of several containers), and
-what is in it is read, sent and shown. So:
+A spool may be in `/tmp` or in a volume that several containers share, and what is in it is read, sent and shown.
+Somebody could put a link there that leads out of the spool, a FIFO that never answers, or a name with a slash. So:
 
-1. A folder is used if it is one (no link), belongs to this user, and nobody else may write in it. Root,
-   who looks after the spools of others, may use anybody's.
-2. A file is opened by its plain name inside a folder that is open: without following a link, without
-   waiting for anybody, and only if it is a regular file of the folder's owner (or ours).
-3. What is looked at is what was opened, never a name that may mean something else later.
+1. A folder is used if it is a folder (no link), belongs to this user, and nobody else may write in it. Root, who
+   looks after the spools of others, may use anybody's.
+2. A file is opened by its plain name, relative to an open folder, without following a link and without blocking, and
+   only if it is a regular file that belongs to the folder's owner or to this user.
+3. Checks are made on the open descriptor, never on a name, which may mean something else later.
 
-Systems without these notions (Windows) open by name.
+On systems without these notions (Windows) files are opened by name.
 """
 
 from __future__ import annotations

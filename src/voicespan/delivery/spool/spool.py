@@ -2,9 +2,9 @@
 
 What always holds:
 
-1. What has been written survives the process, however it ends. (Not a power cut: nothing is synced to the
-   platter while people talk. What has to wait for its backend is, once.) Every file but the journals is replaced
-   whole; a damaged one costs what stood in it.
+1. What has been written survives the process, however it ends. It may not survive a power cut: files are synced to
+   the disk only when their conversation is over and has to wait for its backend. Every file but the journals is
+   replaced whole; a damaged one costs what was in it.
 2. A folder is worked on by one process at a time, the holder of its lock, and by nobody of a dead process
    but the one that takes the lock after it.
 3. A folder is sent only by a process that has the destination it names: the same URL, project, workspace

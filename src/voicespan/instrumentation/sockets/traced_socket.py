@@ -1,13 +1,13 @@
 """One socket, whichever library opened it, as a connection of a conversation.
 
-`opening` takes one look at the URL. What it returns is told how the handshake went, and of each frame that the
-application was handed or that went out. The patches of a library set its methods on the one socket that is
-traced, so every other socket of the process runs the library's own code.
+`opening` looks at the URL once. The object that it returns is given the result of the handshake, and then each
+frame that the application received or that was sent. The patches of a library set its methods on the one socket
+that is traced, so all other sockets of the process run the library's own code.
 
-A socket's connection begins when it opens; but
+A socket's connection begins when the socket opens, with two exceptions:
 
-- on a host that nobody knows the server's first frame decides whose protocol it is, and until then frames wait;
-- where sessions are resumed by a handle, the client's first frame says which conversation goes on.
+- On an unknown host the server's first frame decides which protocol it is; frames are kept until then.
+- Where sessions are resumed by a handle, the client's first frame decides which conversation continues.
 """
 
 from __future__ import annotations

@@ -81,14 +81,13 @@ class ReadClock:
 
 
 class PlayClock:
-    """When blocking writes are heard: each right after what was written before.
+    """Computes when audio that is written to a blocking sound device is heard: each write right after the one before.
 
-    When the device has played everything is known best from a write that had to wait for room, since the buffer
-    is full when it returns, and worst by the first one after a silence. Both are off by a period of the
-    device (20 ms, say), to either side; following that would tear what is said. So a placed stretch goes on
-    as it began, until the device has run dry, or is so far behind that it must have, or its clock is
-    `_ASTRAY`. And whatever a write seems to tell, audio takes its time to be heard: PulseAudio takes 400 ms at
-    once, of a buffer that it says is 85 ms long.
+    A write that had to wait for room shows the device's position best, since the buffer is full when it returns.
+    The first write after a silence shows it worst. Both are off by a period of the device (20 ms, say) in either
+    direction, and following them would tear the audio. So writes are placed one after the other until the device
+    has run dry, is so far behind that it must have, or has a clock that is `_ASTRAY`. And audio is never taken for
+    heard faster than it lasts: PulseAudio takes 400 ms at once into a buffer that it says holds 85 ms.
 
     Args:
         latency: How much the device's buffer holds.

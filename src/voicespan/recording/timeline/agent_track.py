@@ -1,4 +1,4 @@
-"""The agent's side: what is true of a speaker, and of no microphone.
+"""The agent's side of the recording: the rules that hold for a loudspeaker only.
 
 What is given_at to a speaker lies in its buffer until it is heard, and can be taken back. So this side has
 cuts: a cut removes what had not been heard by then, and nothing else. Audio that is heard (`at`) well
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 #: An overlap up to this is a clock that runs fast; above, the first was replaced.
 REPLACED = 200 * MS
 
-#: How many stretches of playback and how many answers are remembered: the last few minutes of a lively
+#: How many intervals of playback and how many answers are remembered: the last few minutes of a lively
 #: conversation.
-_STRETCHES = 256
+_MOST_INTERVALS = 256
 _ANSWERS = 64
 
 
@@ -30,7 +30,7 @@ class AgentTrack(Track):
 
     def __init__(self, origin: int) -> None:
         super().__init__(origin)
-        self._stretches = Intervals(_STRETCHES)  # of what is played
+        self._intervals = Intervals(_MOST_INTERVALS)  # of what is played
         self._answers: tuple[tuple[int, int], ...] = ()  # when marked, where it begins
         self._marked: int | None = None  # an answer of which nothing was given yet
         self._answer = origin  # where the newest answer begins
@@ -80,7 +80,7 @@ class AgentTrack(Track):
         """How many nanoseconds of the time from `start` to `end` had audio in them, loud or not."""
         return sum(
             max(0, min(end, played_to) - max(start, played_from))
-            for played_from, played_to in self._stretches
+            for played_from, played_to in self._intervals
         )
 
     def played_out(self, start: int, duration: int, after: int) -> int | None:
@@ -109,10 +109,10 @@ class AgentTrack(Track):
         start = super()._place(given_at, pcm, rate, encoding, at)
         if start is None or self.end is None:
             return None
-        if self._stretches and self._stretches.end == start:
-            self._stretches.go_on(self.end)
+        if self._intervals and self._intervals.end == start:
+            self._intervals.go_on(self.end)
         else:
-            self._stretches.add(start, self.end)
+            self._intervals.add(start, self.end)
         if self._marked is not None:
             self._answers = (*self._answers, (self._marked, start))[-_ANSWERS:]
             self._answer, self._marked = start, None
@@ -122,7 +122,7 @@ class AgentTrack(Track):
         return start
 
     def _flowed(self, end: int) -> None:
-        self._stretches.go_on(end)
+        self._intervals.go_on(end)
 
     def _first(self, given_at: int, at: int | None) -> int:
         if not self._afresh or self.end is None:
@@ -133,7 +133,7 @@ class AgentTrack(Track):
     def _after_playing(self, duration: int) -> int:
         """Where so much of the newest answer has been played."""
         place = self._answer
-        for start, end in self._stretches:
+        for start, end in self._intervals:
             length = end - max(start, self._answer)
             if length > 0 and duration > 0:
                 place = max(start, self._answer) + min(duration, length)
@@ -146,7 +146,7 @@ class AgentTrack(Track):
             self.end = place
         self._odd, self._format, self._flow = b"", (0, ""), None  # what follows completes no sample of before
         self._afresh = True
-        self._stretches.cut(place)
+        self._intervals.cut(place)
         while self._runs and self._runs[-1].samples == 0:
             self._runs.pop()
         return removed

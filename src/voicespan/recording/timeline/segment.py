@@ -1,4 +1,4 @@
-"""A run: samples of one side with no gap between them, as the bytes that were given."""
+"""A segment: samples of one side without a gap between them, as the bytes that were given."""
 
 from __future__ import annotations
 

@@ -1,16 +1,17 @@
-"""The user's side: what is true of a microphone, and of no speaker.
+"""The user's side of the recording: the rules that hold for a microphone only.
 
-A microphone cannot hear the future. Audio that comes without a time, in a burst, right after a gap in an
-otherwise steady stream, was captured during that gap: the event loop had stalled, the user had not. The
-gap is closed again, as far as it has not been written.
+A microphone delivers as fast as time passes. Two things look otherwise:
 
-Nor does a microphone get ahead of time by itself. A stream whose lead over the time when it was given grows slowly
-has a clock that runs fast (50 ppm are 0.36 s in two hours), and is anchored anew when it is `TOLERANCE`
-off. A stream that gets ahead at once and stays there had waited: a telephone bridge sends what the caller said
-while its socket was opened, and goes on live; a microphone that was not read for seconds has them all at once. What
-waited was said before, and is moved there, as far as nothing of it has been written. So nothing is written while that
-is open: from the end of a live stream on, until it goes on, and until what it goes on with is known to be live. A burst
-that nothing follows stays where it is: a test that reads a file.
+- The event loop stalled. Audio without times stops for a while and then comes in a burst. It was captured during
+  the gap, so the gap is closed again, as far as it has not been written to the file.
+- The stream runs ahead of the clock.
+  - Its lead grows slowly: the device's clock runs fast (50 ppm are 0.36 s in two hours). It is anchored anew when
+    it is `TOLERANCE` off.
+  - It gets ahead at once and stays there: it had waited. A telephone bridge sends what the caller said while the
+    socket was opened, and continues live; a microphone that was not read for seconds gives them all at once. That
+    audio is moved back to when it was said, as far as nothing of it has been written. So while this is undecided
+    nothing is written: from the end of a live stream until it continues, and until it is known that it continues
+    live. A burst that nothing follows stays where it is: it is a test that reads a file.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ runs in between, so no lock is needed. It also leaves nothing for the garbage co
 for each 20 ms of audio, the collector searched the queues of 500 calls again and again, which took a tenth of a
 core and up to 0.4 s at a time.
 
+A plainer queue was measured: one `bytearray`, one `array` of rows and one lock for each side. With 500 calls a
+piece of 20 ms then costs 1.8 µs instead of 0.3 µs to add, and 0.6 µs instead of 0.05 µs to read.
+
 The counts are not atomic: of two threads that add at the same instant, one addition may be lost. The writer
 corrects them at each turn from what it holds.
 """

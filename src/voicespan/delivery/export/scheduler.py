@@ -42,7 +42,8 @@ _CAP = 300.0
 _PATIENCE = {Action.KEY: 60.0, Action.NOWHERE: 60.0}
 #: Seconds until a folder is looked at again that somebody else works on, or that another must precede.
 _BUSY = 5.0
-#: Folders that are delivered at the same time at most, each by a thread of its own.
+#: Folders that are delivered at the same time at most, each by a thread of its own. Where a request takes four seconds,
+#: 48 conversations that end together are delivered in 13 s by 16 threads, and in 50 s by 4.
 AT_ONCE = 16
 #: Seconds that a delivery may take before others are not kept waiting for it.
 _LONG = 0.25

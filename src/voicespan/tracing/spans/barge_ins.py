@@ -38,6 +38,8 @@ _SHORTLY = 2_000_000_000
 _SILENCE = 300_000_000
 #: Milliseconds. Closer than this to what the application says was heard, what it recorded was cut where it says.
 _SAME = 300
+#: Milliseconds that may be left of an answer that was heard to its end: times on the wire are rounded.
+_ROUNDED = 1
 #: Signs that come when the playback has stopped, so that the time to it can be measured.
 _PLAYBACK_STOPPED = frozenset({"output_audio_buffer.cleared", "recorder"})
 
@@ -304,6 +306,7 @@ class BargeIns:
 
 
 def _left_something_unheard(answer: _Answer, cut: Cut) -> bool:
+    """Whether the user missed something: a cut after the end of an answer is no barge-in."""
     generated_ms = answer.generated_ms
-    unheard = generated_ms is not None and (cut.heard_ms or 0) < generated_ms - 1
+    unheard = generated_ms is not None and (cut.heard_ms or 0) < generated_ms - _ROUNDED
     return bool(cut.unheard_ms) or not answer.over or unheard

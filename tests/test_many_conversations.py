@@ -18,7 +18,7 @@ from benchmarks.results import VOICESPAN
 
 @pytest.mark.timeout(600)
 def test_many_conversations_lose_nothing():
-    found = load(20, 6.0, ways=(VOICESPAN,), slow=False)
+    found = load(20, 4.0, ways=(VOICESPAN,), slow=False)
 
     traced, outcome = found[VOICESPAN], found["outcome"]
     assert traced["calls"] > 20

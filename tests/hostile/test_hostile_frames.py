@@ -21,7 +21,7 @@ from witness import SETTINGS, Witness, as_sdk
 
 SESSIONS = [("openai", name) for name in OPENAI] + [("gemini", name) for name in GEMINI]
 #: Frames of mutated sessions, of which five of eight are mutated themselves; `make hostile` sets what a night has time for, and a seed of its own.
-FRAMES = int(os.environ.get("HOSTILE_FRAMES", "12000"))
+FRAMES = int(os.environ.get("HOSTILE_FRAMES", "8000"))
 SEED = int(os.environ.get("HOSTILE_SEED", "1"))
 NIGHTLY = FRAMES > 100_000
 hypothesis.settings.register_profile(
@@ -29,7 +29,7 @@ hypothesis.settings.register_profile(
     derandomize=not NIGHTLY,
     database=None,
     deadline=None,
-    max_examples=400 if NIGHTLY else 40,
+    max_examples=400 if NIGHTLY else 25,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 HOSTILE = hypothesis.settings.get_profile("hostile")

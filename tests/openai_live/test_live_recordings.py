@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 from openai_live_client import silence, speech
+from wire_recording import WireRecording
 
 from voicespan.openai_live.audio import WireAudio
-from voicespan.recording import Recorder
-from voicespan.recording.recording_thread import RecordingThread
 from voicespan.testing import LangSmithServer, OpenAILiveServer
 from voicespan.testing.openai_live import Reply
 
@@ -30,25 +29,14 @@ def loud(samples, start, end, rate=24_000) -> bool:
     return bool(np.abs(samples[round(start * rate) : round(end * rate)]).max(initial=0) > 0.05)
 
 
-class Wire:
-    """A connection whose sound is written when it is told to."""
+class Wire(WireRecording):
+    """A connection of this provider."""
 
     def __init__(self, clock, folder) -> None:
-        self.clock, self.writer = clock, RecordingThread(clock, threaded=False)
-        self.recorder = Recorder(folder, clock=clock, writer=self.writer)
-        self.sound = WireAudio(self.recorder)
-
-    def wait(self, seconds):
-        for _ in range(round(seconds / 0.05)):
-            self.clock.advance(0.05)
-            self.writer.run_once()
-        return self
-
-    def receive(self, kind, **fields):
-        self.sound.received(json.dumps({"type": kind, **fields}).encode(), self.clock.monotonic_ns())
+        super().__init__(clock, folder, WireAudio)
 
     def send(self, kind, **fields):
-        self.sound.sent(json.dumps({"type": kind, **fields}), self.clock.monotonic_ns())
+        self.audio.sent(json.dumps({"type": kind, **fields}), self.clock.monotonic_ns())
 
     def samples(self):
         self.recorder.close()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from opentelemetry.sdk.trace import TracerProvider
+from wire_recording import WireRecording
 
 import voicespan
 from voicespan.delivery import LangSmithSpanProcessor
@@ -18,8 +19,6 @@ from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.openai_realtime.audio import WireAudio
 from voicespan.openai_realtime.protocol import Protocol
-from voicespan.recording import Recorder
-from voicespan.recording.recording_thread import RecordingThread
 from voicespan.tracing import tracer
 from voicespan.tracing.connection import Connection
 from voicespan.tracing.conversation import Conversation
@@ -38,27 +37,14 @@ def base64_of(pcm):
 # The frames, on a clock that is moved by hand.
 
 
-class Wire:
-    """A connection whose sound is written when it is told to."""
+class Wire(WireRecording):
+    """A connection of this provider."""
 
     def __init__(self, clock, folder) -> None:
-        self.clock, self.writer = clock, RecordingThread(clock, threaded=False)
-        self.recorder = Recorder(folder, clock=clock, writer=self.writer)
-        self.sound = WireAudio(self.recorder)
-
-    def wait(self, seconds):
-        for _ in range(round(seconds / 0.05)):
-            self.clock.advance(0.05)
-            self.writer.run_once()
-        return self
-
-    def receive(self, kind, **fields):
-        frame = json.dumps({"type": kind, "event_id": "e", **fields}).encode()
-        self.sound.received(frame, self.clock.monotonic_ns())
-        return self
+        super().__init__(clock, folder, WireAudio)
 
     def send(self, frame):
-        self.sound.sent(frame, self.clock.monotonic_ns())
+        self.audio.sent(frame, self.clock.monotonic_ns())
         return self
 
     def answer(self, seconds=4.0, item="a1"):

@@ -118,7 +118,7 @@ class Content:
     def _redacted(self, redact: Redact, text: str, kind: str | None, *, role: str, place: str) -> str:
         thread = threading.get_ident()
         if thread in self._redacting:
-            # The hook itself tells this: metadata is its own words, and it must not be asked for ever.
+            # The hook itself set this metadata: to ask it about its own words would never end.
             return text if kind == kinds.METADATA else WITHHELD
         self._redacting.add(thread)
         try:

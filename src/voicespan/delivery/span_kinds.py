@@ -74,7 +74,7 @@ def is_langsmiths(span: ReadableSpan) -> bool:
 
 
 def repeats_ours(span: ReadableSpan) -> bool:
-    """Whether a client library's own tracing wrote the span, of a frame that ours tells of as well."""
+    """Whether a client library's own tracing wrote the span, for a frame that has a span of ours as well."""
     return (span.attributes or {}).get(semconv.SYSTEM) in _TRACE_THEIR_FRAMES and not is_ours(span)
 
 

@@ -54,7 +54,7 @@ def _non_blocking(setup: dict[str, Any]) -> Iterator[str]:
                 yield name
 
 
-# What the user says, where the application tells when.
+# When the user speaks, where the application decides that.
 
 
 def activity_start(session: Session, _value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""A framework's session as one conversation: opened with it, ended with it, and told of what happens in it."""
+"""A framework's session as one conversation: opened with it, ended with it, and given what happens in it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FrameworkSession:
 
     @property
     def is_open(self) -> bool:
-        """Whether something may still be told of it."""
+        """Whether it still takes events."""
         return self.conversation.recording and not self.conversation.ended
 
     @property

@@ -55,7 +55,7 @@ class Protocol:
 
         Args:
             level: up to which level events under their own name are wanted.
-            session_id: of the session that the connection joined, which need not be told by the service.
+            session_id: of the session that the connection joined, which the service may not send.
             watches: another connection of the same conversation sees the session as well: what that one reports
                 is not reported again.
         """

@@ -132,7 +132,7 @@ class Runs:
             "start_ms": run.start_ms,
             "end_ms": run.end_ms,
             "overlap_ms": overlap or None,
-            # The service has no turns: where one utterance ends and the next begins is told by the gap alone.
+            # The service has no turns: only the gap shows where one utterance ends and the next begins.
             "segmentation": "inferred",
         }
         yield TranscriptCompleted(

@@ -41,7 +41,7 @@ def _attributes(request: SocketRequest) -> dict[str, AttributeValue]:
 
 
 def _is_first_frame(frame: bytes) -> bool:
-    # A sideband that joins late is told no `session.started`.
+    # A sideband that joins late receives no `session.started`.
     event = event_object(frame)
     kind = None if event is None else event.get("type")
     return isinstance(kind, str) and kind in KINDS

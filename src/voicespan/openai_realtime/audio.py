@@ -173,7 +173,7 @@ class WireAudio(WireAudioSource):
         error = _members(event.get("error"))
         named, about = error.get("event_id"), error.get("param")
         for asked in self._asked:
-            # One without an id is told by what it is about.
+            # One without an id is recognised by what it is about.
             is_it = named == asked[0] if named is not None else str(about).startswith("session")
             if is_it:
                 self._asked.remove(asked)

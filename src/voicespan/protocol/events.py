@@ -1,7 +1,7 @@
 """The vocabulary that both providers speak: what happened in a conversation, and when.
 
 A protocol turns wire frames into moments; the conversation turns moments into spans. `at` and the other
-times are monotonic nanoseconds, `event_type` is the wire type of the frame that told it first.
+times are monotonic nanoseconds, `event_type` is the wire type of the frame that showed it first.
 What is not known is None.
 
 Nobody changes a moment. That it cannot be changed would cost 1 µs for each: a frozen dataclass sets its fields
@@ -55,7 +55,7 @@ class Event:
 
 @dataclass(slots=True, eq=False, repr=False)
 class SessionDescribed(Event):
-    """The server told what the session is; repeated when it changes or is reconnected."""
+    """The server described the session; repeated when it changes or is reconnected."""
 
     session_id: str | None
     model: str | None
@@ -319,7 +319,7 @@ class Interrupted(Event):
     response_id: str | None
     item_id: str | None
     cause: str
-    #: Milliseconds of this answer that the user heard, where this sign tells it.
+    #: Milliseconds of this answer that the user heard, where this sign says so.
     heard_ms: int | None = None
     generated_ms: int | None = None
     #: The same for the item alone, where an answer has several.
@@ -358,7 +358,7 @@ class WireError:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens as the server counted them; totals include every detail, None is not told."""
+    """Tokens as the server counted them; totals include every detail, None is not known."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -376,6 +376,6 @@ FUNCTION_RESPONSE = "function_response"
 TURN_COMPLETE = "turn_complete"
 INTERRUPTED = "interrupted"
 ERROR = "error"
-#: Ours: no frame tells of them.
+#: Of our own making: they are in no frame.
 CONNECTION_OPENED = "connection_opened"
 CONNECTION_CLOSED = "connection_closed"

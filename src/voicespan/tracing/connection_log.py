@@ -58,7 +58,7 @@ class ConnectionLog:
         return closed + self._opened(connection, at, {})
 
     def find_session(self, connection: Connection) -> None:
-        """`connection` has a session; the first of its connections tells what all of them get."""
+        """`connection` has a session; what the first of its connections reports holds for all of them."""
         connection.beside = (
             next(
                 (
@@ -76,7 +76,7 @@ class ConnectionLog:
     def without_repeated(events: Sequence[Event], connection: Connection) -> Sequence[Event]:
         """What the server does not say on the other connection of the session as well.
 
-        Turns, transcripts and function calls are known by their ids, and each is one whoever tells it first.
+        Turns, transcripts and function calls are known by their ids, and each counts once, whichever connection reports it first.
         """
         beside = connection.beside
         if beside is None or beside.ended or beside.loss is not None:

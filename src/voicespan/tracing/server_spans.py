@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-#: The instrumentation scopes of servers (`-` and `_` are the same). One of these is told by its name alone.
+#: The instrumentation scopes of servers (`-` and `_` are the same). One of these is recognised by its name alone.
 SERVERS = frozenset(
     f"opentelemetry.instrumentation.{name}"
     for name in ("asgi", "fastapi", "starlette", "django", "tornado", "aiohttp_server", "websockets")

@@ -86,7 +86,7 @@ class ConversationStatus:
         )
 
     def lost_by(self, loss: BaseException | None) -> None:
-        """This told the application that its connection was closed; None: nothing leaves a block any more."""
+        """Note the exception by which the application learned of the close; None: none can leave a block any more."""
         self._loss = loss
 
     def recovered(self) -> None:
@@ -95,7 +95,7 @@ class ConversationStatus:
 
 
 def is_the_close(error: BaseException | None, loss: BaseException | None) -> bool:
-    """Whether what leaves a block, `error`, is only what told the application of the close."""
+    """Whether what leaves a block, `error`, is only the exception by which the application learned of the close."""
     if error is None or loss is None:
         return False
     grouped = getattr(error, "exceptions", None)

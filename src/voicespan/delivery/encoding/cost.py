@@ -141,7 +141,7 @@ class ConversationCost:
 
 
 def has_cost(span: Span) -> bool:
-    """Whether it is one of ours that has tokens, or tells of a transcription of the user's speech."""
+    """Whether it is one of ours that has tokens, or belongs to a transcription of the user's speech."""
     return get_attribute(span, semconv.USAGE_METADATA) is not None or (
         span.name == events.INPUT_TRANSCRIPTION and get_attribute(span, semconv.EVENT_TYPE) is not None
     )

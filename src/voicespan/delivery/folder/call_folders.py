@@ -89,7 +89,7 @@ class CallFolders(Spool):
 
     def make_room(self) -> None:
         """Remove the oldest calls until there are no more bytes than there may be."""
-        # Another thread chooses the place: who asks meanwhile is told that there is none.
+        # Another thread chooses the place: who asks meanwhile gets None.
         if self._root is not None:
             self._look()
             self._forget_kept(self._limit)

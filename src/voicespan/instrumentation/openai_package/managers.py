@@ -16,7 +16,7 @@ _PROVIDERS = ((".azure.com", "azure.ai.openai"), (".azure.us", "azure.ai.openai"
 
 
 def attributes(manager: Any) -> dict[str, AttributeValue]:
-    """Provider, model and server, as far as the manager tells before the server does."""
+    """Provider, model and server, as far as the manager knows them before the server answers."""
     client = _private(manager, "client")
     address = urlsplit(
         str(getattr(client, "websocket_base_url", None) or getattr(client, "base_url", "") or "")

@@ -108,7 +108,7 @@ def _opened(response: Any, socket: TracedSocket) -> None:
 
 def _receiving(original: Callable[..., Awaitable[Any]], socket: TracedSocket) -> Callable[..., Any]:
     async def receive(self: Any, *args: Any, **named: Any) -> Any:
-        # A CLOSE that the library answers by itself is told when it is handed over, with its reason.
+        # A CLOSE that the library answers by itself is reported when it is handed over, with its reason.
         message = await original(self, *args, **named)
         kind = message.type
         if kind == _TEXT or kind == _BINARY:  # noqa: PLR1714, SIM109  half of what a set costs
@@ -123,7 +123,7 @@ def _receiving(original: Callable[..., Awaitable[Any]], socket: TracedSocket) ->
 @guarded
 def _ended(response: Any, socket: TracedSocket, message: Any) -> None:
     if socket.is_closing:
-        # The application's own `close`, in another task: that tells the end.
+        # The application's own `close`, in another task, reports the end.
         return
     if message.type == _CLOSE:
         # Without a code in its frame the library says 0.
@@ -162,7 +162,7 @@ def _sending(
 def _closing(original: Callable[..., Awaitable[Any]], socket: TracedSocket) -> Callable[..., Awaitable[Any]]:
     async def close(self: Any, *args: Any, **named: Any) -> Any:
         if sys._getframe(1).f_code.co_name == "receive":  # noqa: SLF001  nothing else tells
-            # `receive` answers a close with it; what that hands over then tells the end.
+            # `receive` answers a close with it; the message that it returns reports the end.
             return await original(self, *args, **named)
         socket.is_closing = True
         try:

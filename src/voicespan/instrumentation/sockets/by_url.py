@@ -126,7 +126,7 @@ _loaded = False
 
 
 def register(endpoint: SocketEndpoint) -> None:
-    """Have this provider's sockets traced; its name tells it from others."""
+    """Have this provider's sockets traced; its name distinguishes it from others."""
     _endpoints[endpoint.name] = endpoint
 
 

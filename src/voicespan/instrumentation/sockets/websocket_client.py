@@ -121,7 +121,7 @@ def _failed(socket: TracedSocket, error: BaseException) -> None:
     lost = isinstance(error, ConnectionError) or any(
         kind.__name__ == "WebSocketConnectionClosedException" for kind in type(error).__mro__
     )
-    # Closed by another thread: that tells the end.
+    # Closed by another thread, whose `close` reports the end.
     if lost and not socket.is_closing:
         socket.closed_while_reading(error, None, None)
 

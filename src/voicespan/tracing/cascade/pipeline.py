@@ -37,7 +37,7 @@ class ModelCalls(StageSink):
 
         Args:
             model: its name.
-            language: that it is told to expect, as BCP 47 (`en-GB`).
+            language: which it should expect, as BCP 47 (`en-GB`).
             provider: who offers it, in OpenTelemetry's words (`openai`, `deepgram`).
 
         Example:

@@ -55,7 +55,7 @@ class BargeIn:
     barge_in_ms: float | None
     #: The message that was cut has figures of its own.
     in_item: bool = False
-    #: The recorder was told that the playback stopped.
+    #: The application told the recorder that the playback stopped.
     stopped: bool = False
 
 

@@ -90,7 +90,7 @@ class AgentTrack(Track):
         None: it is still to be played.
         """
         before: int | None = None
-        for begin, end in self._stretches:
+        for begin, end in self._intervals:
             first = max(begin, start)
             if end <= first:
                 continue

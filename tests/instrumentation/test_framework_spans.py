@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from voicespan.instrumentation.framework_spans import FrameworkTracer
+from voicespan.instrumentation.framework_spans import FrameworkTracer, within_framework
 from voicespan.livekit.cloud import cloud_tracer
 from voicespan.tracing.conversation import Conversation
 
@@ -63,6 +63,24 @@ def test_its_own_exporter_gets_them_as_before(conversation, tracer_provider, spa
     }
     assert dict(exporter.get_finished_spans()[-1].attributes) == {"a": 1, "b": 2}
     assert names_and_parents(span_exporter.get_finished_spans())["look up"] == "conversation"
+
+
+def test_its_own_exporter_keeps_its_parents_across_our_spans(conversation, tracer_provider, span_exporter):
+    exporter = InMemorySpanExporter()
+    elsewhere = TracerProvider()
+    elsewhere.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = framework(elsewhere, tracer_provider)
+    stage = conversation.llm(model="m").start()
+    with (
+        tracer.start_as_current_span("llm_node"),
+        conversation.context.attached(within_framework(stage.span)),
+    ):
+        tracer.start_span("llm_request").end()
+        tracer_provider.get_tracer("application").start_span("POST").end()
+    stage.end()
+    conversation.end()
+    assert names_and_parents(exporter.get_finished_spans()) == {"llm_request": "llm_node", "llm_node": None}
+    assert names_and_parents(span_exporter.get_finished_spans())["POST"] == "llm"
 
 
 def test_an_exception_in_one_is_recorded_by_its_own_exporter(conversation, tracer_provider):

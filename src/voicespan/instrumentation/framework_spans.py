@@ -150,6 +150,14 @@ def parent_here(trace_id: int) -> Span | None:
     return current
 
 
+def within_framework(span: Span) -> Span:
+    """`span`, as what is to be current inside one of the framework's spans, whose own children keep their parent."""
+    current = trace.get_current_span()
+    if isinstance(current, FrameworkSpan) and current.own.get_span_context().is_valid:
+        return FrameworkSpan(current.own, span)
+    return span
+
+
 def _processor_of(tracer: Tracer) -> object:
     """What gets the spans of a tracer of the SDK."""
     # The API's own tracer stands for the one of the provider that is global by now.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from voicespan.instrumentation.framework_spans import within_framework
 from voicespan.livekit.model_calls import (
     ChunkedCall,
     LLMCall,
@@ -68,7 +69,7 @@ def _made(stream_class: Any, kind: Any) -> Callable[..., Any]:
             return
         setattr(stream, _CALL, call)
         # Its tasks, and what other instrumentations see in them, are part of the call.
-        with call.trace.conversation.context.attached(call.stage.span):
+        with call.trace.conversation.context.attached(within_framework(call.stage.span)):
             original(stream, *args, **more)
 
     return __init__

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 
+from voicespan.instrumentation.framework_spans import within_framework
 from voicespan.livekit.model_calls import IN_TOOL
 from voicespan.protocol.stages import ToolEnded, ToolStarted
 from voicespan.runtime.guard import guarded
@@ -24,7 +25,7 @@ def begin(trace: SessionTrace, call: Any) -> None:
         trace.report(ToolStarted(trace.now(), "function_tool", call.call_id, call.name, call.arguments or ""))
     span = trace.conversation.span_of_stage(call.call_id)
     if span is not None:
-        trace.conversation.context.enter(span, otel_context.get_current())
+        trace.conversation.context.enter(within_framework(span), otel_context.get_current())
 
 
 @guarded

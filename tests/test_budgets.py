@@ -165,4 +165,5 @@ def test_how_many_modules_the_import_brings_along():
         "import sys, opentelemetry.trace, opentelemetry.trace.propagation.tracecontext; before = set(sys.modules);"
         "import voicespan; print(len(set(sys.modules) - before))"
     )
-    assert 10 < counted(program) <= 70
+    # Two of each framework: its package, and its instrumentor, which brings nothing along.
+    assert 10 < counted(program) <= 72

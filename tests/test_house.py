@@ -56,7 +56,7 @@ INSTRUMENTATION = ("tracing", *TRACING)
 PROVIDER = ("instrumentation", *INSTRUMENTATION)
 PROVIDERS = ("openai_realtime", "gemini_live", "openai_live", "openai_audio")
 #: Have a session and an audio path of their own.
-FRAMEWORKS = ("livekit", "pipecat")
+FRAMEWORKS = ("livekit", "openai_agents", "pipecat")
 DELIVERY = ("tracing", *TRACING)
 REPORT = ("delivery", *DELIVERY)
 DISTRO = ("delivery", *FRAMEWORKS, *PROVIDERS, *PROVIDER)

@@ -37,6 +37,7 @@ def pytest_configure() -> None:
         WebsocketClientInstrumentor,
         WebsocketsInstrumentor,
     )
+    from voicespan.openai_agents import OpenAIAgentsInstrumentor
     from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 
     logging.getLogger("voicespan").addHandler(_Complaints())
@@ -48,6 +49,7 @@ def pytest_configure() -> None:
         WebsocketsInstrumentor,
         AiohttpInstrumentor,
         WebsocketClientInstrumentor,
+        OpenAIAgentsInstrumentor,
     ):
         instrumentor().instrument(tracer_provider=provider)
 

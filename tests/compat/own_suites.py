@@ -156,11 +156,7 @@ SUITES = (
             *("isal", "zlib_ng", "proxy.py>=2.4.4rc5", "pytest_codspeed"),
         ),
         _from_the_index,
-        _named(
-            "tests/test_client_ws*.py",
-            "tests/test_client_session.py",
-            "tests/test_web_websocket_functional.py",
-        ),
+        _named("tests/test_client_ws*.py", "tests/test_client_session.py"),
         kept="tests",
         sockets=_ANY_LOCAL,
         options=("-o", "asyncio_mode=auto"),

@@ -33,7 +33,9 @@ def main(names: list[str]) -> int:
     if len(chosen) < len(names):
         print(f"there are {', '.join(suite.name for suite in SUITES)}")
         return 2
-    return max([_compare(suite) for suite in chosen])
+    # Two at a time: much of what they do is to wait.
+    with ThreadPoolExecutor(2) as at_once:
+        return max(at_once.map(_compare, chosen))
 
 
 def _compare(suite: Suite) -> int:
@@ -59,12 +61,12 @@ def _compare(suite: Suite) -> int:
         # ... or fails without them as well.
         broken = _only_without(_run(suite, python, source, broken, instrumented=False), again)
     for test in broken:
-        print(f"passes only without the instrumentors: {test}")
+        print(f"{suite.name} passes only without the instrumentors: {test}")
     for complaint in sorted(set(with_it["complaints"])):
-        print(f"voicespan said: {complaint}")
+        print(f"{suite.name}: voicespan said: {complaint}")
     untried = not with_it["conversations"]
     if untried:
-        print("no conversation was traced, so nothing was tried")
+        print(f"{suite.name}: no conversation was traced, so nothing was tried")
     return 1 if broken or with_it["complaints"] or untried else 0
 
 
@@ -106,7 +108,8 @@ def _run(suite: Suite, python: Path, source: Path, files: list[str], *, instrume
     found: dict[str, Any] = json.loads(outcomes.read_text(encoding="utf-8"))
     counts = Counter(outcome.split()[0] for outcome in found["outcomes"].values())
     traced = f", {found['conversations']} conversations traced" if instrumented else ""
-    print(f"{'with' if instrumented else 'without'} the instrumentors: {dict(counts)}{traced}", flush=True)
+    way = "with" if instrumented else "without"
+    print(f"{suite.name}, {way} the instrumentors: {dict(counts)}{traced}", flush=True)
     return found
 
 

@@ -45,6 +45,7 @@ GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_g
 #: OpenAI Live, which the package has since 3.12.
 LIVE = ("tests/openai_live",)
 UNCHANGED = ("tests/frameworks/test_sockets_unchanged.py",)
+AGENTS = (*UNCHANGED, "tests/frameworks/test_openai_agents.py")
 SOCKETS = ("tests/instrumentation/sockets",)
 
 #: What arrives where, zero code.
@@ -164,19 +165,31 @@ RUNS = (
     Run(
         "agents-oldest",
         ("openai-agents==0.2.*", "websockets"),
-        "the OpenAI Agents SDK, the oldest with a realtime session that is as it is now",
+        "the OpenAI Agents SDK, the oldest that speaks the GA API: 0.2.0 fails on the items of the beta API untraced, too",
         tests=UNCHANGED,
     ),
     Run(
         "agents-newest",
         ("openai-agents", "websockets"),
         "the OpenAI Agents SDK",
+        tests=AGENTS,
+    ),
+    Run(
+        "pydantic-ai-oldest",
+        ("pydantic-ai-slim[openai]==2.28.*", "websockets"),
+        "pydantic-ai, the oldest with a realtime session that is as it is now",
         tests=UNCHANGED,
     ),
     Run(
         "pydantic-ai",
         ("pydantic-ai-slim[openai]", "websockets"),
         "pydantic-ai's OpenAI realtime model",
+        tests=UNCHANGED,
+    ),
+    Run(
+        "sockets-livekit-oldest",
+        ("livekit-agents==1.1.0", "livekit-plugins-openai==1.1.0", "websockets"),
+        "LiveKit's OpenAI realtime model, which then spoke the beta API",
         tests=UNCHANGED,
     ),
     Run(
@@ -208,6 +221,18 @@ RUNS = (
         ("pipecat-ai[openai,websocket,tracing]", "websockets", "sybil"),
         "Pipecat: cascades behind a WebSocket",
         tests=("tests/frameworks/test_pipecat_pipelines.py",),
+    ),
+    Run(
+        "pipecat-oldest",
+        ("pipecat-ai[openai]==0.0.86", "websockets"),
+        "Pipecat's OpenAI realtime service, with a context of its own kind",
+        tests=UNCHANGED,
+    ),
+    Run(
+        "pipecat-0.0.92",
+        ("pipecat-ai[openai]==0.0.92", "websockets"),
+        "the oldest that takes the context that all services take",
+        tests=UNCHANGED,
     ),
     Run(
         "pipecat",

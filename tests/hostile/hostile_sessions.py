@@ -1,4 +1,4 @@
-"""Whole sessions of both providers, of our own writing, with the fields that the wire really has.
+"""Whole sessions of each provider, of our own writing, with the fields that the wire really has.
 
 They are what the hostile frames are made of: a mutation of something plausible gets further into the code
 than noise does. Each is a list of (from_client, frame).
@@ -411,3 +411,117 @@ GEMINI: dict[str, Session] = {
         _content(waitingForInput=True, urlContextMetadata={"urlMetadata": []}),
     ],
 }
+
+
+def _live_session(kind: str, **fields: Any) -> tuple[bool, dict[str, Any]]:
+    session = {
+        "id": "live_1",
+        "model": "gpt-live-1",
+        "status": "active",
+        "expires_at": 1,
+        "instructions": "Be brief.",
+        "audio": {"format": _FORMAT, "output": {"voice": {"id": "marin"}}},
+        "delegation": {"type": "responses", "responses": {"model": "gpt-5", "tools": []}},
+        "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi."}]}],
+        "store": True,
+        "triggers": [],
+    }
+    return _server(kind, session=session, **fields)
+
+
+def _words(side: str, words: str, start_ms: int) -> tuple[bool, dict[str, Any]]:
+    return _server(f"session.{side}_transcript.delta", delta=words, start_ms=start_ms, end_ms=start_ms + 300)
+
+
+def _delegation(target: str, item: str) -> tuple[bool, dict[str, Any]]:
+    told = {"id": item, "type": "delegation", "target": target, "response_id": "resp_1"}
+    return _server("session.delegation.created", offset_ms=900, delegation=told)
+
+
+def _nested(kind: str, **fields: Any) -> tuple[bool, dict[str, Any]]:
+    return _server("response.event", delegation_id="item_1", event={"type": kind, **fields})
+
+
+def _backend(status: str, **fields: Any) -> tuple[bool, dict[str, Any]]:
+    usage = {
+        "input_tokens": 5,
+        "output_tokens": 3,
+        "total_tokens": 8,
+        "input_tokens_details": {"cached_tokens": 1},
+    }
+    response = {"id": "resp_1", "status": status, "model": "gpt-5", "output": [], "usage": usage, **fields}
+    return _nested(f"response.{status}", response=response)
+
+
+_LIVE_CALL = {
+    "type": "function_call",
+    "id": "fc_1",
+    "call_id": "call_1",
+    "name": "weather",
+    "arguments": "{}",
+    "status": "completed",
+}
+_LIVE_CLOSED = _server(
+    "session.closed", reason="close_requested", usage={"seconds": 12.5}, session={"id": "live_1"}
+)
+
+LIVE: dict[str, Session] = {
+    "spoken": [
+        _client("session.start", session={"model": "gpt-live-1"}),
+        _live_session("session.started"),
+        _client("session.input_audio.append", audio=_PCM),
+        _server("session.output_audio.delta", delta=_PCM),
+        _words("input", "Good", 100),
+        _words("output", "Hello", 300),
+        _words("input", " morning", 450),
+        _server("session.output_audio.delta", delta=_PCM, start_ms=0, end_ms=100),
+        _words("output", " you.", 1900),
+        _client("session.thinking.append", content="It rains.", delegation_id=None),
+        _server("session.thinking.appended", client_event_id="event_client_1", start_ms=2000, end_ms=2100),
+        _client("session.output_audio.fixture.play", audio=_PCM),
+        _server("session.output_audio.fixture.playing", client_event_id="event_client_1"),
+        _server("session.output_audio.fixture.played", client_event_id="event_client_1"),
+        _server("session.usage.updated", usage={"seconds": 5.0}, context_window={"usage_ratio": 0.25}),
+        _client("session.close"),
+        _LIVE_CLOSED,
+    ],
+    "delegated": [
+        _live_session("session.started"),
+        _words("input", "How is the weather?", 100),
+        _delegation("responses", "item_1"),
+        _nested("response.created", response={"id": "resp_1", "status": "in_progress"}),
+        _nested("response.output_item.added", item={"id": "ws_1", "type": "web_search_call"}),
+        _nested("response.output_item.done", item={"id": "ws_1", "type": "web_search_call", "status": "completed"}),
+        _nested("response.output_item.done", item=_LIVE_CALL),
+        _backend("completed"),
+        _client("response.item.create", item={"type": "function_call_output", "call_id": "call_1", "output": "foggy"}),
+        _server("error", error={"type": "invalid", "code": "no", "message": "no", "client_event_id": "event_client_1"}),
+        _client("response.item.create", item={"type": "function_call_output", "call_id": "call_1", "output": "fog"}),
+        _client("response.create"),
+        _nested("response.created", response={"id": "resp_2", "status": "in_progress"}),
+        _nested("response.output_text.delta", item_id="msg_1", delta="It is "),
+        _nested("response.output_text.done", item_id="msg_1", text="It is foggy."),
+        _backend("failed", id="resp_2", error={"code": "server_error", "message": "no"}),
+        _LIVE_CLOSED,
+    ],
+    "rest": [
+        _live_session("session.started"),
+        _delegation("client", "item_2"),
+        _client("session.commentary.append", content="Done.", delegation_id="item_2"),
+        _server("session.commentary.appended", client_event_id="event_client_1", start_ms=1, end_ms=2),
+        _delegation("decisions", "item_3"),
+        _server(
+            "decision.event",
+            delegation_id="item_3",
+            event={"type": "decision.completed", "decision": {"id": "d_1", "answers": [{"value": "yes"}], "model": "gpt-5"}},
+        ),
+        _server("transport.dtmf.received", event="5"),
+        _client("transport.dtmf.send", event="6"),
+        _server("transport.failed", error={"type": "call_error", "code": "busy", "message": "no"}),
+        _server("session.input_audio.muted"),
+        _live_session("session.updated"),
+        _server("something.of.tomorrow", text="new", nested={"list": [1, 2.5, None, True]}),
+        _server("session.closed", reason="content", usage={"seconds": 1}, session={"id": "live_1"}),
+        _live_session("session.started"),
+    ],
+}  # fmt: skip

@@ -14,12 +14,16 @@ from typing import Any
 
 import hypothesis
 import pytest
-from hostile_sessions import GEMINI, OPENAI
+from hostile_sessions import GEMINI, LIVE, OPENAI
 from hypothesis import strategies as st
 from mutations import Choose, mutated, wire_text
 from witness import SETTINGS, Witness, as_sdk
 
-SESSIONS = [("openai", name) for name in OPENAI] + [("gemini", name) for name in GEMINI]
+SESSIONS = [
+    *(("openai", name) for name in OPENAI),
+    *(("gemini", name) for name in GEMINI),
+    *(("openai-live", name) for name in LIVE),
+]
 #: Frames of mutated sessions, of which five of eight are mutated themselves; `make hostile` sets what a night has time for, and a seed of its own.
 FRAMES = int(os.environ.get("HOSTILE_FRAMES", "8000"))
 SEED = int(os.environ.get("HOSTILE_SEED", "1"))
@@ -35,12 +39,17 @@ hypothesis.settings.register_profile(
 HOSTILE = hypothesis.settings.get_profile("hostile")
 
 
-def openai_frames(session: str, choose: Choose) -> list[tuple[bool, Any]]:
+def openai_frames(session: str, choose: Choose, sessions: Any = OPENAI) -> list[tuple[bool, Any]]:
     """Server frames are bytes; what the application sends is a text or an object."""
     return [
         (from_client, frame if from_client and choose(2) else wire_text(frame, choose))
-        for from_client, frame in mutated(OPENAI[session], choose)
+        for from_client, frame in mutated(sessions[session], choose)
     ]
+
+
+def live_frames(session: str, choose: Choose) -> list[tuple[bool, Any]]:
+    """As those of Realtime: it is the same package."""
+    return openai_frames(session, choose, LIVE)
 
 
 def gemini_frames(session: str, choose: Choose) -> list[tuple[bool, Any]]:
@@ -58,7 +67,8 @@ def gemini_frames(session: str, choose: Choose) -> list[tuple[bool, Any]]:
 
 
 def tell(witness: Witness, provider: str, session: str, choose: Choose) -> None:
-    frames = (openai_frames if provider == "openai" else gemini_frames)(session, choose)
+    made = {"openai": openai_frames, "gemini": gemini_frames, "openai-live": live_frames}
+    frames = made[provider](session, choose)
     # All is chosen before anything is told: hypothesis gives up examples in the middle of a choice.
     setting, leaping = choose(len(SETTINGS)), choose(3) == 2
     leaps = [choose(28) for _ in range(len(frames) + 1)] if leaping else ()

@@ -9,6 +9,7 @@ from voicespan.instrumentation.sockets import (
     WebsocketsInstrumentor,
 )
 from voicespan.livekit import LiveKitInstrumentor
+from voicespan.openai_agents import OpenAIAgentsInstrumentor
 from voicespan.openai_audio import OpenAIAudioInstrumentor
 from voicespan.openai_live import OpenAILiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
@@ -24,4 +25,5 @@ INSTRUMENTORS = (
     WebsocketClientInstrumentor,
     LiveKitInstrumentor,
     PipecatInstrumentor,
+    OpenAIAgentsInstrumentor,
 )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 INSTRUMENTORS = frozenset({
     "openai-realtime", "google-genai-live", "openai-live",
     "voicespan-websockets", "voicespan-aiohttp", "voicespan-websocket-client",
-    "voicespan-livekit", "voicespan-pipecat",
+    "voicespan-livekit", "voicespan-pipecat", "voicespan-openai-agents",
 })  # fmt: skip
 
 #: Whoever imports one of them may hold a conversation. (The modules that hold it are often imported in the first call.)

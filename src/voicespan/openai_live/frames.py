@@ -27,7 +27,8 @@ def audio_size(frame: Any) -> int:
         if frame.find(_AUDIO_TEXT[0], 0, _HEAD) >= 0 or frame.find(_AUDIO_TEXT[1], 0, _HEAD) >= 0:
             return max(len(frame) - _AROUND, 1)
     elif _member(frame, "type") in (_OUTPUT, _INPUT):
-        return len(_member(frame, "audio") or "") or 1
+        audio = _member(frame, "audio")
+        return (len(audio) if isinstance(audio, str) else 0) or 1
     return 0
 
 

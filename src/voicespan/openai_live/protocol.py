@@ -39,6 +39,8 @@ _SEEN_BY_SIDEBANDS_ALONE = ("transport.", "session.paused", "session.resumed")
 #: What may be reported by each connection that sees it: once a thing is over, that it is over changes nothing.
 _FOR_ALL = (events.OperationEnded, events.SessionEnded, events.FunctionAnswered)
 _MOST_SEEDED = 128
+#: Seconds; the service's own end after two hours. What is more is no measurement, and may be no number that OTLP has.
+_LONGEST_SESSION = 10_000_000
 
 
 class Protocol:
@@ -159,7 +161,7 @@ class Protocol:
         delegation = values.as_object(session.get("delegation"))
         encoding = values.as_object(audio.get("format"))
         rate = values.integer(encoding.get("rate")) or (
-            8_000 if encoding.get("type") in _BYTES_PER_MS else 24_000
+            8_000 if values.name(encoding.get("type")) in _BYTES_PER_MS else 24_000
         )
         per_ms = _BYTES_PER_MS.get(values.name(encoding.get("type")) or "", rate * 2 / 1000)
         if kind == "session.started" and per_ms > 0:
@@ -184,10 +186,10 @@ class Protocol:
 
     def _usage(self, event: dict[str, Any], kind: str, at: int) -> Iterator[Event]:
         seconds = values.number(values.as_object(event.get("usage")).get("seconds"))
-        if seconds is not None and seconds >= 0:
+        if seconds is not None and 0 <= seconds <= _LONGEST_SESSION:
             yield events.SecondsUsed(at, kind, self._session_id or "", seconds)
         ratio = values.number(values.as_object(event.get("context_window")).get("usage_ratio"))
-        if ratio is not None:
+        if ratio is not None and 0 <= ratio <= _LONGEST_SESSION:
             yield events.SessionDescribed(at, kind, None, None, {"context_window_usage_ratio": ratio})
 
     def _closed(self, event: dict[str, Any], kind: str, at: int) -> Iterator[Event]:

@@ -110,7 +110,7 @@ class Responses:
         call_id = values.name(item.get("call_id")) or ""
         call = self._open_calls.get(call_id)
         # An output for a call that nobody made is refused by the service.
-        if item.get("type") not in _OUTPUTS or call is None or call.output is not None:
+        if values.name(item.get("type")) not in _OUTPUTS or call is None or call.output is not None:
             return
         call.output = values.output(item.get("output"))
         put(self._sent, call_id, _Answer(call_id, call.output, event_id, at))

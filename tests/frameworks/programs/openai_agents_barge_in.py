@@ -31,4 +31,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] + "/realtime?model=gpt-realtime"))
+    asyncio.run(main(sys.argv[1] + "/realtime?model=gpt-4o-realtime-preview"))

@@ -84,7 +84,7 @@ _FRAMEWORKS = {
     "livekit-agents": "each AgentSession is a conversation: cascades, and realtime models of OpenAI and Google",
     "livekit-plugins-google": _GEMINI,
     "livekit-plugins-openai": f"its {_BY_URL}, on aiohttp",
-    "openai-agents": f"its {_BY_URL}, on websockets",
+    "openai-agents": f"its realtime sessions are traced; their {_BY_URL}, on websockets",
     "pipecat-ai": "each pipeline that runs is a conversation: cascades, OpenAI realtime and Gemini Live",
     "pydantic-ai": f"{_GEMINI}; its {_BY_URL}, on websockets",
     "pydantic-ai-slim": f"{_GEMINI}; its {_BY_URL}, on websockets",

@@ -1,0 +1,74 @@
+"""What was heard of a session whose application uses a `RealtimePlaybackTracker`: what the tracker is told was played."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from voicespan.runtime.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from voicespan.instrumentation.framework_session import FrameworkSession
+
+_MS_PER_SECOND = 1000
+#: Samples of a millisecond, and bytes of a sample: pcm16 has no other rate here.
+_PER_MS = {"pcm16": 48, "g711_ulaw": 8, "g711_alaw": 8}
+_NAMES = {"pcmu": "g711_ulaw", "pcma": "g711_alaw"}
+
+
+class PlayedAudio:
+    """Of one session. Used on the session's event loop, and where the application plays."""
+
+    def __init__(self, trace: FrameworkSession, settings: Mapping[str, Any]) -> None:
+        """`settings`: with which the model's session begins."""
+        self._trace = trace
+        self._user_encoding = _encoding(_input_format(settings))
+        self._item: str | None = None
+
+    @guarded
+    def listen(self) -> None:
+        """The session begins: what is given later of a moment ago is not older than the recording."""
+        self._trace.conversation.recorder  # noqa: B018  it is made when it is asked for
+
+    @guarded
+    def user(self, pcm: bytes) -> None:
+        """The application sends what the microphone has just given."""
+        at = self._began(len(pcm), self._user_encoding)
+        self._trace.conversation.recorder.user(pcm, encoding=self._user_encoding, at=at)
+
+    @guarded
+    def agent(self, item_id: str, pcm: bytes, audio_format: Any) -> None:
+        """The application has just played this, of an answer."""
+        recorder = self._trace.conversation.recorder
+        if item_id != self._item:
+            self._item = item_id
+            recorder.mark_answer()
+        encoding = _encoding(audio_format)
+        recorder.agent(pcm, encoding=encoding, at=self._began(len(pcm), encoding))
+
+    @guarded
+    def interrupted(self) -> None:
+        """Playback stopped."""
+        self._item = None
+        self._trace.conversation.recorder.cut_agent()
+
+    def _began(self, size: int, encoding: str) -> float:
+        """When sound that has just ended began, in seconds of the monotonic clock."""
+        return self._trace.now() / 1e9 - size / _PER_MS[encoding] / _MS_PER_SECOND
+
+
+def _input_format(settings: Mapping[str, Any]) -> Any:
+    audio = settings.get("audio")
+    given = audio.get("input") if isinstance(audio, dict) else None
+    named = given.get("format") if isinstance(given, dict) else None
+    return named or settings.get("input_audio_format")
+
+
+def _encoding(audio_format: Any) -> str:
+    """As the recorder calls it, of whatever the SDK takes: a name, or something with a type."""
+    kind = audio_format
+    if not isinstance(kind, str):
+        kind = kind.get("type") if isinstance(kind, dict) else getattr(kind, "type", None)
+    name = str(kind).rpartition("/")[2].lower()
+    return _NAMES.get(name, name if name in _PER_MS else "pcm16")

@@ -135,7 +135,10 @@ def test_a_root_that_is_too_large_goes_without_its_recording_which_is_kept(
     assert root.metadata["ls_audio_attach_status"] == "too_large"
     [kept] = spool_dir.iterdir()
     assert (kept / "attachment.ogg").read_bytes() == b"sound" * 1000
-    assert "could not be attached (too_large); it is kept in" in caplog.text
+    assert (
+        f"could not be attached (too_large) at LangSmith at {langsmith_server.traces_url}; it is kept in"
+        in caplog.text
+    )
 
 
 def test_a_root_whose_words_alone_are_too_large_goes_without_them(voice, langsmith_server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -87,3 +88,33 @@ def test_where_nothing_is_delivered_there_is_nothing_to_wait_for(agent):
     conversation.deliveries.clear()
     assert conversation.attach_recording(b"sound", "audio/ogg").wait(0)
     conversation.end()
+
+
+def test_what_waits_when_the_process_ends_is_closed(manual, monkeypatch, tmp_path):
+    """It stayed open, and Python warned of it."""
+    monkeypatch.setattr(attachments, "_COPIED_AT_ONCE", 0)
+    voice = manual()
+    conversation = voice.conversation()
+    opened = []
+    open_source = attachments.recording_files.open_source
+    monkeypatch.setattr(
+        attachments.recording_files,
+        "open_source",
+        lambda source: opened.append(open_source(source)) or opened[-1],
+    )
+    (tmp_path / "call.ogg").write_bytes(b"sound" * 100)
+    before = conversation.attach_recording(tmp_path / "call.ogg", "audio/ogg")
+    assert not opened[0].closed
+    voice.pipeline.stop()
+    after = conversation.attach_recording(tmp_path / "call.ogg", "audio/ogg")
+    assert [each.closed for each in opened] == [True, True]
+    assert before.wait(0)
+    assert after.wait(0)
+
+
+def test_a_recording_that_begins_before_its_folder_is_made_keeps_nobody_waiting(manual):
+    """It waited up to 5 seconds, and with it all other recordings of the process."""
+    way = attachments.RootAttachment(manual().clock, manual().pipeline)
+    began = time.monotonic()
+    assert way.recording_folder() is None
+    assert time.monotonic() - began < 1

@@ -160,14 +160,14 @@ def test_a_full_spool_takes_no_recording(manual, monkeypatch, langsmith_server, 
     large, small = voice.conversation(), voice.conversation()
     (tmp_path / "large.wav").write_bytes(b"s" * 60_000)
     large.attach_recording(tmp_path / "large.wav", "audio/wav")
-    assert small.deliveries[0].wait_for_folder() is not None
+    assert small.deliveries[0].recording_folder() is not None
     small.attach_recording(b"s" * 40_000, "audio/wav")
     small.deliveries[0].attach(b"s" * 5_000, "audio/flac", recorder=True)
     (small.deliveries[0].folder / "recording.flac").write_bytes(b"s" * 5_000)
     voice.clock.advance(1000)
     voice.write()
-    assert small.deliveries[0].wait_for_folder() is None
-    assert large.deliveries[0].wait_for_folder() is None
+    assert small.deliveries[0].recording_folder() is None
+    assert large.deliveries[0].recording_folder() is None
     for conversation in (large, small):
         voice.finish(conversation)
         voice.send()

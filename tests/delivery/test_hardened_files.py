@@ -500,7 +500,7 @@ def test_whatever_the_umask_is_nobody_else_reads_or_enters(manual, tmp_path, uma
         langsmith_server.fail(status=503)
         conversation = voice.conversation()
         voice.child(conversation)
-        assert conversation.deliveries[0].wait_for_folder() is not None
+        assert conversation.deliveries[0].recording_folder() is not None
         recording = AudioFile(conversation.deliveries[0].folder / "recording.flac", "flac", 24_000, 2)
         recording.close()
         conversation.attach_recording(b"sound", "audio/ogg")
@@ -781,7 +781,7 @@ def test_a_recording_that_comes_late_counts_in_the_bound_too(fake_clock):
     came = []
     access = SimpleNamespace(
         recording_changed=lambda: None,
-        copy_later=lambda copy: copy(),
+        copy_later=lambda copy, _: copy(),
         late_recording=lambda *late: came.append(late),
         reserve=lambda _: False,
     )

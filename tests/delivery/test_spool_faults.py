@@ -120,6 +120,26 @@ def test_a_call_whose_folder_could_not_be_made_comes_to_the_disk_when_that_works
     assert list(spool_dir.iterdir()) == []
 
 
+def test_a_disk_that_does_not_say_whether_there_is_a_root_costs_no_root(voice, langsmith_server, monkeypatch):
+    """The folder was removed when its children were sent: it was taken to have no root."""
+    conversation = voice.conversation()
+    voice.child(conversation)
+    voice.finish(conversation)
+    lstat = Path.lstat
+
+    def stale(path):
+        if path.name == "root.pb":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return lstat(path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "lstat", stale)
+        voice.send()
+    assert langsmith_server.roots == []
+    voice.send_for(60)
+    assert len(langsmith_server.roots) == 1
+
+
 def test_what_was_delivered_from_memory_leaves_no_folder_on_a_full_disk(
     voice, langsmith_server, spool_dir, monkeypatch
 ):

@@ -6,6 +6,7 @@ import contextlib
 import io
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from voicespan.delivery.spool import recording_files
@@ -38,8 +39,8 @@ class SpoolAccess(Protocol):
     def recording_changed(self) -> None:
         """A recording was promised, came, or is not coming."""
 
-    def copy_later(self, copy: Callable[[], None]) -> None:
-        """Have `copy` called in the background. Never waits."""
+    def copy_later(self, copy: Callable[[], None], discard: Callable[[], None]) -> None:
+        """Have `copy` called in the background, or `discard` where the process ends before. Never waits."""
 
     def late_recording(self, folder_name: str | None, file: BinaryIO, result: RecordingResult) -> None:
         """A recording came when its conversation was complete.
@@ -143,9 +144,8 @@ class RootAttachment:
         folder = self._folder
         return None if folder is None else folder.files.folder
 
-    def wait_for_folder(self) -> Path | None:
-        """The same, once it is made, and as long as the spool is not full. Not for an event loop."""
-        self._wait()
+    def recording_folder(self) -> Path | None:
+        """The same, as long as the spool is not full."""
         if self.folder is not None and not self._spool.reserve(0):
             self._settle("spool_full", recorder=True)
             return None
@@ -212,7 +212,7 @@ class RootAttachment:
             if recorder or (self._is_made and file.seek(0, io.SEEK_END) <= _COPIED_AT_ONCE):
                 copy()
             else:
-                self._copy_later(copy)
+                self._copy_later(copy, partial(_discard, file, copying))
                 unless_later.pop_all()
         return copying
 
@@ -237,7 +237,7 @@ class RootAttachment:
         self._spool.recording_changed()
         return True
 
-    def _copy_later(self, copy: Callable[[], None]) -> None:
+    def _copy_later(self, copy: Callable[[], None], discard: Callable[[], None]) -> None:
         """The root waits from now on."""
 
         def take() -> None:
@@ -250,7 +250,7 @@ class RootAttachment:
 
         with self._lock:
             self._taking += 1
-        self._spool.copy_later(take)
+        self._spool.copy_later(take, discard)
 
     def _unreadable(self, error: OSError | ValueError, *, recorder: bool) -> None:
         # Not its path: that may name a person.
@@ -376,6 +376,12 @@ class RootAttachment:
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9
+
+
+def _discard(file: BinaryIO, copying: PendingCopy) -> None:
+    """The copy is never made."""
+    file.close()
+    copying.finish()
 
 
 def _remove_unencoded(folder: Folder, encoded: str) -> None:

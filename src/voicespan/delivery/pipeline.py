@@ -124,9 +124,9 @@ class Pipeline:
         """Something changed about a recording."""
         self._spool_loop.wake(urgent=True)
 
-    def copy_later(self, copy: Callable[[], None]) -> None:
-        """Have `copy` called in the background."""
-        self.spool.copies.put(copy)
+    def copy_later(self, copy: Callable[[], None], discard: Callable[[], None]) -> None:
+        """Have `copy` called in the background, or `discard` where that is stopped before."""
+        self.spool.copies.put(copy, discard)
 
     def reserve(self, size: int) -> bool:
         """Whether so many bytes of a recording may be written."""
@@ -158,7 +158,7 @@ class Pipeline:
         """Let the threads end."""
         self._spool_loop.stop()
         self._export_loop.stop()
-        self.spool.copies.loop.stop()
+        self.spool.copies.stop()
         self.scheduler.stop()
 
     def reset_after_fork(self) -> None:

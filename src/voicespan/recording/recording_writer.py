@@ -156,7 +156,7 @@ class RecordingWriter:
     def _may_try_again(self, error: Exception, now: int) -> bool:
         """Whether the file cannot be opened at this moment, and could not for not too long. Nothing is lost by then."""
         if isinstance(error, _NoFolderError):
-            most = _MOST_WITHOUT_FOLDER if self.queue.open else 0
+            most = _MOST_WITHOUT_FOLDER
         elif isinstance(error, OSError) and error.errno in NONE_LEFT:
             most = _MOST_DELAY
         else:

@@ -145,7 +145,16 @@ class Loop:
         self._thread = threading.current_thread()
         try:
             while True:
-                self._work_through_failures()
+                failed = True
+                while failed:
+                    # Each step has a guard of its own. Between them there may be no memory.
+                    with guard():
+                        self._work()
+                        failed = False
+                    if failed:
+                        time.sleep(_AFTER_FAILURE)
+                        with guard():
+                            self._woken.set()
                 self._thread = None
                 token.release()
                 # Woken since it was last looked at: by now somebody else may have started another thread.
@@ -156,17 +165,6 @@ class Loop:
             self._thread = None
             token.release()
             raise
-
-    def _work_through_failures(self) -> None:
-        done = False
-        while not done:
-            # Each step has a guard of its own. Between them there may be no memory.
-            with guard():
-                self._work()
-                done = True
-            if not done:
-                time.sleep(_AFTER_FAILURE)
-                self._woken.set()
 
     def _work(self) -> None:
         delay: float | None = None

@@ -122,11 +122,11 @@ def make_room() -> None:
 
 def close_unused(kind: type[KeptFile], seconds: float) -> float | None:
     """Close those of this kind that nobody has used for so long; seconds until there are more, None: none is open."""
-    now = time.monotonic()
+    now, later = time.monotonic(), None
     for file in list(_kept):
-        if isinstance(file, kind) and now - file.used_at >= seconds:
-            file.give_way()
-    return seconds if any(isinstance(file, kind) for file in list(_kept)) else None
+        if isinstance(file, kind) and not (now - file.used_at >= seconds and file.give_way()):
+            later = seconds
+    return later
 
 
 def are_plentiful() -> bool:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         #: The directory that it will be kept in when it is complete; None: it is sent.
         kept_in: str | None
 
-        def wait_for_folder(self) -> Path | None:
+        def recording_folder(self) -> Path | None:
             """Where the recorder may write; None: nowhere. Called by the recorder's threads."""
 
         def attach(
@@ -94,7 +94,7 @@ class ConversationRecording:
         """Begin it. The deliveries hold their root until it is there, or it is known that there is none."""
         self._deliveries = deliveries
         # The folder is made in the background while the conversation opens, and needed half a second later.
-        self.recorder = ConversationRecorder(self._deliveries[0].wait_for_folder, clock=clock)
+        self.recorder = ConversationRecorder(self._deliveries[0].recording_folder, clock=clock)
         for delivery in self._deliveries:
             delivery.recorded_by(self.recorder)
             delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)

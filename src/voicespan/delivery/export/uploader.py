@@ -152,7 +152,10 @@ class Uploader:
             folder.files.remove(recording)
         folder.keep()
         if why is not None:
-            self._say(f"a recording could not be attached ({why}); it is kept in {folder.files.folder}")
+            where = self._destination.shown
+            self._say(
+                f"a recording could not be attached ({why}) at {where}; it is kept in {folder.files.folder}"
+            )
 
     def _save(self, folder: Folder, progress: DeliveryState) -> None:
         folder.files.replace(PROGRESS, progress.encoded())

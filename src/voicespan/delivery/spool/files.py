@@ -234,11 +234,19 @@ class Files:
             return None
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether there is such a file.
+
+        Raises:
+            OSError: the disk does not say.
+        """
         return name in self._kept or self._status(name) is not None
 
     def size(self, name: str) -> int:
-        """In bytes; 0 if there is no such file."""
+        """In bytes; 0 if there is no such file.
+
+        Raises:
+            OSError: the disk does not say.
+        """
         if name in self._kept:
             return len(self._kept[name])
         status = self._status(name)
@@ -268,12 +276,16 @@ class Files:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _status(self, name: str) -> os.stat_result | None:
-        """Of a regular file on disk."""
+        """Of a regular file on disk.
+
+        Raises:
+            OSError: the disk does not say. (That is not to say that there is none: a root would go with its folder.)
+        """
         if self._folder is None or not secure_file.is_plain(name):
             return None
         try:
             status = Path(self._folder, name).lstat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return status if stat.S_ISREG(status.st_mode) else None
 

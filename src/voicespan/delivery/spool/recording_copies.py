@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -32,14 +33,30 @@ class RecordingCopies:
     """Does what is put here one after the other, in a thread of its own."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Callable[[], None]] = deque()
+        #: Each with what is called instead where it is never made.
+        self._waiting: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
         self._working = False
+        self._stopped = False
         self.loop = Loop("voicespan-export", self.step)
 
-    def put(self, copy: Callable[[], None]) -> None:
-        """Have `copy` called soon. Never waits."""
-        self._waiting.append(copy)
-        self.loop.wake()
+    def put(self, copy: Callable[[], None], discard: Callable[[], None]) -> None:
+        """Have `copy` called soon; `discard` where it is stopped before. Never waits."""
+        self._waiting.append((copy, discard))
+        if self._stopped:
+            self._discard_all()
+        else:
+            self.loop.wake()
+
+    def stop(self) -> None:
+        """Let the thread end after the copy that it makes. What waits is closed, and never copied."""
+        self._stopped = True
+        self.loop.stop()
+        self._discard_all()
+
+    def _discard_all(self) -> None:
+        while self._waiting:
+            with guard(), contextlib.suppress(IndexError):  # the thread has taken it
+                self._waiting.popleft()[1]()
 
     @property
     def pending(self) -> bool:
@@ -52,13 +69,14 @@ class RecordingCopies:
         self._working = True
         try:
             if self._waiting:
-                with guard():
-                    self._waiting.popleft()()
+                with guard(), contextlib.suppress(IndexError):  # it has been stopped
+                    copy, _ = self._waiting.popleft()
+                    copy()
         finally:
             self._working = False
         return 0.0 if self._waiting else None
 
     def reset_after_fork(self) -> None:
-        """In a forked child: they are the parent's."""
-        self._waiting.clear()
+        """In a forked child: they are the parent's, which has files of its own open."""
+        self._discard_all()
         self._working = False

@@ -61,6 +61,8 @@ MEMORY_BYTES = 32_000_000
 _ROOT_RESERVE = 20
 #: Seconds between two looks at how full the spool is.
 _LOOK_EVERY = 10.0
+#: Seconds between two looks for a place, where there was none: a recording waits for its folder, but not for long.
+_CHOOSE_EVERY = 1.0
 #: Seconds over which one is spread: each file of each folder is asked for its size.
 _LOOKING = 0.2
 #: Seconds that the journal of a conversation stays open after a span.
@@ -94,7 +96,7 @@ class Spool:
         """Where new folders are made; None: nowhere, they stay in memory."""
         now = self._clock.monotonic_ns() / 1e9
         if self._root is None and now >= self._choose_at:
-            self._choose_at = now + _LOOK_EVERY
+            self._choose_at = now + _CHOOSE_EVERY
             self._root = self._choose()
         return self._root
 

@@ -308,6 +308,9 @@ async def test_what_was_heard_is_recorded_and_an_answer_is_cut_where_the_playbac
     conversation.end()
     recorder.finish()
     (tts,), (interrupted,) = spans("tts"), spans("interrupted")
+    heard = [json.loads(span.attributes["gen_ai.prompt"])["audio"] for span in spans("stt")]
+    assert [each["start_seconds"] for each in heard] == pytest.approx([0.0, 3.1], abs=0.06)
+    assert [each["end_seconds"] for each in heard] == pytest.approx([1.0, 4.1], abs=0.06)
     gap = facts(tts)
     assert gap["response_gap_ms"] == pytest.approx(1_100, abs=30)
     assert gap["response_gap_from"] == "speech_end"

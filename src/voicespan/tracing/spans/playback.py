@@ -55,6 +55,14 @@ class Playback:
         """When the user last stopped speaking before `at`; None: unknown, or the user spoke on."""
         return None if self._recorder is None else self._recorder.user_speech_ended_before(at)
 
+    def place_of_user(self, since: int, until: int) -> tuple[float, float] | None:
+        """Where in the recording the user spoke, between these two: its seconds. None: unknown, or nowhere."""
+        began, ended = self.user_speech_began_after(since), self.user_speech_ended_before(until)
+        if self._recorder is None or began is None or ended is None or ended <= began:
+            return None
+        origin = self._recorder.started_at
+        return round(began / 1e9 - origin, 3), round(ended / 1e9 - origin, 3)
+
     def user_speech_began_after(self, at: int) -> int | None:
         """When the user first began to speak at `at` or later; None: unknown, or never."""
         return None if self._recorder is None else self._recorder.user_speech_began_after(at)

@@ -52,6 +52,14 @@ class StageSpan:
         )
         return cls(started, span)
 
+    def place(self, began: float, ended: float) -> None:
+        """What a transcription heard: from where to where in the recording, seconds."""
+        if self.span is not None:
+            heard = (
+                f'{{"audio":{{"recording":"conversation","start_seconds":{began},"end_seconds":{ended}}}}}'
+            )
+            self.span.set_attribute(semconv.PROMPT, heard)
+
     def finish(self, reason: str) -> None:
         """Why a language model stopped, in the words of the chat APIs."""
         if self.span is not None:

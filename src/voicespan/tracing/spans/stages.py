@@ -60,6 +60,8 @@ class Stages:
         self._past: dict[str, Span | None] = {}
         #: Syntheses that are over, and of which it is not known yet when they were heard.
         self._waiting: list[tuple[StageSpan, stages.StageEnded]] = []
+        #: Up to here what the user said has been transcribed: monotonic nanoseconds.
+        self._transcribed_until = 0
         #: An answer was stopped; that was a barge-in if the user goes on.
         self._stopped: tuple[int, str] | None = None
         # In a cascade nobody else says that the user cut in.
@@ -147,6 +149,10 @@ class Stages:
             self._turns.user_had_turn()
             self._user_went_on()
             self.write_ready(final=True)
+            place = self._playback.place_of_user(self._transcribed_until, ended.at)
+            self._transcribed_until = ended.at
+            if place is not None:
+                found.place(*place)
         self._end(found, ended, completion_of(ended, self._content), {})
 
     def _answered(self, found: StageSpan, ended: stages.StageEnded) -> None:

@@ -189,6 +189,17 @@ def test_what_is_typed_has_none(call):
     assert heard.turns() == [{}]
 
 
+def test_speech_that_was_answered_already_is_not_answered_again(call):
+    heard = call()
+    heard.ask()
+    heard.answer()
+    heard.pass_time(1.0)
+    heard.answer("r2")
+    first, second = heard.turns()
+    assert first["response_gap_ms"] == pytest.approx(1_000, abs=20)
+    assert second == {}
+
+
 def test_what_the_agent_says_by_itself_has_none(call):
     """Something was said into the answer before, which went on."""
     heard = call()
@@ -244,6 +255,19 @@ def test_an_estimate_from_the_wire_says_that_it_is_one(call):
     assert turn["endpointing_ms"] == pytest.approx(500, abs=20)
     assert summed(turn) == pytest.approx(turn["response_gap_ms"], abs=1)
     assert (turn["response_gap_basis"], turn["response_gap_from"]) == ("wire", "speech_end")
+
+
+def test_an_estimate_that_a_busy_process_has_not_come_to_is_there_at_the_end(call):
+    wire = call().estimate()
+    wire.ask()
+    wire.happen(events.GenerationStarted, "r1")
+    wire.pass_time(0.3)
+    wire.happen(events.FirstAudio, "r1")
+    wire.recorder.agent(tone(1.0), RATE)
+    wire.clock.advance(3.0)  # and the writer has had no turn
+    wire.end("r1")
+    (turn,) = wire.turns()
+    assert turn["response_gap_basis"] == "wire"
 
 
 def test_an_estimate_is_not_told_as_heard(call):

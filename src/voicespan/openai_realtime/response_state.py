@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: Of one response so many items (and calls), and so many characters of what was said in them.
 MOST_ITEMS = 64
 _LONGEST_TEXT = 1_000_000
+#: Nanoseconds. Closer than this to its last call the end of a response comes by itself.
+_AT_ONCE = 100_000_000
 
 
 @dataclass(slots=True)
@@ -64,7 +66,9 @@ class Response:
 
     def ended_at(self, at: int) -> int:
         """When the model was done with an answer whose end was read `at`: that may be after the application's function."""
-        return at if self.called_at is None or self.status != "completed" else self.called_at
+        if self.called_at is None or self.status != "completed" or at - self.called_at <= _AT_ONCE:
+            return at
+        return self.called_at
 
     def ends_with(self, item_id: str) -> bool:
         """Whether nothing was spoken after this item."""

@@ -225,7 +225,7 @@ class Turns:
         if (
             not self._playback.is_listening
             or turn.generation.asked is None
-            or self._sounded_at(turn.generation) is not None
+            or self._sounded_at(turn.generation, patient=True) is not None
         ):
             return True
         # To look through seconds of audio that a busy process has not come to would hold the application.
@@ -250,11 +250,13 @@ class Turns:
         if older.heard_at is not None and older.audio_ns is not None:
             generation.heard_at = self._playback.first_behind(older.heard_at, older.audio_ns, since)
 
-    def _sounded_at(self, generation: Generation) -> int | None:
+    def _sounded_at(self, generation: Generation, *, patient: bool) -> int | None:
         """When it was heard, where that is known or estimated."""
         if generation.estimated_at is None and generation.asked is not None:
-            generation.estimated_at = self._playback.estimated_first(generation.first_audio_at, patient=True)
-        heard_at = self._heard_at(generation, patient=True)
+            generation.estimated_at = self._playback.estimated_first(
+                generation.first_audio_at, patient=patient
+            )
+        heard_at = self._heard_at(generation, patient=patient)
         return generation.estimated_at if heard_at is None else heard_at
 
     def _write(self, turn: FinishedTurn) -> None:
@@ -296,6 +298,7 @@ class Turns:
 
     def _facts(self, turn: FinishedTurn, cut: BargeIn | None) -> dict[str, Any]:
         ended, generation = turn.ended, turn.generation
+        self._sounded_at(generation, patient=False)
         return {
             "response_id": ended.response_id or None,
             "status": ended.status,
@@ -306,7 +309,7 @@ class Turns:
             "generated_ms": ended.generated_ms,
             "heard_ms": cut.heard_ms if cut is not None else None,
             "latency_to_first_audio_ms": generation.latency_ms(generation.first_audio_at),
-            "latency_to_first_audio_heard_ms": generation.latency_ms(self._heard_at(generation)),
+            "latency_to_first_audio_heard_ms": generation.latency_ms(generation.heard_at),
             **response_gap(generation, self._playback),
             **ended.facts,
         }

@@ -222,7 +222,12 @@ class RootAttachment:
         if self._hidden:
             self._settle("hidden", recorder=recorder)
             return True
-        return recorder and self._is_written_there(source, mime_type, started_at)
+        return recorder and (self._went_otherwise() or self._is_written_there(source, mime_type, started_at))
+
+    def _went_otherwise(self) -> bool:
+        """Whether the root has a recording already, encoded otherwise: nothing is missing."""
+        with self._lock:
+            return self._folder is None and (self._client.attached or self._complete)
 
     def _is_written_there(self, source: bytes | str | Path, mime_type: str, started_at: float | None) -> bool:
         """Whether our recorder's file stands in the folder: then it takes no descriptor to attach it."""
@@ -335,8 +340,7 @@ class RootAttachment:
         self._wait()
         with self._lock:
             folder = self._folder
-            if folder is None and recorder and (self._client.attached or self._complete):
-                # Nothing is missing: it is there already, encoded otherwise.
+            if recorder and self._went_otherwise():
                 return
             self._taking += 1
         inside = None if folder is None else recording_files.name_inside(source, folder.files.folder)

@@ -321,3 +321,30 @@ def test_the_first_call_imports_nothing_of_ours(run, langsmith):
     told = run(FIRST_CALL)
     assert len(langsmith.roots) == 1
     assert json.loads(told.out) == [], json.loads(told.out)
+
+
+#: The same where there is no SDK, only a socket.
+FIRST_SOCKET_CALL = """
+import json, os, sys
+from websockets.sync.client import connect
+before = set(sys.modules)
+with connect(os.environ["AGENT_URL"]) as socket:
+    socket.send('{"type": "response.create"}')
+    for message in socket:
+        if json.loads(message)["type"] == "response.done":
+            break
+new = set(sys.modules) - before
+print(json.dumps(sorted(name for name in new if name.split(".")[0] in ("voicespan", "opentelemetry", "requests"))))
+"""
+
+
+@pytest.mark.usefixtures("with_key")
+def test_nor_does_the_first_call_over_a_socket(run, openai, langsmith):
+    """It held the event loop for as long as importing all of it took."""
+    told = run(
+        FIRST_SOCKET_CALL,
+        AGENT_URL=f"{openai.url}/v1/realtime?model=gpt-realtime",
+        VOICESPAN_SOCKETS="127.0.0.1/v1/realtime=openai-realtime",
+    )
+    assert len(langsmith.roots) == 1
+    assert json.loads(told.out) == [], json.loads(told.out)

@@ -30,7 +30,11 @@ INSTRUMENTORS = frozenset({
 })  # fmt: skip
 
 #: Whoever imports one of them may hold a conversation. (The modules that hold it are often imported in the first call.)
-_LIBRARIES = ("openai", "google.genai", "livekit.agents", "pipecat")
+#: So may whoever imports the client of a WebSocket library. (`aiohttp` is not among them: most who import it want HTTP.)
+_LIBRARIES = (
+    "openai", "google.genai", "livekit.agents", "pipecat",
+    "websockets.asyncio.client", "websockets.sync.client", "websocket._core",
+)  # fmt: skip
 #: What brings along all that a first conversation needs, the OpenTelemetry SDK and `requests` above all.
 _NEEDED = (
     "voicespan.distro.automatic",

@@ -44,6 +44,7 @@ GEMINI = ("tests/gemini_live/test_gemini_sessions.py", "tests/gemini_live/test_g
 
 #: OpenAI Live, which the package has since 3.12.
 LIVE = ("tests/openai_live",)
+AUDIO = ("tests/openai_audio", "tests/instrumentation/test_own_pipeline.py")
 UNCHANGED = ("tests/frameworks/test_sockets_unchanged.py",)
 AGENTS = (*UNCHANGED, "tests/frameworks/test_openai_agents.py")
 SOCKETS = ("tests/instrumentation/sockets",)
@@ -89,6 +90,10 @@ RUNS = (
         "the newest, with the oldest websockets",
         tests=LIVE,
     ),
+    Run(
+        "openai-audio-1.107", ("openai==1.107.0",), "audio endpoints: httpx, nothing deprecated", tests=AUDIO
+    ),
+    Run("openai-audio-newest", ("openai",), "the newest", tests=AUDIO),
     Run(
         "gemini-1.9",
         ("google-genai==1.9.0", "websockets==14.*", "wrapt==1.16.*", "trustme"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import inspect
 import json
+import sys
+import warnings
 
 import openai
 import pytest
@@ -83,10 +85,12 @@ def test_whatever_form_is_asked_for(client, spans, form):
 
 
 def test_a_translation_is_one_too(client, spans):
-    with voicespan.conversation(), pytest.warns(DeprecationWarning, match="deprecated") as warned:
+    with voicespan.conversation(), warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", DeprecationWarning)
         client.audio.translations.create(**{**STT, "model": "whisper-1"})
-    # The application's code is told so, as without us.
-    assert [warning.filename for warning in warned] == [__file__]
+    # Late versions tell the application's code that it is deprecated, as without us.
+    expected = [__file__] if hasattr(client.audio.translations.create, "__deprecated__") else []
+    assert [warning.filename for warning in warned] == expected
     assert words(spans("stt")[0]) == "When is a table free?"
 
 
@@ -260,8 +264,14 @@ def test_a_transcript_that_breaks_off_has_the_words_that_came(spans):
     with CascadeServer(transcripts=[Transcript("one two three")]) as server:
         server.fail("transcriptions", after=2)
         with OpenAI(api_key="test", base_url=server.url, max_retries=0) as client, voicespan.conversation():
-            with pytest.raises(openai.APIConnectionError):
+            # Early versions let httpx's own error through.
+            with pytest.raises((openai.APIConnectionError, OSError, *_protocol_errors())):
                 list(client.audio.transcriptions.create(**STT, stream=True))
     (stt,) = spans("stt")
     assert words(stt) == "one two"
     assert not stt.status.is_ok
+
+
+def _protocol_errors():
+    httpx = sys.modules.get("httpx")
+    return () if httpx is None else (httpx.RemoteProtocolError,)

@@ -118,3 +118,18 @@ def test_a_recording_that_begins_before_its_folder_is_made_keeps_nobody_waiting(
     began = time.monotonic()
     assert way.recording_folder() is None
     assert time.monotonic() - began < 1
+
+
+def test_three_hundred_megabytes_hold_an_event_loop_for_no_time(agent, monkeypatch, tmp_path):
+    copied_by = []
+    monkeypatch.setattr(Files, "copy_in", lambda *_: copied_by.append(threading.current_thread().name))
+    conversation = agent().conversation()
+    with (tmp_path / "call.wav").open("wb") as file:
+        file.truncate(300_000_000)
+    # The thread's own processor time: whoever else the machine is busy with does not count.
+    began = time.thread_time()
+    attached = conversation.attach_recording(tmp_path / "call.wav", "audio/wav")
+    assert time.thread_time() - began < 0.02
+    assert attached.wait(10)
+    assert threading.current_thread().name not in copied_by
+    conversation.end()

@@ -12,7 +12,9 @@ from voicespan.testing import FakeClock
 
 
 @pytest.fixture
-def attachment(tmp_path):
+def attachment(tmp_path, monkeypatch):
+    # Each line is said once in a process, and another test may have been the first.
+    monkeypatch.setattr("voicespan.delivery.spool.spool._said", set())
     spool = SimpleNamespace(recording_changed=lambda: None, reserve=lambda _: True)
     attachment = RootAttachment(FakeClock(), spool)
     files = SimpleNamespace(folder=tmp_path, size=lambda _: 0, names=list)

@@ -30,13 +30,14 @@ class Expected:
     turns: list[tuple[list[str], str, str, tuple[int, int, int]]]
     #: Of each call: name, arguments, answer.
     calls: list[tuple[str, Any, Any]]
-    #: Names in the order in which they were over, without those of single events of the wire.
+    #: Names in the order in which they began, without those of single events of the wire.
     names: list[str]
     #: Of each turn: the details of its usage that are not 0.
     details: list[dict[str, int]]
 
 
-SPOKEN = ["input_transcription", "output_transcription", "turn_complete"]
+#: The words of the user come while the answer is under way.
+SPOKEN = ["turn_complete", "input_transcription", "output_transcription"]
 MARCELO = ("user", "Hello, my name is Marcelo.")
 HELLO = "Hello, Marcelo! Great to meet you. How can I help you today?"
 FOG = "It is foggy and 12 degrees in London."
@@ -54,7 +55,7 @@ EXPECTED = {
         [("user", "Say a short greeting."), ("assistant", "Hello there! Great to meet you!")],
         [(["user"], "Hello there! Great to meet you!", "completed", (16, 98, 114))],
         [],
-        ["output_transcription", "turn_complete"],
+        ["turn_complete", "output_transcription"],
         [{"text.input": 16, "text.output": 16, "audio.output": 82}],
     ),
     "openai_spoken_turn": Expected(
@@ -73,7 +74,6 @@ EXPECTED = {
         ],
         [(["user"], "", "completed", (63, 22, 85)), (["tool"], FOG, "completed", (103, 13, 116))],
         [("get_weather", {"city": "London"}, {"text": FOG})],
-        # The client answers before it reads that the response is over, which does not last through the function.
         ["turn_complete", "function_call: get_weather", "function_response: get_weather", "turn_complete"],
         [
             {"text.input": 63, "text.output": 22},
@@ -92,8 +92,8 @@ EXPECTED = {
         ],
         [],
         [
-            *["output_transcription", "turn_complete"] * 2,
-            *["turn_complete", "output_transcription", "turn_complete"],
+            *["turn_complete", "output_transcription"] * 2,
+            *["turn_complete", "turn_complete", "output_transcription"],
         ],
         [
             {"text.input": 111, "audio.output": 37, "text.output": 18},
@@ -122,7 +122,7 @@ EXPECTED = {
         [MARCELO, ("assistant", "Hello, Marcelo.")],
         [(["user"], "Hello, Marcelo.", "completed", (1197, 65, 1262))],
         [],
-        SPOKEN,
+        ["input_transcription", "turn_complete", "output_transcription"],
         [{"text.input": 1196, "audio.input": 1, "audio.output": 37, "reasoning.output": 28}],
     ),
     "gemini_tool_call": Expected(
@@ -136,9 +136,9 @@ EXPECTED = {
         [("record_reading", READING, {"output": "Recorded 5 (steady)."})],
         [
             "function_call: record_reading",
+            "turn_complete",
             "function_response: record_reading",
             "output_transcription",
-            "turn_complete",
         ],
         [{"text.input": 1267, "text.output": 22, "audio.output": 81}],
     ),
@@ -190,7 +190,7 @@ async def test_a_real_session(path, instrumentors, span_exporter):
 
     (root,) = [span for span in span_exporter.get_finished_spans() if span.parent is None]
     spans = [span for span in span_exporter.get_finished_spans() if span.parent is not None]
-    spans.sort(key=lambda span: (span.end_time, span.start_time))
+    spans.sort(key=lambda span: (span.start_time, span.end_time))
     assert {span.parent.span_id for span in spans} == {root.context.span_id}
     assert {span.status.status_code for span in (root, *spans)} == {StatusCode.UNSET}
     assert root.attributes[METADATA + "status"] == "completed"

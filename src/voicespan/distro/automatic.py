@@ -14,7 +14,7 @@ from voicespan.delivery.destination.variables import DeliverySettingsError, NoDe
 from voicespan.delivery.folder.settings import named_folder
 from voicespan.delivery.folder_processor import FolderSpanProcessor
 from voicespan.delivery.processor import LangSmithSpanProcessor, processors_of
-from voicespan.distro.keeping import keep_by_default
+from voicespan.distro.keeping import keep_by_default, show_on_console
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -56,6 +56,7 @@ def add_to(provider: TracerProvider, *, at_last: bool = True) -> None:
         DeliverySettingsError: The environment has no folder, no key and no endpoint, and others look at the spans; or
             the endpoint must not be used.
     """
+    show_on_console(provider)
     own = list(processors_of(provider))
     folder = named_folder()
     if folder is not None and not own:

@@ -70,6 +70,7 @@ def configure(
         add_once(provider, processor)
     if not processors:
         keeping.keep_by_default(provider)
+    keeping.show_on_console(provider)
     tracer.name_provider(provider)
     _instrument(provider)
     return provider

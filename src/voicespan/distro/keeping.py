@@ -1,18 +1,23 @@
-"""Conversations that nobody sends anywhere are kept in a folder of the user's."""
+"""What a person sees without an account: conversations are kept in a folder, and shown as they happen."""
 
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import TYPE_CHECKING
 
 from voicespan.delivery.destination.folder_destination import default_folder
 from voicespan.delivery.folder_processor import FolderSpanProcessor
 from voicespan.delivery.processor import processors_of
+from voicespan.distro import console
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 _logger = logging.getLogger("voicespan")
+
+#: Providers whose conversations are shown.
+_shown: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
 
 
 def keep_by_default(provider: TracerProvider) -> None:
@@ -34,3 +39,10 @@ def keep_by_default(provider: TracerProvider) -> None:
         "There is no LangSmith key and no Collector: conversations are kept in %s; look at them with: voicespan view",
         folder,
     )
+
+
+def show_on_console(provider: TracerProvider) -> None:
+    """Show what happens in conversations on standard error, once, where VOICESPAN_CONSOLE says so."""
+    if console.is_wanted() and provider not in _shown:
+        _shown.add(provider)
+        provider.add_span_processor(console.ConsoleSpanProcessor())

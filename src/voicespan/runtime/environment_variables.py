@@ -42,6 +42,8 @@ VOICESPAN_RECORDING_FORMAT = "VOICESPAN_RECORDING_FORMAT"
 VOICESPAN_SPOOL_DIR = "VOICESPAN_SPOOL_DIR"
 #: How many bytes may wait there.
 VOICESPAN_SPOOL_MAX_BYTES = "VOICESPAN_SPOOL_MAX_BYTES"
+#: `1` shows what happens in conversations on standard error.
+VOICESPAN_CONSOLE = "VOICESPAN_CONSOLE"
 #: The folder where conversations are kept.
 VOICESPAN_FOLDER = "VOICESPAN_FOLDER"
 #: How many bytes are kept there.

@@ -136,9 +136,10 @@ EXPECTED = {
         [("record_reading", READING, {"output": "Recorded 5 (steady)."})],
         [
             "function_call: record_reading",
-            "turn_complete",
             "function_response: record_reading",
+            # The turn goes on when the function was answered.
             "output_transcription",
+            "turn_complete",
         ],
         [{"text.input": 1267, "text.output": 22, "audio.output": 81}],
     ),

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import threading
+import time
 
 import pytest
 from opentelemetry import context as otel_context
@@ -50,6 +51,16 @@ def _loud_guard(monkeypatch):
     monkeypatch.setattr(guard, "reraise", True)
 
 
+def _join(thread):
+    for _ in range(1_000):
+        try:
+            thread.join(10)
+        except RuntimeError:  # noqa: PERF203  it is being started
+            time.sleep(0.01)
+        else:
+            return
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
     """What a thread that was told to end still says must not stand in the next test's log."""
@@ -58,7 +69,7 @@ def _no_thread_is_left():
     for thread in threading.enumerate():
         # The span thread is the process's own.
         if thread.name.startswith("voicespan") and thread not in before and thread.name != "voicespan-spans":
-            thread.join(10)
+            _join(thread)
             assert not thread.is_alive(), thread.name
 
 

@@ -10,7 +10,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from made_call import HOSTILE, NAME, ROOT, TRACE, spans, write_call
+from made_call import HOSTILE, NAME, ROOT, TRACE, attribute, spans, write_call
 
 from voicespan.cli.main import main
 from voicespan.report import find, page, sound
@@ -159,3 +159,24 @@ def test_how_large_a_page_is(folder):
         ]
         call = write_call(folder, f"20260921T14331{calls}-{TRACE}-{ROOT[:6]}", [*filler, root])
         assert len(page.report(find.read(call), with_audio=False)) < most
+
+
+def test_in_a_cascade_the_calls_of_its_parts_say_what_was_said(folder):
+    names = {"input_transcription": "stt", "output_transcription": "tts"}
+    cascade = [each | {"name": names.get(each["name"], each["name"])} for each in spans()]
+    said = data_in(page.report(find.read(write_call(folder, written=cascade))).decode())["said"]
+    assert [(each["who"], each["text"].split()[0]) for each in said[:2]] == [("user", "Is"), ("agent", "Yes")]
+    assert said[1]["start"] == pytest.approx(3, abs=0.1)
+
+
+def test_what_a_cascade_was_to_say_and_nobody_heard_is_no_word_of_the_call(folder):
+    names = {"output_transcription": "tts"}
+    cascade = [each | {"name": names.get(each["name"], each["name"])} for each in spans()]
+    [cut] = [each for each in cascade if each["name"] == "interrupted"]
+    cut["attributes"] += [
+        attribute(f"langsmith.metadata.{key}", ms) for key, ms in (("heard_ms", 1500), ("generated_ms", 3000))
+    ]
+    written = page.report(find.read(write_call(folder, written=cascade))).decode()
+    [agent] = [each for each in data_in(written)["said"] if each["who"] == "agent"]
+    assert ("".join(word for word, _, _ in agent["words"]), agent["unheard"]) == ("Yes one by ", "the window")
+    assert "<s>the window</s>" in written

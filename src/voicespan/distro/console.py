@@ -31,6 +31,8 @@ _LONGEST = 2_000
 #: What a figure of an answer is called.
 _PARTS = ("endpointing_ms", "stt_ms", "model_ms", "llm_ms", "tool_ms", "tts_ms", "unnamed_ms", "playout_ms")
 _CALL = "function_call: "
+#: Whose words a span holds; in a cascade the calls of its parts do.
+_SPEAKERS = {"input_transcription": "user", "stt": "user", "output_transcription": "agent", "tts": "agent"}
 
 
 def is_wanted(environ: Mapping[str, str] = os.environ) -> bool:
@@ -98,10 +100,8 @@ def things(span: ReadableSpan) -> Iterator[tuple[int, str, str]]:
     name = span.name
     if _is_root(span):
         yield end, "over", f"{_fact(attributes, 'status') or ''}, {(end - start) / 1e9:.1f} s".lstrip(", ")
-    elif name == "input_transcription" and (words := _words(attributes)):
-        yield start, "user", words
-    elif name == "output_transcription" and (words := _words(attributes)):
-        yield start, "agent", words
+    elif name in _SPEAKERS and (words := _words(attributes)):
+        yield start, _SPEAKERS[name], words
     elif name.startswith(_CALL):
         given, came = attributes.get(semconv.PROMPT, ""), attributes.get(semconv.COMPLETION, "")
         yield start, "tool", f"{name.removeprefix(_CALL)} {given} -> {came} ({(end - start) / 1e9:.2f} s)"
@@ -109,7 +109,7 @@ def things(span: ReadableSpan) -> Iterator[tuple[int, str, str]]:
         heard, generated = _fact(attributes, "heard_ms"), _fact(attributes, "generated_ms")
         share = "" if heard is None else f", {heard} ms heard" + (f" of {generated}" if generated else "")
         yield start, "cut in", f"{_fact(attributes, 'cause') or ''}{share}"
-    elif name == "turn_complete" and (gap := _fact(attributes, "response_gap_ms")) is not None:
+    if name in ("turn_complete", "tts") and (gap := _fact(attributes, "response_gap_ms")) is not None:
         parts = [
             f"{part.removesuffix('_ms')} {value:.0f}"
             for part in _PARTS
@@ -144,12 +144,19 @@ def _fact(attributes: Mapping[str, Any], name: str) -> Any:
 
 
 def _words(attributes: Mapping[str, Any]) -> str:
-    held = attributes.get(semconv.PROMPT) or attributes.get(semconv.COMPLETION) or ""
+    for name in (semconv.PROMPT, semconv.COMPLETION):
+        held = _json(attributes.get(name))
+        messages = held.get("messages") if isinstance(held, dict) else None
+        if isinstance(messages, list):
+            return " ".join(str(message.get("content") or "") for message in messages)
+    return ""
+
+
+def _json(written: object) -> Any:
     try:
-        messages = json.loads(held)["messages"]
-        return " ".join(str(message["content"]) for message in messages)
-    except (KeyError, TypeError, ValueError):
-        return ""
+        return json.loads(str(written))
+    except ValueError:
+        return None
 
 
 def _write(text: str) -> None:

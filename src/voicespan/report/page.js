@@ -242,6 +242,11 @@
         node.dataset.end = end;
         return node;
       }));
+      if (each.unheard) {
+        const rest = document.createElement("s");
+        rest.textContent = each.unheard;
+        quote.append(rest);
+      }
       item.append(time, who, quote);
       return item;
     }));

@@ -121,9 +121,10 @@ def _said(data: dict[str, Any]) -> Iterator[str]:
             f'<span data-start="{start}" data-end="{end}">{_text(word)}</span>'
             for word, start, end in each["words"]
         )
+        unheard = f"<s>{_text(each['unheard'])}</s>" if each["unheard"] else ""
         yield (
             f'<li class={each["who"]} data-span-id="{_text(each["span"])}"><time>{_clock(each["start"])}</time> '
-            f"<b>{each['who']}</b> {after}<q>{words}</q></li>"
+            f"<b>{each['who']}</b> {after}<q>{words}{unheard}</q></li>"
         )
 
 
@@ -144,7 +145,7 @@ def _spans(data: dict[str, Any]) -> Iterator[str]:
 def _without_words(data: dict[str, Any]) -> dict[str, Any]:
     """The same without text of speech, arguments or results, and without what the application says of the call."""
     for each in data["said"]:
-        each["text"] = _HIDDEN
+        each["text"], each["unheard"] = _HIDDEN, ""
         each["words"] = [(_HIDDEN, each["start"], each["end"])]
     for span in data["spans"]:
         span["attributes"] = {

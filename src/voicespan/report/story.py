@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The parts of a response gap, in the order in which they pass.
 _PARTS = ("endpointing", "stt", "model", "llm", "tool", "tts", "unnamed", "playout")
+#: Whose spans say what was said; in a cascade the calls of its parts do.
+_SAID = {"user": ("input_transcription", "stt"), "agent": ("output_transcription", "tts")}
 _WORDS = re.compile(r"\S+\s*")
 #: Seconds: speech that begins so much before the first word of it was received is of that answer.
 _EARLY = 0.35
@@ -50,15 +52,16 @@ def tell(call: Call, sound: Sound = SILENCE) -> dict[str, Any]:
 def _said(call: Call, sound: Sound) -> list[dict[str, Any]]:
     """What each side said, with the times of its words, in the order in which it was spoken."""
     found = [
-        *_side(call, "user", "input_transcription", sound.speech[0]),
-        *_side(call, "agent", "output_transcription", sound.speech[1]),
+        *_side(call, "user", sound.speech[0]),
+        *_side(call, "agent", sound.speech[1]),
     ]
     return sorted(found, key=lambda each: each["start"])
 
 
-def _side(call: Call, who: str, name: str, speech: list[tuple[float, float]]) -> list[dict[str, Any]]:
-    spans = [span for span in call.spans if span.name == name and _text(span)]
+def _side(call: Call, who: str, speech: list[tuple[float, float]]) -> list[dict[str, Any]]:
+    spans = [span for span in call.spans if span.name in _SAID[who] and _text(span)]
     left = list(speech)
+    shares = _heard_shares(call, spans) if who == "agent" else {}
     found = []
     for index, span in enumerate(spans):
         start, end = call.seconds(span.start_ns), call.seconds(span.end_ns)
@@ -70,15 +73,47 @@ def _side(call: Call, who: str, name: str, speech: list[tuple[float, float]]) ->
             mine = [each for each in left if start - _EARLY <= each[0] < following - _EARLY]
         left = [each for each in left if each not in mine]
         text = _text(span)
+        heard, unheard = _cut_text(text, shares.get(span.span_id, 1.0))
         found.append({
             "who": who,
             "span": span.span_id,
             "text": text,
             "start": round(mine[0][0] if mine else start, 3),
             "end": round(mine[-1][1] if mine else max(end, start), 3),
-            "words": _words(text, mine or [(start, max(end, start))]),
+            "words": _words(heard, mine or [(start, max(end, start))]),
+            "unheard": unheard,
         })  # fmt: skip
     return found
+
+
+def _heard_shares(call: Call, spans: list[CallSpan]) -> dict[str, float]:
+    """How much was heard of what a cascade was to say and was cut off, by the ids of the spans that hold the words.
+
+    A transcript of a service's own is cut where its answer was.
+    """
+    shares = {}
+    for cut in call.spans:
+        heard, generated = cut.fact("heard_ms"), cut.fact("generated_ms")
+        before = [span for span in spans if span.start_ns <= cut.start_ns]
+        if (
+            cut.name == "interrupted"
+            and before
+            and before[-1].name == "tts"
+            and heard is not None
+            and generated
+        ):
+            shares[before[-1].span_id] = min(heard / generated, 1.0)
+    return shares
+
+
+def _cut_text(text: str, share: float) -> tuple[str, str]:
+    """What was heard of a text, to the end of a word, and the rest."""
+    done = 0
+    for word in _WORDS.findall(text):
+        if done >= share * len(text):
+            break
+        done += len(word)
+    return text[:done], text[done:]
 
 
 def _words(text: str, speech: list[tuple[float, float]]) -> list[tuple[str, float, float]]:
@@ -141,7 +176,8 @@ def _answer(call: Call, span: CallSpan, said: list[dict[str, Any]]) -> dict[str,
     for each in said:
         its = by_id[each["span"]]
         if each["who"] == "agent" and (
-            (response is not None and its.fact("response_id") == response)
+            its is span
+            or (response is not None and its.fact("response_id") == response)
             or (response is None and span.start_ns <= its.start_ns <= span.end_ns)
         ):
             return each
@@ -164,9 +200,14 @@ def _unheard(call: Call, said: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for span in call.spans:
         heard, generated = span.fact("heard_ms"), span.fact("generated_ms")
-        if span.fact("interrupted") is not True or not heard or not generated or generated <= heard:
+        is_cut = span.fact("interrupted") is True or (span.name == "interrupted" and _is_cascade(call))
+        if not is_cut or not heard or not generated or generated <= heard:
             continue
         answer = _answer(call, span, said)
+        if answer is None:
+            answer = next(
+                (each for each in reversed(said) if each["who"] == "agent" and each["unheard"]), None
+            )
         begins = answer["end"] if answer is not None else call.seconds(span.end_ns)
         found.append({
             "span": span.span_id,
@@ -174,6 +215,10 @@ def _unheard(call: Call, said: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "end": round(begins + (generated - heard) / 1000, 3),
         })  # fmt: skip
     return found
+
+
+def _is_cascade(call: Call) -> bool:
+    return any(span.name == "tts" for span in call.spans)
 
 
 def _figures(root: CallSpan) -> dict[str, Any]:

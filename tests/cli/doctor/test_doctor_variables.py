@@ -24,6 +24,10 @@ VALUES = {
     "VOICESPAN_RECORDING_FORMAT": ("mp3", "mp3"),
     "VOICESPAN_SPOOL_DIR": ("/nowhere/at/all", "/nowhere/at/all"),
     "VOICESPAN_SPOOL_MAX_BYTES": ("1000", "1000 bytes"),
+    "VOICESPAN_CONSOLE": ("1", "yes"),
+    "VOICESPAN_FOLDER": ("/nowhere/calls", "/nowhere/calls"),
+    "VOICESPAN_FOLDER_MAX_BYTES": ("1000", "1000 bytes"),
+    "VOICESPAN_FOLDER_MAX_AGE": ("3", "3 days"),
     "VOICESPAN_SHUTDOWN_TIMEOUT": ("5", "5 s"),
 }
 

@@ -15,6 +15,7 @@ from voicespan.delivery.destination.credentials import ApiKey
 from voicespan.delivery.destination.destination import DEFAULT_API, resolve
 from voicespan.delivery.destination.profile import Profile
 from voicespan.delivery.destination.variables import DeliverySettingsError, NoDestinationError
+from voicespan.delivery.folder.settings import named_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,8 +66,18 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
 def _nowhere(error: NoDestinationError, environ: Mapping[str, str]) -> Finding:
     """There is no key and no endpoint: is there an exporter that gets the traces instead?"""
     misnamed, exporter = _misnamed(environ), _own_exporter(environ)
+    kept = named_folder(environ)
+    if kept is not None and misnamed is None:
+        return note(
+            "destination.resolved",
+            f"no LangSmith key and no VOICESPAN_ENDPOINT: conversations are kept in {kept} (VOICESPAN_FOLDER)",
+            "",
+            folder=kept,
+        )
     if exporter is None or misnamed is not None:
-        advice = misnamed or "until then nothing is delivered; calls are not affected"
+        advice = misnamed or (
+            "until then nothing is delivered: conversations are kept on this machine, and voicespan view shows them"
+        )
         return problem("destination.resolved", str(error), advice)
     return note(
         "destination.resolved",

@@ -48,6 +48,8 @@ GUARDED_INSIDE = {
         "__init__", "set_metadata", "add_tags", "recorder", "tool_call", "use", "expect_recording",
         "attach_recording",
     },
+    "tracing/cascade/pipeline.py": {"tool_call"},
+    "tracing/cascade/tool_block.py": {"__init__", "__enter__", "__exit__"},
     "tracing/context.py": {"attached"},
     "recording/recorder.py": {"user", "agent"},
     # The last resort.

@@ -61,6 +61,12 @@ OUTSIDE = {
     "return await super().__aexit__(kind, error, traceback)",
     "_closed(self, self._session, self._connection, error)",
     # What the application calls.
+    "return ToolBlock(self, call_id)",
+    "self._sink = sink",
+    "self._call_id = call_id",
+    "self._output: str | None = None",
+    "self._token: Token[Context] | None = None",
+    "return self",
     "return ConversationScope(",
     "name=name, thread_id=thread_id, metadata=metadata, tags=tags, record=record, continues=continues",
     "self._arguments = arguments",

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-#: The instrumentation scopes of servers (`-` and `_` are the same). One of these is recognised by its name alone.
+#: The instrumentation scopes of servers, as some write them with `-`. One of these is recognised by its name alone.
 SERVERS = frozenset(
     f"opentelemetry.instrumentation.{name}"
-    for name in ("asgi", "fastapi", "starlette", "django", "tornado", "aiohttp_server", "websockets")
+    for name in (
+        *("asgi", "fastapi", "starlette", "django", "tornado", "websockets"),
+        *("aiohttp_server", "aiohttp-server"),
+    )
 )
 #: A request has some of these; what crosses its socket later has none when it starts.
 _REQUEST = ("http.", "url.")
@@ -38,7 +41,7 @@ _SDK = "opentelemetry.sdk.trace"
 def is_servers(scope: Any) -> bool:
     """Whether an instrumentation scope is a server's."""
     name = getattr(scope, "name", None)
-    return isinstance(name, str) and name.replace("-", "_") in SERVERS
+    return type(name) is str and name in SERVERS
 
 
 def is_message(scope: Any, attributes: Mapping[str, Any] | None) -> bool:
@@ -68,8 +71,9 @@ def _with_request(start_span: Callable[..., Any]) -> Callable[..., Any]:
     def start(
         self: Any, name: str, context: Context | None = None, *arguments: Any, **keywords: Any
     ) -> trace.Span:
-        with guard():
-            if is_servers(getattr(self, "_instrumentation_scope", None)):
+        # Every span of the process comes by here: what is none of a server's is asked two questions that cannot fail.
+        if is_servers(getattr(self, "_instrumentation_scope", None)):
+            with guard():
                 attributes = keywords.get("attributes") or (arguments[1] if len(arguments) > 1 else None)
                 if _is_no_request(attributes):
                     context = _outside(context)

@@ -88,7 +88,9 @@ class Collector:
 
     def _answers(self):
         with socket.socket() as probe:
-            return probe.connect_ex((LOOPBACK, self.http)) == 0
+            connected = probe.connect_ex((LOOPBACK, self.http)) == 0
+            # Where nobody listens a socket may happen to get this very port, and connect to itself.
+            return connected and probe.getsockname() != probe.getpeername()
 
 
 #: Laid over what is shipped. Health and metrics have fixed ports, of which a machine has one each.

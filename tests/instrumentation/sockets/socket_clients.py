@@ -24,6 +24,8 @@ class AsyncioWebsockets:
     headers = "additional_headers"
     #: Whether it answers a close before anybody reads it, and keeps what is unread.
     answers = int(metadata.version("websockets").partition(".")[0]) >= 15
+    #: Whether frames that are unread when the socket ends are never handed over.
+    discards_the_unread = not answers
     #: Whether its own `close` of 13 tells the code, and what was unread when the other side closed.
     loses_the_end = False
     #: Whether it is a context manager itself.
@@ -68,6 +70,8 @@ class AsyncioWebsockets:
 class LegacyWebsockets(AsyncioWebsockets):
     """`websockets.legacy.client`."""
 
+    discards_the_unread = False
+
     answers = True
     name = "websockets-legacy"
     module = "websockets.legacy.client"
@@ -108,6 +112,8 @@ class SyncWebsockets(AsyncioWebsockets):
 class Aiohttp(AsyncioWebsockets):
     """`aiohttp`."""
 
+    discards_the_unread = False
+
     name = "aiohttp"
     instrumentor = "AiohttpInstrumentor"
     module = "aiohttp"
@@ -136,6 +142,8 @@ class Aiohttp(AsyncioWebsockets):
 
 class WebsocketClient(AsyncioWebsockets):
     """`websocket-client`."""
+
+    discards_the_unread = False
 
     name = "websocket-client"
     instrumentor = "WebsocketClientInstrumentor"

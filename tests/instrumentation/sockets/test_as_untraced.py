@@ -74,8 +74,13 @@ async def test_messages_and_the_end_in_one_segment(client, tracer_provider, trac
         traced = await handed_over(client, ends_with)
     finally:
         instrumentor.uninstrument()
-    assert traced == untraced
-    if not client.loses_the_end:
-        assert traced[0] == MESSAGES
+    if client.loses_the_end:
+        # Which ones differs from run to run, untraced as well.
+        assert traced[0] == MESSAGES[: len(traced[0])]
+        assert traced[1] == untraced[1]
+    else:
+        assert traced == untraced
+        # The asyncio client before 15 discards them as well, and always all.
+        assert traced[0] in (MESSAGES, [] if client.discards_the_unread else MESSAGES)
     # What is told is what was handed over, and the one that was sent.
     assert trace.fact("event_count") == len(traced[0]) + 1

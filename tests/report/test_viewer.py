@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -100,6 +103,29 @@ def test_beyond_loopback_the_url_has_a_token(viewer, call):
     assert status == 200
     assert server.token in server.url
     assert get(server, f"/call/{NAME}", Cookie=headers["Set-Cookie"].split(";")[0])[0] == 200
+
+
+KILLED = """
+import os, sys
+from opentelemetry.sdk.trace import TracerProvider
+import voicespan
+
+provider = TracerProvider()
+provider.add_span_processor(voicespan.FolderSpanProcessor(sys.argv[1]))
+conversation = voicespan.Conversation(tracer_provider=provider, thread_id="killed")
+provider.force_flush()
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_process_left_is_finished_for_the_list(viewer, folder):
+    subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False, env={**os.environ})
+    [left] = [path for path in folder.iterdir() if path.is_dir()]
+    assert left.name.startswith(".")
+    content = get(viewer(), "/")[1].decode()
+    assert "process ended" in content
+    assert "running" not in content
+    assert (folder / left.name.removeprefix(".") / "conversation.json").exists()
 
 
 def test_a_running_call_grows_and_is_complete_in_the_end(viewer, folder):

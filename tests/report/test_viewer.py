@@ -124,7 +124,7 @@ def test_what_a_killed_process_left_is_finished_for_the_list(viewer, folder):
     assert left.name.startswith(".")
     content = get(viewer(), "/")[1].decode()
     assert "process ended" in content
-    assert "running" not in content
+    assert "<td>running" not in content
     assert (folder / left.name.removeprefix(".") / "conversation.json").exists()
 
 

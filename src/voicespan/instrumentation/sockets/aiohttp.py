@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 from voicespan.instrumentation.sockets.by_url import request_of
@@ -46,7 +47,12 @@ def patches(module: ModuleType, opens: Opens) -> Iterator[Patch]:
         session = module.ClientSession
         yield session, "_ws_connect", _opening(session._ws_connect, opens)  # noqa: SLF001  see above
         manager = getattr(module, "_WSRequestContextManager", None)
-        if isinstance(manager, type) and "__aexit__" in vars(manager):
+        # An alias of a class, as newer versions have it, is a type as well in Python 3.10.
+        if (
+            isinstance(manager, type)
+            and not isinstance(manager, GenericAlias)
+            and "__aexit__" in vars(manager)
+        ):
             # Before 3.11 the socket was no context manager itself.
             yield manager, "__aexit__", _leaving(manager.__aexit__, lambda self: self._resp)  # type: ignore[attr-defined]
     else:

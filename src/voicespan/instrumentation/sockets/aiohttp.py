@@ -48,11 +48,7 @@ def patches(module: ModuleType, opens: Opens) -> Iterator[Patch]:
         yield session, "_ws_connect", _opening(session._ws_connect, opens)  # noqa: SLF001  see above
         manager = getattr(module, "_WSRequestContextManager", None)
         # An alias of a class, as newer versions have it, is a type as well in Python 3.10.
-        if (
-            isinstance(manager, type)
-            and not isinstance(manager, GenericAlias)
-            and "__aexit__" in vars(manager)
-        ):
+        if type(manager) is not GenericAlias and isinstance(manager, type) and "__aexit__" in vars(manager):
             # Before 3.11 the socket was no context manager itself.
             yield manager, "__aexit__", _leaving(manager.__aexit__, lambda self: self._resp)  # type: ignore[attr-defined]
     else:

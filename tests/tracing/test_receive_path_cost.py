@@ -67,7 +67,8 @@ def test_a_frame_that_becomes_a_span(connection):
     read_and_write(SPOKEN)
     read = instructions(connection.received, SPOKEN, within=OURS)
     assert 200 < read <= 660
-    assert read + 500 < instructions(read_and_write, SPOKEN, within=OURS) <= 3_400
+    # A hundred more where an earlier test had the SDK's tracer wrapped, or one of a framework's.
+    assert read + 500 < instructions(read_and_write, SPOKEN, within=OURS) <= 3_600
 
 
 def test_a_chunk_of_the_microphone(connection):

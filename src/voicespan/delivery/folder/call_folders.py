@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from voicespan.delivery.spool.folder import META, is_held
-from voicespan.delivery.spool.spool import Spool, folder_size, say_once, subfolders
+from voicespan.delivery.spool.spool import Spool, say_once, subfolders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,15 +98,8 @@ class CallFolders(Spool):
         # Nobody else's are here, and a complete one no longer says whose it is.
         return True
 
-    def _forget_kept(self, allowed: int) -> None:
-        for path in self.kept():
-            if self._used <= allowed:
-                return
-            size = folder_size(path)
-            say_once(f"voicespan removes the oldest conversations from {path.parent}, which is full")
-            shutil.rmtree(path, ignore_errors=True)
-            self._used -= size
-        self._keeps_something = False
+    def _say_forgotten(self, path: Path) -> None:
+        say_once(f"voicespan removes the oldest conversations from {path.parent}, which is full")
 
     def _everything(self) -> Iterator[Path]:
         for place in self._places():

@@ -256,10 +256,13 @@ class Spool:
             if self._used <= allowed:
                 return
             size = folder_size(path)
-            say_once(f"voicespan: the spool is full; removed {path.name}, which could not be delivered")
+            self._say_forgotten(path)
             shutil.rmtree(path, ignore_errors=True)
             self._used -= size
         self._keeps_something = False
+
+    def _say_forgotten(self, path: Path) -> None:
+        say_once(f"voicespan: the spool is full; removed {path.name}, which could not be delivered")
 
 
 def bound(max_bytes: int, used: int, free: int) -> int:

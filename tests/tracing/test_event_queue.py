@@ -82,8 +82,12 @@ def test_all_is_written_before_the_root_ends(conversation, exported, unattended)
     assert exported.names == ["input_transcription", "error", "conversation"]
 
 
-def test_whoever_asks_for_the_facts_has_all_of_them(conversation, unattended):
+def test_who_asks_for_the_facts_writes_nothing(conversation, exported, unattended):
+    """The thread of the spool asks: what hangs in a hook of the application's must not hang there."""
     told(conversation, said("one"))
+    assert "gen_ai.prompt" not in conversation.root_facts()
+    assert exported.names == []
+    conversation.flush()
     assert "one" in conversation.root_facts()["gen_ai.prompt"]
 
 

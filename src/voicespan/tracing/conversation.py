@@ -347,7 +347,7 @@ class Conversation(Pipeline):
 
     def open_calls(self) -> dict[str, tuple[str, Span]]:
         """Name and span of each function call that waits for its answer, by call id."""
-        with self.lifecycle.events.held(CHECKPOINT_PATIENCE) as held:
+        with self.lifecycle.events.looked_at(CHECKPOINT_PATIENCE) as held:
             spans = self.lifecycle.spans
             return spans.calls.open() if held and spans is not None else {}
 

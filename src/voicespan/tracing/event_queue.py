@@ -140,6 +140,20 @@ class EventQueue:
         finally:
             self.lock.release()
 
+    @contextlib.contextmanager
+    def looked_at(self, patience: float) -> Iterator[bool]:
+        """Hold the lock, and write nothing: that may hang in a hook of the application's, and is for others to do.
+
+        False: another thread writes, and it is not held.
+        """
+        if not self._acquire(patience):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self.lock.release()
+
     def finish(self, last: Callable[[], None]) -> None:
         """Call `last` with the lock held: here, or, if another thread writes for too long, once that is over."""
         if self._acquire(PATIENCE):

@@ -367,10 +367,10 @@ class Lifecycle:
 
     def checkpoint(self) -> dict[str, AttributeValue] | None:
         """The root's attributes as of now; none after its end; None: another thread works on it."""
-        with self.events.held(CHECKPOINT_PATIENCE) as written:
+        with self.events.looked_at(CHECKPOINT_PATIENCE) as quiet:
             spans = self.spans
             with acquired(self.lock, CHECKPOINT_PATIENCE) as held:
-                if not (written and held):
+                if not (quiet and held):
                     return None
                 if spans is None or self.state is ENDED:
                     return {}

@@ -68,7 +68,6 @@ class Call:
         spans: All others, in the order of their starts.
         recording: The file of its recording; None: there is none.
         mime_type: Of that file.
-        trace_id: 32 hexadecimal digits, where it is known.
         running: Whether it is not over.
     """
 
@@ -77,7 +76,6 @@ class Call:
     spans: list[CallSpan] = field(default_factory=list)
     recording: Path | None = None
     mime_type: str = "application/octet-stream"
-    trace_id: str = ""
     running: bool = False
 
     @property
@@ -101,7 +99,7 @@ class Call:
         return str(self.root.attributes.get(semconv.THREAD_ID) or "")
 
 
-def of_spans(name: str, spans: Iterable[CallSpan], *, trace_id: str | None = None) -> Call:
+def of_spans(name: str, spans: Iterable[CallSpan]) -> Call:
     """The conversation that these spans tell.
 
     Raises:
@@ -110,9 +108,7 @@ def of_spans(name: str, spans: Iterable[CallSpan], *, trace_id: str | None = Non
     found = sorted(spans, key=lambda span: span.start_ns)
     roots = [span for span in found if span.attributes.get(semconv.MODALITY) == "audio"]
     if not roots:
-        raise ValueError(
-            f"there is no conversation in {name}{f' with the trace {trace_id}' if trace_id else ''}"
-        )
+        raise ValueError(f"there is no conversation in {name}")
     root = roots[-1]
     return Call(name, root, [span for span in found if span is not root])
 

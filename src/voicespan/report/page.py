@@ -112,8 +112,7 @@ def _head(data: dict[str, Any]) -> str:
 
 
 def _said(data: dict[str, Any]) -> Iterator[str]:
-    gaps = {gap["span"]: gap for gap in data["gaps"]}
-    by_end = {round(gap["end"], 2): gap for gap in gaps.values()}
+    by_end = {round(gap["end"], 2): gap for gap in data["gaps"]}
     for each in data["said"]:
         gap = by_end.get(round(each["start"], 2)) if each["who"] == "agent" else None
         after = f"<small>after {gap['ms']} ms</small> " if gap else ""

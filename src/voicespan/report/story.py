@@ -31,7 +31,6 @@ def tell(call: Call, sound: Sound = SILENCE) -> dict[str, Any]:
     said = _said(call, sound)
     return {
         "name": call.name,
-        "trace": call.root.attributes.get("trace_id"),
         "thread": call.thread_id,
         "running": call.running,
         "started": call.root.start_ns // 1_000_000,
@@ -148,11 +147,10 @@ def _gap(call: Call, span: CallSpan, said: list[dict[str, Any]]) -> dict[str, An
     if not isinstance(whole, (int, float)):
         return None
     answer = _answer(call, span, said)
-    heard = span.fact("latency_to_first_audio_heard_ms")
-    if answer is not None:
-        ends = answer["start"]
-    else:
-        ends = call.seconds(span.start_ns) + (heard if isinstance(heard, (int, float)) else 0.0) / 1000
+    if answer is None:
+        # Nothing says where it ends: the figure stands on its span, and no bracket is drawn in a wrong place.
+        return None
+    ends = answer["start"]
     at = ends - whole / 1000
     parts = []
     for name in _PARTS:

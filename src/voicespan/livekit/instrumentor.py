@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from voicespan.instrumentation.instrumentor import TracingInstrumentor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import ModuleType
-
-#: Loaded when LiveKit is imported, which in most processes never happens.
-_PATCHES = "voicespan.livekit.sdk"
+from voicespan.instrumentation.framework_instrumentor import FrameworkInstrumentor
 
 
-class LiveKitInstrumentor(TracingInstrumentor):
+class LiveKitInstrumentor(FrameworkInstrumentor):
     """Traces LiveKit Agents 1.1 and later: each `AgentSession` of the process is one conversation.
 
     `instrument(tracer_provider=...)` takes the provider for the spans (default: the global one). Sessions that have
@@ -28,14 +20,4 @@ class LiveKitInstrumentor(TracingInstrumentor):
     """
 
     modules: ClassVar[tuple[str, ...]] = ("livekit.agents",)
-    _sdk: Any = None
-
-    def _patches(self, module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
-        if self._sdk is None:
-            self._sdk = importlib.import_module(_PATCHES).Patches(self)
-        patches: Iterator[tuple[Any, str, Any]] = self._sdk.of(module)
-        return patches
-
-    def _end_open(self) -> None:
-        if self._sdk is not None:
-            self._sdk.end_open()
+    sdk: ClassVar[str] = "voicespan.livekit.sdk"

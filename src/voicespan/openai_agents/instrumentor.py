@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from voicespan.instrumentation.instrumentor import TracingInstrumentor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import ModuleType
-
-#: Loaded when the SDK's realtime part is imported, which in most processes never happens.
-_PATCHES = "voicespan.openai_agents.sdk"
+from voicespan.instrumentation.framework_instrumentor import FrameworkInstrumentor
 
 
-class OpenAIAgentsInstrumentor(TracingInstrumentor):
+class OpenAIAgentsInstrumentor(FrameworkInstrumentor):
     """Traces the OpenAI Agents SDK 0.2 and later: each `RealtimeSession` of the process is one conversation.
 
     What crosses the session's socket is seen by `voicespan.instrumentation.sockets.WebsocketsInstrumentor`; this one
@@ -32,14 +24,4 @@ class OpenAIAgentsInstrumentor(TracingInstrumentor):
     """
 
     modules: ClassVar[tuple[str, ...]] = ("agents.realtime.session", "agents.realtime.model")
-    _sdk: Any = None
-
-    def _patches(self, module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
-        if self._sdk is None:
-            self._sdk = importlib.import_module(_PATCHES).Patches(self)
-        patches: Iterator[tuple[Any, str, Any]] = self._sdk.of(module)
-        return patches
-
-    def _end_open(self) -> None:
-        if self._sdk is not None:
-            self._sdk.end_open()
+    sdk: ClassVar[str] = "voicespan.openai_agents.sdk"

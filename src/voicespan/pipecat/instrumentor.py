@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from voicespan.instrumentation.instrumentor import TracingInstrumentor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import ModuleType
-
-#: Loaded when Pipecat is imported, which in most processes never happens.
-_PATCHES = "voicespan.pipecat.sdk"
+from voicespan.instrumentation.framework_instrumentor import FrameworkInstrumentor
 
 
-class PipecatInstrumentor(TracingInstrumentor):
+class PipecatInstrumentor(FrameworkInstrumentor):
     """Traces Pipecat 0.0.86 and later: each pipeline (`PipelineTask`, `PipelineWorker`) that runs is one conversation.
 
     `instrument(tracer_provider=...)` takes the provider for the spans (default: the global one). Pipelines that run
@@ -39,14 +31,4 @@ class PipecatInstrumentor(TracingInstrumentor):
         "pipecat.utils.tracing.service_decorators",
         "pipecat.utils.tracing.turn_trace_observer",
     )
-    _sdk: Any = None
-
-    def _patches(self, module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
-        if self._sdk is None:
-            self._sdk = importlib.import_module(_PATCHES).Patches(self)
-        patches: Iterator[tuple[Any, str, Any]] = self._sdk.of(module)
-        return patches
-
-    def _end_open(self) -> None:
-        if self._sdk is not None:
-            self._sdk.end_open()
+    sdk: ClassVar[str] = "voicespan.pipecat.sdk"

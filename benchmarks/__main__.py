@@ -21,6 +21,7 @@ from benchmarks.results import ROOT
 #: The modules that measure, and after how many seconds each counts as stuck.
 MEASUREMENTS = {
     "receive": 480,
+    "all_threads": 600,
     "sockets": 240,
     "send": 360,
     "export": 180,

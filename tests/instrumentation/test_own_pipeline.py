@@ -269,9 +269,9 @@ async def test_two_conversations_in_one_process(pipelines, spans):
         assert transcript(root) == [("user", "Well?"), ("assistant", "One.")]
 
 
-async def test_what_was_heard_is_recorded_and_an_answer_is_cut_where_the_playback_was(
-    tracer_provider, spans, fake_clock, tmp_path
-):
+@pytest.fixture
+def recorded(tracer_provider, fake_clock, tmp_path):
+    """A conversation with a recorder whose thread comes when the test lets it."""
     writer = RecordingThread(fake_clock, threaded=False)
     recorder = ConversationRecorder(tmp_path, clock=fake_clock, writer=writer)
     conversation = Conversation(
@@ -279,13 +279,45 @@ async def test_what_was_heard_is_recorded_and_an_answer_is_cut_where_the_playbac
     )
     conversation.lifecycle.spans.playback.recorder = conversation._recorder = recorder
 
-    def pass_time(seconds, user=False):
+    def pass_time(seconds, user=False, writes=True):
         tone = (np.sin(np.arange(1_200) * 0.05) * 8_000).astype(np.int16).tobytes()
         for _ in range(round(seconds / 0.05)):
             recorder.user(tone if user else bytes(2_400), audio.RATE)
             fake_clock.advance(0.05)
-            writer.run_once()
+            if writes:
+                writer.run_once()
 
+    return conversation, recorder, pass_time
+
+
+@pytest.mark.parametrize(
+    ("words_come", "writes", "gap_ms"),
+    [(0.2, True, 700), (-0.3, True, 500), (0.2, False, 700)],
+    ids=["after the speech", "before it ends", "while the recorder is behind"],
+)
+async def test_the_wait_begins_with_the_last_sound_of_the_user(recorded, spans, words_come, writes, gap_ms):
+    conversation, recorder, pass_time = recorded
+    stt = conversation.stt().start()
+    pass_time(1.0 + min(words_come, 0), user=True, writes=writes)
+    pass_time(max(words_come, 0), writes=writes)
+    stt.output("Well?")
+    stt.end()
+    pass_time(max(-words_come, 0), user=True, writes=writes)
+    pass_time(0.5, writes=writes)
+    with conversation.tts("Yes.") as tts:
+        tts.first_byte()
+        conversation.lifecycle.flush()
+        recorder.agent(audio.hum(1.0, "nova"), audio.RATE)
+        tts.output(seconds=1.0)
+    pass_time(2.0)
+    conversation.end()
+    (tts,) = spans("tts")
+    assert facts(tts)["response_gap_from"] == "speech_end"
+    assert facts(tts)["response_gap_ms"] == pytest.approx(gap_ms, abs=30)
+
+
+async def test_what_was_heard_is_recorded_and_an_answer_is_cut_where_the_playback_was(recorded, spans):
+    conversation, recorder, pass_time = recorded
     pass_time(1.0, user=True)
     pass_time(0.5)
     with conversation.stt() as stt:

@@ -11,7 +11,7 @@ What always holds:
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from voicespan.tracing.spans.response_gap import BASES, LONGEST_ENDPOINTING
@@ -69,31 +69,33 @@ class StageGap:
         self._asked_at = at
         self._transcribed_from = next((work.began_at for work in self._work if work.key == key), None)
 
-    def answered(self, at: int, playback: Playback) -> AnsweredGap | None:
-        """The first audio of an answer is there; None: nothing was asked, or it is not known since when."""
+    def answered(self, at: int) -> AnsweredGap | None:
+        """The first audio of an answer is there; None: nothing was asked."""
         asked_at, self._asked_at = self._asked_at, None
         silent_at, self._silent_at = self._silent_at, None
         work, self._work = self._work, [each for each in self._work if each.ended_at is None]
         if asked_at is None or at < asked_at:
             return None
-        began_at, since = _began(asked_at, silent_at, self._transcribed_from, playback)
-        if began_at is None or began_at > at:
-            return None
-        return AnsweredGap(began_at, since, at, _parts(work, began_at, at))
+        return AnsweredGap(asked_at, silent_at, self._transcribed_from, at, [replace(each) for each in work])
 
 
 @dataclass(slots=True)
 class AnsweredGap:
-    """One that ended with audio; whether that was heard is known later."""
+    """One that ended with audio. Who listens to the sound knows only later when it began, and when it was over."""
 
-    began_at: int
-    since: str
+    asked_at: int
+    silent_at: int | None
+    transcribed_from: int | None
     first_audio_at: int
-    parts: dict[str, int]
+    work: list[_Work]
 
-    def figures(self, heard_at: int | None, playback: Playback) -> dict[str, float | str]:
-        """Of the span that ended it. `heard_at`: monotonic nanoseconds; None: it is not known."""
-        parts = dict(self.parts)
+    def figures(self, playback: Playback) -> dict[str, float | str]:
+        """Of the span that ended it; none where it is not known since when the user waited."""
+        began_at, since = self._began(playback)
+        if began_at is None or began_at > self.first_audio_at:
+            return {}
+        parts = _parts(self.work, began_at, self.first_audio_at)
+        heard_at = playback.first(self.first_audio_at)
         if heard_at is not None and heard_at >= self.first_audio_at:
             parts["playout"] = heard_at - self.first_audio_at
         else:
@@ -102,21 +104,20 @@ class AnsweredGap:
             "response_gap_ms": _ms(sum(parts.values())),
             **{f"{name}_ms": _ms(part) for name, part in parts.items() if part},
             "response_gap_basis": "server" if heard_at is None else BASES.get(playback.source or "", "app"),
-            "response_gap_from": self.since,
+            "response_gap_from": since,
         }
 
-
-def _began(
-    asked_at: int, silent_at: int | None, transcribed_from: int | None, playback: Playback
-) -> tuple[int | None, str]:
-    """When the user was silent, and how that is known."""
-    heard = playback.user_speech_ended_before(asked_at)
-    if heard is not None and 0 <= asked_at - heard <= LONGEST_ENDPOINTING:
-        return heard, "speech_end"
-    if silent_at is not None and silent_at <= asked_at:
-        return silent_at, "speech_end"
-    # Whoever transcribes what was recorded begins when the user's turn is over.
-    return transcribed_from, "commit"
+    def _began(self, playback: Playback) -> tuple[int | None, str]:
+        """When the user was silent, and how that is known."""
+        # Some transcribe before the user is through: then the last words end after the transcript.
+        for at in (self.asked_at, self.first_audio_at):
+            heard = playback.user_speech_ended_before(at)
+            if heard is not None and self.asked_at - heard <= LONGEST_ENDPOINTING:
+                return heard, "speech_end"
+        if self.silent_at is not None and self.silent_at <= self.asked_at:
+            return self.silent_at, "speech_end"
+        # Whoever transcribes what was recorded begins when the user's turn is over.
+        return self.transcribed_from, "commit"
 
 
 def _parts(work: list[_Work], since: int, until: int) -> dict[str, int]:

@@ -131,7 +131,7 @@ class Stages:
         self.gap.ended(found.started.key, at)
         if begins_answer:
             self._barge_ins.answer_began(answer, at)
-            found.gap = self.gap.answered(at, self._playback)
+            found.gap = self.gap.answered(at)
         self._turns.answered_in_words()
 
     def _ended(self, event: stages.StageEnded) -> None:
@@ -235,7 +235,7 @@ class Stages:
             "heard_ms": None if cut is None else cut.heard_ms,
         }
         if found.gap is not None:
-            facts.update(found.gap.figures(self._playback.first(found.first_at), self._playback))
+            facts.update(found.gap.figures(self._playback))
         self._end(found, ended, completion_of(ended, self._content), facts)
 
     def _end(

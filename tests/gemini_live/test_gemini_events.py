@@ -494,6 +494,38 @@ def test_the_latency_is_measured_from_the_end_of_the_user_s_speech(call, start, 
     assert len([name for name in call.names if name.startswith("voice_activity")]) == 2
 
 
+@pytest.mark.parametrize(
+    ("silence_ms", "offset", "silent_before_ms"),
+    # The silence is not in the first offset, it is in the second; and in the third it is not known whether it is.
+    [(600, "2.400s", 600), (600, "3.000s", 600), (None, "2.900s", 100)],
+)
+def test_the_offset_of_an_activitys_end_says_when_the_user_was_silent(
+    call, silence_ms, offset, silent_before_ms
+):
+    """However late it comes: here 300 ms after the audio of which it speaks was sent."""
+    detection = {} if silence_ms is None else {"silenceDurationMs": silence_ms}
+    call.setup(realtimeInputConfig={"automaticActivityDetection": detection})
+    for _ in range(150):
+        call.clock.advance(0.02)
+        call.microphone(20)
+    call.server(voiceActivity={"type": "ACTIVITY_START", "audioOffset": "0.5s"})
+    call.server(voiceActivity={"type": "ACTIVITY_END", "audioOffset": offset}, after=0.3)
+    call.audio(after=0.4).complete().end()
+    turn = call.named("turn_complete")
+    assert fact(turn, "response_gap_ms") == pytest.approx(silent_before_ms + 300 + 400, abs=1)
+    assert fact(turn, "endpointing_ms") == pytest.approx(silent_before_ms + 300, abs=1)
+    assert (fact(turn, "response_gap_from"), fact(turn, "response_gap_basis")) == ("speech_end", "server")
+
+
+@pytest.mark.parametrize("offset", ["", "s", "-1s", "1e3s", "1.5", "٣s", "9" * 400 + "s", 3, None, {}])
+def test_an_offset_that_cannot_be_read_says_nothing(call, offset):
+    call.setup().microphone(3_000)
+    call.server(voiceActivity={"type": "ACTIVITY_START"})
+    call.connection.received(json.dumps({"voiceActivity": {"type": "ACTIVITY_END", "audioOffset": offset}}))
+    call.audio(after=0.4).complete().end()
+    assert fact(call.named("turn_complete"), "response_gap_ms") == 400
+
+
 def test_without_voice_activity_there_is_no_latency(call):
     call.setup().microphone().heard("Hi").audio().complete().end()
     assert fact(call.named("turn_complete"), "latency_to_first_audio_ms") is None
@@ -507,7 +539,7 @@ def test_a_generation_says_whether_only_a_recording_knows_when_the_user_was_sile
             told = (
                 getattr(protocol, side)(message, 0)
                 if side == "receive"
-                else protocol.skip_client_frame(message)
+                else protocol.skip_client_frame(message, 0)
             )
         (generation,) = [each for each in told if isinstance(each, events.GenerationStarted)]
         return generation.speech_unmarked

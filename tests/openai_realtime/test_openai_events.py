@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -642,6 +643,36 @@ def detected_by(call, detection, **stopped):
 
 def test_the_response_gap_by_the_servers_detection_has_its_silence_in_it(call):
     assert detected_by(call, VAD, audio_end_ms=3400) == [800.0, 500.0, 300.0, "server", "speech_end"]
+
+
+def append(as_json, ms, bytes_per_ms=48):
+    frame = {
+        "type": "input_audio_buffer.append",
+        "audio": base64.b64encode(bytes(round(ms * bytes_per_ms))).decode(),
+    }
+    return {"text": json.dumps, "bytes": lambda frame: json.dumps(frame).encode(), "dict": dict}[as_json](
+        frame
+    )
+
+
+@pytest.mark.parametrize("as_json", ["text", "bytes", "dict"])
+@pytest.mark.parametrize(
+    ("form", "bytes_per_ms"), [({"type": "audio/pcm", "rate": 24000}, 48), ({"type": "audio/pcmu"}, 8)]
+)
+def test_the_servers_position_in_the_audio_says_when_the_user_was_silent(call, as_json, form, bytes_per_ms):
+    """However late its word comes: here 400 ms after the audio of which it speaks was sent."""
+    call.session(audio={"input": {"turn_detection": VAD, "format": form}})
+    for _ in range(150):
+        call.clock.advance(0.02)
+        call.connection.sent(append(as_json, 20, bytes_per_ms))
+    call.server("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=900)
+    call.server("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=3000, after=0.4)
+    call.clock.advance(0.3)
+    call.answer("r1", "a1").done("r1").end()
+    turn = call.named("turn_complete")
+    assert fact(turn, "response_gap_ms") == pytest.approx(500 + 400 + 300, abs=1)
+    assert fact(turn, "endpointing_ms") == pytest.approx(900, abs=1)
+    assert (fact(turn, "response_gap_basis"), fact(turn, "response_gap_from")) == ("server", "speech_end")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_frame_that_becomes_a_span(connection):
 
 def test_a_chunk_of_the_microphone(connection):
     counted = instructions(connection.sent, MICROPHONE)
-    assert 20 < counted <= 60
+    assert 20 < counted <= 125
 
 
 def kept_after(connection, rounds):

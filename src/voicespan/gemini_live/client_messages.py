@@ -28,6 +28,7 @@ def setup(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[
     detection = values.as_object(realtime.get("automaticActivityDetection"))
     session.turns.transcribes = given.get("inputAudioTranscription") is not None
     session.turns.transcribes_model = given.get("outputAudioTranscription") is not None
+    session.microphone.silence_ms = values.integer(detection.get("silenceDurationMs"))
     session.calls.non_blocking = set(_non_blocking(given))
     facts = {
         "response_modalities": ",".join(values.texts(generation.get("responseModalities"))) or None,

@@ -56,6 +56,7 @@ class JsonProtocol(Protocol):
         """See `Protocol`."""
         super().__init__(level)
         self._server, self._client = Shell(), Shell()
+        self._sent_size = 0
 
     def skip_server_frame(self, frame: Any) -> bool:
         """Count a frame that carries only more audio of the turn that is in progress."""
@@ -65,16 +66,26 @@ class JsonProtocol(Protocol):
         size = self._server.payload(frame)
         if size is None or _only_audio(self._server.message) != turn.mime_type:
             return False
-        # Of base64 with at most two signs of padding.
-        turn.audio += size * 3 // 4 - frame.count(b"=", -_LONGEST_SHELL)
+        turn.audio += _decoded_size(frame, size)
         return True
 
-    def skip_client_frame(self, frame: Any) -> bool:
-        """Whether a client's frame is microphone audio, which means only that it was sent."""
-        if not isinstance(frame, bytes) or self._client.payload(frame) is None:
+    def skip_client_frame(self, frame: Any, at: int) -> bool:
+        """Whether a client's frame is microphone audio, which is counted."""
+        characters = self._client.payload(frame) if isinstance(frame, bytes) else None
+        if characters is None:
             return False
+        self._sent_size = _decoded_size(frame, characters)
         message = self._client.message
-        return len(message) == 1 and super().skip_client_frame(message)
+        return len(message) == 1 and super().skip_client_frame(message, at)
+
+    def _microphone_size(self, _blob: Any) -> int:
+        # What is left of the message has no audio.
+        return self._sent_size
+
+
+def _decoded_size(frame: bytes, characters: int) -> int:
+    """Bytes in the base64 of a frame, which has at most two signs of padding; the type has one, where it says the rate."""
+    return characters * 3 // 4 - frame.count(b'="', -_LONGEST_SHELL) - frame.count(b'=="', -_LONGEST_SHELL)
 
 
 def _only_audio(message: dict[str, Any]) -> str | None:

@@ -99,19 +99,30 @@ class Protocol:
         turn.audio += size
         return size > 0
 
-    def skip_client_frame(self, frame: Any) -> bool:
-        """Whether a client's message is microphone audio, which means only that it was sent."""
+    def skip_client_frame(self, frame: Any, at: int) -> bool:
+        """Whether a client's message is microphone audio, which is counted."""
         given = frame.get("realtimeInput") or frame.get("realtime_input") if isinstance(frame, dict) else None
         if not isinstance(given, dict) or len(given) != 1:
             return False
-        if given.get("audio") is None:
+        blob = given.get("audio")
+        mime_type = values.mime_type(blob)
+        if blob is None:
             # Before there was `audio`, microphone and camera both were media.
             media = given.get("media") or given.get("mediaChunks") or given.get("media_chunks")
             blob = media[0] if isinstance(media, list) and media else media
-            if not values.mime_type(blob).startswith("audio/"):
+            mime_type = values.mime_type(blob)
+            if not mime_type.startswith("audio/"):
                 return False
         self._turns.user_spoke = True
+        microphone = self._session.microphone
+        if mime_type != microphone.mime_type:
+            microphone.change_to(mime_type)
+        microphone.add(self._microphone_size(blob), at)
         return True
+
+    def _microphone_size(self, blob: Any) -> int:
+        data = blob.get("data") if type(blob) is dict else getattr(blob, "data", None)
+        return len(data) if type(data) is bytes else frames.size(data)
 
     def receive(self, frame: Any, at: int) -> list[Event]:
         """What happened, according to a server's message: the SDK's, its JSON, or the object itself."""

@@ -67,7 +67,8 @@ def voice_activity(session: Session, value: Any, at: int, _: dict[str, Any]) -> 
     if kind.endswith(("ACTIVITY_START", "_SOS")):
         yield events.SpeechStarted(at, "voice_activity", None)
     elif kind.endswith(("ACTIVITY_END", "_EOS")):
-        yield events.SpeechStopped(at, "voice_activity", None)
+        silent_at = session.microphone.silent_at(signal.get("audioOffset"), at)
+        yield events.SpeechStopped(at, "voice_activity", None, silent_at)
 
 
 def input_transcription(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterable[Event]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from voicespan.gemini_live.function_calls import FunctionCalls
+from voicespan.gemini_live.microphone import Microphone
 from voicespan.gemini_live.turn_tracker import TurnTracker
 from voicespan.protocol.events import Event, Level
 
@@ -19,6 +20,7 @@ class Session:
     level: Level
     turns: TurnTracker = field(default_factory=TurnTracker)
     calls: FunctionCalls = field(default_factory=FunctionCalls)
+    microphone: Microphone = field(default_factory=Microphone)
     #: SHA-256 of the newest resumption handle, as long as it is valid.
     fingerprint: str | None = None
     #: The server said that it is about to close the connection.

@@ -87,7 +87,7 @@ class Protocol:
             return self._track < (self._looked_at_ms + _LOOK_EVERY_MS) * self._per_ms
         return True
 
-    def skip_client_frame(self, frame: Any) -> bool:
+    def skip_client_frame(self, frame: Any, _at: int) -> bool:
         """Whether a client's frame is microphone audio, which says nothing but that it was sent."""
         return frames.audio_size(frame) > 0
 

@@ -9,12 +9,18 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from voicespan.protocol.json_values import event_object
+from voicespan.protocol.sent_audio import SentAudio
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: Where the type and the ids of an audio frame stand: before its payload.
 _HEAD = 512
+#: Of a session that does not say its format: 24 kHz, 16 bit, mono.
+_BYTES_PER_MS = 48.0
+_APPEND = "input_audio_buffer.append"
+_APPEND_TEXT = f'"{_APPEND}"'
+_APPEND_BYTES = _APPEND_TEXT.encode()
 _NOWHERE = slice(0, 0)
 QUOTE = ord('"')
 #: Of texts that are arriving the last so many fragments are kept, minutes of speech, if they are of usual length.
@@ -160,12 +166,45 @@ def _fragments(frames: Iterable[bytes] = ()) -> deque[bytes]:
     return deque(frames, maxlen=_MOST_FRAGMENTS)
 
 
-def is_microphone(frame: Any) -> bool:
-    """Whether a client's frame is microphone audio, which says nothing but that it was sent."""
+class Microphone(SentAudio):
+    """The audio in a client's frames, which are of one size mostly."""
+
+    __slots__ = ("_length", "_size")
+
+    def __init__(self) -> None:
+        super().__init__(_BYTES_PER_MS)
+        # Of the last frame (its JSON, or its base64), and how many bytes of audio it has.
+        self._length = self._size = 0
+
+    def skips(self, frame: Any, at: int) -> bool:
+        """Whether a frame is audio and nothing else; it is counted then."""
+        kind = type(frame)
+        if kind is str:
+            if frame.find(_APPEND_TEXT, 0, 80) < 0:
+                return False
+        elif kind is bytes:
+            if frame.find(_APPEND_BYTES, 0, 80) < 0:
+                return False
+        else:
+            given, frame = _in_object(frame)
+            if given != _APPEND:
+                return False
+            if not isinstance(frame, (str, bytes)):
+                return True
+        if len(frame) != self._length:
+            self._length, self._size = len(frame), _decoded_size(frame)
+        self.add(self._size, at)
+        return True
+
+
+def _in_object(frame: Any) -> tuple[Any, Any]:
     if isinstance(frame, dict):
-        return frame.get("type") == "input_audio_buffer.append"
-    if isinstance(frame, str):
-        return frame.find('"input_audio_buffer.append"', 0, 80) >= 0
-    if isinstance(frame, bytes):
-        return frame.find(b'"input_audio_buffer.append"', 0, 80) >= 0
-    return getattr(frame, "type", None) == "input_audio_buffer.append"
+        return frame.get("type"), frame.get("audio")
+    return getattr(frame, "type", None), getattr(frame, "audio", None)
+
+
+def _decoded_size(frame: Any) -> int:
+    """Bytes in base64, or in the base64 of a frame's JSON."""
+    quote, key, padding = ('"', '"audio"', "=") if isinstance(frame, str) else (b'"', b'"audio"', b"=")
+    audio = frame.partition(key)[2].split(quote, 2)[1:2] if quote in frame else [frame]
+    return len(audio[0]) * 3 // 4 - int(audio[0].count(padding, -2)) if audio else 0

@@ -74,11 +74,15 @@ class Items:
         yield events.SpeechStopped(at, event["type"], item_id, self._silent_at(event, at))
 
     def _silent_at(self, event: dict[str, Any], at: int) -> int | None:
-        """When the user was silent. The server says `audio_end_ms` when its silence is over, and counts that in."""
+        """When the user fell silent. The server says `audio_end_ms` when its silence is over, and counts that in.
+
+        Where its count of the audio is not ours, the silence is taken from the time at which its word arrived.
+        """
         silence_ms, end_ms = self._states.silence_ms, values.integer(event.get("audio_end_ms"))
         if silence_ms is None or end_ms is None or not 0 <= silence_ms <= end_ms:
             return None
-        return at - silence_ms * 1_000_000
+        spoken_at = self._states.microphone.spoken_at(end_ms - silence_ms, end_ms, at)
+        return at - silence_ms * 1_000_000 if spoken_at is None else spoken_at
 
     def committed(self, event: dict[str, Any], at: int) -> Iterator[Event]:
         """The user's audio became an item."""

@@ -20,7 +20,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from voicespan.openai_realtime import requests, values
-from voicespan.openai_realtime.frames import FrameScanner, is_microphone
+from voicespan.openai_realtime.frames import FrameScanner
 from voicespan.openai_realtime.items import Items
 from voicespan.openai_realtime.mcp import McpCalls
 from voicespan.openai_realtime.requests import Requests
@@ -74,9 +74,9 @@ class Protocol:
         self.scanner = FrameScanner(_quiet(level))
         #: Whether a server's frame needs no parsing; the audio in it has been counted then.
         self.skip_server_frame = self.scanner.is_redundant
-        #: The same for a client's frame.
-        self.skip_client_frame = is_microphone
         self._states = ResponseStates()
+        #: The same for a client's frame: it is microphone audio.
+        self.skip_client_frame = self._states.microphone.skips
         self._transcripts = Transcripts(self._states, self.scanner)
         self._requests = Requests(level)
         self._items = Items(level, self._states, self._transcripts, self._requests)
@@ -143,6 +143,8 @@ class Protocol:
             self._states.silence_ms = (
                 values.integer(detection.get("silence_duration_ms")) if by_silence else None
             )
+        if format_in is not None:
+            self._states.microphone.ns_per_byte = 1e6 / values.bytes_per_ms(format_in)
         if format_out is not None:
             self._states.bytes_per_ms = values.bytes_per_ms(format_out)
         yield events.SessionDescribed(

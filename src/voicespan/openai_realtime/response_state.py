@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from voicespan.openai_realtime import values
+from voicespan.openai_realtime.frames import Microphone
 from voicespan.runtime.bounded import put
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class ResponseStates:
         self.bytes_per_ms = 48.0
         #: After so many milliseconds of silence the server takes the user's turn to be over; None: by something else.
         self.silence_ms: int | None = None
+        #: What the user said, in the format that the session has.
+        self.microphone = Microphone()
         #: How often the user has begun to speak.
         self.speech_starts = 0
         self._responses: dict[str, Response] = {}

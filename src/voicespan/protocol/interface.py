@@ -17,8 +17,8 @@ class WireProtocol(Protocol):
         """Whether the server's `frame` needs no parsing; the audio in it has been counted then."""
         ...
 
-    def skip_client_frame(self, frame: Any) -> bool:
-        """The same for a client's frame."""
+    def skip_client_frame(self, frame: Any, at: int) -> bool:
+        """The same for a client's frame, which was sent at the time `at`."""
         ...
 
     def receive(self, frame: Any, at: int) -> Sequence[Event]:

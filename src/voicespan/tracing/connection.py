@@ -139,8 +139,8 @@ class Connection:
             if self.ended:
                 return
             self.frames_sent += 1
-            if not self._skip_client_frame(frame):
-                at = self._monotonic_ns()
+            at = self._monotonic_ns()
+            if not self._skip_client_frame(frame, at):
                 conversation = self.conversation
                 with conversation.lock:
                     flush_now = conversation.ingest(self.protocol.send(frame, at), frame, self)

@@ -240,6 +240,15 @@ def test_audio_is_counted_without_being_parsed(indent):
     assert protocol.skip_server_frame(spoken(4800, indent))
 
 
+@pytest.mark.parametrize("size", [640, 641, 642])
+def test_the_microphones_audio_is_counted_without_being_parsed(size):
+    protocol = JsonProtocol(Level.STANDARD)
+    blob = {"data": base64.b64encode(bytes(size)).decode(), "mimeType": "audio/pcm;rate=16000"}
+    for frame in ({"audio": blob}, {"audio": blob}, {"media": blob}):
+        assert protocol.skip_client_frame(json.dumps({"realtimeInput": frame}).encode(), 1)
+    assert protocol._session.microphone.position_ms == pytest.approx(3 * size / 32)
+
+
 def test_a_microphones_frames_are_not_parsed():
     protocol = JsonProtocol(Level.STANDARD)
 
@@ -247,8 +256,8 @@ def test_a_microphones_frames_are_not_parsed():
         return json.dumps({"realtimeInput": given}).encode()
 
     blob = {"data": base64.b64encode(bytes(3200)).decode(), "mimeType": "audio/pcm;rate=16000"}
-    assert protocol.skip_client_frame(heard(audio=blob))
-    assert protocol.skip_client_frame(heard(mediaChunks=[blob]))
-    assert not protocol.skip_client_frame(heard(video={**blob, "mimeType": "image/jpeg"}))
-    assert not protocol.skip_client_frame(heard(audio=blob, activityEnd={}))
-    assert not protocol.skip_client_frame(b'{"clientContent": {}}')
+    assert protocol.skip_client_frame(heard(audio=blob), 0)
+    assert protocol.skip_client_frame(heard(mediaChunks=[blob]), 0)
+    assert not protocol.skip_client_frame(heard(video={**blob, "mimeType": "image/jpeg"}), 0)
+    assert not protocol.skip_client_frame(heard(audio=blob, activityEnd={}), 0)
+    assert not protocol.skip_client_frame(b'{"clientContent": {}}', 0)

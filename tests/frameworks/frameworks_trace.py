@@ -28,17 +28,22 @@ def tracks(root):
     return (samples[:, 0], rate), (samples[:, 1], rate)
 
 
-def voiced(track):
-    """Seconds in which a side spoke, the rests between its syllables included."""
+def stretches(track):
+    """From when to when a side spoke, in seconds, the rests between its syllables included."""
     import numpy as np
 
     samples, rate = track
     step = rate // 100
     loud = np.flatnonzero(np.abs(samples[: len(samples) // step * step].reshape(-1, step)).max(axis=1) > 0.01)
     if not len(loud):
-        return 0.0
+        return []
     parts = np.split(loud, np.flatnonzero(np.diff(loud) > 30) + 1)
-    return float(sum(part[-1] - part[0] + 1 for part in parts)) / 100
+    return [(float(part[0]) / 100, float(part[-1] + 1) / 100) for part in parts]
+
+
+def voiced(track):
+    """Seconds in which a side spoke, the rests between its syllables included."""
+    return sum(end - begin for begin, end in stretches(track))
 
 
 def seconds_of(text):

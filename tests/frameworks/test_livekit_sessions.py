@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 pytest.importorskip("livekit.agents", reason="in an environment of its own: tests/compat/run.py livekit")
 pytest.importorskip("livekit.plugins.openai")
 
-from frameworks_trace import named, seconds_of, shape, tracks, voiced, words
+from frameworks_trace import named, seconds_of, shape, stretches, tracks, voiced, words
 
 from voicespan.testing.cascade import CascadeServer, Completion, FunctionCall
 from voicespan.testing.openai_realtime import Answer, OpenAIRealtimeServer
@@ -98,7 +99,7 @@ def test_a_call_is_recorded_as_it_was_heard(run, the_trace):
     assert first.metadata["response_gap_ms"] > 0
     assert {"stt_ms", "llm_ms", "tool_ms", "tts_ms"} <= set(first.metadata)
     user, agent = tracks(root)
-    assert voiced(agent) == pytest.approx(sum(position for position, _ in played(said)), abs=0.1)
+    assert voiced(agent) == pytest.approx(sum(position for position, _ in told(said, "heard")), abs=0.1)
     assert voiced(user) == pytest.approx(1.0, abs=0.1)
 
 
@@ -106,7 +107,7 @@ def test_a_barge_in(run, the_trace):
     story = "Once upon a time there was a fox who lived in a wood near an old mill."
     with CascadeServer([story, "All right."], ["Tell me a story.", "Stop it."]) as services:
         said = run("livekit_cascade.py", services.url, "barge-in")
-    (position, interrupted), (rest, _) = played(said)
+    (position, interrupted), (rest, _) = told(said, "heard")
     assert interrupted
     root, _ = the_trace()
     (cut,) = named(root, "interrupted")
@@ -115,6 +116,23 @@ def test_a_barge_in(run, the_trace):
     assert root.metadata["interruption_count"] == 1
     _, agent = tracks(root)
     assert voiced(agent) == pytest.approx(position + rest, abs=0.15)
+
+
+def test_a_cough_pauses_the_playback_and_is_no_barge_in(run, the_trace):
+    story = "Once upon a time there was a fox."
+    with CascadeServer([story], ["Tell me a story.", ""]) as services:
+        said = run("livekit_cascade.py", services.url, "cough")
+    if not told(said, "paused"):
+        pytest.skip("the oldest do not pause")
+    ((position, interrupted),), (paused,) = told(said, "heard"), told(said, "paused")
+    assert (interrupted, position) == (False, pytest.approx(seconds_of(story), abs=0.05))
+    root, _ = the_trace()
+    assert shape(root) == [("stt", []), ("llm", []), ("tts", []), ("stt", [])]
+    assert root.metadata["interruption_count"] == 0
+    _, agent = tracks(root)
+    (first, rest) = stretches(agent)
+    assert rest[0] - first[1] == pytest.approx(paused, abs=0.06)
+    assert first[1] - first[0] + rest[1] - rest[0] == pytest.approx(position, abs=0.06)
 
 
 def test_a_model_that_listens_and_speaks_by_itself(run, the_trace):
@@ -128,7 +146,7 @@ def test_a_model_that_listens_and_speaks_by_itself(run, the_trace):
     assert len(named(root, "turn_complete")) == 2
     assert not named(root, "llm")
     assert ("assistant", "It is foggy in London.") in words(root)
-    assert root.metadata["recording_seconds"] > sum(position for position, _ in played(said))
+    assert root.metadata["recording_seconds"] > sum(position for position, _ in told(said, "heard"))
 
 
 def test_services_that_fail(run, the_trace):
@@ -180,6 +198,6 @@ def test_the_example_of_the_page_runs():
     assert (ran.returncode, ran.stdout.split()[-2:]) == (0, ["2", "ran"]), ran.stderr
 
 
-def played(said):
-    """What the loudspeaker says of each answer: how much of it was played, and whether it was stopped."""
-    return ast.literal_eval(said.partition("heard ")[2].strip())
+def told(said, what):
+    """What the loudspeaker says: of each answer how much of it was played, and whether it was stopped; or its pauses."""
+    return ast.literal_eval(re.search(rf"^{what} (.*)$", said, re.MULTILINE)[1])

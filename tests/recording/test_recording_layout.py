@@ -89,6 +89,57 @@ def test_a_cut_of_nothing_removes_nothing(studio):
     assert np.array_equal(right, noise(240))
 
 
+def test_what_is_held_is_heard_when_the_playback_goes_on(studio):
+    recorder = studio.recorder()
+    answer, later = noise(at(3.0), 1), noise(at(1.0), 2)
+    recorder.mark_answer()
+    recorder.agent(answer[: at(2.0)].tobytes())
+    studio.wait(1.0)
+    recorder.hold_agent()
+    studio.wait(0.1)
+    recorder.hold_agent(played_ms=1_050)  # the player's count: it went on for a moment
+    recorder.agent(answer[at(2.0) :].tobytes()[:-1])  # comes meanwhile, the last sample in two pieces
+    recorder.agent(answer[at(2.0) :].tobytes()[-1:])
+    studio.wait(1.9)
+    recorder.release_agent(skipped_ms=150)  # at 3.0; so much had lain in the player's buffer
+    studio.wait(0.25)
+    cut = recorder.cut_agent()
+    studio.wait(0.75)
+    recorder.agent(later.tobytes())
+    _, right, _ = studio.listen(recorder)
+    expected = np.zeros(at(5.0), np.int16)
+    expected[: at(1.05)] = answer[: at(1.05)]
+    expected[at(3.0) : at(3.25)] = answer[at(1.2) : at(1.45)]
+    expected[at(4.0) :] = later
+    assert np.array_equal(right, expected)
+    assert (cut.heard_ms, cut.unheard_ms) == (1_300, 1_550)
+
+
+def test_what_is_held_and_cut_was_never_heard(studio):
+    recorder = studio.recorder()
+    first, second = noise(at(3.0), 1), noise(at(1.0), 2)
+    recorder.agent(first.tobytes())
+    studio.wait(1.0)
+    recorder.hold_agent()
+    studio.wait(1.0)
+    cut = recorder.cut_agent(played_ms=1_000)
+    recorder.mark_answer()
+    recorder.agent(noise(at(2.0), 3).tobytes())  # another answer, while it is still paused
+    never = recorder.cut_agent(played_ms=0)
+    recorder.mark_answer()
+    recorder.agent(second.tobytes())
+    studio.wait(1.0)
+    recorder.release_agent()
+    _, right, _ = studio.listen(recorder)
+    expected = np.zeros(at(4.0), np.int16)
+    expected[: at(1.0)] = first[: at(1.0)]
+    expected[at(3.0) :] = second
+    assert np.array_equal(right, expected)
+    assert (cut.heard_ms, cut.unheard_ms) == (1_000, 2_000)
+    assert (never.heard_ms, never.unheard_ms) == (0, 2_000)
+    assert recorder.dropped_bytes == 0
+
+
 def test_times_that_are_told_count_more_than_the_handing_over(studio):
     recorder = studio.recorder()
     user, agent = noise(at(1.0), 1), noise(at(1.0), 2)

@@ -45,6 +45,12 @@ class Patches:
         output = module.voice.io.AudioOutput
         yield output, "capture_frame", self._played(output.capture_frame)
         yield output, "on_playback_finished", self._playback_finished(output.on_playback_finished)
+        if hasattr(output, "pause"):
+            # The oldest cannot.
+            yield output, "pause", self._paused(output.pause)
+            yield output, "resume", self._resumed(output.resume)
+        if hasattr(output, "on_playback_progressed"):
+            yield output, "on_playback_progressed", self._progressed(output.on_playback_progressed)
         yield from model_patches.of(module)
         yield from self._of_tools(module)
         yield from self._of_tracer(module)
@@ -158,6 +164,40 @@ class Patches:
 
         return on_playback_finished
 
+    def _paused(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def pause(output: Any) -> Any:
+            with guard():
+                trace = self._trace_of_output(output)
+                # Some say that they can, and play on.
+                if trace is not None and type(_last_of(output)).pause is not pause:
+                    trace.audio.paused()
+            return original(output)
+
+        return pause
+
+    def _resumed(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def resume(output: Any) -> Any:
+            with guard():
+                trace = self._trace_of_output(output)
+                if trace is not None:
+                    trace.audio.resumed(_goes_on_from(output))
+            return original(output)
+
+        return resume
+
+    def _progressed(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def on_playback_progressed(output: Any, **facts: Any) -> Any:
+            with guard():
+                trace = self._trace_of_output(output)
+                if trace is not None:
+                    trace.audio.progressed(facts["offset"] + facts["duration"])
+            return original(output, **facts)
+
+        return on_playback_progressed
+
     def _trace_of_output(self, output: Any) -> SessionTrace | None:
         """The session whose output this is; not of those that it hands its frames on to."""
         trace = self._outputs.get(output)
@@ -212,6 +252,19 @@ class Patches:
             return result
 
         return set_provider
+
+
+def _goes_on_from(output: Any) -> float | None:
+    """How much of the segment a room's output has taken from its buffer: it drops what of that was not played."""
+    taken = getattr(_last_of(output), "_source_pushed_duration", None)
+    return float(taken) if isinstance(taken, int | float) else None
+
+
+def _last_of(output: Any) -> Any:
+    """What plays what is given to `output`."""
+    while (behind := output.next_in_chain) is not None:
+        output = behind
+    return output
 
 
 def _tool_ends(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -165,6 +165,35 @@ class Recorder(RecordingView):
         return self.cut(_nanoseconds(at), played)
 
     @guarded
+    def hold_agent(self, at: float | None = None, played_ms: float | None = None) -> None:
+        """Playback is paused, and may go on: what has not been heard waits for `release_agent`, or for a cut.
+
+        Ignored while a device reports the agent, as is `release_agent`. Again without a release between: it was paused
+        there.
+
+        Args:
+            at: As that of `cut_agent`.
+            played_ms: As that of `cut_agent`.
+        """
+        if self.sources[AGENT] is None:
+            played = None if played_ms is None else round(played_ms * _MS)
+            hold = self._writer.timeline.agent.hold
+            self._queue.event(AGENT, hold, self._clock.monotonic_ns(), _nanoseconds(at), played)
+
+    @guarded
+    def release_agent(self, at: float | None = None, skipped_ms: float = 0) -> None:
+        """Playback goes on.
+
+        Args:
+            at: When, in seconds of `time.monotonic()`, at most 0.4 s ago; by default now.
+            skipped_ms: So much of what waited is not played: what lay in a buffer that the pause has emptied.
+        """
+        if self.sources[AGENT] is None:
+            begins_at = _nanoseconds(at) or self._clock.monotonic_ns()
+            release = self._writer.timeline.agent.release
+            self._queue.event(AGENT, release, begins_at, round(skipped_ms * _MS))
+
+    @guarded
     def mark_answer(self) -> None:
         """What is passed to the speaker from here on is another answer."""
         self._queue.event(AGENT, self._writer.timeline.agent.mark_answer, self._clock.monotonic_ns())

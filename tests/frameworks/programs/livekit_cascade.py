@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 
 from livekit.agents import Agent, AgentSession, RunContext, function_tool
@@ -32,12 +33,9 @@ async def slow(context: RunContext) -> str:
 
 def make_session(url: str):
     options = {"base_url": url, "api_key": "sk-test"}
-    more = {}
-    try:
-        AgentSession(aec_warmup_duration=None)
-        more["aec_warmup_duration"] = None
-    except TypeError:
-        pass
+    known = inspect.signature(AgentSession).parameters
+    newer = {"aec_warmup_duration": None, "false_interruption_timeout": 0.4}
+    more = {name: value for name, value in newer.items() if name in known}
     return AgentSession(
         vad=EnergyDetector(),
         stt=openai.STT(model="gpt-4o-transcribe", language="en", **options),
@@ -73,6 +71,12 @@ async def call(url: str, what: str):
         await asyncio.sleep(0.5)
         microphone.say(0.6)
         await answered(session, 2)
+    elif what == "cough":
+        while session.agent_state != "speaking":
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.5)
+        microphone.say(0.2)
+        await answered(session, 1)
     elif what == "two":
         await answered(session, 1)
     elif what == "hang-up":
@@ -86,6 +90,7 @@ async def call(url: str, what: str):
         await answered(session, 2)
     await session.aclose()
     print("heard", loudspeaker.heard)
+    print("paused", loudspeaker.pauses)
 
 
 async def main(url: str, what: str = "") -> None:

@@ -49,44 +49,70 @@ class Microphone(io.AudioInput):
 
 
 class Loudspeaker(io.AudioOutput):
-    """Plays what it is given in real time, and counts how much that was."""
+    """Plays what it is given in real time, counts how much that was, and can pause."""
 
     def __init__(self):
         try:
             super().__init__(
-                label="headset", capabilities=io.AudioOutputCapabilities(pause=False), sample_rate=24_000
+                label="headset", capabilities=io.AudioOutputCapabilities(pause=True), sample_rate=24_000
             )
-        except (AttributeError, TypeError):  # the oldest have no labels
+        except (AttributeError, TypeError):  # the oldest have no labels, and no pauses
             super().__init__(sample_rate=24_000)
         self._given = 0.0
         self._began: float | None = None
+        self._paused: float | None = None
+        self._flushed = False
         self._timer: asyncio.TimerHandle | None = None
         self.heard: list[tuple[float, bool]] = []
+        self.pauses: list[float] = []
 
     async def capture_frame(self, frame):
         await super().capture_frame(frame)
         if self._began is None:
-            self._began, self._given = time.monotonic(), 0.0
+            self._began, self._given, self._flushed = time.monotonic(), 0.0, False
+            if self._paused is not None:
+                self._paused = self._began
             if hasattr(self, "on_playback_started"):
                 self.on_playback_started(created_at=time.time())
         self._given += frame.duration
 
     def flush(self):
         super().flush()
-        if self._began is not None:
-            left = self._began + self._given - time.monotonic()
-            self._timer = asyncio.get_running_loop().call_later(max(left, 0), self._over, False)
+        self._flushed = self._began is not None
+        self._wait_for_the_end()
+
+    def pause(self):
+        super().pause()
+        if self._paused is None:
+            self._paused = time.monotonic()
+        self._wait_for_the_end()
+
+    def resume(self):
+        super().resume()
+        paused, self._paused = self._paused, None
+        if paused is not None and self._began is not None:
+            self.pauses.append(time.monotonic() - paused)
+            self._began += self.pauses[-1]
+        self._wait_for_the_end()
 
     def clear_buffer(self):
         if self._began is not None:
             self._over(True)
 
-    def _over(self, interrupted):
+    def _wait_for_the_end(self):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._began is not None and self._flushed and self._paused is None:
+            left = self._began + self._given - time.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(max(left, 0), self._over, False)
+
+    def _over(self, interrupted):
         began, self._began = self._began, None
-        position = min(time.monotonic() - began, self._given) if interrupted else self._given
+        self._flushed = False
+        self._wait_for_the_end()
+        until = time.monotonic() if self._paused is None else self._paused
+        position = min(until - began, self._given) if interrupted else self._given
         self.heard.append((position, interrupted))
         self.on_playback_finished(playback_position=position, interrupted=interrupted)
 

@@ -4,6 +4,8 @@ What is given_at to a speaker lies in its buffer until it is heard, and can be t
 cuts: a cut removes what had not been heard by then, and nothing else. Audio that is heard (`at`) well
 before what was given earlier has ended says the same: a speaker cannot play two things, so the rest
 of the first was not heard.
+
+A playback that is paused holds what is to be heard: it has no place until the playback goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voicespan.recording.timeline.intervals import Intervals
+from voicespan.recording.timeline.segment import NS, Segment
 from voicespan.recording.timeline.track import BREAK, MS, Track
 
 if TYPE_CHECKING:
@@ -35,6 +38,22 @@ class AgentTrack(Track):
         self._marked: int | None = None  # an answer of which nothing was given yet
         self._answer = origin  # where the newest answer begins
         self._afresh = True  # what comes next begins a new answer, if the application marks none
+        self._held: list[Segment] | None = None  # what waits while the playback is paused; None: it is not
+
+    @property
+    def held(self) -> int:
+        """See `Track.held`."""
+        return super().held + sum(run.held for run in self._held or ())
+
+    @property
+    def waiting(self) -> int:
+        """See `Track.waiting`."""
+        return super().waiting + sum(run.waiting for run in self._held or ())
+
+    @property
+    def rates(self) -> set[int]:
+        """See `Track.rates`."""
+        return super().rates | {run.rate for run in self._held or ()}
 
     def mark_answer(self, marked: int) -> None:
         """What is given from here on is another answer."""
@@ -70,11 +89,31 @@ class AgentTrack(Track):
             Where it was cut, how much of the newest answer had been heard, and how much was removed, in
             nanoseconds.
         """
-        place = given_at if at is None else at
-        if played is not None:
-            place = self._after_playing(played)
-        heard = self.played(self._answer, place)
+        place = self._stopped(given_at, at, played)
+        heard = 0 if played is not None and self._marked is not None else self.played(self._answer, place)
         return place, heard, self._cut(place)
+
+    def hold(self, given_at: int, at: int | None, played: int | None) -> None:
+        """Let nothing be heard until `release`. While it is held already: it was held there, and no earlier or later.
+
+        Args: as those of `cut`.
+        """
+        if self._held is not None and self.end is not None:
+            self.release(self.end, 0)
+        self._held = self._take_away(self._stopped(given_at, at, played))
+
+    def release(self, at: int, skipped: int) -> None:
+        """Let what is held be heard from `at` on, but for its first `skipped` nanoseconds."""
+        held, self._held = self._held, None
+        begins_at: int | None = at
+        for run in held or ():
+            left_out = min(run.samples, round(skipped * run.rate / NS))
+            skipped -= left_out * NS // run.rate
+            for pcm in run.pieces_after(left_out):
+                self._place(at, pcm, run.rate, run.encoding, begins_at)
+                begins_at = None
+        # What comes next follows that, and has no time of its own.
+        self._flow = None
 
     def played(self, start: int, end: int) -> int:
         """How many nanoseconds of the time from `start` to `end` had audio in them, loud or not."""
@@ -103,6 +142,13 @@ class AgentTrack(Track):
         return None
 
     def _place(self, given_at: int, pcm: Pcm, rate: int, encoding: str, at: int | None) -> int | None:
+        if self._held is not None:
+            run = self._held[-1] if self._held else None
+            if run is None or (run.rate, run.encoding) != (rate, encoding):
+                run = Segment(given_at, rate, encoding)
+                self._held.append(run)
+            run.append(pcm)
+            return None
         before = self.end
         if at is not None and before is not None and before - at > REPLACED:
             self._cut(at)
@@ -130,6 +176,13 @@ class AgentTrack(Track):
         # What comes after a cut continues nothing: not even within the tolerance.
         return max(given_at, self.end) if at is None else at
 
+    def _stopped(self, given_at: int, at: int | None, played: int | None) -> int:
+        """Where the playback was stopped; see `cut`."""
+        # Of an answer that has no place yet nothing was played.
+        if played is not None and self._marked is None:
+            return self._after_playing(played)
+        return given_at if at is None else at
+
     def _after_playing(self, duration: int) -> int:
         """Where so much of the newest answer has been played."""
         place = self._answer
@@ -141,11 +194,19 @@ class AgentTrack(Track):
         return place
 
     def _cut(self, place: int) -> int:
-        removed = sum(run.cut(place) for run in self._runs if run.end > place)
+        removed = self._take_away(place)
+        if self._held is not None:
+            removed += self._held
+            self._held = []
+        self._afresh = True
+        return sum(run.samples * NS // run.rate for run in removed)
+
+    def _take_away(self, place: int) -> list[Segment]:
+        """Remove and return what would be heard from `place` on."""
+        removed = [run.split(place) for run in self._runs if run.end > place]
         if self.end is not None and self.end > place:
             self.end = place
         self._odd, self._format, self._flow = b"", (0, ""), None  # what follows completes no sample of before
-        self._afresh = True
         self._intervals.cut(place)
         while self._runs and self._runs[-1].samples == 0:
             self._runs.pop()

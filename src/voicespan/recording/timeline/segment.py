@@ -155,22 +155,44 @@ class Segment:
             How many nanoseconds were removed.
         """
         before = self.end
+        self.split(end)
+        return before - self.end
+
+    def split(self, end: int) -> Segment:
+        """Remove what is not heard before `end`, unless it has been taken.
+
+        Returns:
+            What was removed, as a segment of its own.
+        """
+        rest = Segment(end, self.rate, self.encoding)
         keep = max(self.taken, self.count_until(end)) * self._width
         excess = self._bytes - keep
         self._bytes = keep
+        parts: list[Pcm] = []
         while excess > 0:
-            excess -= self._shorten_last(excess)
+            parts.append(self._take_last(excess))
+            excess -= size_of(parts[-1])
+        for part in reversed(parts):
+            rest.append(part)
         self.closed = True
         self._find_end()
-        return before - self.end
+        return rest
+
+    def pieces_after(self, skipped: int) -> Iterator[Pcm]:
+        """All of it but its first `skipped` samples, piece by piece; nothing of it may have been taken."""
+        skipped *= self._width
+        for piece in self._pieces:
+            size = size_of(piece)
+            if skipped < size:
+                yield without_head(piece, skipped)
+            skipped = max(0, skipped - size)
 
     def take_odd_byte(self) -> Pcm:
         """Take away the first byte of a sample whose second one is still to come, if there is one."""
         if self._bytes % self._width == 0:
             return b""
-        last = self._pieces[-1]
-        self._bytes -= self._shorten_last(1)
-        return 1 if isinstance(last, int) else last[-1:]
+        self._bytes -= 1
+        return self._take_last(1)
 
     def move(self, start: int) -> None:
         """Let all of it begin at `start`; nothing of it may have been taken."""
@@ -201,13 +223,14 @@ class Segment:
             return SILENCE[self.encoding] * size
         return piece if size == len(piece) else memoryview(piece)[head : head + size]
 
-    def _shorten_last(self, count: int) -> int:
-        """Remove at most `count` bytes from the end of the last piece, and say how many."""
+    def _take_last(self, most: int) -> Pcm:
+        """Remove the end of the last piece, at most so many bytes, and return it."""
         last = self._pieces.pop()
         self.held -= cost_of(last)
         size = size_of(last)
-        if size > count:
-            rest = last - count if isinstance(last, int) else last[:-count]
-            self._pieces.append(rest)
-            self.held += cost_of(rest)
-        return min(size, count)
+        if size <= most:
+            return last
+        rest = last - most if isinstance(last, int) else last[:-most]
+        self._pieces.append(rest)
+        self.held += cost_of(rest)
+        return without_head(last, size - most)

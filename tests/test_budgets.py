@@ -15,7 +15,7 @@ from voicespan.openai_realtime.protocol import Protocol
 from voicespan.tracing.conversation import Conversation
 
 #: Milliseconds each, and most processes need none of them.
-HEAVY = ("asyncio", "google.genai", "langsmith", "numpy", "openai", "opentelemetry.sdk", "pydantic", "requests", "soundfile", "soxr", "websockets")  # fmt: skip
+HEAVY = ("asyncio", "google.genai", "langsmith", "numpy", "openai", "opentelemetry.metrics", "opentelemetry.sdk", "pydantic", "requests", "soundfile", "soxr", "websockets")  # fmt: skip
 
 
 def turn(number):

@@ -16,10 +16,13 @@ from voicespan.delivery.span_kinds import is_child, is_langsmiths, is_root, stay
 from voicespan.delivery.traces import Place, Trace, Traces
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guard, guarded
+from voicespan.runtime.measurements import SHARED
 from voicespan.tracing import registry, semconv
+from voicespan.tracing.metrics.provider import name_provider
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
     from voicespan.delivery.destination.destination import Destination
@@ -38,7 +41,12 @@ class ConversationSpanProcessor(SpanProcessor):
     #: Whether what takes time to import is imported now, instead of in the middle of the first call.
     _loads_at_once = True
 
-    def __init__(self, destination: Destination | FolderDestination | None, shutdown_timeout: float) -> None:
+    def __init__(
+        self,
+        destination: Destination | FolderDestination | None,
+        shutdown_timeout: float,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
         """`destination` None: nothing is delivered. `shutdown_timeout`: seconds that an exiting process waits."""
         self._clock: Clock = SYSTEM
         self._rate: float | None = None
@@ -52,6 +60,9 @@ class ConversationSpanProcessor(SpanProcessor):
         self.destination = destination
         self._off = destination is None
         _processors.add(self)
+        SHARED.destinations.add(self)
+        if meter_provider is not None:
+            name_provider(meter_provider)
         if self._loads_at_once and not self._off:
             _load()
 
@@ -112,6 +123,11 @@ class ConversationSpanProcessor(SpanProcessor):
             pipeline = self._pipeline
             return pipeline is None or pipeline.flush(self._now() + timeout_millis / 1000)
         return False
+
+    def waiting(self) -> int:
+        """How many conversations wait to be delivered, those that dead processes left included."""
+        pipeline = self._pipeline
+        return 0 if pipeline is None else pipeline.waiting()
 
     def _open(self, root: Span, parent_context: Context | None) -> None:
         context = root.get_span_context()

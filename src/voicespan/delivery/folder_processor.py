@@ -14,6 +14,8 @@ from voicespan.delivery.spool.spool import own_place
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from opentelemetry.metrics import MeterProvider
+
     from voicespan.delivery.parts import Parts
     from voicespan.delivery.pipeline import Pipeline
     from voicespan.delivery.traces import Trace
@@ -30,13 +32,16 @@ class FolderSpanProcessor(ConversationSpanProcessor):
 
     Args:
         path: The folder. It is made, for this user alone, when the first conversation opens.
+        meter_provider: As for `LangSmithSpanProcessor`.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, meter_provider: MeterProvider | None = None) -> None:
         self._settings = FolderSettings.from_environment(os.fspath(path))
         #: Where the directories are made, once it was looked at.
         self._place: Path | None = None
-        super().__init__(FolderDestination(self._settings.folder), self._settings.shutdown_timeout)
+        super().__init__(
+            FolderDestination(self._settings.folder), self._settings.shutdown_timeout, meter_provider
+        )
 
     def _kept_in(self, trace: Trace) -> str | None:
         if self._place is None:

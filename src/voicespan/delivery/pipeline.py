@@ -173,6 +173,10 @@ class Pipeline:
         """How many conversations of this process have ended and are not delivered."""
         return self.writer.pending + len(self.scheduler.left())
 
+    def waiting(self) -> int:
+        """How many wait to be delivered, those that dead processes left included."""
+        return self.writer.pending + len(self.scheduler.left(everything=True))
+
     def left_in_memory(self) -> int:
         """How many of them no disk has taken whole: nobody can send them when this process has ended."""
         return self.writer.pending_in_memory + self.scheduler.left_in_memory

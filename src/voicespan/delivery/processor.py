@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
 
     from voicespan.delivery.parts import Parts
@@ -34,6 +35,7 @@ class LangSmithSpanProcessor(ConversationSpanProcessor):
         headers: More headers for every request.
         spool_dir: Where conversations wait; else VOICESPAN_SPOOL_DIR, else the user's state folder.
         export: `conversations` sends their traces alone, `all` sends every span.
+        meter_provider: Where metrics of conversations go, in the whole process; else to the global one, if there is one.
 
     Raises:
         DeliverySettingsError: There is no key and no endpoint, or the URL must not be used.
@@ -49,6 +51,7 @@ class LangSmithSpanProcessor(ConversationSpanProcessor):
         headers: Mapping[str, str] | None = None,
         spool_dir: str | os.PathLike[str] | None = None,
         export: Literal["conversations", "all"] = "conversations",
+        meter_provider: MeterProvider | None = None,
     ) -> None:
         if export not in ("conversations", "all"):
             raise ValueError('export is "conversations" or "all"')
@@ -61,7 +64,7 @@ class LangSmithSpanProcessor(ConversationSpanProcessor):
             )
             # An error that an application raises can quote what it delivers with.
             masking.know(destination.secrets)
-        super().__init__(destination, settings.shutdown_timeout)
+        super().__init__(destination, settings.shutdown_timeout, meter_provider)
         self._rate = rate
         self._everything = export == "all"
         self._spool_settings = settings

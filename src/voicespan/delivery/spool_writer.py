@@ -17,6 +17,7 @@ from voicespan.delivery.spool import recordings
 from voicespan.delivery.spool.folder import Folder, Meta
 from voicespan.delivery.standalone_spans import StandaloneSpans
 from voicespan.runtime.guard import guard, guarded
+from voicespan.runtime.measurements import SHARED, DroppedSpans
 from voicespan.runtime.pacing import paced
 from voicespan.tracing import semconv
 
@@ -233,6 +234,8 @@ class SpoolWriter:
 
         entry.folder.end(checkpoint.request(self._encoder.of([root], trace.thread_id, revise)))
         entry.ended = True
+        if trace.dropped:
+            SHARED.put(DroppedSpans(trace.dropped))
         if trace.delivery is not None:
             trace.delivery.ended()
 

@@ -16,9 +16,12 @@ from voicespan.distro import keeping
 from voicespan.distro.instrumentors import INSTRUMENTORS
 from voicespan.runtime.settings import set_recording, set_recording_url, set_redaction
 from voicespan.tracing import tracer
+from voicespan.tracing.metrics import provider as metrics
 
 if TYPE_CHECKING:
     import os
+
+    from opentelemetry.metrics import MeterProvider
 
     from voicespan.delivery.conversation_processor import ConversationSpanProcessor
     from voicespan.runtime.settings import RecordingUrl, Redact
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 def configure(
     *,
     tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
     project: str | None = None,
     endpoint: str | None = None,
     api_key: str | None = None,
@@ -45,6 +49,7 @@ def configure(
     Args:
         tracer_provider: The one to use; else the one that was given before, here or to `instrument()`; else the
             global one; else a new one, which becomes global.
+        meter_provider: Where metrics of conversations go; else to the global one, if there is one.
         project: LangSmith's project; else LANGSMITH_PROJECT, else `default`.
         endpoint: LangSmith's API; else LANGSMITH_ENDPOINT, else LangSmith's US cloud.
         api_key: LangSmith's key; else LANGSMITH_API_KEY.
@@ -64,21 +69,30 @@ def configure(
         TypeError: `redact` or `recording_url` is no plain function.
     """
     processors = _processors(api_key, endpoint, project, folder)
-    _keep_settings(record, redact, recording_url)
+    _keep_settings(record, redact, recording_url, meter_provider)
     provider = tracer_provider if tracer_provider is not None else _current_provider()
-    for processor in processors:
-        add_once(provider, processor)
-    if not processors:
-        keeping.keep_by_default(provider)
-    keeping.show_on_console(provider)
+    _add(processors, provider)
     tracer.name_provider(provider)
     _instrument(provider)
     return provider
 
 
+def _add(processors: list[ConversationSpanProcessor], provider: TracerProvider) -> None:
+    for processor in processors:
+        add_once(provider, processor)
+    if not processors:
+        keeping.keep_by_default(provider)
+    keeping.show_on_console(provider)
+
+
 def _keep_settings(
-    record: float | bool | None, redact: Redact | None, recording_url: RecordingUrl | None
+    record: float | bool | None,
+    redact: Redact | None,
+    recording_url: RecordingUrl | None,
+    meter_provider: MeterProvider | None,
 ) -> None:
+    if meter_provider is not None:
+        metrics.name_provider(meter_provider)
     if recording_url is not None:
         set_recording_url(recording_url)
     if redact is not None:

@@ -9,6 +9,7 @@ from opentelemetry import trace
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.patching import PatchingInstrumentor
 from voicespan.tracing import tracer
+from voicespan.tracing.metrics import provider as metrics
 from voicespan.tracing.registry import end_open_conversations
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class TracingInstrumentor(PatchingInstrumentor):
         self.clock = arguments.get("clock", self.clock)
         if provider is not None and tracer.named_provider() is None:
             tracer.name_provider(provider)
+        meter_provider = arguments.get("meter_provider")
+        if meter_provider is not None and metrics.named_provider() is None:
+            metrics.name_provider(meter_provider)
 
     def tracer(self) -> Tracer | None:
         """What conversations that begin here and now are written with; None: they are not traced.

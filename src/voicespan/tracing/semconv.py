@@ -65,3 +65,22 @@ RECORDING_PATH = "voicespan.recording.path"
 SCOPE = "voicespan"
 #: The resource attribute by which a Collector knows what belongs to LangSmith.
 DELIVERY_RESOURCE = f"{SCOPE}.delivery"
+
+# OpenTelemetry GenAI metrics, of the same revision.
+OPERATION_DURATION = "gen_ai.client.operation.duration"
+TOKEN_USAGE = "gen_ai.client.token.usage"  # noqa: S105  no password
+TOOL_DURATION = "gen_ai.execute_tool.duration"
+TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105  as above
+TOKEN_MODALITY = "gen_ai.token.modality"  # noqa: S105  as above
+# Our own metrics; what they measure has no name there.
+GAP = f"{SCOPE}.response.gap"
+BARGE_IN = f"{SCOPE}.barge_in.duration"
+CALL_DURATION = f"{SCOPE}.call.duration"
+CALL_COST = f"{SCOPE}.call.cost"
+INTERRUPTIONS = f"{SCOPE}.interruptions"
+ANSWERS = f"{SCOPE}.answers"
+BLOCKED = f"{SCOPE}.loop.blocked"
+WAITING = f"{SCOPE}.spool.waiting"
+DROPPED = f"{SCOPE}.dropped"
+BASIS = f"{SCOPE}.basis"
+OUTCOME = f"{SCOPE}.outcome"

@@ -11,6 +11,7 @@ from opentelemetry import trace
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.version import __version__
 from voicespan.tracing import semconv, span_limits
+from voicespan.tracing.metrics import provider as metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,8 @@ def before_first_conversation(prepare: Callable[[], TracerProvider | None]) -> N
 
 
 def tracer(provider: TracerProvider | None = None) -> Tracer:
-    """The tracer of all spans of ours."""
+    """The tracer of all spans of ours; asked for whenever a conversation begins."""
+    metrics.look()
     ours = trace.get_tracer(semconv.SCOPE, __version__, provider or _named or _prepared_provider())
     span_limits.relax(ours)
     return ours

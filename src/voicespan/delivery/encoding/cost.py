@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan.delivery.encoding.langsmith_spans import get_attribute, set_attributes
 from voicespan.protocol import events
 from voicespan.runtime.guard import guarded
+from voicespan.runtime.measurements import SHARED, CallCost
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -132,6 +133,9 @@ class ConversationCost:
         if minutes > 0:
             figures["cost_per_minute"] = round(float(total) / minutes, 6)
         set_attributes(root, {semconv.METADATA + name: figure for name, figure in figures.items()})
+        model = {name: get_attribute(root, name) for name in (semconv.PROVIDER, semconv.REQUEST_MODEL)}
+        trace_id, span_id = (int.from_bytes(each, "big") for each in (root.trace_id, root.span_id))
+        SHARED.put(CallCost(float(total), model, trace_id, span_id))
 
     def _of_transcriptions(self, root: Span) -> Iterator[Decimal | None]:
         for model, used in (self._transcribed or {}).items():

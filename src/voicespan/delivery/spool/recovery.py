@@ -8,13 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from voicespan.delivery.encoding import langsmith_spans
 from voicespan.delivery.encoding.cost import ConversationCost, has_cost
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.spool import recordings
 from voicespan.delivery.spool.folder import OPEN, ROOT, RecordingResult
+from voicespan.runtime.measurements import SHARED, EndedSpan
 from voicespan.tracing import semconv
+from voicespan.tracing.metrics import provider as metrics_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +59,7 @@ def _spans(folder: Folder, name: str) -> list[tuple[Envelope, Span]]:
 
 def _close_spans(folder: Folder, died_at: int) -> None:
     """Journal the children that were open, and end the root."""
+    metrics_provider.look()
     opened = _spans(folder, OPEN)
     cost, ended = ConversationCost(), set()
     for journaled in _journaled(folder):
@@ -68,11 +73,27 @@ def _close_spans(folder: Folder, died_at: int) -> None:
         elif span.span_id not in ended:
             langsmith_spans.fail(span, died_at, _ERROR, _MESSAGE)
             folder.append(envelope, [span.SerializeToString()])
+            _measure(span)
     envelope, span = root or (Envelope(b"", b""), _bare_root(folder))
     langsmith_spans.fail(span, died_at, _ERROR, _MESSAGE)
     langsmith_spans.set_attributes(span, {_STATUS: _MESSAGE})
     cost.add_to_root(span)
     folder.end(langsmith_spans.join([(envelope, span)]))
+    _measure(span, is_root=True)
+
+
+def _measure(span: Span, *, is_root: bool = False) -> None:
+    """Have what the process could not end counted in the metrics; what had ended it has counted itself."""
+    attributes = {each.key: langsmith_spans.get_attribute(span, each.key) for each in span.attributes}
+    trace_id, span_id = (int.from_bytes(each, "big") for each in (span.trace_id, span.span_id))
+    ended = ReadableSpan(
+        span.name,
+        SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)),
+        attributes={key: value for key, value in attributes.items() if value is not None},
+        start_time=span.start_time_unix_nano,
+        end_time=span.end_time_unix_nano,
+    )
+    SHARED.put(EndedSpan(ended, {}, is_root))
 
 
 def _journaled(folder: Folder) -> Iterator[Span]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from voicespan.recording.codec.formats import SAMPLE_BYTES
 from voicespan.recording.timeline.segment import NS, Segment, size_of, without_head
 from voicespan.recording.timeline.track import MS, TOLERANCE, Track
+from voicespan.runtime.measurements import SHARED, LoopBlocked
 
 if TYPE_CHECKING:
     from voicespan.recording.timeline.segment import Pcm
@@ -33,6 +34,9 @@ _LONGEST_BACKLOG = 30 * NS
 
 #: A stream is live while it is given at most so long before its place.
 LIVE = 100 * MS
+
+#: What came at once filled the gap before it, if it is as long within this: a piece more or less.
+_SAME_GAP = 2 * TOLERANCE
 
 #: What was live for so long is a microphone that goes on, and not a word from somewhere.
 _GOES_ON = 500 * MS
@@ -111,6 +115,9 @@ class UserTrack(Track):
             self._backlog = self._backlog or Backlog()
             waited = self._backlog.waited(given_at, lead)
             if waited:
+                # A client that keeps the beginning of a word back sends less than it was silent for.
+                if -_SAME_GAP <= waited - self._gap <= _SAME_GAP:
+                    SHARED.put(LoopBlocked(self._gap / NS))
                 self._move_back(waited)
                 lead = self.end - given_at
             self._note_pace(given_at, lead, decided=bool(waited))
@@ -159,6 +166,7 @@ class UserTrack(Track):
         if stalled is None or not self._runs or self._runs[-1] is not stalled or stalled.taken:
             return
         self._lead = 0
+        SHARED.put(LoopBlocked(self._gap / NS))
         start = max(stalled.start - self._gap, self.settled)
         before = self._runs[-2] if len(self._runs) > 1 else None
         if before is not None and before.end == start and before.continued_by(stalled):

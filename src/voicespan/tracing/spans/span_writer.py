@@ -12,6 +12,7 @@ from voicespan.content.truncation import encode
 from voicespan.protocol.events import LocalId, WireError
 from voicespan.protocol.json_values import parsed
 from voicespan.runtime import settings
+from voicespan.runtime.measurements import SHARED, EndedSpan
 from voicespan.tracing import semconv
 from voicespan.tracing.span_limits import content_limit
 
@@ -48,8 +49,9 @@ class SpanWriter:
         *,
         common: Mapping[str, AttributeValue],
         wall: Callable[[int], int],
+        provider: Mapping[str, AttributeValue] | None = None,
     ) -> None:
-        """`context`: the root is current in it. `common` stands on every span.
+        """`context`: the root is current in it. `common` stands on every span, `provider` on its metrics.
 
         `wall` maps monotonic nanoseconds, which every time here is, to the wall clock.
         """
@@ -60,6 +62,7 @@ class SpanWriter:
         self._counts = counts
         self._common = common
         self._wall = wall
+        self._provider = {} if provider is None else provider
         self._value_limit = content_limit(tracer)
         self._written = 0
         #: The frame whose events are written, for VOICESPAN_RAW_EVENTS.
@@ -108,6 +111,7 @@ class SpanWriter:
         if error is not None:
             mark_error(span, error, self._wall(event.at))
         span.end(self._wall(event.at))
+        SHARED.put(EndedSpan(span, self._provider))
 
     def begin(
         self,
@@ -173,6 +177,7 @@ class SpanWriter:
             mark_error(span, error, self._wall(at))
         # Frames of several threads can overtake each other.
         span.end(max(self._wall(at), getattr(span, "start_time", None) or 0))
+        SHARED.put(EndedSpan(span, self._provider))
 
     def _add_content(
         self, whole: dict[str, AttributeValue], prompt: Any, completion: Any, frame: Any

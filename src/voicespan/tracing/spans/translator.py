@@ -57,12 +57,13 @@ class SpanTranslator:
         """
         self._content = content
         self._events = config.events
-        #: Of the newest event, in monotonic nanoseconds.
-        self._now = 0
+        self._now = 0  # of the newest event, in monotonic nanoseconds
         self.transcript = Transcript(settings.ROOT_TRANSCRIPT_CHARACTERS)
         self.counts = Counters()
         self.playback = Playback()
-        self._writer = SpanWriter(tracer, context, content, config, self.counts, common=common, wall=wall)
+        self._writer = SpanWriter(
+            tracer, context, content, config, self.counts, common=common, wall=wall, provider=provider
+        )
         current = CurrentSpan(conversation_context)
         self.calls = FunctionCalls(self._writer, current)
         self._operations = Operations(self._writer, content, current, provider)
@@ -75,8 +76,7 @@ class SpanTranslator:
             transcript=self.transcript,
             provider=provider,
         )
-        #: None: it is no cascade.
-        self._stages: Stages | None = None
+        self._stages: Stages | None = None  # it is no cascade
 
     def raw(self, frame: Any) -> Any:
         """The frame as it is now, where VOICESPAN_RAW_EVENTS asks for it: when it is written it can be another one."""

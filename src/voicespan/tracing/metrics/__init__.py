@@ -1,0 +1,1 @@
+"""OpenTelemetry metrics of conversations, recorded from their ended spans."""

@@ -178,10 +178,56 @@ def test_a_turn_that_goes_on_after_a_tool_begins_there(call):
     assert turn.start_time - tool.end_time == 500_000_000
 
 
-def test_a_turn_that_had_begun_to_speak_before_a_tool_begins_with_that(call):
-    call.setup().heard("Weather?").said("One moment.", after=1).asks(WEATHER, after=1).answers(SUNNY, after=2)
-    call.said("Sunny.").content(generationComplete=True, after=1).complete(after=4).end()
-    assert seconds(call.named("turn_complete")) == 4
+@pytest.mark.parametrize("early", [True, False], ids=["words first", "words last"])
+def test_a_turn_that_speaks_before_and_after_a_tool_is_two(call, early):
+    """One `turnComplete` for all of it; no span lasts through the tool."""
+    call.setup(**BOTH).microphone().heard("Weather?")
+    call.said("One moment.", after=1) if early else call.audio(after=1)
+    call.audio(300).asks(WEATHER, after=1)
+    if not early:
+        call.said("One moment.")
+    call.answers(SUNNY, after=5)
+    call.audio(200, after=0.5).said("Sunny.").content(generationComplete=True, after=1)
+    call.complete(after=4, usage={"totalTokenCount": 9}).end()
+    first, second = call.all("turn_complete")
+    tool = call.named("function_call: weather")
+    assert (seconds(first), seconds(tool), seconds(second)) == (1, 5, 1)
+    assert first.end_time == tool.start_time
+    assert second.start_time - tool.end_time == 500_000_000
+    assert turns(call) == [
+        [("user", "Weather?"), ("assistant", "One moment.")],
+        [("tool", '{"output": "sunny"}'), ("assistant", "Sunny.")],
+    ]
+    assert [
+        bool(each.get("tool_calls")) for turn in (first, second) for each in content(turn, "out")["messages"]
+    ] == [True, False]
+    assert [fact(span, "generated_ms") for span in (first, second)] == [300 if early else 400, 200]
+    assert [role for role, _ in call.transcript] == ["user", "assistant", "assistant", "tool", "assistant"]
+    # The call has its place when it comes.
+    said = ["One moment.", "", "Sunny."] if early else ["", "One moment.", "Sunny."]
+    assert [words for role, words in call.transcript if role == "assistant"] == said
+
+
+def test_the_users_late_words_are_before_both_halves(call):
+    call.setup(**BOTH).microphone().audio().asks(WEATHER).answers(SUNNY, after=1)
+    call.audio().heard("Weather?").said("Sunny.").complete().end()
+    assert call.transcript[0] == ("user", "Weather?")
+    assert len(call.all("input_transcription")) == 1
+    assert [role for role, _ in call.transcript].count("user") == 1
+
+
+def test_speech_during_a_call_that_does_not_block_goes_on_in_its_turn(call):
+    declared = {"functionDeclarations": [{"name": "weather", "behavior": "NON_BLOCKING"}]}
+    call.setup(tools=[declared], **BOTH).heard("Weather?").said("One").asks(WEATHER).said(" moment", after=1)
+    call.answers(SUNNY, after=1).said(" please.", after=1).complete().end()
+    assert call.named("output_transcription").attributes["gen_ai.completion"].count("One moment please.") == 1
+    assert seconds(call.named("turn_complete")) == 3
+
+
+def test_a_half_that_is_cut_off_leaves_the_other_whole(call):
+    call.setup(**BOTH).heard("Weather?").said("One moment.").audio(300).asks(WEATHER).answers(SUNNY, after=1)
+    call.audio(300).said("Sunny").content(interrupted=True, after=0.2).complete().end()
+    assert [fact(span, "status") for span in call.all("turn_complete")] == ["completed", "interrupted"]
 
 
 # Interruptions.

@@ -82,6 +82,7 @@ def client_content(session: Session, value: Any, at: int, _: dict[str, Any]) -> 
             answer = part.get("functionResponse")
             if isinstance(answer, dict):
                 yield from session.calls.answered(answer, at, "client_content")
+                yield from session.turns.gets_answers()
         text = " ".join(filter(None, map(_part_text, parts)))
         if text.strip():
             role: events.Role = "assistant" if turn.get("role") == "model" else "user"
@@ -116,6 +117,7 @@ def tool_response(session: Session, value: Any, at: int, _: dict[str, Any]) -> I
     for answer in values.as_objects(values.as_object(value).get("functionResponses")):
         yield from session.turns.user_acts()
         yield from session.calls.answered(answer, at)
+    yield from session.turns.gets_answers()
 
 
 def _part_text(part: dict[str, Any]) -> str | None:

@@ -35,7 +35,9 @@ class _Call:
     name: str
     arguments: str
     event_type: str
-    turn_id: LocalId
+    turn: Turn
+    #: The model goes on when it has the answer only.
+    waits: bool
     #: When the model went on although no answer was seen.
     went_on_at: int | None = None
 
@@ -60,12 +62,12 @@ class FunctionCalls:
             arguments = self._arguments(call, call_id or name)
             if arguments is None:
                 continue
-            asked = _Call(name, json_text(arguments), event_type, turn.id)
+            asked = _Call(name, json_text(arguments), event_type, turn, name not in self.non_blocking)
             if self._is_known(asked, call_id):
                 continue
             call_id = call_id or LocalId.new(name)
             put(self._open, call_id, asked)
-            turn.calls(call_id, at)
+            turn.calls(call_id, at, waits=asked.waits)
             yield events.FunctionCalled(at, event_type, call_id, name, asked.arguments, item_id, turn.id)
 
     def _is_known(self, asked: _Call, call_id: str | None) -> bool:
@@ -73,14 +75,15 @@ class FunctionCalls:
         return any(
             call_id in (None, known_id)
             and asked.event_type != known.event_type
-            and (asked.name, asked.arguments, asked.turn_id) == (known.name, known.arguments, known.turn_id)
+            and (asked.name, asked.arguments) == (known.name, known.arguments)
+            and asked.turn is known.turn
             for known_id, known in self._open.items()
         )
 
     def cancelled(self, call_ids: list[str], at: int) -> Iterator[Event]:
         """The model no longer wants these answers."""
         for call_id in call_ids[:MOST]:
-            self._open.pop(call_id, None)
+            self._close(call_id, at)
             yield events.FunctionCancelled(at, "tool_call_cancellation", call_id)
 
     def answered(self, answer: dict[str, Any], at: int, event_type: str = "tool_response") -> Iterator[Event]:
@@ -94,7 +97,7 @@ class FunctionCalls:
         if name is None and call_id in self._open:
             name = self._open[call_id].name
         if not more:
-            self._open.pop(call_id, None)
+            self._close(call_id, at)
         yield events.FunctionAnswered(
             at,
             event_type,
@@ -109,15 +112,20 @@ class FunctionCalls:
     def turn_ended(self, turn: Turn, at: int) -> Iterator[Event]:
         """A turn is over: calls without which the model could not have gone on were answered out of our sight."""
         for call_id, call in list(self._open.items()):
-            if call.name in self.non_blocking:
+            if not call.waits:
                 continue
-            if call.turn_id == turn.id:
+            if call.turn is turn:
                 call.went_on_at = at if turn.went_on else None
             elif turn.has_output or call.went_on_at is not None:
                 del self._open[call_id]
                 yield events.FunctionAnswerUnseen(
                     call.went_on_at or turn.started_at, "turn_complete", call_id
                 )
+
+    def _close(self, call_id: str, at: int) -> None:
+        call = self._open.pop(call_id, None)
+        if call is not None and call.waits:
+            call.turn.answered(at)
 
     def connection_lost(self) -> Iterator[Event]:
         """The connection is over; calls that can still be answered on another one stay open."""

@@ -1,6 +1,7 @@
 """Joins the fragments of transcripts to messages, and decides where a turn of the model begins and ends.
 
-1. A turn begins with the first output of the model, of whatever kind, and ends with `turnComplete`.
+1. A turn begins with the first output of the model, of whatever kind, and ends with `turnComplete`. Where it speaks,
+   asks for functions and speaks again with their answers, it is two: nobody generates while a function runs.
 2. The user's message is complete when the model begins, when it is marked `finished`, or when a turn ends.
    Fragments of the user that come while the model speaks are the late end of what the model answers. If the model is
    then interrupted, they are the beginning of what interrupted it.
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from voicespan.protocol.events import Event
 
+#: What is output of the model.
+_OUTPUT = frozenset({"model_turn", "output_transcription"})
 #: Reasons of a turn's end that are none of its failures.
 _NO_FAILURE = frozenset({None, "TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT"})
 #: And those where the model did not manage to answer. With all others the answer was rejected.
@@ -121,7 +124,9 @@ class TurnTracker:
     def begin(self, at: int, event_type: str) -> Generator[Event, None, Turn]:
         """The turn in progress, begun if there is none."""
         if self.turn is not None:
-            return self.turn
+            if event_type not in _OUTPUT or not self.turn.has_answers_after_speech:
+                return self.turn
+            return (yield from self._go_on(self.turn, at, event_type))
         self.is_empty = False
         words = self._model
         if words is not None and (at - words.last_at <= _AT_ONCE or event_type == "turn_complete"):
@@ -139,6 +144,24 @@ class TurnTracker:
             words.item_id, self._model = turn.item_id, words
             turn.utterances.append(words)
         return turn
+
+    def gets_answers(self) -> Iterator[Event]:
+        """Functions were answered: what the model says next is none of what it said before it asked for them."""
+        if self.turn is not None and self.turn.has_answers_after_speech:
+            # The next audio is read and not counted only: see `Protocol.skip_server_frame`.
+            self.turn.mime_type = ""
+            yield from self._end_model_words(self.turn)
+
+    def _go_on(self, turn: Turn, at: int, event_type: str) -> Generator[Event, None, Turn]:
+        """The functions of a turn that spoke before have their answers: what it says with them is a turn of its own."""
+        yield from self._end(turn, turn.ended_before_answers or at, "tool_call", status="completed")
+        # What the user said, of which the words may still come, is before both.
+        following = Turn(
+            LocalId.new("turn"), LocalId.new("answer"), turn.user_id, turn.user_parts, started_at=at
+        )
+        turn.user_id, self._last_is_open, self.turn = None, False, following
+        yield events.GenerationStarted(at, event_type, following.id)
+        return following
 
     def _begin(self, at: int, event_type: str) -> Generator[Event, None, Turn]:
         if self._last is not None and self._last.user_id is not None and self._last.user_parts == 0:

@@ -109,13 +109,18 @@ class Turn:
     called_at: int | None = None
     #: How much there was of its output when it asked for them.
     output_before_call: tuple[int, int] = (0, 0)
+    #: How many of those that it waits for are not answered; when the last of them was, and how much output there was then.
+    unanswered: int = 0
+    answered_at: int | None = None
+    output_when_answered: tuple[int, int] = (0, 0)
     #: It began by asking for functions: when there was output after that.
     went_on_at: int | None = None
 
-    def calls(self, call_id: str, at: int) -> None:
-        """It asks for a function."""
+    def calls(self, call_id: str, at: int, *, waits: bool) -> None:
+        """It asks for a function; `waits`: and generates nothing before it has the answer."""
         self.called_at, self.generated_at, self.output_before_call = at, None, self._output
-        self.went_on_at = None
+        self.went_on_at = self.answered_at = None
+        self.unanswered += waits
         if len(self.call_ids) < MOST:
             self.call_ids.append(call_id)
 
@@ -127,6 +132,26 @@ class Turn:
         """There is output of it."""
         if self.called_at is not None and self.went_on_at is None and self.output_before_call == (0, 0):
             self.went_on_at = at
+
+    def answered(self, at: int) -> None:
+        """A function that it waits for was answered."""
+        self.unanswered -= 1
+        if self.unanswered == 0:
+            self.answered_at, self.output_when_answered = at, self._output
+
+    @property
+    def has_answers_after_speech(self) -> bool:
+        """Whether it spoke, then asked for functions, and has their answers: what it says now is another answer."""
+        spoke = self.output_before_call != (0, 0)
+        return self.answered_at is not None and spoke and self._output == self.output_when_answered
+
+    @property
+    def ended_before_answers(self) -> int | None:
+        """When it was done, before it had them."""
+        before, after = self.output_before_call, self.output_when_answered
+        # The words of speech come later than its sound.
+        went_on = after[0] != before[0] if self.audio else after != before
+        return self.answered_at if went_on else self.called_at
 
     @property
     def went_on(self) -> bool:

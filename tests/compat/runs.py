@@ -47,6 +47,12 @@ LIVE = ("tests/openai_live",)
 AUDIO = ("tests/openai_audio", "tests/instrumentation/test_own_pipeline.py")
 UNCHANGED = ("tests/frameworks/test_sockets_unchanged.py",)
 AGENTS = (*UNCHANGED, "tests/frameworks/test_openai_agents.py")
+#: The oldest has other services that speak themselves, and LangSmith's processor wants a newer one.
+PIPECAT = (
+    "tests/frameworks/test_pipecat_pipelines.py",
+    "tests/frameworks/test_pipecat_speech_to_speech.py",
+    "tests/frameworks/test_pipecat_beside_others.py",
+)
 SOCKETS = ("tests/instrumentation/sockets",)
 
 #: What arrives where, zero code.
@@ -219,13 +225,16 @@ RUNS = (
         "pipecat-cascade-oldest",
         ("pipecat-ai[openai,websocket,tracing]==0.0.86", "websockets", "sybil"),
         "Pipecat, the oldest whose pipelines are traced",
-        tests=("tests/frameworks/test_pipecat_pipelines.py",),
+        tests=PIPECAT[:1],
     ),
     Run(
         "pipecat-cascade-newest",
-        ("pipecat-ai[openai,websocket,tracing]", "websockets", "sybil"),
-        "Pipecat: cascades behind a WebSocket",
-        tests=("tests/frameworks/test_pipecat_pipelines.py",),
+        (
+            *("pipecat-ai[openai,google,websocket,tracing]", "websockets", "sybil", "trustme"),
+            *("langsmith[otel]", "cachetools"),
+        ),
+        "Pipecat behind a WebSocket: cascades, OpenAI realtime and Gemini Live; beside LangSmith's processor",
+        tests=PIPECAT,
     ),
     Run(
         "pipecat-oldest",

@@ -21,10 +21,14 @@ def named(root, name):
 
 
 def tracks(root):
-    """The two sides of the recording, and its rate."""
-    soundfile = pytest.importorskip("soundfile")
+    """The two sides of the recording, each with its rate."""
     (attachment,) = root.attachments.values()
-    samples, rate = soundfile.read(io.BytesIO(attachment.read()))
+    return read_tracks(io.BytesIO(attachment.read()))
+
+
+def read_tracks(file):
+    soundfile = pytest.importorskip("soundfile")
+    samples, rate = soundfile.read(file)
     return (samples[:, 0], rate), (samples[:, 1], rate)
 
 

@@ -59,6 +59,28 @@ def test_a_call_is_recorded_as_it_was_heard(run, the_trace, tracing):
     assert (root.status, root.error) == ("success", None)
 
 
+def test_functions_that_run_at_a_time_have_each_their_own_spans(run, the_trace):
+    cities = [FunctionCall("weather", {"city": city}) for city in ("London", "Rome")]
+    answers = [Completion(calls=cities), "Foggy in both.", "Good bye!"]
+    with CascadeServer(answers, ["And in Rome?", "Thanks."]) as services:
+        run("pipecat_cascade.py", services.url)
+    root, _ = the_trace()
+    tools = named(root, "function_call: weather")
+    assert [[child.name for child in tool.children] for tool in tools] == [["look up"]] * 2
+    assert [tool.inputs["city"] for tool in tools] == ["London", "Rome"]
+    assert [tool.outputs["weather"] for tool in tools] == ["foggy in London", "foggy in Rome"]
+    assert [text for role, text in words(root) if role == "assistant"] == ["Foggy in both.", "Good bye!"]
+
+
+def test_a_transcription_that_hears_nothing(run, the_trace):
+    with CascadeServer([], [""]) as services:
+        run("pipecat_cascade.py", services.url, "unanswered")
+    root, _ = the_trace()
+    assert [(run.name, run.status) for run in root.children] == [("stt", "success")]
+    assert words(root) == []
+    assert root.status == "success"
+
+
 def test_a_barge_in(run, the_trace):
     story = "Once upon a time there was a fox who lived in a wood near an old mill."
     with CascadeServer([story, "All right."], ["Tell me a story.", "Stop it."]) as services:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from importlib import metadata
 
 import pytest
 
@@ -100,7 +99,6 @@ def test_livekits_openai_model(run, the_trace):
 
 def test_pipecats_openai_service_with_a_tool(run, the_trace):
     pytest.importorskip("pipecat", reason="in an environment of its own: tests/compat/run.py pipecat")
-    older = tuple(map(int, metadata.version("pipecat-ai").split(".")[:3])) < (0, 0, 90)
     with OpenAIRealtimeServer.conversational(weather_and_answer()) as server:
-        run("pipecat_realtime_older.py" if older else "pipecat_realtime.py", server.url)
+        run("pipecat_realtime.py", server.url)
     assert_weather_was_told(*the_trace())

@@ -76,6 +76,19 @@ def test_late_words_of_the_user_are_what_the_last_turn_answered(call):
     assert [text for _, text in call.transcript] == ["Hello there.", "Hi.", "Goodbye.", "Bye."]
 
 
+def test_words_are_not_those_of_an_answer_to_what_was_typed_while_the_microphone_was_open(call):
+    """As Pipecat does it: it has the model greet, and sends the silence of its caller meanwhile."""
+    call.setup(**BOTH)
+    asked = {"turns": [{"role": "user", "parts": [{"text": "Greet."}]}], "turnComplete": True}
+    call.client(clientContent=asked).microphone().audio(after=0.3).said("Hello.").complete()
+    call.microphone().heard("Hi.", after=2.5).audio(after=0.1).said("Well?").complete().end()
+    assert turns(call) == [
+        [("user", "Greet."), ("assistant", "Hello.")],
+        [("user", "Hi."), ("assistant", "Well?")],
+    ]
+    assert [text for _, text in call.transcript] == ["Greet.", "Hello.", "Hi.", "Well?"]
+
+
 def test_who_is_heard_anew_says_something_new(call):
     call.setup(**BOTH).microphone().audio(after=1).said("Hi.").complete()
     call.heard("Hello.", after=0.2).heard("Book a table.", after=3).audio().said("Sure.").complete().end()

@@ -211,7 +211,7 @@ def test_outside_of_any_conversation_it_is_one_span_where_the_applications_are(
 
 def test_what_a_framework_says_itself_is_not_said_twice(client, spans):
     with voicespan.conversation() as conversation:
-        conversation.has_framework = True
+        conversation.lifecycle.has_framework = True
         client.audio.transcriptions.create(**STT)
     assert spans("stt") == []
 

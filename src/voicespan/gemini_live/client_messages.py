@@ -74,6 +74,8 @@ def activity_end(_session: Session, _value: Any, at: int, _: dict[str, Any]) -> 
 def client_content(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
     """Turns that the application puts into the history."""
     yield from session.turns.user_acts()
+    if values.as_object(value).get("turnComplete") is True:
+        session.turns.typed(at)
     turns = values.as_object(value).get("turns")
     for turn in values.as_objects(turns if isinstance(turns, list) else [turns]):
         given = turn.get("parts")

@@ -6,7 +6,8 @@
    Fragments of the user that come while the model speaks are the late end of what the model answers. If the model is
    then interrupted, they are the beginning of what interrupted it.
 3. The model's message is complete when it is marked `finished`, when it is interrupted, or when its turn ends.
-4. Fragments between `turnComplete` and the next sign of the user are late and belong to the turn that is over: the
+4. What the application types with `turnComplete` is answered, not the sound of a microphone that is open meanwhile.
+5. Fragments between `turnComplete` and the next sign of the user are late and belong to the turn that is over: the
    user's only if that turn has none yet, the model's unless its next turn follows them at once.
 """
 
@@ -51,6 +52,8 @@ class TurnTracker:
         self.transcribes_model = True
         #: Since the model began last.
         self.user_spoke = False
+        #: When something was typed that is to be answered, for the last time.
+        self._typed_at: int | None = None
         #: Whether it is said when the user speaks: by the service or by the application.
         self.marks_speech = False
         self.showed_image = False
@@ -82,6 +85,10 @@ class TurnTracker:
         self.is_empty = False
         yield from self._end_late_words()
         self._last_is_open = False
+
+    def typed(self, at: int) -> None:
+        """The application wants an answer to what it has typed."""
+        self._typed_at = at
 
     @property
     def _awaits_user_words(self) -> bool:
@@ -170,12 +177,15 @@ class TurnTracker:
         user_id = self._user.item_id if self._user is not None else None
         spoken = int(self._user is not None)
         yield from self._end_user_words()
+        if self._typed_at is not None and at - self._typed_at <= _AT_ONCE:
+            self.user_spoke = False
         if user_id is None and self.user_spoke and self.transcribes:
             # The words may come during the answer, or after it: their place is before it.
             user_id = LocalId.new("speech")
             yield events.MessageAdded(at, event_type, user_id, "user", awaits_transcript=True)
         unmarked = self.user_spoke and not self.marks_speech
         self.user_spoke = self.showed_image = self._last_is_open = False
+        self._typed_at = None
         turn = Turn(LocalId.new("turn"), LocalId.new("answer"), user_id, spoken, started_at=at)
         yield events.GenerationStarted(at, event_type, turn.id, speech_unmarked=unmarked)
         return turn

@@ -53,7 +53,7 @@ class FrameworkSession:
         self.conversation = around or Conversation(
             scoped=True, tracer_provider=tracer_provider, clock=clock, thread_id=thread_id
         )
-        self.conversation.has_framework = True
+        self.conversation.lifecycle.has_framework = True
         if metadata:
             self.conversation.set_metadata(**metadata)
         #: Whether the user is speaking now.

@@ -166,7 +166,8 @@ def _owner(tracer_provider: TracerProvider | None, clock: Clock) -> ModelCalls |
     conversation = current_conversation()
     if conversation is None:
         return standalone(tracer_provider, clock)
-    return None if conversation.has_framework else conversation
+    # A framework says of each call when it is made: what its client library does is not said a second time.
+    return None if conversation.lifecycle.has_framework else conversation
 
 
 def _text(value: Any) -> str | None:

@@ -62,6 +62,10 @@ class PipelineTrace(FrameworkSession):
         """Whether a class of frames stands in the table."""
         return frame.__name__ in cls._HANDLERS
 
+    def _started(self, source: Any, _frame: Any) -> None:
+        if kind_of(source) in ("input", "output"):
+            self.sound.listen()
+
     # The user.
 
     def _user_started(self, _source: Any, frame: Any) -> None:
@@ -203,6 +207,7 @@ class PipelineTrace(FrameworkSession):
         super().end(error, status)
 
     _HANDLERS: ClassVar[dict[str, Callable[[PipelineTrace, Any, Any], None]]] = {
+        "StartFrame": _started,
         "VADUserStartedSpeakingFrame": _user_started,
         "UserStartedSpeakingFrame": _user_started,
         "VADUserStoppedSpeakingFrame": _user_stopped,

@@ -24,6 +24,8 @@ class PipelineSound:
         self._recorder: Recorder | None = None
         #: Seconds of the answer that have been written; None: the agent is silent.
         self._written: float | None = None
+        #: When it began to speak, and since when there is a recording: seconds of the monotonic clock.
+        self._began = self._since = 0.0
 
     @property
     def recorder(self) -> Recorder:
@@ -33,24 +35,32 @@ class PipelineSound:
         return self._recorder
 
     @guarded
+    def listen(self) -> None:
+        """The pipeline starts: what is given later of a moment ago is not older than the recording."""
+        self.recorder  # noqa: B018  it is made when it is asked for
+        self._since = self._trace.now() / 1e9
+
+    @guarded
     def user(self, frame: Any) -> None:
         """The input gave a frame, which has just ended."""
-        self.recorder.user(_mono(frame), frame.sample_rate, at=self._trace.now() / 1e9 - _seconds(frame))
+        at = max(self._trace.now() / 1e9 - _seconds(frame), self._since)
+        self.recorder.user(_mono(frame), frame.sample_rate, at=at)
 
     def agent(self, frame: Any) -> None:
-        """The output has written a frame, and waited for as long as that takes to be heard."""
-        began = self._written is None or self._written == 0.0
-        seconds = _seconds(frame)
+        """The output has written a frame, and mostly waited for as long as that takes to be heard."""
+        at, seconds = None, _seconds(frame)
+        if not self._written:
+            # The first frame of an answer is not always waited for, but none is heard before the answer begins.
+            at = max(self._trace.now() / 1e9 - seconds, self._began)
         if self._written is not None:
             self._written += seconds
-        self.recorder.agent(
-            _mono(frame), frame.sample_rate, at=self._trace.now() / 1e9 - seconds if began else None
-        )
+        self.recorder.agent(_mono(frame), frame.sample_rate, at=at)
 
     def agent_began(self) -> None:
         """The agent begins to speak."""
         if self._written is None:
             self._written = 0.0
+            self._began = self._trace.now() / 1e9
             self.recorder.mark_answer()
 
     def agent_stopped(self) -> None:
@@ -64,9 +74,12 @@ class PipelineSound:
         """
         written, self._written = self._written, None
         answer = self._trace.conversation.audible_answer
-        if written is None or answer is None or self._trace.has_wire:
+        if written is None:
             return
         self.recorder.cut_agent()
+        if answer is None or self._trace.has_wire:
+            # What a model that speaks itself has generated stands in its frames.
+            return
         whole = round(generated[1] * 1000) if generated[0] == answer else None
         heard = round(written * 1000)
         self._trace.report(

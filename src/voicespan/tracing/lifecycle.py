@@ -82,6 +82,8 @@ class Lifecycle:
         self.lock = threading.RLock()
         self.state = OPEN
         self.scoped = scoped
+        #: A framework says how it ends and of each call when it is made; it cancels sockets of its own as it likes.
+        self.has_framework = False
         self.context = context
         self.root = root
         self.settings = settings
@@ -180,7 +182,8 @@ class Lifecycle:
             at = self._clock.monotonic_ns()
             self.ingest(self.connections.closed(connection, at))
             self._status.lost_by(connection.loss)
-            self._status.exited_with(error, over=connection.loss is not None or connection.session_over)
+            over = self.has_framework or connection.loss is not None or connection.session_over
+            self._status.exited_with(error, over=over)
             if connection.closed_abnormally:
                 self._status.connection_lost(connection.close_code)
             if self.scoped or self.connections.live:

@@ -1,212 +1,78 @@
-"""A Pipecat bot behind its WebSocket transport: a cascade of OpenAI services. Its author never heard of tracing."""
+"""A Pipecat bot behind its WebSocket transport: a cascade of OpenAI services. Its author never heard of tracing.
+
+`pipecat_cascade.py URL [WHAT] [traced] [recorded=FILE]`: WHAT happens in the call; its own tracing is enabled; its own
+`AudioBufferProcessor` writes what it recorded.
+"""
 
 from __future__ import annotations
 
-import array
 import asyncio
-import math
-import socket
 import sys
-import time
-import warnings
+import wave
 
-from opentelemetry import trace
-from pipecat.adapters.schemas.function_schema import FunctionSchema
-from pipecat.adapters.schemas.tools_schema import ToolsSchema
-from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
-from pipecat.frames.frames import InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.runner import PipelineRunner
 from pipecat.pipeline.task import PipelineParams, PipelineTask
 from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
-from pipecat.serializers import base_serializer
+from pipecat.processors.audio.audio_buffer_processor import AudioBufferProcessor
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.services.openai.stt import OpenAISTTService
 from pipecat.services.openai.tts import OpenAITTSService
-from pipecat.transports.websocket.server import WebsocketServerParams, WebsocketServerTransport
-from websockets.asyncio.client import connect
-
-warnings.simplefilter("ignore")
-RATE = 16_000
-BEGUN: list = []
-WEATHER = FunctionSchema(
-    name="weather",
-    description="The weather in a city.",
-    properties={"city": {"type": "string"}},
-    required=["city"],
-)
-
-SLOW = FunctionSchema(name="slow", description="Takes long.", properties={}, required=[])
+from pipecat_parts import TOOLS, aggregators_of, call, transport_on, with_functions
 
 
-class Raw(base_serializer.FrameSerializer):
-    """Samples, and nothing round them."""
-
-    @property
-    def type(self):
-        return base_serializer.FrameSerializerType.BINARY
-
-    async def serialize(self, frame):
-        return frame.audio if isinstance(frame, OutputAudioRawFrame) else None
-
-    async def deserialize(self, data):
-        return InputAudioRawFrame(data, RATE, 1)
-
-
-class Loud(VADAnalyzer):
-    """Speech is what is loud."""
-
-    def __init__(self):
-        super().__init__(
-            sample_rate=RATE, params=VADParams(confidence=0.5, start_secs=0.1, stop_secs=0.3, min_volume=0.0)
-        )
-
-    def num_frames_required(self):
-        return 320
-
-    def voice_confidence(self, buffer):
-        return float(max(array.array("h", bytes(buffer)), default=0) > 500)
-
-
-class Caller:
-    """Speaks and listens on the socket, in real time."""
-
-    def __init__(self):
-        self._frames: list[bytes] = []
-        self.heard = 0.0
-        self.heard_last = 0.0
-
-    def say(self, seconds):
-        samples = array.array("h", [int(9000 * math.sin(i * 0.21)) for i in range(int(seconds * RATE))])
-        self._frames += [samples[at : at + 320].tobytes() for at in range(0, len(samples) - 319, 320)]
-
-    async def speak(self, ws):
-        begin = time.monotonic()
-        for count in range(100_000):
-            await asyncio.sleep(max(begin + count * 0.02 - time.monotonic(), 0))
-            await ws.send(self._frames.pop(0) if self._frames else bytes(640))
-
-    async def listen(self, ws):
-        async for data in ws:
-            if isinstance(data, bytes) and any(data):
-                self.heard += len(data) / 2 / 24_000
-                self.heard_last = time.monotonic()
-
-    async def answered(self, before):
-        """Wait until the bot has spoken and is silent."""
-        for _ in range(600):
-            if self.heard > before and time.monotonic() - self.heard_last > 0.6:
-                return
-            await asyncio.sleep(0.05)
-        raise TimeoutError
-
-
-async def weather(params):
-    with trace.get_tracer("shop").start_as_current_span("look up"):
-        await asyncio.sleep(0.05)
-    await params.result_callback({"weather": f"foggy in {params.arguments['city']}"})
-
-
-async def slow(params):
-    with trace.get_tracer("shop").start_as_current_span("look up"):
-        BEGUN.append(params)
-        await asyncio.sleep(5)
-    await params.result_callback({"done": True})
-
-
-def make_task(url, port, **options):
-    transport = WebsocketServerTransport(
-        WebsocketServerParams(
-            audio_in_enabled=True,
-            audio_out_enabled=True,
-            audio_in_sample_rate=RATE,
-            audio_out_sample_rate=24_000,
-            serializer=Raw(),
-            **({"vad_analyzer": Loud()} if "vad_analyzer" in WebsocketServerParams.model_fields else {}),
-        ),
-        host="127.0.0.1",
-        port=port,
-    )
+def make_task(url, port, *, metrics=False, recording=None, **options):
     service = {"api_key": "sk-test", "base_url": url}
-    llm = OpenAILLMService(model="gpt-4.1", **service)
-    llm.register_function("weather", weather)
-    llm.register_function("slow", slow)
-    context = LLMContext(
-        [{"role": "system", "content": "You are kind."}], ToolsSchema(standard_tools=[WEATHER, SLOW])
-    )
-    try:
-        from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
-
-        aggregators = LLMContextAggregatorPair(
-            context, user_params=LLMUserAggregatorParams(vad_analyzer=Loud())
-        )
-    except TypeError:  # the oldest detect speech in the transport
-        aggregators = LLMContextAggregatorPair(context)
+    transport = transport_on(port)
+    aggregators = aggregators_of(LLMContext([{"role": "system", "content": "You are kind."}], TOOLS))
     return PipelineTask(
         Pipeline(
             [
                 transport.input(),
                 OpenAISTTService(model="gpt-4o-transcribe", **service),
                 aggregators.user(),
-                llm,
+                with_functions(OpenAILLMService(model="gpt-4.1", **service)),
                 OpenAITTSService(voice="ash", model="gpt-4o-mini-tts", **service),
                 transport.output(),
+                *([] if recording is None else [written(recording, transport)]),
                 aggregators.assistant(),
             ]
         ),
-        params=PipelineParams(allow_interruptions=True),
+        params=PipelineParams(allow_interruptions=True, enable_metrics=metrics, enable_usage_metrics=metrics),
         idle_timeout_secs=30,
         **options,
     )
 
 
-async def call(url, what="", **options):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    task = make_task(url, port, **options)
-    running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
-    caller = Caller()
-    for _ in range(200):
-        try:
-            ws = await connect(f"ws://127.0.0.1:{port}")
-            break
-        except OSError:
-            await asyncio.sleep(0.1)
-    parts = [asyncio.create_task(caller.speak(ws)), asyncio.create_task(caller.listen(ws))]
-    caller.say(0.6)
-    if what == "barge-in":
-        while caller.heard < 0.5:
-            await asyncio.sleep(0.02)
-        caller.say(0.6)
-        await asyncio.sleep(1)
-        await caller.answered(caller.heard)
-    elif what == "unanswered":
-        await asyncio.sleep(5)
-    elif what == "hang-up":
-        while not BEGUN:
-            await asyncio.sleep(0.05)
-        await task.cancel()
-    else:
-        await caller.answered(0.0)
-        if what != "two":
-            before = caller.heard
-            caller.say(0.4)
-            await caller.answered(before)
-    await task.stop_when_done()
-    await asyncio.wait_for(running, 20)
-    for part in parts:
-        part.cancel()
-    await ws.close()
-    print("heard", round(caller.heard, 2))
+def written(path, transport):
+    """Both sides of a call as Pipecat itself records them, as a WAV file."""
+    recorder = AudioBufferProcessor(num_channels=2)
+
+    @transport.event_handler("on_client_connected")
+    async def begin(_transport, _client):
+        await recorder.start_recording()
+
+    @recorder.event_handler("on_audio_data")
+    async def write(_recorder, audio, sample_rate, num_channels):
+        with wave.open(path, "wb") as file:
+            file.setnchannels(num_channels)
+            file.setsampwidth(2)
+            file.setframerate(sample_rate)
+            file.writeframes(audio)
+
+    return recorder
 
 
-async def main(url, what="", *more):
-    options = {"conversation_id": "caller-42"}
-    if "traced" in (what, *more):
-        options["enable_tracing"] = True
-    await asyncio.gather(*(call(url, what, **options) for _ in range(2 if what == "two" else 1)))
+async def main(url, *what):
+    options = {"conversation_id": "caller-42", "enable_tracing": "traced" in what}
+    named = dict(each.split("=") for each in what if "=" in each)
+    options["recording"] = named.get("recorded")
+    happens = next((each for each in what if "=" not in each and each != "traced"), "")
+    await asyncio.gather(
+        *(
+            call(lambda port: make_task(url, port, **options), happens)
+            for _ in range(2 if happens == "two" else 1)
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pipecat's OpenAI realtime service in a pipeline, with a tool. Its author never heard of tracing."""
+"""Pipecat's OpenAI realtime service in a pipeline without sound, with a tool. Its author never heard of tracing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import sys
 
 from pipecat.adapters.schemas.function_schema import FunctionSchema
 from pipecat.adapters.schemas.tools_schema import ToolsSchema
-from pipecat.frames.frames import EndFrame, LLMFullResponseEndFrame, LLMRunFrame
+from pipecat.frames import frames
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.runner import PipelineRunner
 from pipecat.pipeline.task import PipelineTask
-from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
+
+try:
+    from pipecat.processors.aggregators.llm_context import LLMContext
+    from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+    from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
+except ImportError:  # 0.0.86: the service lies elsewhere and has a context of its own kind
+    from pipecat.processors.aggregators.openai_llm_context import OpenAILLMContext as LLMContext
+    from pipecat.services.openai_realtime import OpenAIRealtimeLLMService
+
+    LLMContextAggregatorPair = None
 
 WEATHER = FunctionSchema(
     name="weather",
@@ -33,10 +40,10 @@ class End(FrameProcessor):
     async def process_frame(self, frame, direction):
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
-        if isinstance(frame, LLMFullResponseEndFrame):
+        if isinstance(frame, frames.LLMFullResponseEndFrame):
             self.answers += 1
             if self.answers == 2:
-                await self.task.queue_frame(EndFrame())
+                await self.task.queue_frame(frames.EndFrame())
 
 
 async def weather(params):
@@ -49,11 +56,16 @@ async def main(url: str) -> None:
     context = LLMContext(
         [{"role": "user", "content": "How is the weather in London?"}], ToolsSchema(standard_tools=[WEATHER])
     )
-    aggregators, end = LLMContextAggregatorPair(context), End()
+    if LLMContextAggregatorPair is None:
+        aggregators = service.create_context_aggregator(context)
+        first = aggregators.user().get_context_frame()
+    else:
+        aggregators, first = LLMContextAggregatorPair(context), frames.LLMRunFrame()
+    end = End()
     end.task = PipelineTask(
         Pipeline([aggregators.user(), service, end, aggregators.assistant()]), idle_timeout_secs=30
     )
-    await end.task.queue_frame(LLMRunFrame())
+    await end.task.queue_frame(first)
     await PipelineRunner(handle_sigint=False).run(end.task)
 
 

@@ -102,8 +102,6 @@ class Pipeline(ModelCalls):
     recording: bool
     #: A model was called.
     is_cascade = False
-    #: A framework says of each call when it is made: what its client libraries do is not said a second time.
-    has_framework = False
     _clock: Clock
     _prompts: PromptHistory | None = None
     _answer_is_open = False

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from decimal import Decimal
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from voicespan.delivery.encoding import cost
+from voicespan.delivery.encoding import cost, prices
 from voicespan.delivery.encoding.cost import ConversationCost
-from voicespan.delivery.encoding.langsmith_spans import get_attribute, set_attributes, split
+from voicespan.delivery.encoding.langsmith_spans import get_attribute, get_attributes, set_attributes, split
 from voicespan.delivery.spool import recovery
 from voicespan.delivery.spool.folder import ROOT
 from voicespan.gemini_live.protocol import Protocol
@@ -151,7 +152,7 @@ def test_what_the_user_says_is_transcribed_at_another_models_price(model):
         used = {"input_tokens": 300, "input_audio_tokens": 270, "output_tokens": 40}
     for _ in range(2):
         made = transcription(model, **used)
-        assert cost.has_cost(made)
+        assert cost.has_cost(made.name, get_attributes(made))
         whole.add(made)
     root = span("openai", "gpt-realtime", langsmith__metadata__duration_s=60.0)
     whole.add_to_root(root)
@@ -356,3 +357,60 @@ def test_a_conversation_that_is_billed_by_the_hour_is_priced_by_the_seconds_that
     [root] = langsmith_server.roots
     assert root.metadata["usage_seconds"] == 90
     assert root.metadata["cost"] == pytest.approx(3 * 90 / 3600 + (1000 * 4 + 100 * 16) / 1e6)
+
+
+@pytest.mark.parametrize(("provider", "model"), TOKENS)
+def test_what_is_calculated_here_is_what_the_package_calculates(provider, model):
+    usages = random.Random(model)
+    kinds = list(prices._SAMPLE)
+    found = set()
+    for _ in range(200):
+        usage = {
+            kind: usages.choice((0, usages.randrange(1, 5_000)))
+            for kind in usages.sample(kinds, usages.randrange(2, 9))
+        }
+        usage["input_tokens"] = usages.randrange(20_000)
+        usage["output_tokens"] = usages.randrange(6_000)
+        expected = prices._asked(provider, model, usage)
+        assert prices.price(provider, model, usage) == expected
+        found.add(expected is None)
+    assert False in found
+
+
+def test_the_package_is_asked_once_for_many_generations(monkeypatch):
+    asked = []
+    calculated = prices._calculated
+    monkeypatch.setattr(prices, "_calculated", lambda *given: asked.append(given) or calculated(*given))
+    prices._tables.clear()
+    usage = {"input_tokens": 100, "input_audio_tokens": 90, "output_tokens": 50}
+    first = prices.price("openai", "gpt-realtime", usage)
+    questions = len(asked)
+    for count in range(100, 200):
+        assert prices.price("openai", "gpt-realtime", {**usage, "input_tokens": count}) >= first
+    assert len(asked) == questions == 1 + len(usage)
+    assert (
+        prices.price("openai", "no such model", usage)
+        is prices.price("openai", "no such model", usage)
+        is None
+    )
+    assert len(asked) == questions + 1
+
+
+def test_a_price_that_depends_on_how_many_there_are_is_asked_for_each_time():
+    few, many = ({"input_tokens": count, "output_tokens": 1} for count in (1_000, 400_000))
+    each = [prices.price("google", "gemini-2.5-pro", usage) for usage in (few, many)]
+    assert each == [prices._asked("google", "gemini-2.5-pro", usage) for usage in (few, many)]
+    assert each[1].input_price > 400 * each[0].input_price
+
+
+def test_a_price_is_asked_for_again_after_a_minute(monkeypatch):
+    prices._tables.clear()
+    usage = {"input_tokens": 100, "output_tokens": 50}
+    now = 1_000.0
+    monkeypatch.setattr(prices.time, "monotonic", lambda: now)
+    assert prices.price("openai", "gpt-realtime", usage) is not None
+    monkeypatch.setattr(prices, "_calculated", lambda *_: (_ for _ in ()).throw(LookupError))
+    now += 59
+    assert prices.price("openai", "gpt-realtime", usage) is not None
+    now += 2
+    assert prices.price("openai", "gpt-realtime", usage) is None

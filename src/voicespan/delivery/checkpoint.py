@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from voicespan.delivery.traces import Trace
 
 
-def opened(trace: Trace, copy: SpanEncoder, *, first: bool = False) -> bytes | None:
+def opened(trace: Trace, encoder: SpanEncoder, *, first: bool = False) -> bytes | None:
     """The root, with what it would say if it ended now, and the other open spans.
 
     None: the root has ended, or its conversation does not answer. `first`: then it is the root as it started.
@@ -34,15 +34,15 @@ def opened(trace: Trace, copy: SpanEncoder, *, first: bool = False) -> bytes | N
         facts = {}
     spans: list[ReadableSpan] = [*trace.open_spans(), _with(root, {**(root.attributes or {}), **facts})]
 
-    def revise(span: EncodedSpan) -> None:
-        if int.from_bytes(span.span_id, "big") != trace.root_span_id:
-            trace.place_copy(span)
+    def revise(copy: EncodedSpan, span: ReadableSpan) -> None:
+        if not trace.is_root(span):
+            trace.place_copy(copy, span)
             return
-        langsmith_spans.as_root(span)
+        langsmith_spans.as_root(copy)
         if trace.delivery is not None and trace.delivery.recording_started_at is not None:
-            langsmith_spans.set_recording_start(span, trace.delivery.recording_started_at)
+            langsmith_spans.set_recording_start(copy, trace.delivery.recording_started_at)
 
-    return request(copy.of(spans, trace.thread_id, revise))
+    return request(encoder.of(spans, trace.thread_id, revise))
 
 
 def request(groups: list[tuple[Envelope, list[EncodedSpan]]]) -> bytes:

@@ -96,10 +96,10 @@ class _Entry:
         self._cost = self._cost or ConversationCost()
         return self._cost
 
-    def place_copy(self, copy: EncodedSpan) -> None:
+    def place_copy(self, copy: EncodedSpan, span: ReadableSpan) -> None:
         """Put the copy of a child into the conversation's trace, and count what it cost."""
-        self.trace.place_copy(copy)
-        if cost.has_cost(copy):
+        self.trace.place_copy(copy, span)
+        if cost.has_cost(copy.name, span.attributes or ()):
             self.cost.add(copy)
 
     @property
@@ -225,12 +225,12 @@ class SpoolWriter:
     def _end(self, entry: _Entry, root: ReadableSpan) -> None:
         trace = entry.trace
 
-        def revise(span: EncodedSpan) -> None:
-            langsmith_spans.as_root(span)
-            entry.cost.add_to_root(span)
-            langsmith_spans.count_dropped(span, trace.dropped)
+        def revise(copy: EncodedSpan, _: ReadableSpan) -> None:
+            langsmith_spans.as_root(copy)
+            entry.cost.add_to_root(copy)
+            langsmith_spans.count_dropped(copy, trace.dropped)
             if not entry.folder.files.all_on_disk:
-                langsmith_spans.set_attributes(span, {semconv.METADATA + "voicespan_spool": "memory"})
+                langsmith_spans.set_attributes(copy, {semconv.METADATA + "voicespan_spool": "memory"})
 
         entry.folder.end(checkpoint.request(self._encoder.of([root], trace.thread_id, revise)))
         entry.ended = True

@@ -136,10 +136,10 @@ class Trace:
         if members is not None:
             members.add(context.span_id)
 
-    def place_copy(self, copy: EncodedSpan) -> None:
+    def place_copy(self, copy: EncodedSpan, span: ReadableSpan) -> None:
         """Put the copy of a span into the conversation's trace: an adopted one may stand in another."""
         copy.trace_id = self.trace_id.to_bytes(16, "big")
-        parent = self.parents.get(int.from_bytes(copy.span_id, "big"))
+        parent = self.parents.get(_context(span).span_id) if self.parents else None
         if parent is not None:
             copy.parent_span_id = parent.to_bytes(8, "big")
 

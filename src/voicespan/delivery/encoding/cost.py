@@ -13,20 +13,26 @@ import importlib.util
 import json
 from decimal import Decimal
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from voicespan.delivery.encoding.langsmith_spans import get_attribute, set_attributes
+from voicespan.delivery.encoding.langsmith_spans import get_attributes, set_attributes
+from voicespan.delivery.encoding.prices import PACKAGE, price
 from voicespan.protocol import events
 from voicespan.runtime.guard import guarded
 from voicespan.runtime.measurements import SHARED, CallCost
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator, Mapping
+    from typing import TypeAlias
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-_PACKAGE = "genai_prices"
+    from voicespan.delivery.encoding.prices import Price
+
+    #: Of a span's copy.
+    _Attributes: TypeAlias = Mapping[str, str | bool | float | None]
+
 #: Our providers, by the names that the package has for them.
 _PROVIDERS = {
     "openai": "openai",
@@ -77,34 +83,35 @@ class ConversationCost:
         """Price a generation, and say so in its copy; or count what a transcription used."""
         if not is_available():
             return
-        written = get_attribute(span, semconv.USAGE_METADATA)
+        attributes = get_attributes(span)
+        written = attributes.get(semconv.USAGE_METADATA)
         if isinstance(written, str):
-            self._add_generation(span, written)
+            self._add_generation(span, attributes, written)
         else:
-            self._add_transcription(span)
+            self._add_transcription(attributes)
 
-    def _add_generation(self, span: Span, written: str) -> None:
-        price = _price(span, _tokens(span))
-        if price is None:
+    def _add_generation(self, span: Span, attributes: _Attributes, written: str) -> None:
+        priced = _price(attributes, _tokens(attributes))
+        if priced is None:
             self._is_whole = False
             return
-        if not price.total_price:
+        if not priced.total_price:
             # Billed by the hour: the root says what.
             return
-        self._total = price.total_price if self._total is None else self._total + price.total_price
+        self._total = priced.total_price if self._total is None else self._total + priced.total_price
         costs = {
-            "input_cost": float(price.input_price),
-            "output_cost": float(price.output_price),
-            "total_cost": float(price.total_price),
+            "input_cost": float(priced.input_price),
+            "output_cost": float(priced.output_price),
+            "total_cost": float(priced.total_price),
         }
         set_attributes(span, {semconv.USAGE_METADATA: json.dumps({**json.loads(written), **costs})})
 
-    def _add_transcription(self, span: Span) -> None:
-        model = get_attribute(span, semconv.METADATA + "transcription_model")
+    def _add_transcription(self, attributes: _Attributes) -> None:
+        model = attributes.get(semconv.METADATA + "transcription_model")
         used = {
             theirs: count
             for ours, theirs in _TRANSCRIBED.items()
-            if (count := _number(span, semconv.METADATA + ours)) is not None
+            if (count := _number(attributes, semconv.METADATA + ours)) is not None
         }
         if not isinstance(model, str):
             return
@@ -120,8 +127,13 @@ class ConversationCost:
         """Say on the root's copy what all of it cost; what is billed by time stands here alone."""
         if not is_available() or not self._is_whole:
             return
-        minutes = _duration(root) / 60
-        prices = [self._total, _total(_price(root, _time(root))), *self._of_transcriptions(root)]
+        attributes = get_attributes(root)
+        minutes = _duration(root, attributes) / 60
+        prices = [
+            self._total,
+            _total(_price(attributes, _time(root, attributes))),
+            *self._of_transcriptions(attributes),
+        ]
         known = [price for price in prices if price is not None]
         if not known:
             return
@@ -137,24 +149,24 @@ class ConversationCost:
         trace_id, span_id = (int.from_bytes(each, "big") for each in (root.trace_id, root.span_id))
         SHARED.put(CallCost(float(total), model, trace_id, span_id))
 
-    def _of_transcriptions(self, root: Span) -> Iterator[Decimal | None]:
+    def _of_transcriptions(self, root: _Attributes) -> Iterator[Decimal | None]:
         for model, used in (self._transcribed or {}).items():
             # Sound costs more than text: how much of it there was has to be known.
             if "audio_seconds" in used or {"input_audio_tokens", "output_tokens"} <= used.keys():
                 yield _total(_price(root, used, model))
 
 
-def has_cost(span: Span) -> bool:
-    """Whether it is one of ours that has tokens, or belongs to a transcription of the user's speech."""
-    return get_attribute(span, semconv.USAGE_METADATA) is not None or (
-        span.name == events.INPUT_TRANSCRIPTION and get_attribute(span, semconv.EVENT_TYPE) is not None
+def has_cost(name: str, attributes: Container[str]) -> bool:
+    """Whether a span of this name is one of ours that has tokens, or belongs to a transcription of the user's speech."""
+    return semconv.USAGE_METADATA in attributes or (
+        name == events.INPUT_TRANSCRIPTION and semconv.EVENT_TYPE in attributes
     )
 
 
 @functools.cache
 def is_available() -> bool:
     """Whether the package is installed."""
-    return importlib.util.find_spec(_PACKAGE) is not None
+    return importlib.util.find_spec(PACKAGE) is not None
 
 
 def load() -> None:
@@ -164,32 +176,28 @@ def load() -> None:
     process ends.
     """
     if is_available():
-        importlib.import_module(_PACKAGE)
+        importlib.import_module(PACKAGE)
 
 
-def _total(price: Any) -> Decimal | None:
+def _total(priced: Price | None) -> Decimal | None:
     """The whole of it; None: the model is not billed by what was counted."""
-    return (price.total_price or None) if price is not None else None
+    return (priced.total_price or None) if priced is not None else None
 
 
-def _price(span: Span, usage: dict[str, float] | None, model: object = None) -> Any:
-    """The package's calculation. None: it does not know the model, or not enough of the usage."""
-    model = model or get_attribute(span, semconv.RESPONSE_MODEL) or get_attribute(span, semconv.REQUEST_MODEL)
-    provider = _provider(span)
+def _price(attributes: _Attributes, usage: Mapping[str, float] | None, model: object = None) -> Price | None:
+    """None: there is no price for the model, or not enough is known of the usage."""
+    model = model or attributes.get(semconv.RESPONSE_MODEL) or attributes.get(semconv.REQUEST_MODEL)
+    provider = _provider(attributes)
     if usage is None or provider is None or not isinstance(model, str):
         return None
-    prices = importlib.import_module(_PACKAGE)
-    try:
-        return prices.calc_price(prices.Usage(**usage), model, provider_id=provider)
-    except (LookupError, ValueError):
-        return None
+    return price(provider, model, usage)
 
 
-def _tokens(span: Span) -> dict[str, float] | None:
+def _tokens(attributes: _Attributes) -> dict[str, float] | None:
     """A generation's tokens, as the package names them. None: the service did not count them."""
     counts: dict[str, float] = {}
     for ours, theirs in _TOKENS.items():
-        count = _number(span, semconv.USAGE + ours)
+        count = _number(attributes, semconv.USAGE + ours)
         if count is not None:
             counts[theirs] = count
     for cached, whole in _CACHED.items():
@@ -199,29 +207,29 @@ def _tokens(span: Span) -> dict[str, float] | None:
     return counts if "input_tokens" in counts and "output_tokens" in counts else None
 
 
-def _time(root: Span) -> dict[str, float] | None:
+def _time(root: Span, attributes: _Attributes) -> dict[str, float] | None:
     """What of a conversation may be billed by time and by message."""
-    seconds = _number(root, semconv.METADATA + "usage_seconds")
-    if seconds is None and _provider(root) in _BILLS_CONNECTION:
-        seconds = _duration(root)
+    seconds = _number(attributes, semconv.METADATA + "usage_seconds")
+    if seconds is None and _provider(attributes) in _BILLS_CONNECTION:
+        seconds = _duration(root, attributes)
     if seconds is None:
         return None
     usage = {"audio_seconds": seconds}
-    messages = _number(root, semconv.METADATA + "text_message_count")
+    messages = _number(attributes, semconv.METADATA + "text_message_count")
     return usage if messages is None else {**usage, "input_text_messages": messages}
 
 
-def _duration(root: Span) -> float:
+def _duration(root: Span, attributes: _Attributes) -> float:
     """Seconds; of a process that died, until its last sign of life."""
-    duration = _number(root, semconv.METADATA + "duration_s")
+    duration = _number(attributes, semconv.METADATA + "duration_s")
     return (root.end_time_unix_nano - root.start_time_unix_nano) / 1e9 if duration is None else duration
 
 
-def _provider(span: Span) -> str | None:
-    name = get_attribute(span, semconv.PROVIDER)
+def _provider(attributes: _Attributes) -> str | None:
+    name = attributes.get(semconv.PROVIDER)
     return _PROVIDERS.get(name, name) if isinstance(name, str) else None
 
 
-def _number(span: Span, key: str) -> float | None:
-    value = get_attribute(span, key)
+def _number(attributes: _Attributes, key: str) -> float | None:
+    value = attributes.get(key)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -1,4 +1,4 @@
-"""The LangSmith copy of a span: encoded by OpenTelemetry's own encoder, then changed in small named steps.
+"""The LangSmith copy of a span: encoded as OpenTelemetry's own encoder does, then changed in small named steps.
 
 The application's span is never touched; every other processor and exporter sees it as it is.
 """
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 from google.protobuf.message import DecodeError
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -23,12 +22,16 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT
 from voicespan.content import named_secrets  # noqa: F401
 from voicespan.content.masking import without_secrets
 from voicespan.content.secret_names import MARK, names_secret
+from voicespan.delivery.encoding import plain_spans
 from voicespan.delivery.encoding.journal import Envelope
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     from voicespan.delivery.destination.privacy import Privacy
 
@@ -71,8 +74,8 @@ _INPUT_EVENTS = frozenset({"gen_ai.system.message", "gen_ai.user.message", "gen_
 _OUTPUT_EVENTS = frozenset(
     {"gen_ai.assistant.message", "gen_ai.tool.message", "gen_ai.choice", "gen_ai.content.completion"}
 )
-#: So many encoded resources are kept.
-_MOST_RESOURCES = 16
+#: So many encoded resources and scopes are kept.
+_MOST_ENVELOPES = 16
 #: Frames and messages that we write as metadata carry both.
 _BOTH = (semconv.RAW_EVENT,)
 
@@ -92,51 +95,70 @@ class SpanEncoder:
     #: Through a Collector: the resource says what it shall route to LangSmith.
     marked: bool = False
     sample_rate: float | None = None
-    _resources: dict[int, tuple[object, bytes]] = field(default_factory=dict, repr=False, compare=False)
+    #: By the ids of a resource and a scope, which are kept as well: while they live no others have these ids.
+    _envelopes: dict[tuple[int, int], tuple[object, object, Envelope]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def of(
         self,
-        spans: Sequence[ReadableSpan],
+        spans: Iterable[ReadableSpan],
         thread_id: str | None,
-        revise: Callable[[Span], None] | None = None,
+        revise: Callable[[Span, ReadableSpan], None] | None = None,
     ) -> list[tuple[Envelope, list[Span]]]:
         """Encoded copies, grouped by what they have in common.
 
-        `revise` is called with each copy before it is made private.
+        `revise` is called with each copy, and the span that it is of, before the copy is made private.
         """
-        groups = []
-        for alike in _by_resource(spans):
-            resource = self._resource_of(alike)
-            for scope_spans in _scopes(alike):
-                for span in scope_spans.spans:
-                    _name_thread(span, thread_id)
-                    if self.sample_rate is not None:
-                        set_attributes(span, {SAMPLE_RATE: self.sample_rate})
-                    if revise is not None:
-                        revise(span)
-                    _make_private(span, self.privacy)
-                groups.append((Envelope(resource, _scope(scope_spans)), list(scope_spans.spans)))
-        return groups
+        groups: dict[tuple[int, int], tuple[Envelope, list[Span]]] = {}
+        for span in spans:
+            copy = _encoded(span)
+            if copy is None:
+                continue
+            # LangSmith finds the tokens, the cost and the filters of a thread only on runs that name it.
+            if thread_id is not None and semconv.THREAD_ID not in (span.attributes or ()):
+                _add(copy, semconv.THREAD_ID, thread_id)
+            if self.sample_rate is not None:
+                set_attributes(copy, {SAMPLE_RATE: self.sample_rate})
+            if revise is not None:
+                revise(copy, span)
+            _make_private(copy, self.privacy)
+            common = id(span.resource), id(span.instrumentation_scope)
+            group = groups.get(common)
+            if group is None:
+                group = groups[common] = self._envelope(span), []
+            group[1].append(copy)
+        return list(groups.values())
 
-    def _resource_of(self, alike: list[ReadableSpan]) -> bytes:
-        """The resource that these spans share: a `ResourceSpans` without scopes, encoded."""
-        resource = alike[0].resource
-        # There is one in a process, or a few, and encoding it is half of the work where a span ends at a time.
-        known = self._resources.get(id(resource))
+    def _envelope(self, span: ReadableSpan) -> Envelope:
+        """What a span has in common with others: there is one in a process, or a few."""
+        resource, scope = span.resource, span.instrumentation_scope
+        known = self._envelopes.get((id(resource), id(scope)))
         if known is None:
-            if len(self._resources) >= _MOST_RESOURCES:
-                self._resources.clear()
-            # Kept as well: while it lives no other has its id.
-            known = self._resources[id(resource)] = resource, self._encoded(resource)
-        return known[1]
+            if len(self._envelopes) >= _MOST_ENVELOPES:
+                self._envelopes.clear()
+            known = resource, scope, self._encoded_envelope(resource, scope)
+            self._envelopes[id(resource), id(scope)] = known
+        return known[2]
 
-    def _encoded(self, resource: Resource) -> bytes:
-        found = _encode([ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource)]).resource_spans
-        encoded = found[0] if found else ResourceSpans()
+    def _encoded_envelope(self, resource: Resource, scope: InstrumentationScope | None) -> Envelope:
+        bare = ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource, instrumentation_scope=scope)
+        found = _encode(bare).resource_spans
+        encoded = found[0] if found else ResourceSpans(scope_spans=[ScopeSpans()])
         _mask(encoded.resource)
         if self.marked:
             set_attributes(encoded.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
-        return _resource(encoded)
+        return _envelope(encoded, encoded.scope_spans[0])
+
+
+def _encoded(span: ReadableSpan) -> Span | None:
+    """A span by itself; None: it cannot be encoded."""
+    copy = plain_spans.encoded(span)
+    if copy is None:
+        # Without the resource, which the encoder would write as JSON to compare it, and encode anew.
+        found = _encode(cast("ReadableSpan", _WithoutResource(span))).resource_spans
+        copy = found[0].scope_spans[0].spans[0] if found else None
+    return copy
 
 
 class _WithoutResource:
@@ -205,15 +227,20 @@ def get_attribute(holder: _Holder, key: str) -> str | bool | float | None:
     """A scalar attribute's value."""
     for attribute in holder.attributes:
         if attribute.key == key:
-            kind = attribute.value.WhichOneof("value")
-            return None if kind is None else getattr(attribute.value, kind)
+            return _value(attribute)
     return None
 
 
 def set_attributes(holder: _Holder, attributes: Mapping[str, str | bool | float]) -> None:
     """Add attributes, each in the place of what had its key."""
     _remove_attributes(holder, lambda key: key in attributes)
-    holder.attributes.extend(KeyValue(key=key, value=_any_value(value)) for key, value in attributes.items())
+    for key, value in attributes.items():
+        _add(holder, key, value)
+
+
+def get_attributes(holder: _Holder) -> dict[str, str | bool | float | None]:
+    """All scalar attributes: for who needs more than one or two of them."""
+    return {attribute.key: _value(attribute) for attribute in holder.attributes}
 
 
 def join(groups: Iterable[tuple[Envelope, Span]]) -> bytes:
@@ -245,29 +272,9 @@ def split(request: bytes) -> Iterator[tuple[Envelope, Span]]:
                 yield envelope, span
 
 
-def _encode(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
-    request = guarded(encode_spans)(spans)
-    if request is None:
-        # One span that cannot be encoded must not take the others along.
-        request = ExportTraceServiceRequest()
-        for span in spans if len(spans) > 1 else ():
-            request.MergeFrom(_encode([span]))
-    return request
-
-
-def _by_resource(spans: Iterable[ReadableSpan]) -> Iterable[list[ReadableSpan]]:
-    groups: dict[int, list[ReadableSpan]] = {}
-    for span in spans:
-        groups.setdefault(id(span.resource), []).append(span)
-    return groups.values()
-
-
-def _scopes(spans: Iterable[ReadableSpan]) -> Iterator[ScopeSpans]:
-    """Encoded, by their instrumentation scope."""
-    # The encoder writes each span's resource as JSON to compare it, and encodes it anew each time.
-    bare = [cast("ReadableSpan", _WithoutResource(span)) for span in spans]
-    for resource_spans in _encode(bare).resource_spans:
-        yield from resource_spans.scope_spans
+def _encode(span: ReadableSpan) -> ExportTraceServiceRequest:
+    # One span that cannot be encoded must not take the others along.
+    return guarded(encode_spans)([span]) or ExportTraceServiceRequest()
 
 
 def _mask(resource: EncodedResource) -> None:
@@ -289,22 +296,9 @@ def _masked(key: str, text: str) -> str:
 
 
 def _envelope(resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> Envelope:
-    return Envelope(_resource(resource_spans), _scope(scope_spans))
-
-
-def _resource(resource_spans: ResourceSpans) -> bytes:
-    own = ResourceSpans(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
-    return own.SerializeToString()
-
-
-def _scope(scope_spans: ScopeSpans) -> bytes:
-    return ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url).SerializeToString()
-
-
-def _name_thread(span: Span, thread_id: str | None) -> None:
-    # LangSmith finds the tokens, the cost and the filters of a thread only on runs that name it.
-    if thread_id is not None and get_attribute(span, semconv.THREAD_ID) is None:
-        set_attributes(span, {semconv.THREAD_ID: thread_id})
+    resource = ResourceSpans(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
+    scope = ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url)
+    return Envelope(resource.SerializeToString(), scope.SerializeToString())
 
 
 def _make_private(span: Span, privacy: Privacy) -> None:
@@ -334,14 +328,21 @@ def _remove_attributes(holder: _Holder, unwanted: Callable[[str], bool]) -> None
             del holder.attributes[index]
 
 
-def _any_value(value: str | bool | float) -> AnyValue:
+def _value(attribute: KeyValue) -> str | bool | float | None:
+    kind = attribute.value.WhichOneof("value")
+    return None if kind is None else getattr(attribute.value, kind)
+
+
+def _add(holder: _Holder, key: str, value: str | bool | float) -> None:
+    attribute = holder.attributes.add(key=key)
     if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    if isinstance(value, int):
-        return AnyValue(int_value=value)
-    if isinstance(value, float):
-        return AnyValue(double_value=value)
-    return AnyValue(string_value=value)
+        attribute.value.bool_value = value
+    elif isinstance(value, int):
+        attribute.value.int_value = value
+    elif isinstance(value, float):
+        attribute.value.double_value = value
+    else:
+        attribute.value.string_value = value
 
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def _close_spans(folder: Folder, died_at: int) -> None:
     cost, ended = ConversationCost(), set()
     for journaled in _journaled(folder):
         ended.add(journaled.span_id)
-        if has_cost(journaled):
+        if has_cost(journaled.name, langsmith_spans.get_attributes(journaled)):
             cost.add(journaled)
     root = None
     for envelope, span in opened:

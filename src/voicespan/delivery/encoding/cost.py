@@ -145,7 +145,7 @@ class ConversationCost:
         if minutes > 0:
             figures["cost_per_minute"] = round(float(total) / minutes, 6)
         set_attributes(root, {semconv.METADATA + name: figure for name, figure in figures.items()})
-        model = {name: get_attribute(root, name) for name in (semconv.PROVIDER, semconv.REQUEST_MODEL)}
+        model = {name: attributes.get(name) for name in (semconv.PROVIDER, semconv.REQUEST_MODEL)}
         trace_id, span_id = (int.from_bytes(each, "big") for each in (root.trace_id, root.span_id))
         SHARED.put(CallCost(float(total), model, trace_id, span_id))
 

@@ -165,6 +165,7 @@ def gateway(collector, langsmith, backend):
         pipeline="traces/backend",
         key=None,
         endpoint=None,
+        **environ,
     ):
         return collector(
             name,
@@ -175,6 +176,7 @@ def gateway(collector, langsmith, backend):
             LANGSMITH_ENDPOINT=endpoint or langsmith.url,
             LANGSMITH_PROJECT=project,
             BACKEND=backend.url,
+            **environ,
         )
 
     return start

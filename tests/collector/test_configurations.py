@@ -12,6 +12,7 @@ SETS = [
     ("gateway.yaml",),
     ("gateway.yaml", "gateway-queue.yaml"),
     ("gateway.yaml", "redaction.yaml"),
+    ("gateway.yaml", "prometheus.yaml"),
     ("agent.yaml",),
     ("agent.yaml", "agent-balanced.yaml"),
     ("existing.yaml",),

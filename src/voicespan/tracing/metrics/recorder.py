@@ -162,8 +162,9 @@ class _Span:
         self._value(semconv.CALL_DURATION, self._seconds, whole)
         for outcome in _OUTCOMES:
             self._count(semconv.ANSWERS, f"answers_{outcome}", {**of_call, semconv.OUTCOME: outcome})
-        self._count(semconv.INTERRUPTIONS, "interruption_count", of_call)
-        self._count(semconv.DROPPED, "dropped_spans", {})
+        # None is counted as well: a series that is not there looks like one that nobody reports.
+        self._count(semconv.INTERRUPTIONS, "interruption_count", of_call, otherwise=0)
+        self._count(semconv.DROPPED, "dropped_spans", {}, otherwise=0)
 
     def _of(self, *more: str) -> dict[str, Any]:
         """Provider and model, and `more` of the span's attributes."""
@@ -173,7 +174,9 @@ class _Span:
     def _value(self, name: str, value: float, attributes: Mapping[str, Any]) -> None:
         self._instruments.record(name, value, self._bounded(attributes), self._context)
 
-    def _count(self, name: str, figure: str, attributes: Mapping[str, Any]) -> None:
-        number = self._attributes.get(semconv.METADATA + figure)
-        if isinstance(number, int) and number > 0:
+    def _count(
+        self, name: str, figure: str, attributes: Mapping[str, Any], *, otherwise: int | None = None
+    ) -> None:
+        number = self._attributes.get(semconv.METADATA + figure, otherwise)
+        if isinstance(number, int) and number >= 0:
             self._instruments.count(name, number, self._bounded(attributes), self._context)

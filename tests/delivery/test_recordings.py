@@ -13,7 +13,9 @@ import soundfile
 
 from voicespan.cli import recover
 from voicespan.recording.recorder import Recorder
+from voicespan.runtime.settings import Settings
 from voicespan.testing import LangSmithServer
+from voicespan.tracing.conversation_recording import ConversationRecording
 
 
 @pytest.fixture
@@ -273,6 +275,35 @@ def test_with_two_destinations_both_folders_have_what_is_recorded(manual, langsm
         second.write()
         second.send()
         assert len(other.roots) == 1
+
+
+def test_a_destination_that_is_quick_does_not_take_the_recording_from_the_other(manual, langsmith_server):
+    with LangSmithServer() as other:
+        voice = manual()
+        second = voice.__class__(other, voice.clock)
+        voice.provider.add_span_processor(second.processor)
+        conversation = voice.conversation()
+        second.write()
+        recording = ConversationRecording(conversation.deliveries, Settings(), voice.clock)
+        conversation.end()
+        second.write()
+        owner = conversation.deliveries[0]
+        encoded = owner.folder / "conversation.ogg"
+        encoded.write_bytes(b"OggS" * 1000)
+        attach = owner.attach
+
+        def attach_and_deliver(*arguments, **named):
+            attached = attach(*arguments, **named)
+            voice.write()
+            voice.send()
+            return attached
+
+        owner.attach = attach_and_deliver
+        recording._attach(encoded)
+        second.write()
+        second.send()
+        for server in (langsmith_server, other):
+            assert server.roots[0].attachments["conversation"].size == 4000
 
 
 def test_a_recording_that_is_not_encoded_in_time_goes_as_flac(voice, conversation, langsmith_server):

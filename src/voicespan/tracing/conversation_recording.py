@@ -134,7 +134,8 @@ class ConversationRecording:
     @guarded
     def _attach(self, path: Path | None) -> None:
         mime_type = None if path is None else MIME_TYPES.get(path.suffix.removeprefix("."))
-        for delivery in self._deliveries:
+        # The first one has the file in its folder, which goes when it is delivered: the others copy it before.
+        for delivery in reversed(self._deliveries):
             if path is None or mime_type is None:
                 delivery.no_recording("none" if self.recorder.error is None else "failed")
             else:

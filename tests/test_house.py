@@ -93,7 +93,7 @@ DELIVERY_FLOORS = (
     ("checkpoint", "standalone_spans"),
     ("spool_writer",),
     ("pipeline",),
-    ("pipelines",),
+    ("backend_pipeline", "folder_pipeline"),
     ("shutdown",),
     ("parts",),
     ("conversation_processor",),

@@ -11,7 +11,7 @@ from voicespan.delivery.destination.folder_destination import FolderDestination,
 from voicespan.delivery.destination.privacy import Privacy
 from voicespan.delivery.folder.call_folders import is_running
 from voicespan.delivery.folder.settings import FolderSettings, named_folder
-from voicespan.delivery.pipelines import to_folder
+from voicespan.delivery.folder_pipeline import to_folder
 from voicespan.delivery.spool.spool import own_place
 from voicespan.report import find, page
 from voicespan.report.server import Viewer

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from voicespan.delivery.destination.privacy import Privacy
     from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
     from voicespan.delivery.export.http_client import HttpClient
+    from voicespan.delivery.export.live import LiveSender
     from voicespan.delivery.export.uploader import Uploads
     from voicespan.delivery.spool.folder import Folder, RecordingResult
     from voicespan.delivery.spool.spool import Spool
@@ -62,6 +63,8 @@ class Target(NamedTuple):
     join_late: JoinLate
     #: None: nothing goes over the network.
     http: HttpClient | None = None
+    #: Makes what shows conversations while they are going on; None: nothing does.
+    live: Callable[[Callable[[Folder], None]], LiveSender] | None = None
 
 
 class Pipeline:
@@ -85,7 +88,13 @@ class Pipeline:
         self.scheduler = ExportScheduler(spool, destination, target.uploader, clock, privacy)
         # One salt for each process: folders of one process can be seen to have one key, and no more.
         named = destination.named(secrets.token_bytes(16))
-        self.writer = SpoolWriter(SpoolTarget(spool, encoder, named, clock), self._export)
+        #: None: nothing is shown before it is over.
+        self.live = None if target.live is None else target.live(self._export)
+        self.writer = SpoolWriter(
+            SpoolTarget(spool, encoder, named, clock),
+            self._export if self.live is None else self.live.completed,
+            None if self.live is None else self.live.changed,
+        )
         self._spool_loop = Loop("voicespan-spool", self.writer.step, batch_delay=_BATCH_DELAY)
         self._export_loop = Loop("voicespan-export", self.scheduler.step)
 
@@ -158,6 +167,8 @@ class Pipeline:
         """Let the threads end."""
         self._spool_loop.stop()
         self._export_loop.stop()
+        if self.live is not None:
+            self.live.loop.stop()
         self.spool.copies.stop()
         self.scheduler.stop()
 
@@ -165,13 +176,15 @@ class Pipeline:
         """In a forked child: everything here is the parent's."""
         self.writer.reset_after_fork()
         self.scheduler.reset_after_fork()
+        if self.live is not None:
+            self.live.reset_after_fork()
         if self.http is not None:
             self.http.reset_after_fork()
         self.spool.copies.reset_after_fork()
 
     def left(self) -> int:
         """How many conversations of this process have ended and are not delivered."""
-        return self.writer.pending + len(self.scheduler.left())
+        return self.writer.pending + self._under_way + len(self.scheduler.left())
 
     def waiting(self) -> int:
         """How many wait to be delivered, those that dead processes left included."""
@@ -180,6 +193,11 @@ class Pipeline:
     def left_in_memory(self) -> int:
         """How many of them no disk has taken whole: nobody can send them when this process has ended."""
         return self.writer.pending_in_memory + self.scheduler.left_in_memory
+
+    @property
+    def _under_way(self) -> int:
+        """How many complete folders wait for a request with some of them that is under way."""
+        return 0 if self.live is None else self.live.pending
 
     def _deliver_until(
         self, deadline: float, on_wait: Callable[[], None], *, recordings_within: float | None = None
@@ -194,7 +212,11 @@ class Pipeline:
         if recordings_within is not None:
             self.writer.hurry(recordings_within)
             self._spool_loop.wake(urgent=True)
-        if not self._until(lambda: not (self.spool.copies.pending or self.writer.pending), deadline, on_wait):
+        if not self._until(
+            lambda: not (self.spool.copies.pending or self.writer.pending or self._under_way),
+            deadline,
+            on_wait,
+        ):
             return False
         self.scheduler.hurry()
         self._export_loop.wake()
@@ -213,6 +235,8 @@ class Pipeline:
             on_wait()
             self._spool_loop.run_once()
             self._export_loop.run_once()
+            if self.live is not None:
+                self.live.loop.run_once()
             self.spool.copies.loop.run_once()
             time.sleep(_LOOK_EVERY)
         return True

@@ -116,10 +116,16 @@ class _Entry:
 class SpoolWriter:
     """The only one that writes to folders of open conversations. `step` is called by its thread alone."""
 
-    def __init__(self, target: SpoolTarget, on_complete: Callable[[Folder], None]) -> None:
-        """`on_complete` takes each folder that is complete, locked."""
+    def __init__(
+        self,
+        target: SpoolTarget,
+        on_complete: Callable[[Folder], None],
+        on_change: Callable[[Trace, Folder], None] | None = None,
+    ) -> None:
+        """`on_complete` takes each folder that is complete, locked; `on_change` hears of each that was written to."""
         self._spool, self._encoder, self._destination, self._clock = target
         self._on_complete = on_complete
+        self._on_change = on_change
         self._queue: deque[Event] = deque()
         self._entries: dict[Trace, _Entry] = {}
         self._standalone = StandaloneSpans(target, self._complete)
@@ -205,6 +211,8 @@ class SpoolWriter:
         trace.folder_name = folder.name
         if trace.delivery is not None:
             trace.delivery.made(folder)
+        if self._on_change is not None:
+            self._on_change(trace, folder)
         return _Entry(trace, folder)
 
     @guarded
@@ -218,6 +226,11 @@ class SpoolWriter:
         ):
             trace.unwritten(self._spool.append(entry.folder, envelope, encoded))
         entry.dirty = True
+        if self._on_change is not None and children:
+            if any(child.parent is not None and child.parent.span_id in trace.open_ids for child in children):
+                # Whoever reads along finds there what they are below.
+                entry.checkpoint_at = 0.0
+            self._on_change(trace, entry.folder)
         for root in spans:
             if _id(root) == trace.root_span_id:
                 self._end(entry, root)

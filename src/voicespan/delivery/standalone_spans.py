@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.spool.folder import Meta
+from voicespan.delivery.encoding import runs
+from voicespan.delivery.export.delivery_state import DeliveryState
+from voicespan.delivery.export.live_state import LiveRuns
+from voicespan.delivery.spool.folder import PROGRESS, Meta
 from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
@@ -79,6 +82,9 @@ class StandaloneSpans:
         entry = self._entries.get(trace)
         if entry is None:
             folder = self._spool.create(self._meta(trace))
+            if trace is not None and trace.live:
+                live = _beside(trace, self._destination["project"] or "")
+                folder.files.replace(PROGRESS, DeliveryState(runs=live).encoded())
             entry = self._entries[trace] = _Entry(folder, self._clock.monotonic_ns() / 1e9 + _COLLECT_SECONDS)
         groups = (
             self._encoder.of(spans, None)
@@ -94,3 +100,13 @@ class StandaloneSpans:
         if trace is None:
             return Meta(self._destination, now)
         return Meta(self._destination, now, trace_id=f"{trace.trace_id:032x}", after=trace.folder_name)
+
+
+def _beside(trace: Trace, project: str) -> LiveRuns:
+    """Where the runs of late spans stand, whose conversation was shown while it went on."""
+    root = f"{trace.root_span_id:016x}"
+    top = runs.segment_of(root, trace.started_at)
+    known = {root: top}
+    for span_id, start in trace.call_starts.items():
+        known[f"{span_id:016x}"] = f"{top}.{runs.segment_of(f'{span_id:016x}', start)}"
+    return LiveRuns(root, project, known=known)

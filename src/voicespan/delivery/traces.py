@@ -21,7 +21,7 @@ from voicespan.delivery.span_rates import SpanRates
 from voicespan.runtime.settings import SPAN_BUDGET, SPAN_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import TypeAlias
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from voicespan.tracing.conversation import Conversation
 
     #: Of a conversation that is complete: the root's span id, its start, its end, the thread, the folder, how many spans
-    #: were kept, the calls.
+    #: were kept, the calls, whether its runs are created while it goes on.
     _Past: TypeAlias = tuple[
-        int, int, float, str | None, str | None, int, tuple[tuple[int, tuple[int, int | None]], ...]
+        int, int, float, str | None, str | None, int, tuple[tuple[int, tuple[int, int | None]], ...], bool
     ]
 
 #: The application's spans that end after the root are taken for another hour.
@@ -68,6 +68,8 @@ class Trace:
         self.delivery: RootAttachment | None = None
         #: Of its folder in the spool.
         self.folder_name: str | None = None
+        #: Its runs are created while it is going on: those of late spans, too.
+        self.live = False
         #: Spans that were not kept: `_counting` is held, or it is the spool's thread that counts.
         self._over = 0
         self._unwritten = 0
@@ -111,6 +113,16 @@ class Trace:
     def is_open(self, span_id: int) -> bool:
         """Whether this is the root, or a span that has started in the conversation and not ended."""
         return span_id in self._open or span_id == self.root_span_id
+
+    @property
+    def call_starts(self) -> dict[int, int]:
+        """When each function call started (wall clock, nanoseconds), by the id of its span."""
+        return {span_id: start for span_id, (start, _) in list(self._calls.items())}
+
+    @property
+    def open_ids(self) -> Container[int]:
+        """The ids of the spans that have started and not ended, but for the root's."""
+        return self._open
 
     def has(self, span: ReadableSpan, context: SpanContext) -> bool:
         """Whether a span of one of the conversation's traces, with this `context`, is the conversation's."""
@@ -227,15 +239,16 @@ class Trace:
             self.folder_name,
             self._kept,
             tuple(self._calls.items()),
+            self.live,
         )
 
     @classmethod
     def unpacked(cls, trace_id: int, past: _Past) -> Trace:
         """As it was."""
-        root_span_id, started_at, ended_at, thread_id, folder_name, kept, calls = past
+        root_span_id, started_at, ended_at, thread_id, folder_name, kept, calls, live = past
         trace = cls(trace_id, root_span_id, started_at, thread_id)
         trace.ended_at, trace.folder_name = ended_at, folder_name
-        trace._kept, trace._calls = kept, dict(calls)
+        trace._kept, trace._calls, trace.live = kept, dict(calls), live
         return trace
 
 

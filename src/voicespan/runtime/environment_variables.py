@@ -50,5 +50,7 @@ VOICESPAN_FOLDER = "VOICESPAN_FOLDER"
 VOICESPAN_FOLDER_MAX_BYTES = "VOICESPAN_FOLDER_MAX_BYTES"
 #: For how many days.
 VOICESPAN_FOLDER_MAX_AGE = "VOICESPAN_FOLDER_MAX_AGE"
+#: `1` shows conversations in LangSmith while they are going on.
+VOICESPAN_LIVE = "VOICESPAN_LIVE"
 #: Seconds that an exiting process waits for what is complete.
 VOICESPAN_SHUTDOWN_TIMEOUT = "VOICESPAN_SHUTDOWN_TIMEOUT"

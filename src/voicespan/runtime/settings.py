@@ -117,15 +117,15 @@ class Settings:
         capture_content, hide = _kept(environ)
         found = cls(
             events=_LEVELS[_choice(environ, "VOICESPAN_EVENTS", _LEVELS, "standard")],
-            raw_events=_flag(environ, "VOICESPAN_RAW_EVENTS", default=False),
+            raw_events=flag(environ, "VOICESPAN_RAW_EVENTS", default=False),
             parent="child"
             if _choice(environ, "VOICESPAN_PARENT", ("root", "child"), "root") == "child"
             else "root",
             capture_content=capture_content,
             hide=hide,
             redact=_redact,
-            enabled=not _flag(environ, "OTEL_SDK_DISABLED", default=False)
-            and not _flag(environ, "VOICESPAN_DISABLED", default=False),
+            enabled=not flag(environ, "OTEL_SDK_DISABLED", default=False)
+            and not flag(environ, "VOICESPAN_DISABLED", default=False),
             resume_window=_number(environ, "VOICESPAN_RESUME_WINDOW", 30.0),
             record=_share(environ, "VOICESPAN_RECORD") if _record is None else float(_record),
             record_source=_SOURCES[_choice(environ, "VOICESPAN_RECORD_SOURCE", _SOURCES, "app")],
@@ -243,7 +243,7 @@ def _choice(
     return default
 
 
-def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+def flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
     value = environ.get(name, "").strip().lower()
     if value in _YES:
         return True

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_API = "https://api.smith.langchain.com"
 TRACES_PATH = "/otel/v1/traces"
+_RUNS_PATH = "/runs/multipart"
 COLLECTOR_VARIABLE = "VOICESPAN_ENDPOINT"
 _AGENT_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _AGENT_ENVIRONMENTS = ("local", "development", "staging", "production")
@@ -55,6 +56,17 @@ class Destination:
         if self.credentials is not None:
             headers.update(self.credentials.headers())
         return {name: value.encode() for name, value in headers.items()}
+
+    @property
+    def takes_runs(self) -> bool:
+        """Whether runs can be created there one by one: LangSmith's own API, and a project that has a name."""
+        agent = any(name.lower() == "langsmith-agent-id" for name, _ in self.headers)
+        return not self.through_collector and self.project is not None and not agent
+
+    @property
+    def runs_url(self) -> str:
+        """Where LangSmith's REST API takes them."""
+        return self.url.removesuffix(TRACES_PATH) + _RUNS_PATH
 
     @property
     def shown(self) -> str:

@@ -42,17 +42,35 @@ class Base64:
                 if len(piece) < wanted:
                     raise OSError("the recording became shorter while it was sent")
                 left -= wanted
-                yield base64.b64encode(piece)
+                yield self._written(piece)
+
+    @staticmethod
+    def _written(piece: bytes) -> bytes:
+        return base64.b64encode(piece)
+
+
+class File(Base64):
+    """A file's content as it is, read in pieces while it is sent."""
+
+    def __len__(self) -> int:
+        return self._size
+
+    @staticmethod
+    def _written(piece: bytes) -> bytes:
+        return piece
 
 
 #: A stretch of a message: bytes, or what will become bytes.
 Part: TypeAlias = "bytes | Base64"
+#: The content type of a message that is protobuf.
+PROTOBUF = "application/x-protobuf"
 
 
 class Message:
     """A message as a sequence of parts; it knows its length and is read once or many times."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], content_type: str = PROTOBUF) -> None:
+        self.content_type = content_type
         self._parts = parts
         self._length = sum(len(part) for part in parts)
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from voicespan.delivery.export.live_state import LiveRuns
 from voicespan.delivery.export.responses import Action
 from voicespan.delivery.spool.secure_file import is_plain
 
@@ -42,6 +43,13 @@ class Batch:
     delivered_at: float | None = None
     #: The server's words.
     refused: str | None = None
+    #: The ids of spans whose runs it creates before they have ended; then its range is empty.
+    opens: list[str] = field(default_factory=list)
+
+    @classmethod
+    def opening(cls, before: Batch, opens: list[str]) -> Batch:
+        """Creates the runs of open spans, before the spans of another batch."""
+        return cls(before.segment, before.start, before.start, before.envelope, len(opens), opens=opens)
 
     @property
     def settled(self) -> bool:
@@ -104,6 +112,8 @@ class DeliveryState:
     #: The last failure, in words, and when it came (wall clock, seconds).
     reason: str | None = None
     failed_at: float | None = None
+    #: None: nothing is created before the conversation is over.
+    runs: LiveRuns | None = None
 
     @classmethod
     def of(cls, written: bytes | None) -> DeliveryState:
@@ -112,7 +122,9 @@ class DeliveryState:
             facts: dict[str, Any] = json.loads(written or b"{}")
             batches = [Batch(**batch) for batch in facts.pop("batches", [])]
             encoding = Encoding(facts.pop("encoding", Encoding.RECORDING.value))
-            progress = cls(batches=batches, encoding=encoding, **facts)
+            live = facts.pop("runs", None)
+            runs = None if live is None else LiveRuns(**live)
+            progress = cls(batches=batches, encoding=encoding, runs=runs, **facts)
             sound = progress.is_sound()
         except (ValueError, TypeError, AttributeError, RecursionError):
             sound = False
@@ -140,6 +152,8 @@ class DeliveryState:
             and isinstance(self.cut, dict)
             and all(_is_place(segment, at) for segment, at in self.cut.items())
             and all(_is_place(*place) for place in places)
+            and (self.runs is None or self.runs.is_sound())
+            and all(isinstance(span_id, str) for batch in self.batches for span_id in batch.opens)
         )
 
     def encoded(self) -> bytes:
@@ -178,6 +192,9 @@ class DeliveryState:
                 what.sent = False
             else:
                 self.root_sent = False
+        if isinstance(what, Batch) and self._is_not_for_runs(what, answer, sent_before):
+            self._create_no_runs()
+            return Outcome.SETTLED
         if answer.action in _WAITING:
             self.reason, self.failed_at = str(answer), now
             return Outcome.WAIT
@@ -186,6 +203,19 @@ class DeliveryState:
             return self._batch_answered(what, answer, now, sent_before)
         self._root_answered(answer, now, sent_before, recording)
         return Outcome.SETTLED
+
+    def _is_not_for_runs(self, batch: Batch, answer: Answer, sent_before: bool) -> bool:
+        """Whether the server does not take the root's run, and never had it: the conversation goes as all others do."""
+        return (
+            self.runs is not None
+            and self.runs.root in batch.opens
+            and not sent_before
+            and answer.action in (Action.REFUSED, Action.NOWHERE, Action.TOO_LARGE)
+        )
+
+    def _create_no_runs(self) -> None:
+        self.runs = None
+        self.batches = [batch for batch in self.batches if not batch.opens]
 
     def split(self, batch: Batch, halves: tuple[Batch, Batch]) -> None:
         """Put two batches in the place of one."""
@@ -201,6 +231,13 @@ class DeliveryState:
         ):
             batch.delivered_at = now
             self.lost += answer.rejected
+            if self.runs is not None:
+                # An hour of a call that is shown as it goes has thousands.
+                self.batches.remove(batch)
+        elif single and batch.opens and self.runs is not None:
+            # It comes with its own batch, when it has ended; what is below it goes below the root.
+            self.runs.opened.pop(batch.opens[0], None)
+            self.batches.remove(batch)
         elif single or (answer.action is Action.REFUSED and self.refusals >= MOST_REFUSALS):
             batch.refused = answer.words or str(answer)
             self.lost += batch.spans

@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from requests import exceptions
 
 from voicespan.content.masking import spellings, without_secrets
+from voicespan.delivery.encoding.protobuf import PROTOBUF
 from voicespan.delivery.export import tls
 from voicespan.delivery.export.collector_answers import answer_behind, words_of
 from voicespan.delivery.export.responses import Answer, retry_after
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from voicespan.delivery.encoding.protobuf import Message
     from voicespan.runtime.clock import Clock
 
-_PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
 _CONNECT_SECONDS = 10.0
 #: How long the server may think about a small request, and how much more about each megabyte.
@@ -90,14 +90,14 @@ class HttpClient:
         trusted = tls.bundle(self._destination)
         headers: dict[str, str | bytes] = {
             **self._destination.request_headers(),
-            "Content-Type": _PROTOBUF,
+            "Content-Type": upload.content_type,
             "User-Agent": f"voicespan/{__version__}",
         }
         seconds = _ANSWER_SECONDS + len(upload) / 1e6 * _ANSWER_SECONDS_PER_MEGABYTE
         try:
             # A redirect is not followed: the key and the conversation are for this host.
             response = own.post(
-                self._destination.url,
+                self._destination.url if upload.content_type == PROTOBUF else self._destination.runs_url,
                 data=upload,
                 headers=headers,
                 timeout=(_CONNECT_SECONDS, min(seconds, _ANSWER_SECONDS_AT_MOST)),
@@ -125,7 +125,7 @@ class HttpClient:
         partial = _partial_success(kind, content)
         status = response.status_code
         words = content.decode(errors="replace")
-        if kind == _PROTOBUF:
+        if kind == PROTOBUF:
             words = "" if response.ok else words_of(content)
         if self._destination.through_collector:
             status, words = answer_behind(status, words)
@@ -163,6 +163,11 @@ class _Upload:
         self.sent = 0
         self._unreadable: OSError | None = None
 
+    @property
+    def content_type(self) -> str:
+        """What the body is."""
+        return self._body.content_type
+
     def __len__(self) -> int:
         return len(self._body)
 
@@ -195,7 +200,7 @@ def _partial_success(kind: str, content: bytes) -> tuple[int, str] | None:
         return 0, ""
     if kind == _JSON:
         return _partial_success_json(content)
-    if kind not in ("", _PROTOBUF):
+    if kind not in ("", PROTOBUF):
         return None
     try:
         partial = ExportTraceServiceResponse.FromString(content).partial_success

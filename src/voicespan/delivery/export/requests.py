@@ -40,20 +40,32 @@ _ANY_VALUE_STRING = 1
 
 def cut(folder: Folder, progress: DeliveryState) -> bool:
     """Cut what the journals hold and no batch does; whether there was something."""
-    new = [
-        batch
-        for segment in folder.segments()
-        for batch in _cut_segment(folder, segment, progress.cut.get(segment, 0))
-    ]
+    new = uncut(folder, progress)
     for batch in new:
         progress.batches.append(batch)
         progress.cut[batch.segment] = batch.end
     return bool(new)
 
 
+def uncut(folder: Folder, progress: DeliveryState) -> list[Batch]:
+    """What the journals hold and no batch does, as batches."""
+    return [
+        batch
+        for segment in folder.segments()
+        for batch in _cut_segment(folder, segment, progress.cut.get(segment, 0))
+    ]
+
+
+def shortened(folder: Folder, batch: Batch, end: int) -> Batch | None:
+    """The spans of `batch` that begin before `end`; None: there are none."""
+    return next(_batches(folder, batch.segment, batch.start, end, batch.envelope, spans=batch.spans), None)
+
+
 def halves(folder: Folder, batch: Batch) -> tuple[Batch, Batch]:
     """Two batches in the place of one that has several spans."""
     middle = batch.spans // 2
+    if batch.opens:
+        return Batch.opening(batch, batch.opens[:middle]), Batch.opening(batch, batch.opens[middle:])
     first, second = list(
         _batches(folder, batch.segment, batch.start, batch.end, batch.envelope, spans=middle)
     )[:2]
@@ -63,7 +75,7 @@ def halves(folder: Folder, batch: Batch) -> tuple[Batch, Batch]:
 def batch_body(folder: Folder, batch: Batch) -> Message:
     """The request of a batch: the same bytes every time."""
     groups: dict[Envelope, list[bytes]] = {}
-    for envelope, span in _spans(folder, batch):
+    for envelope, span in spans_of(folder, batch):
         groups.setdefault(envelope, []).append(span)
     parts: list[Part] = []
     for envelope, spans in groups.items():
@@ -82,18 +94,31 @@ def root_body(
     Raises:
         OSError: the recording cannot be read.
     """
-    [(envelope, span)] = langsmith_spans.split(folder.files.read(ROOT) or b"")
-    recording = settled.file if settled.status == "attached" and progress.encoding.with_recording else None
-    if not hide_metadata:
-        _describe_recording(span, settled, progress)
-        langsmith_spans.count_dropped(span, progress.lost)
-    if progress.encoding is Encoding.NO_TRANSCRIPT:
-        langsmith_spans.remove_transcript(span, progress.transcript_omitted or "too_large")
+    envelope, span = root_span(folder, progress, settled, hide_metadata=hide_metadata)
+    recording = recording_of(progress, settled)
     content: list[Part] = [span.SerializeToString()]
     if recording is not None:
         content += _attachment(folder, recording, settled.mime_type)
     message = Message(_wrap(envelope, field(_SCOPE_SPANS_SPANS, *content)))
     return message if len(message) <= LARGEST_MESSAGE else None
+
+
+def root_span(
+    folder: Folder, progress: DeliveryState, settled: RecordingResult, *, hide_metadata: bool
+) -> tuple[Envelope, Span]:
+    """The root as it is sent now, and its envelope."""
+    [(envelope, span)] = langsmith_spans.split(folder.files.read(ROOT) or b"")
+    if not hide_metadata:
+        _describe_recording(span, settled, progress)
+        langsmith_spans.count_dropped(span, progress.lost)
+    if progress.encoding is Encoding.NO_TRANSCRIPT:
+        langsmith_spans.remove_transcript(span, progress.transcript_omitted or "too_large")
+    return envelope, span
+
+
+def recording_of(progress: DeliveryState, settled: RecordingResult) -> str | None:
+    """The file that goes along with the root; None: none does."""
+    return settled.file if settled.status == "attached" and progress.encoding.with_recording else None
 
 
 def _describe_recording(root: Span, settled: RecordingResult, progress: DeliveryState) -> None:
@@ -154,7 +179,8 @@ def _batches(
         yield batch
 
 
-def _spans(folder: Folder, batch: Batch) -> Iterator[tuple[Envelope, bytes]]:
+def spans_of(folder: Folder, batch: Batch) -> Iterator[tuple[Envelope, bytes]]:
+    """The encoded spans of a batch, each with its envelope."""
     envelope = Envelope(b"", b"")
     for record in folder.records(batch.segment, batch.envelope, batch.envelope + 1):
         if record.kind is Kind.ENVELOPE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from voicespan.delivery.export import requests
+from voicespan.delivery.export import live_runs, requests, run_requests
 from voicespan.delivery.export.delivery_state import Batch, DeliveryState, Encoding, Outcome, Step
 from voicespan.delivery.export.responses import Action, Answer
 from voicespan.delivery.spool import recordings
@@ -65,16 +65,22 @@ class Uploader:
             OSError: a file of the folder cannot be read.
         """
         progress = DeliveryState.of(folder.files.read(PROGRESS))
-        requests.cut(folder, progress)
+        if progress.runs is None:
+            requests.cut(folder, progress)
+        else:
+            live_runs.cut(folder, progress, progress.runs)
         has_root = not folder.meta.standalone and folder.files.exists(ROOT)
         while (what := progress.next(self._now(), has_root=has_root)) is not Step.DONE:
             answer, sent_before, recording = self._send(folder, progress, what)
-            encoding = progress.encoding
+            encoding, is_live = progress.encoding, progress.runs is not None
             outcome = progress.answered(
                 what, answer, self._now(), sent_before=sent_before, recording=recording
             )
             if progress.encoding is Encoding.SMALLER and encoding is Encoding.RECORDING:
                 self._shrink(folder, progress)
+            if is_live and progress.runs is None:
+                # Its runs were refused before there was one: what was cut for them is cut anew.
+                requests.cut(folder, progress)
             if outcome is Outcome.SPLIT and isinstance(what, Batch):
                 progress.split(what, requests.halves(folder, what))
             self._save(folder, progress)
@@ -100,7 +106,7 @@ class Uploader:
         recording = False
         body: Message | None
         if isinstance(what, Batch):
-            body = requests.batch_body(folder, what)
+            body = self._batch(folder, progress, what)
         else:
             body, recording = self._root(folder, progress)
         sent_before = progress.sending(what)
@@ -116,17 +122,27 @@ class Uploader:
             progress.unreadable()
             return Answer(None, "the recording cannot be read", 0.0, reached=False), sent_before, True
 
+    def _batch(self, folder: Folder, progress: DeliveryState, batch: Batch) -> Message:
+        if progress.runs is None:
+            return requests.batch_body(folder, batch)
+        return run_requests.batch_body(folder, progress.runs, batch)
+
     def _root(self, folder: Folder, progress: DeliveryState) -> tuple[Message | None, bool]:
         settled = folder.recording_result or RecordingResult("none")
         recording = settled.status == "attached" and progress.encoding.with_recording
-        hide = self._privacy.hide_metadata
         try:
-            return requests.root_body(folder, progress, settled, hide_metadata=hide), recording
+            return self._root_body(folder, progress, settled), recording
         except OSError:
             if not recording:
                 raise
             progress.unreadable()
-            return requests.root_body(folder, progress, settled, hide_metadata=hide), False
+            return self._root_body(folder, progress, settled), False
+
+    def _root_body(self, folder: Folder, progress: DeliveryState, settled: RecordingResult) -> Message | None:
+        hide = self._privacy.hide_metadata
+        if progress.runs is None:
+            return requests.root_body(folder, progress, settled, hide_metadata=hide)
+        return run_requests.root_body(folder, progress, progress.runs, settled, hide_metadata=hide)
 
     def _shrink(self, folder: Folder, progress: DeliveryState) -> None:
         smaller = recordings.smaller(folder, folder.recording_result or RecordingResult("none"))

@@ -29,14 +29,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from voicespan.delivery.encoding import journal
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.spool import locks, secure_file
-from voicespan.delivery.spool.files import Files, MemoryFullError
+from voicespan.delivery.spool.files import Files, Memory, MemoryFullError
 from voicespan.delivery.spool.locks import GONE, KEPT, MAKING, FolderLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from voicespan.delivery.spool.files import Memory
 
 META = "meta.json"
 OPEN = "open.pb"
@@ -44,6 +43,7 @@ ROOT = "root.pb"
 SETTLED = "settled.json"
 PROGRESS = "progress.json"
 JOURNAL = ".journal"
+FIRST_JOURNAL = f"spans-000{JOURNAL}"
 
 _VERSION = 1
 #: Bytes of `meta.json` and `settled.json`, which have a few hundred.
@@ -188,6 +188,12 @@ class Folder:
             if folder is None:
                 lock.release()
         return folder
+
+    def read_along(self) -> Folder:
+        """The same folder, for another thread to read while this one is written to; it must be on disk."""
+        # What the disk refused stands in the memory of the one that writes.
+        files = Files(self.files.folder, Memory(0))
+        return Folder(self.meta, files, None, self.name)
 
     # While the conversation is open.
 

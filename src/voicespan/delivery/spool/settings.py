@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voicespan.runtime.settings import flag
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,18 +30,21 @@ class SpoolSettings:
     temporary: Path | None
     max_bytes: int = MAX_BYTES
     shutdown_timeout: float = 30.0
+    #: Conversations are shown in LangSmith while they are going on.
+    live: bool = False
 
     @classmethod
     def from_environment(
         cls, environ: Mapping[str, str] = os.environ, *, folder: str | os.PathLike[str] | None = None
     ) -> SpoolSettings:
-        """Read VOICESPAN_SPOOL_DIR, VOICESPAN_SPOOL_MAX_BYTES and VOICESPAN_SHUTDOWN_TIMEOUT."""
+        """Read VOICESPAN_SPOOL_DIR, VOICESPAN_SPOOL_MAX_BYTES, VOICESPAN_SHUTDOWN_TIMEOUT and VOICESPAN_LIVE."""
         named = folder or environ.get("VOICESPAN_SPOOL_DIR", "").strip()
         return cls(
             folder=resolved(Path(named) if named else _state_folder(environ)),
             temporary=_temporary_folder(),
             max_bytes=int(number(environ, "VOICESPAN_SPOOL_MAX_BYTES", MAX_BYTES)),
             shutdown_timeout=number(environ, "VOICESPAN_SHUTDOWN_TIMEOUT", 30.0),
+            live=flag(environ, "VOICESPAN_LIVE", default=False),
         )
 
 

@@ -1,0 +1,319 @@
+"""Conversations that are shown in LangSmith while they go on (VOICESPAN_LIVE)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from opentelemetry import trace as otel
+
+SOUND = b"sound" * 1000
+
+
+@pytest.fixture
+def voice(manual, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_LIVE", "1")
+    return manual()
+
+
+def show(voice):
+    """What the thread does that shows conversations; seconds until it is due again."""
+    voice.write()
+    voice.clock.advance(0.3)
+    return voice.pipeline.live.step()
+
+
+def wait(voice):
+    """The same time without it."""
+    voice.write()
+    voice.clock.advance(0.3)
+
+
+def finish(voice, conversation):
+    """End the conversation, and have it delivered."""
+    voice.finish(conversation)
+    show(voice)
+    voice.send_for(2)
+
+
+def paths(server):
+    return {request.path.rpartition("/api/v1")[2] for request in server.requests}
+
+
+def test_a_root_is_there_as_soon_as_its_conversation_is(voice, langsmith_server):
+    conversation = voice.conversation(thread_id="caller-42", metadata={"ward": "3b"})
+    show(voice)
+
+    [root] = langsmith_server.roots
+    assert (root.id, root.name, root.status) == (conversation.run_id, "conversation", "pending")
+    assert (root.thread_id, root.metadata["ward"]) == ("caller-42", "3b")
+    assert root.end_ns is None
+
+
+def test_children_follow_while_it_goes_on_and_the_root_is_completed_with_its_recording(
+    voice, langsmith_server, spool_dir
+):
+    conversation = voice.conversation()
+    show(voice)
+    voice.child(conversation, "input_transcription")
+    show(voice)
+    [root] = langsmith_server.roots
+    assert [run.name for run in root.children] == ["input_transcription"]
+    voice.child(conversation, "turn_complete")
+    conversation.attach_recording(SOUND, "audio/ogg")
+    finish(voice, conversation)
+
+    assert [run.name for run in root.children] == ["input_transcription", "turn_complete"]
+    assert (root.status, root.metadata["status"]) == ("success", "completed")
+    assert root.end_ns is not None
+    assert root.attachments["conversation"].content == SOUND
+    assert root.attachments["conversation"].mime_type == "audio/ogg"
+    assert root.metadata["ls_audio_attach_status"] == "attached"
+    assert paths(langsmith_server) == {"/runs/multipart"}
+    assert langsmith_server.dropped == []
+    assert list(spool_dir.iterdir()) == []
+
+
+def test_what_is_below_a_span_that_is_open_does_not_come_before_it(voice, langsmith_server):
+    conversation = voice.conversation()
+    with conversation.use():
+        tool = voice.tracer.start_span("function_call: look_up")
+        with otel.use_span(tool), voice.tracer.start_as_current_span("above"):
+            voice.tracer.start_span("query").end()
+            show(voice)
+            assert langsmith_server.waiting == []
+            [root] = langsmith_server.roots
+            [call] = root.children
+            [above] = call.children
+            assert (call.status, above.status) == ("pending", "pending")
+            assert [run.name for run in above.children] == ["query"]
+    tool.set_attribute("gen_ai.completion", '{"found": 3}')
+    tool.end()
+    show(voice)
+
+    assert (call.status, above.status, call.outputs) == ("success", "success", {"found": 3})
+    finish(voice, conversation)
+    assert langsmith_server.received_count(call.id, "post") == 1
+    assert langsmith_server.received_count(call.id, "patch") == 1
+    assert langsmith_server.dropped == []
+
+
+def test_what_ends_after_its_parent_did_stands_below_it(voice, langsmith_server):
+    conversation = voice.conversation()
+    with conversation.use():
+        tool = voice.tracer.start_span("function_call: look_up")
+        with otel.use_span(tool):
+            late = voice.tracer.start_span("task that nobody awaited")
+        tool.end()
+    show(voice)
+    late.end()
+    show(voice)
+
+    [root] = langsmith_server.roots
+    assert [run.name for run in root.children[0].children] == ["task that nobody awaited"]
+
+
+def test_what_is_below_a_span_that_nobody_has_stands_below_the_root(voice, langsmith_server):
+    conversation = voice.conversation()
+    with conversation.use():
+        root_context = otel.get_current_span().get_span_context()
+        gone = otel.NonRecordingSpan(
+            otel.SpanContext(root_context.trace_id, 7, is_remote=False, trace_flags=root_context.trace_flags)
+        )
+        with otel.use_span(gone):
+            voice.tracer.start_span("orphan").end()
+    show(voice)
+    show(voice)
+    show(voice)
+
+    [root] = langsmith_server.roots
+    assert [run.name for run in root.children] == ["orphan"]
+
+
+def test_a_server_that_is_silent_costs_nothing(voice, langsmith_server, spool_dir):
+    langsmith_server.fail(status=503, times=2)
+    conversation = voice.conversation()
+    show(voice)
+    voice.child(conversation)
+    assert show(voice) is not None
+    assert langsmith_server.runs == []
+    for _ in range(2):
+        voice.clock.advance(60)
+        show(voice)
+    assert len(langsmith_server.runs) == 2
+    finish(voice, conversation)
+    assert [run.status for run in langsmith_server.runs] == ["success", "success"]
+    assert list(spool_dir.iterdir()) == []
+
+
+def test_what_arrived_unsaid_is_sent_again_as_it_was_and_a_409_is_delivery(voice, langsmith_server):
+    langsmith_server.fail(reset="answer", stored=True, times=1)
+    conversation = voice.conversation()
+    voice.child(conversation)
+    show(voice)
+    for _ in range(4):
+        voice.clock.advance(60)
+        show(voice)
+    assert len(langsmith_server.runs) == 2
+    finish(voice, conversation)
+    assert len(langsmith_server.runs) == 2
+    assert [run.status for run in langsmith_server.runs] == ["success", "success"]
+
+
+def test_a_call_that_others_stand_beside_in_a_request_is_not_taken_for_delivered_with_them(
+    voice, langsmith_server
+):
+    first = voice.conversation()
+    langsmith_server.fail(reset="answer", stored=True, times=1)
+    show(voice)
+    voice.clock.advance(60)
+    second = voice.conversation()
+    for _ in range(3):
+        show(voice)
+    assert {root.id for root in langsmith_server.roots} == {first.run_id, second.run_id}
+    finish(voice, first)
+    finish(voice, second)
+    assert [root.status for root in langsmith_server.roots] == ["success", "success"]
+
+
+def test_a_server_without_runs_gets_the_conversation_as_it_gets_all_others(voice, langsmith_server):
+    langsmith_server.fail(status=404, times=1)
+    conversation = voice.conversation()
+    show(voice)
+    voice.child(conversation)
+    show(voice)
+    assert langsmith_server.runs == []
+    finish(voice, conversation)
+    assert {request.path for request in langsmith_server.requests if request.status == 200} == {
+        "/otel/v1/traces"
+    }
+    assert len(langsmith_server.runs) == 2
+
+
+def test_a_span_that_ends_after_its_root_joins_it_the_same_way(voice, langsmith_server):
+    conversation = voice.conversation()
+    with conversation.use():
+        tool = voice.tracer.start_span("function_call: look_up")
+        with otel.use_span(tool):
+            late = voice.tracer.start_span("late")
+    show(voice)
+    tool.end()
+    finish(voice, conversation)
+    late.end()
+    voice.write()
+    voice.clock.advance(3)
+    voice.write()
+    voice.send_for(10)
+
+    [root] = langsmith_server.roots
+    assert [run.name for run in root.children[0].children] == ["late"]
+    assert paths(langsmith_server) == {"/runs/multipart"}
+
+
+def test_both_ways_make_the_same_runs(manual, monkeypatch, langsmith_server):
+    def told(live):
+        langsmith_server.clear()
+        monkeypatch.setenv("VOICESPAN_LIVE", "1" if live else "0")
+        voice = manual()
+        conversation = voice.conversation(thread_id="t", tags=["a", "b"])
+        step = show if live else wait
+        step(voice)
+        facts = {
+            "langsmith.span.kind": "llm",
+            "gen_ai.prompt": json.dumps({"messages": [{"role": "user", "content": "Hi"}]}),
+            "gen_ai.completion": json.dumps({"messages": [{"role": "assistant", "content": "Ho"}]}),
+            "gen_ai.request.model": "gpt-realtime",
+            "gen_ai.provider.name": "openai",
+            "langsmith.usage_metadata": json.dumps({"input_tokens": 3, "output_tokens": 4}),
+        }
+        voice.child(conversation, **facts)
+        with conversation.use():
+            span = voice.tracer.start_span("function_call: x", attributes={"gen_ai.tool.name": "x"})
+            span.record_exception(ValueError("no such ward"))
+            span.end()
+        step(voice)
+        voice.finish(conversation)
+        voice.send_for(2)
+        assert langsmith_server.dropped == []
+        return [
+            {
+                **{
+                    name: getattr(run, name)
+                    for name in ("name", "run_type", "inputs", "outputs", "error", "status", "tags", "usage")
+                },
+                "metadata": run.metadata,
+                "parameters": run.invocation_params,
+                "project": run.project,
+            }
+            for run in langsmith_server.runs
+        ]
+
+    def plain(runs):
+        for run in runs:
+            run["outputs"].pop("usage_metadata", None)
+            for name in ("service.instance.id", "trace_id", "run_id"):
+                run["metadata"].pop(name, None)
+        return runs
+
+    for shown, over in zip(plain(told(live=True)), plain(told(live=False)), strict=True):
+        assert shown == over
+
+
+def test_a_process_that_died_leaves_a_run_that_the_next_one_completes_with_its_error(
+    manual, monkeypatch, langsmith_server, spool_dir
+):
+    monkeypatch.setenv("VOICESPAN_LIVE", "1")
+    dead = manual()
+    conversation = dead.conversation()
+    with conversation.use():
+        tool = dead.tracer.start_span("function_call: x")
+        with otel.use_span(tool):
+            dead.tracer.start_span("query").end()
+    show(dead)
+    # Its lock is let go, as the kernel does.
+    [entry] = dead.pipeline.writer._entries.values()
+    entry.folder.release()
+
+    monkeypatch.delenv("VOICESPAN_LIVE")
+    following = manual()
+    following.send_for(2)
+
+    [root] = langsmith_server.roots
+    assert (root.status, root.error) == ("error", "process ended")
+    assert [(run.status, run.error) for run in root.children] == [("error", "process ended")]
+    assert paths(langsmith_server) == {"/runs/multipart"}
+    assert list(spool_dir.iterdir()) == []
+
+
+def test_nothing_changes_where_nobody_asks_for_it(manual, langsmith_server):
+    voice = manual()
+    conversation = voice.conversation()
+    assert voice.pipeline.live is None
+    voice.finish(conversation)
+    voice.send_for(2)
+    assert {request.path for request in langsmith_server.requests} == {"/otel/v1/traces"}
+
+
+def test_a_conversation_that_is_not_sampled_creates_nothing(manual, monkeypatch, langsmith_server):
+    monkeypatch.setenv("VOICESPAN_LIVE", "1")
+    monkeypatch.setenv("LANGSMITH_TRACING_SAMPLING_RATE", "0")
+    voice = manual()
+    conversation = voice.conversation()
+    show(voice)
+    voice.finish(conversation)
+    voice.send_for(2)
+    assert langsmith_server.requests == []
+
+
+def test_the_threads_do_all_that_by_themselves(agent, monkeypatch, langsmith_server):
+    monkeypatch.setenv("VOICESPAN_LIVE", "1")
+    voice = agent()
+    conversation = voice.conversation()
+    voice.child(conversation)
+    root = langsmith_server.wait_for(
+        lambda server: next((root for root in server.roots if root.children), None)
+    )
+    assert root.status == "pending"
+    conversation.end()
+    assert voice.deliver()
+    assert root.status == "success"

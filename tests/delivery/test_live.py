@@ -160,6 +160,35 @@ def test_what_arrived_unsaid_is_sent_again_as_it_was_and_a_409_is_delivery(voice
     assert [run.status for run in langsmith_server.runs] == ["success", "success"]
 
 
+def test_a_request_that_is_sent_again_is_the_same_byte_for_byte(voice, langsmith_server, monkeypatch):
+    bodies = []
+    post = voice.pipeline.live._post
+
+    def keep(message):
+        bodies.append((message.content_type, b"".join(message)))
+        return post(message)
+
+    monkeypatch.setattr(voice.pipeline.live, "_post", keep)
+    conversation = voice.conversation()
+    show(voice)
+    langsmith_server.fail(status=503, times=1)
+    with conversation.use():
+        tool = voice.tracer.start_span("function_call: x")
+        with otel.use_span(tool):
+            voice.tracer.start_span("query").end()
+    show(voice)
+    tool.end()
+    voice.clock.advance(60)
+    show(voice)
+
+    refused, again = bodies[1], bodies[2]
+    assert b'"query"' in refused[1]
+    # What came meanwhile goes along; what was refused is in it as it was.
+    parts = refused[1].split(refused[0].partition("boundary=")[2].encode())[1:-1]
+    assert len(parts) >= 4
+    assert all(part.rstrip(b"-").rstrip() in again[1] for part in parts)
+
+
 def test_a_call_that_others_stand_beside_in_a_request_is_not_taken_for_delivered_with_them(
     voice, langsmith_server
 ):

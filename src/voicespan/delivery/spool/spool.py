@@ -10,7 +10,8 @@ What always holds:
 3. A folder is sent only by a process that has the destination it names: the same URL, project, workspace
    and key.
 4. Journals only grow, batches are ranges of them: what was sent once is sent again byte for byte.
-5. Nothing is sent while its conversation is open; children go before their root; the root goes last, alone.
+5. Nothing is sent while its conversation is open; children go before their root; the root goes last, alone. (But
+   for conversations that are shown while they go on: see `export/live`.)
 6. Nothing is removed before the root has been acknowledged. Then, in one rename, it is gone.
 7. The spool is bounded: `max_bytes`, and a share of what the disk has free (see `bound`). Past that, what is
    only kept goes, no new recording is begun or taken, and spans of the running conversations are dropped and

@@ -304,6 +304,7 @@ def test_a_destination_that_is_quick_does_not_take_the_recording_from_the_other(
         second.send()
         for server in (langsmith_server, other):
             assert server.roots[0].attachments["conversation"].size == 4000
+        recording.close()
 
 
 def test_a_recording_that_is_not_encoded_in_time_goes_as_flac(voice, conversation, langsmith_server):

@@ -25,6 +25,7 @@ VALUES = {
     "VOICESPAN_SPOOL_DIR": ("/nowhere/at/all", "/nowhere/at/all"),
     "VOICESPAN_SPOOL_MAX_BYTES": ("1000", "1000 bytes"),
     "VOICESPAN_CONSOLE": ("1", "yes"),
+    "VOICESPAN_LIVE": ("1", "yes"),
     "VOICESPAN_FOLDER": ("/nowhere/calls", "/nowhere/calls"),
     "VOICESPAN_FOLDER_MAX_BYTES": ("1000", "1000 bytes"),
     "VOICESPAN_FOLDER_MAX_AGE": ("3", "3 days"),

@@ -13,7 +13,7 @@ pytest.importorskip(
 )
 
 from conftest import PROGRAMS
-from frameworks_trace import stretches, named, read_tracks, tracks, voiced, words
+from frameworks_trace import named, read_tracks, stretches, tracks, voiced, words
 
 from voicespan.testing.cascade import CascadeServer, Completion, FunctionCall
 

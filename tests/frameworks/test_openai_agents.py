@@ -22,7 +22,8 @@ def named(runs, name):
     return [run for run in runs if run.name == name]
 
 
-def test_agents_handoffs_guardrails_and_what_was_played(run, environ, the_trace):
+@pytest.mark.parametrize("counted", [(), ("ms",)], ids=["bytes", "milliseconds"])
+def test_agents_handoffs_guardrails_and_what_was_played(run, environ, the_trace, counted):
     environ["VOICESPAN_RECORDING_FORMAT"] = "flac"
     tone = (8_000 * np.sin(np.arange(24_000) / 8)).astype("<i2").tobytes()
     answers = [
@@ -32,7 +33,7 @@ def test_agents_handoffs_guardrails_and_what_was_played(run, environ, the_trace)
         Answer("I cannot say."),
     ]
     with OpenAIRealtimeServer.conversational(answers) as server:
-        run("openai_agents_reception.py", server.url)
+        run("openai_agents_reception.py", server.url, *counted)
     root, runs = the_trace()
     assert (root.status, root.error) == ("success", None)
     assert root.metadata["thread_id"] == "caller-42"
@@ -54,7 +55,8 @@ def test_agents_handoffs_guardrails_and_what_was_played(run, environ, the_trace)
     sound, rate = sf.read(io.BytesIO(root.attachments["conversation"].content), dtype="int16")
     user, agent = (np.count_nonzero(np.abs(side) > 32) / rate for side in sound.T)
     assert user == pytest.approx(0.3, abs=0.05)
-    assert agent > 0.5
+    assert agent == pytest.approx(1.0, abs=0.05)
+    assert "recording_dropped_bytes" not in root.metadata
 
 
 # In this process.
@@ -116,6 +118,69 @@ async def test_functions_that_run_at_a_time_have_each_their_own_spans(tracer_pro
     for name in ("first", "second"):
         call = spans[f"function_call: {name}"]
         assert spans[f"work of {name}"].parent.span_id == call.context.span_id
+
+
+@pytest.mark.usefixtures("traced")
+async def test_guardrails_of_functions_that_trip_are_told(span_exporter):
+    guardrails = pytest.importorskip("agents.tool_guardrails", reason="the oldest have none")
+    from agents import function_tool
+
+    verdict = guardrails.ToolGuardrailFunctionOutput
+
+    def no_rome(asked):
+        return (
+            verdict.reject_content("Not Rome.", {"city": "Rome"})
+            if "Rome" in asked.context.tool_arguments
+            else verdict.allow()
+        )
+
+    def no_fog(asked):
+        return verdict.reject_content("Something else.", "fog") if "fog" in asked.output else verdict.allow()
+
+    @function_tool(
+        tool_input_guardrails=[guardrails.ToolInputGuardrail(no_rome)],
+        tool_output_guardrails=[guardrails.ToolOutputGuardrail(no_fog, name="fog")],
+    )
+    def weather(city: str) -> str:
+        """The weather in a city."""
+        return f"foggy in {city}"
+
+    calls = [FunctionCall("weather", {"city": city}, call_id=city) for city in ("Rome", "London")]
+    with OpenAIRealtimeServer.conversational(
+        [Answer(calls=calls), Answer("Well."), Answer("Well.")]
+    ) as server:
+        async with await opened(server, tools=[weather]) as session:
+            await session.send_message("How is the weather?")
+            results = 0
+            async for event in session:
+                results += event.type == "tool_end"
+                if results == 2 or "Well." in str(getattr(event, "history", "")):
+                    break
+    spans = {span.name: span for span in span_exporter.get_finished_spans()}
+    city, fog = spans["guardrail: no_rome"], spans["guardrail: fog"]
+    assert json.loads(city.attributes["gen_ai.prompt"]) == {"arguments": '{"city": "Rome"}'}
+    assert json.loads(fog.attributes["gen_ai.prompt"]) == {"output": "foggy in London"}
+    assert json.loads(fog.attributes["gen_ai.completion"]) == {"output_info": "fog"}
+    told = {name.rpartition(".")[2]: value for name, value in city.attributes.items() if "metadata" in name}
+    assert (told["tool_call_id"], told["function"], told["agent"]) == ("Rome", "weather", "reception")
+    assert (told["tripped"], told["behavior"]) == (True, "reject_content")
+
+
+def test_audio_that_was_not_played_yet_is_taken_in_its_order():
+    from voicespan.openai_agents import received_audio
+
+    received = received_audio.ReceivedAudio()
+    for item_id, pcm in (("a", b"12345678"), ("b", b"abcd"), ("b", b"efgh")):
+        received.put(item_id, pcm)
+    assert [received.take("a", 4), received.take("a", 2), received.take("other", 4)] == [b"1234", b"56", b""]
+    assert [received.take("b", 6), received.take("b", 100), received.take("b", 2)] == [b"abcdef", b"gh", b""]
+    received.put("c", bytes(received_audio._MOST))
+    received.put("c", b"more")
+    received.put("d", b"more")
+    assert received.is_short
+    assert received.take("d", 4) == b""
+    received.put("e", b"room")
+    assert received.take("e", 4) == b"room"
 
 
 @pytest.mark.usefixtures("traced")

@@ -1,9 +1,13 @@
-"""What was heard of a session whose application uses a `RealtimePlaybackTracker`: what the tracker is told was played."""
+"""What was heard of a session whose application uses a `RealtimePlaybackTracker`: what the tracker is told was played.
+
+It is given what was played, or how many milliseconds of what the model has sent.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from voicespan.openai_agents.received_audio import ReceivedAudio
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -12,8 +16,9 @@ if TYPE_CHECKING:
     from voicespan.instrumentation.framework_session import FrameworkSession
 
 _MS_PER_SECOND = 1000
-#: Samples of a millisecond, and bytes of a sample: pcm16 has no other rate here.
+#: Bytes of a millisecond, and of a sample: pcm16 has no other rate here.
 _PER_MS = {"pcm16": 48, "g711_ulaw": 8, "g711_alaw": 8}
+_SAMPLE_BYTES = {"pcm16": 2, "g711_ulaw": 1, "g711_alaw": 1}
 _NAMES = {"pcmu": "g711_ulaw", "pcma": "g711_alaw"}
 
 
@@ -25,6 +30,8 @@ class PlayedAudio:
         self._trace = trace
         self._user_encoding = _encoding(_input_format(settings))
         self._item: str | None = None
+        #: None: the application gives what it plays itself.
+        self._received: ReceivedAudio | None = ReceivedAudio()
 
     @guarded
     def listen(self) -> None:
@@ -40,6 +47,29 @@ class PlayedAudio:
     @guarded
     def agent(self, item_id: str, pcm: bytes, audio_format: Any) -> None:
         """The application has just played this, of an answer."""
+        # It has the SDK count the milliseconds of it.
+        self._received = None
+        self._play(item_id, pcm, audio_format)
+
+    def received(self, item_id: str, pcm: bytes) -> None:
+        """The model has sent this, of an answer."""
+        if self._received is not None:
+            self._received.put(item_id, pcm)
+
+    @guarded
+    def agent_for(self, item_id: str, milliseconds: float, audio_format: Any) -> None:
+        """The application has just played so much more of an answer."""
+        if self._received is None or not milliseconds > 0:
+            return
+        encoding = _encoding(audio_format)
+        size = round(milliseconds * _PER_MS[encoding] / _SAMPLE_BYTES[encoding]) * _SAMPLE_BYTES[encoding]
+        pcm = self._received.take(item_id, size)
+        if self._received.is_short:
+            self._trace.conversation.recorder.count_dropped(size - len(pcm))
+        if pcm:
+            self._play(item_id, pcm, audio_format)
+
+    def _play(self, item_id: str, pcm: bytes, audio_format: Any) -> None:
         recorder = self._trace.conversation.recorder
         if item_id != self._item:
             self._item = item_id
@@ -51,6 +81,8 @@ class PlayedAudio:
     def interrupted(self) -> None:
         """Playback stopped."""
         self._item = None
+        if self._received is not None:
+            self._received.clear()
         self._trace.conversation.recorder.cut_agent()
 
     def _began(self, size: int, encoding: str) -> float:

@@ -23,5 +23,9 @@ class OpenAIAgentsInstrumentor(FrameworkInstrumentor):
         >>> OpenAIAgentsInstrumentor().uninstrument()
     """
 
-    modules: ClassVar[tuple[str, ...]] = ("agents.realtime.session", "agents.realtime.model")
+    modules: ClassVar[tuple[str, ...]] = (
+        "agents.realtime.session",
+        "agents.realtime.model",
+        "agents.tool_guardrails",
+    )
     sdk: ClassVar[str] = "voicespan.openai_agents.sdk"

@@ -6,6 +6,7 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from voicespan.instrumentation.framework_session import session_here
 from voicespan.openai_agents.session import SessionTrace
 from voicespan.runtime.guard import guard, guarded
 
@@ -38,10 +39,14 @@ class Patches:
                 ("_handle_tool_call", self._tool_run),
             ):
                 yield session, name, wrapper(getattr(session, name))
+        elif module.__name__ == "agents.tool_guardrails":
+            for guardrail in (module.ToolInputGuardrail, module.ToolOutputGuardrail):
+                yield guardrail, "run", self._tool_guarded(guardrail.run)
         tracker = getattr(module, "RealtimePlaybackTracker", None)
         # The oldest have none.
         if tracker is not None and tracker.__module__ == module.__name__:
             yield tracker, "on_play_bytes", self._played(tracker.on_play_bytes)
+            yield tracker, "on_play_ms", self._played_for(tracker.on_play_ms)
             yield tracker, "on_interrupted", self._interrupted(tracker.on_interrupted)
 
     def end_open(self) -> None:
@@ -127,6 +132,19 @@ class Patches:
 
         return _handle_tool_call
 
+    def _tool_guarded(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        async def run(guardrail: Any, asked: Any) -> Any:
+            trace = session_here()
+            if not isinstance(trace, SessionTrace):
+                return await original(guardrail, asked)
+            began_at = trace.now()
+            output = await original(guardrail, asked)
+            trace.guarded_tool(guardrail, asked, output, began_at)
+            return output
+
+        return run
+
     # Its sound.
 
     def _heard(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,6 +172,17 @@ class Patches:
             return original(tracker, item_id, item_content_index, bytes)
 
         return on_play_bytes
+
+    def _played_for(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def on_play_ms(tracker: Any, item_id: str, item_content_index: int, ms: float) -> Any:
+            with guard():
+                trace = self._trace_of_tracker(tracker)
+                if trace is not None:
+                    trace.audio.agent_for(item_id, ms, getattr(tracker, "_format", None))
+            return original(tracker, item_id, item_content_index, ms)
+
+        return on_play_ms
 
     def _interrupted(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

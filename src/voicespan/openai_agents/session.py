@@ -54,6 +54,11 @@ class SessionTrace(FrameworkSession):
         self._tell("handoff", f"handoff: {to_agent}", facts)
         self.conversation.set_metadata(agent=to_agent)
 
+    def _audio_came(self, event: Any) -> None:
+        if self.tracker is not None:
+            audio = event.audio
+            self.audio.received(audio.item_id, audio.data)
+
     def _tripped(self, event: Any) -> None:
         for result in event.guardrail_results:
             output = result.output
@@ -65,16 +70,47 @@ class SessionTrace(FrameworkSession):
                 {"output_info": _plain(getattr(output, "output_info", None))},
             )
 
+    @guarded
+    def guarded_tool(self, guardrail: Any, asked: Any, output: Any, began_at: int) -> None:
+        """A guardrail of a function has looked at its arguments or, where `asked` has one, at its output."""
+        verdict = output.behavior["type"]
+        if verdict == "allow" or not self.is_open:
+            return
+        context = asked.context
+        checked = (
+            {"output": str(asked.output)}
+            if hasattr(asked, "output")
+            else {"arguments": context.tool_arguments}
+        )
+        facts = {"tripped": True, "behavior": verdict, "function": context.tool_name}
+        self._tell(
+            "guardrail_tripped",
+            f"guardrail: {_guardrail_name(guardrail)}",
+            {**facts, "tool_call_id": context.tool_call_id, "agent": _name(getattr(asked, "agent", None))},
+            checked,
+            {"output_info": _plain(output.output_info)},
+            began_at=began_at,
+        )
+
     def _tell(
-        self, kind: str, name: str, facts: Mapping[str, Any], prompt: Any = None, completion: Any = None
+        self,
+        kind: str,
+        name: str,
+        facts: Mapping[str, Any],
+        prompt: Any = None,
+        completion: Any = None,
+        *,
+        began_at: int | None = None,
     ) -> None:
         key, now = LocalId.new(kind), self.now()
+        began_at = now if began_at is None else began_at
         self.report(
-            OperationStarted(now, kind, key, name, prompt=prompt, facts=dict(facts)),
+            OperationStarted(began_at, kind, key, name, prompt=prompt, facts=dict(facts)),
             OperationEnded(now, kind, key, completion=completion),
         )
 
     _HANDLERS: ClassVar[dict[str, Callable[[SessionTrace, Any], None]]] = {
+        "audio": _audio_came,
         "handoff": _handed_off,
         "guardrail_tripped": _tripped,
     }

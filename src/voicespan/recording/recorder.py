@@ -256,6 +256,11 @@ class Recorder(RecordingView):
         """
         self._queue.undecoded(side, place, self._writer.timeline, payload, more)
 
+    @guarded
+    def count_dropped(self, size: int) -> None:
+        """So many bytes were heard that the source of the audio could not keep."""
+        self._queue.dropped += size
+
     def keep_one_order(self) -> None:
         """What is queued of one side is about the other, too: let the writer keep the order between them."""
         self._queue.keep_one_order()

@@ -149,7 +149,8 @@ def test_how_much_a_recorded_call_adds_to_what_the_garbage_collector_looks_at(tm
     # Two of them are the detector of the user's speech and what holds it beside the agent's. A dozen came when the
     # conversation and OpenAI's protocol were divided: a state of their own is an object of its own. One is what the next
     # answer answers, beside the turns. One counts the audio of the microphone.
-    assert 50 < added <= (131 if sys.version_info >= (3, 11) else 185)
+    # Seven are the figures of the call: its turns, the words of both sides, when the agent spoke, how both shared the call.
+    assert 50 < added <= (139 if sys.version_info >= (3, 11) else 193)
 
 
 def test_what_the_import_brings_along():

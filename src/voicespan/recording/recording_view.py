@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from voicespan.recording.timeline.segment import NS
+from voicespan.recording.timeline.timeline import FOREVER
 from voicespan.recording.timeline.track import MS
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from voicespan.recording.recording_thread import RecordingThread
     from voicespan.recording.recording_writer import RecordingWriter
     from voicespan.recording.sound import Listener
+    from voicespan.recording.timeline.talk import Talk
     from voicespan.runtime.clock import Clock
 
 
@@ -114,6 +116,19 @@ class RecordingView:
         """
         listener = self._listened()
         return None if listener is None else listener.user.began_before(at_ns)
+
+    def talk(self, *, final: bool = False) -> Talk | None:
+        """How both sides shared the call by now.
+
+        Args:
+            final: The call is over: what was handed over and is not laid out yet counts as well. By default nothing is
+                read but what has been laid out.
+
+        Returns:
+            None while there is no audio.
+        """
+        listener = self._writer.listened(FOREVER if final and not self.is_behind else None)
+        return None if listener is None else listener.talk(final=final)
 
     def _listened(self) -> Listener | None:
         return self._writer.listened(None if self.is_behind else self._clock.monotonic_ns())

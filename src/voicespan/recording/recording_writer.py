@@ -190,7 +190,7 @@ class RecordingWriter:
         """Cut the agent's side, see `AgentTrack.cut`; `result` is filled with what that returns."""
         cut = self.timeline.agent.cut(called_at, at, played)
         if self._listener is not None:
-            self._listener.agent.cut(cut[0])
+            self._listener.cut_agent(cut[0])
         result.extend(cut)
 
     def first_heard(self, after: int, now: int | None) -> int | None:
@@ -315,6 +315,7 @@ class RecordingWriter:
                 return
             left = self._listening().listen_to_user(user)
             right = self._listening().listen_to_agent(agent, self.timeline.agent)
+            self._listening().settle(until)
         self._unwritten += sum(len(piece.pcm) for piece in (*user, *agent))
         sound.add(left, right)
 

@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 class ConnectionLog:
     """Not thread-safe: the conversation's lock is held."""
 
-    def __init__(self, *, scoped: bool) -> None:
-        """`scoped`: whether a single connection is worth telling of."""
+    def __init__(self, *, scoped: bool, began_at: int) -> None:
+        """`scoped`: whether a single connection is worth telling of; `began_at`: when the conversation did."""
         self.live: list[Connection] = []
         self.reconnects = 0
         self._kept: list[Event] | None = None if scoped else []
         self._past = 0
         self._frames = (0, 0, 0)  # received, sent and unsent, on those that are over
         self._sockets = 0
+        #: When the first one opened, in monotonic nanoseconds; without one, when the conversation began.
+        self.first_at = began_at
         self._numbers: dict[Connection, tuple[int, int]] = {}
         self._none_since: int | None = None
         self._close: dict[str, Any] = {}
@@ -125,6 +127,8 @@ class ConnectionLog:
 
     def _opened(self, connection: Connection, at: int, facts: dict[str, Any]) -> list[Event]:
         self._sockets += 1
+        if self._sockets == 1:
+            self.first_at = at
         self._numbers[connection] = (self._sockets, at)
         gap = None if self._none_since is None else round((at - self._none_since) / 1e6, 3)
         self._none_since = None

@@ -88,7 +88,7 @@ class Lifecycle:
         self.root = root
         self.settings = settings
         self.events = EventQueue(self)
-        self.connections = ConnectionLog(scoped=scoped)
+        self.connections = ConnectionLog(scoped=scoped, began_at=root.started_at)
         self.resumption = resumption.Resumption(settings.resume_window)
         #: None: nothing is recorded of the conversation, or it is over.
         self.spans: SpanTranslator | None = None
@@ -363,9 +363,9 @@ class Lifecycle:
             "status": self._status.in_words(unanswered=spans.is_unanswered),
             **self.connections.facts(),
             "duration_s": round((at - self.root.started_at) / 1e9, 6),
+            **(self.recording.facts() if self.recording is not None else {}),
+            **spans.counts.of_call(spans.playback, self.connections.first_at, final=self.state is ENDING),
         }
-        if self.recording is not None:
-            facts.update(self.recording.facts())
         return {**spans.counts.attributes(), **self.root.attributes(facts, spans.transcript)}
 
     def checkpoint(self) -> dict[str, AttributeValue] | None:

@@ -61,6 +61,15 @@ class ActivityDetector:
         for first, last in _intervals(samples, _MERGE * rate // NS):
             self._add(start + first * NS // rate, start + (last + 1) * NS // rate)
 
+    @property
+    def start(self) -> int | None:
+        """Of the oldest one that is remembered."""
+        return next((start for start, _ in self._times), None)
+
+    def is_audible_after(self, place: int) -> bool:
+        """Whether anything could be heard after `place`."""
+        return bool(self._times) and self._times.end > place
+
     def cut(self, place: int) -> None:
         """Forget what would have been heard after `place`."""
         self._times.cut(place)

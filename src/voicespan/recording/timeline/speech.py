@@ -1,4 +1,4 @@
-"""When the user spoke, by the energy of the microphone's audio.
+"""When somebody spoke, by the energy of the audio.
 
 A microphone is never silent, so the threshold follows its noise: the quietest 10 ms of the last seconds, and 10 dB
 more. Tests hold the result within 20 ms of a detector that nobody here wrote.
@@ -15,6 +15,8 @@ from voicespan.recording.timeline.intervals import Intervals
 from voicespan.recording.timeline.segment import NS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 #: Energies are means of squares of int16 samples; 0 dB is full scale.
@@ -37,6 +39,9 @@ _LEAST_NOISE, _MOST_NOISE = _energy(-80), _energy(-36)
 _FIRST_NOISE = _energy(-50)
 #: How fast noise may grow, a frame: 3 dB a second.
 _RISES = math.pow(10, 0.3 / _FRAMES)
+#: A microphone that never gives more than this is dead, once so much of it was heard.
+_INAUDIBLE = _energy(-60)
+_ENOUGH = 5 * NS
 #: A quiet up to this belongs to what is said.
 _MERGE = NS // 4
 #: What is shorter is a click, in frames.
@@ -46,11 +51,18 @@ _KEPT = 256
 
 
 class SpeechDetector:
-    """The last few minutes' times in which the user spoke, in order."""
+    """The last few minutes' times in which one side spoke, in order.
 
-    __slots__ = ("_begins_at", "_ends_at", "_frames", "_noise", "_times")
+    Attributes:
+        listened: How much audio there was, in nanoseconds.
+        loudest: The energy of its loudest 10 ms.
+    """
+
+    __slots__ = ("_begins_at", "_ends_at", "_frames", "_noise", "_times", "listened", "loudest")
 
     def __init__(self) -> None:
+        self.listened = 0
+        self.loudest = 0.0
         self._times: Intervals | None = None  # until there is speech: each call has as few objects as can be
         self._noise = _FIRST_NOISE
         self._begins_at = 0  # of what may be speech or a click
@@ -63,7 +75,18 @@ class SpeechDetector:
         other._times = None if self._times is None else self._times.copy()
         other._noise = self._noise
         other._begins_at, other._ends_at, other._frames = self._begins_at, self._ends_at, self._frames
+        other.listened, other.loudest = self.listened, self.loudest
         return other
+
+    @property
+    def times(self) -> Iterable[tuple[int, int]]:
+        """Those that are remembered: starts and ends."""
+        return self._times or ()
+
+    @property
+    def is_dead(self) -> bool | None:
+        """Whether none of the audio rises above -60 dBFS; None: there is too little to say so."""
+        return self.loudest < _INAUDIBLE if self.listened >= _ENOUGH else None
 
     def listen(self, start: int, rate: int, samples: NDArray[np.int16]) -> None:
         """Note where there is speech in `samples`.
@@ -74,6 +97,7 @@ class SpeechDetector:
             samples: int16, shape `(n,)`.
         """
         size = rate // _FRAMES
+        self.listened += len(samples) * NS // rate
         # Digital silence costs a comparison.
         if not samples.any():
             self._noise = _LEAST_NOISE
@@ -81,11 +105,20 @@ class SpeechDetector:
                 self._frames = 0
             return
         energies = _energies(samples, size)
-        if not self._frames and max(energies, default=0.0) < _QUIETEST:  # most of the time
+        loudest = max(energies, default=0.0)
+        self.loudest = max(self.loudest, loudest)
+        if not self._frames and loudest < _QUIETEST:  # most of the time
             self._noise = min(max(min(energies, default=0.0), _LEAST_NOISE), self._noise)
             return
         for number, energy in enumerate(energies):
             self._add(start + number * size * NS // rate, size * NS // rate, energy)
+
+    def cut(self, place: int) -> None:
+        """Forget what would have been heard after `place`."""
+        if self._times is not None:
+            self._times.cut(place)
+        if self._ends_at > place:
+            self._ends_at, self._frames = place, 0
 
     def ended_before(self, at: int) -> int | None:
         """When the last speech before `at` ended; None where there was none, or it goes on at `at`."""

@@ -291,6 +291,9 @@ class BargeIns:
         return seen_at if recorded is None else recorded
 
     def _write(self, cut: BargeIn) -> None:
+        figures = self._counts.figures
+        figures.add_barge_in(cut.barge_in_ms)
+        figures.agent_words.cut(cut.event.response_id or "", cut.heard_ms)
         facts = {
             "cause": cut.event.cause,
             "heard_ms": cut.heard_ms,

@@ -35,6 +35,7 @@ class _Call:
     span: Span | None
     name: str
     arguments: str
+    began_at: int
     #: A hash of what was answered.
     output: int | None
     #: As it stands in the messages.
@@ -77,7 +78,7 @@ class FunctionCalls:
             parent=parent,
         )
         self._end(event.call_id, event.at, error=_REPEATED)
-        self._open[event.call_id] = _Call(span, event.name, event.arguments, None, message)
+        self._open[event.call_id] = _Call(span, event.name, event.arguments, event.at, None, message)
         if len(self._open) > MOST:
             self._end(next(iter(self._open)), event.at, error=_NEVER_ANSWERED)
         if not event.by_service:
@@ -116,6 +117,8 @@ class FunctionCalls:
         call = self._open.get(call_id)
         if call is not None:
             call.output = hash(output)
+            if error is None:
+                self._writer.counts.figures.add_tool(at - call.began_at)
         self._end(call_id, at, error=error, completion=_json_or_text(output), facts=facts)
 
     def answer_unseen(self, call_id: str, at: int) -> None:

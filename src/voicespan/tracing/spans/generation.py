@@ -47,8 +47,8 @@ class Generation:
     out_of_band: bool = False
     #: See `voicespan.protocol.events.FirstAudio`.
     beside: bool = False
-    #: The user had said or typed something before.
-    to_user: bool = False
+    #: Which turn of the user it answers; 0: none.
+    user_turn: int = 0
     #: Of one out of band, what it was given instead of `inputs`.
     given: list[dict[str, Any]] | None = None
     #: And what it said, by the transcript's entry: part of the talk if it was heard.

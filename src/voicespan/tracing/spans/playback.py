@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from voicespan.recording.cut import Cut
+    from voicespan.recording.timeline.talk import Talk
     from voicespan.tracing.conversation_recording import ConversationRecorder
+
+#: By who reports the audio.
+_BASES = {"devices": "device", "app": "app", "wire": "wire"}
 
 
 class Playback:
@@ -48,8 +52,18 @@ class Playback:
         return None if self._recorder is None else self._recorder.source
 
     @property
+    def basis(self) -> str:
+        """What a figure of the recording rests on: `device`, `app`, or `wire`, which is an estimate."""
+        return _BASES.get(self.source or "", "app")
+
+    @property
     def _recorder(self) -> ConversationRecorder | None:
         return self.estimate if self.recorder is None else self.recorder
+
+    def talk(self, *, final: bool) -> Talk | None:
+        """How both sides shared the call; None: unknown. `final`: it is over."""
+        recorder = self._recorder
+        return recorder.talk(final=final) if recorder is not None and recorder.has_audio else None
 
     def user_speech_ended_before(self, at: int) -> int | None:
         """When the user last stopped speaking before `at`; None: unknown, or the user spoke on."""

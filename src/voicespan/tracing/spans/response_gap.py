@@ -28,7 +28,6 @@ _LATEST_START = 1_000_000_000
 _COMMIT = "input_audio_buffer.commit"
 #: Say themselves when the user was silent.
 _SPEECH_ENDS = frozenset({"activity_end", "voice_activity"})
-BASES = {"devices": "device", "app": "app", "wire": "wire"}
 
 
 class _Beginning(NamedTuple):
@@ -58,7 +57,7 @@ def response_gap(generation: Generation, playback: Playback) -> dict[str, float 
     return {
         "response_gap_ms": _ms(sum(parts.values())),
         **{name: _ms(part) for name, part in parts.items()},
-        "response_gap_basis": "server" if known_to_service else BASES.get(playback.source or "", "app"),
+        "response_gap_basis": "server" if known_to_service else playback.basis,
         "response_gap_from": began.what,
     }
 

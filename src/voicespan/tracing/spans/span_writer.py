@@ -59,7 +59,7 @@ class SpanWriter:
         self._context = context
         self._content = content
         self._raw_events = config.raw_events
-        self._counts = counts
+        self.counts = counts
         self._common = common
         self._wall = wall
         self._provider = {} if provider is None else provider
@@ -130,7 +130,7 @@ class SpanWriter:
     ) -> Span | None:
         """A span that ends later, under `parent` or the root; None: the budget is used up."""
         if self._written >= (settings.SPAN_LIMIT if essential else settings.SPAN_BUDGET):
-            self._counts.dropped_spans += 1
+            self.counts.dropped_spans += 1
             return None
         self._written += 1
         whole: dict[str, AttributeValue] = {

@@ -14,7 +14,7 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from voicespan.tracing.spans.response_gap import BASES, LONGEST_ENDPOINTING
+from voicespan.tracing.spans.response_gap import LONGEST_ENDPOINTING
 
 if TYPE_CHECKING:
     from voicespan.tracing.spans.playback import Playback
@@ -103,7 +103,7 @@ class AnsweredGap:
         return {
             "response_gap_ms": _ms(sum(parts.values())),
             **{f"{name}_ms": _ms(part) for name, part in parts.items() if part},
-            "response_gap_basis": "server" if heard_at is None else BASES.get(playback.source or "", "app"),
+            "response_gap_basis": "server" if heard_at is None else playback.basis,
             "response_gap_from": since,
         }
 

@@ -8,7 +8,7 @@ syntheses.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from voicespan.tracing.cascade.messages import is_answer, results_of, role_of, words_of
 
@@ -51,11 +51,12 @@ class StageWords:
 
     def given(self, started: StageStarted) -> None:
         """A language model begins to answer: what it is given and nobody said was written."""
-        self._take_typed(started.messages or [])
+        self._take_typed(started)
         self._written = {started.key: None}
 
-    def _take_typed(self, messages: list[Any]) -> None:
+    def _take_typed(self, started: StageStarted) -> None:
         """What the user wrote instead of saying it is part of the conversation; an earlier history is not."""
+        messages = started.messages or []
         last = max((index for index, message in enumerate(messages) if is_answer(message)), default=-1)
         for message in messages[last + 1 :]:
             words = words_of(message) if role_of(message) == "user" else ""
@@ -64,7 +65,7 @@ class StageWords:
                 entry = self._transcript.place(f"typed {id(message)} {len(self._transcript)}", "user")
                 self._transcript.write(entry, self._content.text(words, role="user", place="transcript"))
                 self._counts.text_messages += 1
-                self._turns.user_had_turn()
+                self._turns.figures.turns.add("typed", started.at)
 
     # What is said.
 

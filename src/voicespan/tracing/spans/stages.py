@@ -132,7 +132,7 @@ class Stages:
         if begins_answer:
             self._barge_ins.answer_began(answer, at)
             found.gap = self.gap.answered(at)
-        self._turns.answered_in_words()
+        self._turns.answered_in_words(found.started.at)
 
     def _ended(self, event: stages.StageEnded) -> None:
         found = self._open.pop(event.key, None)
@@ -146,7 +146,8 @@ class Stages:
         self._words.user_said(found.started, ended.text)
         if ended.text:
             self.gap.asked(ended.key, ended.at)
-            self._turns.user_had_turn()
+            self._turns.figures.turns.add("words", ended.at, ended.key, found.started.at)
+            self._turns.figures.user_words.add(ended.text)
             self._user_went_on()
             self.write_ready(final=True)
             place = self._playback.place_of_user(self._transcribed_until, ended.at)
@@ -166,7 +167,7 @@ class Stages:
             self._counts.turns += 1
             self._counts.add_answer(outcome)
             if outcome in ("completed", "incomplete"):
-                self._turns.answered_in_words()
+                self._turns.answered_in_words(found.started.at)
         if ended.cancelled and spoken and self._barge_ins.is_audible(ended.key):
             self._stopped = (ended.at, ended.key)
         empty = ended.text is None and not ended.calls
@@ -194,6 +195,9 @@ class Stages:
             self._audible(found, ended.at, begins_answer=not self._barge_ins.is_audible(answer))
         self._words.agent_says(started, spoken=found.first_at is not None)
         if found.first_at is not None:
+            length = None if ended.seconds is None else ended.seconds * 1000
+            self._turns.figures.agent_words.add(started.text, answer)
+            self._turns.figures.agent_words.heard(answer, length)
             self._barge_ins.spoken_in(answer, self._words.entry_of(started))
             self._barge_ins.answer_grew(
                 answer, None if ended.seconds is None else round(ended.seconds * 1000)
@@ -235,7 +239,9 @@ class Stages:
             "heard_ms": None if cut is None else cut.heard_ms,
         }
         if found.gap is not None:
-            facts.update(found.gap.figures(self._playback))
+            gap = found.gap.figures(self._playback)
+            self._turns.figures.add_gap(gap)
+            facts.update(gap)
         self._end(found, ended, completion_of(ended, self._content), facts)
 
     def _end(

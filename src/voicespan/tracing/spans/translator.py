@@ -142,21 +142,20 @@ class SpanTranslator:
         self._barge_ins.user_spoke(event.at)
         if self._stages is not None:
             self._stages.gap.user_speaks()
-        self._turns.user.spoke(event.at)
-        self._turns.user_acted()
+        self._turns.user_speaks(event.at)
         self._write_ready()
 
     def _speech_stopped(self, event: events.SpeechStopped) -> None:
         if self._stages is not None:
             self._stages.gap.user_silent(event.at)
         self._turns.user_stopped(event)
-        self._turns.user_had_turn()
+        self.counts.figures.turns.add("speech", event.at, event.item_id)
 
     def _message_added(self, event: events.MessageAdded) -> None:
         if event.role == "user":
             self._turns.user_acted()
             if event.given:
-                self._turns.user_had_turn()
+                self.counts.figures.turns.add("placed", event.at, event.item_id)
         entry = self.transcript.place(event.item_id, event.role, event.after, event.before)
         if event.awaits_transcript and entry.text is None:
             entry.awaits_transcript = True
@@ -169,7 +168,7 @@ class SpanTranslator:
             self._turns.user_acted()
             self._turns.user.typed(event.at)
             if not event.put_back:
-                self._turns.user_had_turn()
+                self.counts.figures.turns.add("typed", event.at, event.item_id)
             self.counts.text_messages += entry.text is None
         text = self._content.text(event.text, role=event.role, place="transcript")
         self.transcript.write(entry, text if event.text.strip() else None)
@@ -188,6 +187,7 @@ class SpanTranslator:
             self._write_ready()
         else:
             self.transcript.remove(event.item_id)
+        self.counts.figures.turns.withdraw(event.item_id)
 
     def _transcript_completed(self, event: events.TranscriptCompleted) -> None:
         text = self._content.text(event.text, role=event.role, place="transcript")
@@ -196,13 +196,12 @@ class SpanTranslator:
         if self.transcript.is_repeated(event.item_id, part, event.text):
             # Another connection of the same session had it as well.
             return
+        self.counts.figures.said(event)
         user = event.role == "user"
         if user:
             self._turns.give(entry)
-            if event.text:
-                self._turns.user_had_turn()
         elif event.text and event.response_id is None:
-            self._turns.answered_in_words()
+            self._turns.answered_in_words(event.started_at or event.at)
         if event.role == "assistant" and event.response_id:
             self._barge_ins.spoken_in(event.response_id, event.item_id)
             self._turns.add_words(event.response_id, event.text or "")

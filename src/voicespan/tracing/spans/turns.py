@@ -58,6 +58,7 @@ class Turns:
     ) -> None:
         """`provider` gives the model's facts, as they are when a turn ends."""
         self._writer = writer
+        self.figures = writer.counts.figures
         self._content = content
         self._barge_ins = barge_ins
         self._playback = playback
@@ -70,30 +71,33 @@ class Turns:
         #: What the next answer answers.
         self.user = UserTurn()
         self._over: dict[str, None] = {}
-        self._user_had_turn = False
         self._user_was_answered = False
 
     @property
     def is_unanswered(self) -> bool:
         """Whether the user had a turn, and not one of them was answered."""
-        return self._user_had_turn and not self._user_was_answered
+        return self.figures.turns.count > 0 and not self._user_was_answered
 
     @property
     def generating(self) -> Container[str]:
         """The responses that are under way."""
         return self._generations
 
+    def user_speaks(self, at: int) -> None:
+        """The user begins to speak."""
+        self.user.spoke(at)
+        self.figures.turns.spoke(at)
+        self.user_acted()
+
     def user_stopped(self, event: events.SpeechStopped) -> None:
         """The user has stopped speaking."""
         self.user.stopped(event, beside=bool(self._generations))
 
-    def user_had_turn(self) -> None:
-        """The user has said or typed something that is to be answered."""
-        self._user_had_turn = True
-
-    def answered_in_words(self) -> None:
-        """The agent spoke to the user, with a service that has no responses."""
+    def answered_in_words(self, began_at: int) -> None:
+        """The agent spoke to the user from `began_at` on, with a service that has no responses."""
         self._user_was_answered = True
+        turns = self.figures.turns
+        turns.answer(turns.before(began_at))
 
     def give(self, entry: Entry) -> None:
         """`entry` is part of what the next generation is given."""
@@ -119,12 +123,14 @@ class Turns:
             event.at,
             inputs,
             out_of_band=event.out_of_band,
-            to_user=self._user_had_turn and not event.out_of_band,
+            user_turn=0 if event.out_of_band else self.figures.turns.count,
             given=given if event.out_of_band else None,
             response_id=event.response_id,
         )
         if not event.out_of_band:
             self.user.answer_began(event)
+            if event.speech_unmarked and not generation.user_turn:
+                self.figures.turns.is_unknown = True
         put(self._generations, event.response_id, generation, _MOST_GENERATIONS)
 
     def speak(self, event: events.FirstAudio) -> None:
@@ -160,14 +166,16 @@ class Turns:
         """
         generation = self._generations.pop(event.response_id, None)
         if generation is None:
-            generation = Generation(event.at, (), to_user=self._user_had_turn)
+            generation = Generation(event.at, (), user_turn=self.figures.turns.count)
         put(self._over, event.response_id, None)
         if event.status == "failed" and not generation.out_of_band:
             # Nobody has answered it: the retry does.
             self._inputs = (*generation.inputs, *self._inputs)
         outcome = outcome_of(event)
-        if generation.to_user and outcome not in ("failed", "rejected") and says_something(event):
+        if generation.user_turn and outcome not in ("failed", "rejected") and says_something(event):
             self._user_was_answered = True
+            if event.had_speech or (event.text or "").strip():
+                self.figures.turns.answer(generation.user_turn)
         if event.generated_ms is not None:
             generation.audio_ns = event.generated_ms * 1_000_000
         generation.cut = outcome == "cancelled"
@@ -263,6 +271,8 @@ class Turns:
         ended, generation = turn.ended, turn.generation
         cut = self._barge_ins.of(ended.response_id)
         self._note_what_was_heard(ended.response_id, generation)
+        if ended.had_speech and not generation.out_of_band:
+            self.figures.agent_words.heard(ended.response_id, ended.generated_ms)
         self._writer.write(
             events.TURN_COMPLETE,
             ended,
@@ -285,6 +295,8 @@ class Turns:
             for entry, text in generation.spoken:
                 self._transcript.write(entry, text)
                 entry.note(out_of_band=True)
+                self.figures.agent_words.add(text, response_id)
+                self.figures.agent_words.heard(response_id, None)
 
     def _message(self, turn: FinishedTurn) -> dict[str, Any]:
         ended = turn.ended
@@ -299,6 +311,8 @@ class Turns:
     def _facts(self, turn: FinishedTurn, cut: BargeIn | None) -> dict[str, Any]:
         ended, generation = turn.ended, turn.generation
         self._sounded_at(generation, patient=False)
+        gap = response_gap(generation, self._playback)
+        self.figures.add_gap(gap)
         return {
             "response_id": ended.response_id or None,
             "status": ended.status,
@@ -310,7 +324,7 @@ class Turns:
             "heard_ms": cut.heard_ms if cut is not None else None,
             "latency_to_first_audio_ms": generation.latency_ms(generation.first_audio_at),
             "latency_to_first_audio_heard_ms": generation.latency_ms(generation.heard_at),
-            **response_gap(generation, self._playback),
+            **gap,
             **ended.facts,
         }
 

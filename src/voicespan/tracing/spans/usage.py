@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.runtime.bounded import put
 from voicespan.tracing import semconv
+from voicespan.tracing.spans.figures import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.protocol.events import Usage
+    from voicespan.tracing.spans.playback import Playback
 
 
 #: Of tokens there are about twenty kinds. What a server makes up beyond must not push out what the root says.
@@ -38,6 +40,7 @@ class Counters:
         self.answers_incomplete = 0
         self.answers_rejected = 0
         self.answers_empty = 0
+        self.figures = Figures()
         self.tokens: dict[str, int] = {}
         #: Of each session, as far as the service bills by time.
         self.seconds: dict[str, float] = {}
@@ -56,6 +59,11 @@ class Counters:
         """Add one answer to the user; `outcome`: see `voicespan.tracing.spans.turns.outcome_of`."""
         name = f"answers_{outcome}"
         setattr(self, name, getattr(self, name) + 1)
+
+    def of_call(self, playback: Playback, opened_at: int, *, final: bool) -> dict[str, Any]:
+        """The figures of the whole call. `opened_at`: when its first connection did; `final`: it is over."""
+        talk = playback.talk(final=final)
+        return self.figures.facts(talk, playback.basis, opened_at, self.interruptions)
 
     def attributes(self) -> dict[str, AttributeValue]:
         """As metadata of the root. Not as usage: LangSmith would count every token twice."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import warnings
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -129,6 +132,65 @@ def test_a_profile_login_signs_with_its_token(profiles):
         }
     )
     assert resolve().request_headers()["Authorization"] == b"Bearer token-1"
+
+
+class _Accounts(BaseHTTPRequestHandler):
+    """Hands out a new token for the refresh token that it knows."""
+
+    def do_POST(self):
+        asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.server.asked.append(asked)
+        self._answer({"access_token": "token-2", "refresh_token": "refresh-2", "expires_in": 3600})
+
+    def do_GET(self):
+        self.server.signed.append(self.headers["Authorization"])
+        self._answer({"version": "0"} if self.path.endswith("/info") else None)
+
+    def _answer(self, document):
+        body = b"" if document is None else json.dumps(document).encode()
+        self.send_response(404 if document is None else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def accounts():
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Accounts) as server:
+        server.asked, server.signed = [], []
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        yield server
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.parametrize("expires_at", ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00+02:00"])
+def test_a_profile_login_that_has_expired_is_refreshed_once_by_langsmiths_client(
+    profiles, accounts, tmp_path, expires_at
+):
+    url = f"http://127.0.0.1:{accounts.server_port}"
+    login = {"access_token": "token-1", "refresh_token": "refresh-1", "expires_at": expires_at}
+    profiles({"profiles": {"default": {"api_url": url, "oauth": login}}})
+    destination = resolve()
+    assert destination.request_headers()["Authorization"] == b"Bearer token-2"
+    assert [parse_qs(each)["refresh_token"] for each in accounts.asked] == [["refresh-1"]]
+    # The file has it for everybody else, and for the next request.
+    kept = json.loads((tmp_path / "config.json").read_text())["profiles"]["default"]["oauth"]
+    assert (kept["access_token"], kept["refresh_token"]) == ("token-2", "refresh-2")
+    assert destination.request_headers()["Authorization"] == b"Bearer token-2"
+    assert len(accounts.asked) == 1
+
+
+def test_a_login_that_somebody_else_refreshed_is_taken_from_the_file(profiles):
+    login = {"access_token": "token-1", "refresh_token": "refresh-1", "expires_at": "2999-01-01T00:00:00Z"}
+    profiles({"profiles": {"default": {"oauth": login}}})
+    destination = resolve()
+    profiles({"profiles": {"default": {"oauth": {**login, "access_token": "token-2"}}}})
+    assert destination.request_headers()["Authorization"] == b"Bearer token-2"
 
 
 def test_arguments_come_before_the_environment(monkeypatch):

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from voicespan.delivery.destination import url_policy
-from voicespan.delivery.destination.credentials import ApiKey
-from voicespan.delivery.destination.profile import Profile, clean
+from voicespan.delivery.destination.credentials import ApiKey, clean
+from voicespan.delivery.destination.profile import Profile
 from voicespan.delivery.destination.variables import DeliverySettingsError, NoDestinationError, variable
 
 if TYPE_CHECKING:

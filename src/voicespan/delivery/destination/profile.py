@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voicespan.delivery.destination.credentials import ProfileLogin
+from voicespan.delivery.destination.credentials import ProfileLogin, StoredLogin, clean, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,22 +25,19 @@ class Profile:
         """The profile that LANGSMITH_PROFILE names, else the file's current one."""
         try:
             path = Path(environ.get("LANGSMITH_CONFIG_FILE") or Path.home() / ".langsmith" / "config.json")
-            written = json.loads(path.expanduser().read_text(encoding="utf-8"))
-        except (OSError, ValueError, RuntimeError):  # RuntimeError: nobody's home
+        except RuntimeError:  # nobody's home
             return cls()
-        profiles = written.get("profiles") if isinstance(written, dict) else None
+        written = read_file(path)
+        profiles = written.get("profiles")
         if not isinstance(profiles, dict):
             return cls()
         name = environ.get("LANGSMITH_PROFILE") or written.get("current_profile") or "default"
         chosen = profiles.get(name) if isinstance(name, str) else None
         if not isinstance(chosen, dict):
             return cls()
-        login = None
-        oauth = chosen.get("oauth")
-        if not isinstance(oauth, dict):
-            oauth = {}
-        if clean(oauth.get("access_token")) or clean(oauth.get("refresh_token")):
-            login = ProfileLogin(name, path, clean(oauth.get("access_token")))
+        login, stored = None, StoredLogin.of(chosen)
+        if stored.token or stored.can_be_refreshed:
+            login = ProfileLogin(name, path, stored.token)
         return cls(name, chosen, login)
 
     @property
@@ -72,10 +68,3 @@ class Profile:
         if self.settings.get("api_key_cmd"):
             return f" (profile {self.name!r} takes its key from a command, which is not run here)"
         return ""
-
-
-def clean(value: object) -> str | None:
-    """Without the spaces and quotes that a copied value brings along; None if nothing is left."""
-    if not isinstance(value, str):
-        return None
-    return value.strip().strip('"').strip("'") or None

@@ -93,3 +93,19 @@ def test_a_test_that_was_renamed_or_moved_is_missing():
 
 def _without_references(page):
     return _REFERENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def test_each_runtime_dependency_has_its_reason():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    declared = re.search(r"^dependencies = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)[1]
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| \S.*\|$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(re.findall(r'"([a-z-]+)', declared)) == sorted(rows)
+    assert len(rows) > 5
+
+
+def test_no_private_module_of_the_langsmith_package_is_imported():
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").glob("**/*.py"))
+    assert re.findall(r"langsmith(?:\.\w+)*\._\w+|from langsmith[\w.]* import _\w+", source) == []
+    assert "from langsmith import Client" in source

@@ -74,7 +74,14 @@ ROOMS = {
     "delivery": DELIVERY,
     "report": REPORT,
     "distro": DISTRO,
-    "testing": ("runtime", "protocol", "recording.codec", "tracing.registry"),
+    "testing": (
+        "runtime",
+        "protocol",
+        "recording.codec",
+        "tracing.registry",
+        "tracing.messages",
+        "tracing.semconv",
+    ),
 }
 EVERYTHING = (*DISTRO, "distro", "report", "")
 

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from voicespan.tracing import semconv
+from voicespan.tracing.messages import contents
 
 
 class WireCall:
@@ -70,8 +71,7 @@ def fact(span, name: str) -> Any:
 
 
 def content(span, side: str) -> Any:
-    text = span.attributes.get({"in": semconv.PROMPT, "out": semconv.COMPLETION}[side])
-    return None if text is None else json.loads(text)
+    return contents(span.attributes)[{"in": 0, "out": 1}[side]]
 
 
 def messages(span) -> list[dict[str, Any]]:

@@ -35,12 +35,12 @@ class Trace:
     @property
     def received(self) -> Counter[str]:
         """How often each of the server's frames was recorded, by its `event_id`."""
-        return self._frames(semconv.COMPLETION)
+        return self._frames(semconv.OUTPUT_VALUE)
 
     @property
     def sent(self) -> Counter[str]:
         """The same for the client's."""
-        return self._frames(semconv.PROMPT)
+        return self._frames(semconv.INPUT_VALUE)
 
     def _frames(self, side: str) -> Counter[str]:
         # Beside the spans that carry a frame there are those of what it means, under names of their own.

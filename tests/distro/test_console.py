@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import voicespan
 from voicespan.distro.console import ConsoleSpanProcessor, is_wanted, line
 from voicespan.openai_realtime.protocol import Protocol
+from voicespan.tracing import semconv
 
 
 @pytest.fixture
@@ -52,7 +53,10 @@ def test_tools_gaps_and_barge_ins(provider, written):
     tracer = provider.get_tracer("voicespan")
     with conversation.use():
         for name, attributes in (
-            ("function_call: find", {"gen_ai.prompt": '{"people":4}', "gen_ai.completion": '{"free":[]}'}),
+            (
+                "function_call: find",
+                {semconv.TOOL_ARGUMENTS: '{"people":4}', semconv.TOOL_RESULT: '{"free":[]}'},
+            ),
             ("interrupted", {"langsmith.metadata.cause": "truncate", "langsmith.metadata.heard_ms": 900}),
             (
                 "turn_complete",

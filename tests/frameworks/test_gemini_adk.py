@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 pytest.importorskip("google.adk", reason="in an environment of its own: tests/compat/run.py adk")
@@ -14,6 +12,7 @@ from google.adk.agents.run_config import RunConfig, StreamingMode
 from google.adk.models import Gemini
 from google.adk.runners import InMemoryRunner
 from google.genai import types
+from span_content import came, given
 
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.testing.gemini_live import Answer, Dialogue, FunctionCall
@@ -60,12 +59,10 @@ async def test_run_live(tracer_provider, span_exporter, gemini_live_server, name
         instrumentor.uninstrument()
     spans = {span.name: span for span in span_exporter.get_finished_spans()}
     # ADK has spans of its own; ours are a trace of their own.
-    assert json.loads(spans["function_call: get_weather"].attributes["gen_ai.completion"]) == {
-        "output": "sunny in Oslo"
-    }
-    said = json.loads(spans["output_transcription"].attributes["gen_ai.completion"])
+    assert came(spans["function_call: get_weather"]) == {"output": "sunny in Oslo"}
+    said = came(spans["output_transcription"])
     assert said["messages"][0]["content"] == "It is sunny."
-    asked = json.loads(spans["turn_complete"].attributes["gen_ai.prompt"])
+    asked = given(spans["turn_complete"])
     # The answer of a function is in the prompt of the generation that follows it, not of the one that asked for it.
     assert [message["role"] for message in asked["messages"]] == (["user"] if blocking else ["tool"])
     root = spans["conversation"]

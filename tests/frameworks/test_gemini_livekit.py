@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 
@@ -13,6 +12,7 @@ pytest.importorskip(
 
 from livekit import rtc
 from livekit.plugins import google
+from span_content import came
 
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.testing.gemini_live import Answer, Dialogue
@@ -44,7 +44,7 @@ async def test_a_realtime_session(tracer_provider, span_exporter, gemini_live_se
     finally:
         instrumentor.uninstrument()
     spans = {span.name: span for span in span_exporter.get_finished_spans()}
-    said = json.loads(spans["output_transcription"].attributes["gen_ai.completion"])
+    said = came(spans["output_transcription"])
     assert said["messages"][0]["content"] == "Good morning!"
     assert spans["turn_complete"].attributes["gen_ai.provider.name"] == "gcp.gemini"
     assert spans["conversation"].attributes["gen_ai.request.model"] == "gemini-live"

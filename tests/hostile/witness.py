@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CHILD_BYTES = 64_000
 ROOT_BYTES = 4_200_000
-_JSON = (semconv.PROMPT, semconv.COMPLETION, semconv.RAW_EVENT, semconv.USAGE_METADATA)
+_JSON = (*semconv.COPIED, semconv.RAW_EVENT, semconv.USAGE_METADATA)
 _COPY = SpanEncoder(Privacy())
 
 #: How a conversation may be set up; the first one is the default.

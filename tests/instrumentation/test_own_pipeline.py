@@ -10,6 +10,7 @@ import numpy as np
 import openai
 import pytest
 from openai import AsyncOpenAI
+from span_content import came, given
 
 from voicespan.recording.recording_thread import RecordingThread
 from voicespan.runtime.settings import Settings
@@ -136,8 +137,7 @@ def facts(span):
 
 
 def transcript(root):
-    parts = [root.attributes.get(name) for name in ("gen_ai.prompt", "gen_ai.completion")]
-    messages = [each for part in parts if part for each in json.loads(part)["messages"]]
+    messages = [each for part in (given(root), came(root)) if part for each in part["messages"]]
     return [(each["role"], each["content"]) for each in messages]
 
 
@@ -154,12 +154,12 @@ async def test_a_question_with_parallel_tools(pipelines, spans):
         paris.context.span_id,
         rome.context.span_id,
     ]
-    assert json.loads(rome.attributes["gen_ai.completion"]) == {"text": "sunny in Rome"}
-    assert [each["role"] for each in json.loads(first.attributes["gen_ai.prompt"])["messages"]] == [
+    assert came(rome) == {"text": "sunny in Rome"}
+    assert [each["role"] for each in given(first)["messages"]] == [
         "system",
         "user",
     ]
-    assert [each["role"] for each in json.loads(second.attributes["gen_ai.prompt"])["messages"]] == [
+    assert [each["role"] for each in given(second)["messages"]] == [
         "tool",
         "tool",
     ]
@@ -200,7 +200,7 @@ async def test_a_barge_in_in_the_middle_of_an_answer(pipelines, spans):
     assert facts(interrupted)["cause"] == "cancelled"
     assert facts(root)["interruption_count"] == 1
     assert (facts(root)["status"], root.status.is_ok) == ("completed", True)
-    said = json.loads(root.attributes["gen_ai.completion"])["messages"]
+    said = came(root)["messages"]
     assert said[0]["metadata"]["interrupted"] is True
     # As many pieces of 200 ms as had been read.
     assert said[0]["metadata"]["generated_ms"] == facts(interrupted)["generated_ms"] in (200, 400, 600)
@@ -219,7 +219,7 @@ async def test_a_transcription_that_fails_and_one_that_hears_nothing(pipelines, 
         pipeline.conversation.end()
     failed, empty, heard = spans("stt")
     assert failed.attributes["error.type"] == "InternalServerError"
-    assert (empty.status.is_ok, json.loads(empty.attributes["gen_ai.completion"])) == (
+    assert (empty.status.is_ok, came(empty)) == (
         True,
         {"messages": [{"role": "user", "content": ""}]},
     )
@@ -340,7 +340,7 @@ async def test_what_was_heard_is_recorded_and_an_answer_is_cut_where_the_playbac
     conversation.end()
     recorder.finish()
     (tts,), (interrupted,) = spans("tts"), spans("interrupted")
-    heard = [json.loads(span.attributes["gen_ai.prompt"])["audio"] for span in spans("stt")]
+    heard = [given(span)["audio"] for span in spans("stt")]
     assert [each["start_seconds"] for each in heard] == pytest.approx([0.0, 3.1], abs=0.06)
     assert [each["end_seconds"] for each in heard] == pytest.approx([1.0, 4.1], abs=0.06)
     gap = facts(tts)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 from openai import AsyncOpenAI, OpenAI
 
 from voicespan.tracing import semconv
+from voicespan.tracing.messages import contents
 
 CREATED = {
     "type": "session.created",
@@ -105,8 +105,7 @@ def fact(span: Any, name: str) -> Any:
 
 def words(span: Any) -> list[str]:
     """The contents of a span's messages, what went in before what came out."""
-    sides = (span.attributes.get(key) for key in (semconv.PROMPT, semconv.COMPLETION))
-    return [message["content"] for side in sides if side for message in json.loads(side)["messages"]]
+    return [message["content"] for side in contents(span.attributes) if side for message in side["messages"]]
 
 
 def seconds(span: Any) -> float:

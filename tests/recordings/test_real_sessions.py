@@ -14,6 +14,7 @@ from typing import Any
 import player
 import pytest
 from opentelemetry.trace import StatusCode
+from span_content import came, given
 
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
@@ -153,8 +154,7 @@ def sessions() -> list[Any]:
 
 
 def sides(span: Any) -> tuple[Any, Any]:
-    prompt, completion = span.attributes.get("gen_ai.prompt"), span.attributes.get("gen_ai.completion")
-    return json.loads(prompt or "{}"), json.loads(completion or "{}")
+    return given(span) or {}, came(span) or {}
 
 
 def as_pair(message: dict[str, Any]) -> tuple[str, Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
 
 import player
 import pytest
+from span_content import came, given
 
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
+from voicespan.tracing import semconv
 
 METADATA = "langsmith.metadata."
 USAGE = {"total_tokens": 10, "input_tokens": 4, "output_tokens": 6}
@@ -34,8 +35,8 @@ class Trace:
 
 
 def messages(span: Any) -> list[dict[str, Any]]:
-    sides = (span.attributes.get(f"gen_ai.{side}") for side in ("prompt", "completion"))
-    return [message for side in sides for message in json.loads(side or "{}").get("messages", [])]
+    sides = (given(span), came(span))
+    return [message for side in sides if side for message in side.get("messages", [])]
 
 
 @pytest.fixture
@@ -333,8 +334,8 @@ async def test_two_calls_that_are_answered_in_reverse(play):
     )
     for name, argument, result in (("a", '{"x":1}', '{"one":1}'), ("b", '{"x":2}', '{"two":2}')):
         (span,) = trace.all(f"function_call: {name}")
-        assert span.attributes["gen_ai.prompt"] == argument
-        assert span.attributes["gen_ai.completion"] == result
+        assert span.attributes[semconv.TOOL_ARGUMENTS] == argument
+        assert span.attributes[semconv.TOOL_RESULT] == result
 
 
 # Gemini Live.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from span_content import came, given
 
 from voicespan.gemini_live.protocol import Protocol as GeminiLive
 from voicespan.openai_realtime.protocol import Protocol as OpenAIRealtime
@@ -65,8 +66,8 @@ def test_what_is_typed_on_each_is_a_message_of_its_own(conversation, span_export
     root = next(span for span in span_exporter.get_finished_spans() if span.parent is None)
     messages = [
         message["content"]
-        for side in (semconv.PROMPT, semconv.COMPLETION)
-        for message in json.loads(root.attributes.get(side, '{"messages": []}'))["messages"]
+        for side in (given(root), came(root))
+        for message in (side or {"messages": []})["messages"]
     ]
     assert messages == ["one", "two", "three", "four"]
 

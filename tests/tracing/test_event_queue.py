@@ -16,7 +16,7 @@ from voicespan.openai_realtime.protocol import Protocol
 from voicespan.protocol import events
 from voicespan.runtime import guard
 from voicespan.runtime.settings import Level, Settings
-from voicespan.tracing import event_queue, registry
+from voicespan.tracing import event_queue, registry, semconv
 from voicespan.tracing.conversation import Conversation
 
 
@@ -85,10 +85,10 @@ def test_all_is_written_before_the_root_ends(conversation, exported, unattended)
 def test_who_asks_for_the_facts_writes_nothing(conversation, exported, unattended):
     """The thread of the spool asks: what hangs in a hook of the application's must not hang there."""
     told(conversation, said("one"))
-    assert "gen_ai.prompt" not in conversation.root_facts()
+    assert semconv.INPUT_MESSAGES not in conversation.root_facts()
     assert exported.names == []
     conversation.flush()
-    assert "one" in conversation.root_facts()["gen_ai.prompt"]
+    assert "one" in conversation.root_facts()[semconv.INPUT_MESSAGES]
 
 
 def test_a_function_call_is_current_before_the_application_has_the_frame(conversation, exported, unattended):

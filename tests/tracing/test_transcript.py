@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from voicespan.tracing.messages import without_parts
 from voicespan.tracing.spans.transcript import Transcript
 
 
@@ -26,12 +27,13 @@ def test_a_message_that_was_told_before_is_told_anew_when_it_has_changed(change,
     transcript = Transcript(10_000)
     entry = transcript.place("item_1", "assistant")
     transcript.write(entry, "Hello")
-    assert transcript.messages() == [("assistant", '{"role":"assistant","content":"Hello"}')]
+    told_first = '{"role":"assistant","parts":[{"type":"text","content":"Hello"}]}'
+    assert transcript.messages() == [("assistant", told_first, "stop")]
 
     change(transcript, entry)
 
-    ((_, message),) = transcript.messages()
-    assert json.loads(message) == {"role": "assistant", "content": "Hello", **told}
+    ((_, message, _),) = transcript.messages()
+    assert without_parts(json.loads(message)) == {"role": "assistant", "content": "Hello", **told}
 
 
 def test_of_a_long_call_only_the_newest_messages_are_found_by_their_id():
@@ -42,7 +44,7 @@ def test_of_a_long_call_only_the_newest_messages_are_found_by_their_id():
     assert transcript.find("item_700") is not None
     assert len(transcript._by_id) == 500
     # All of them are told.
-    assert [json.loads(message)["content"] for _, message in transcript.messages()] == [
+    assert [without_parts(json.loads(message.json))["content"] for message in transcript.messages()] == [
         f"text {n}" for n in range(1_200)
     ]
 

@@ -116,8 +116,7 @@ class _Shorter:
             return [self.of(inner, depth) for inner in value]
         head, tail = longest - longest // 2, longest // 2
         mark = f"… [{len(value) - head - tail} of {len(value)} left out]"
-        messages = isinstance(value[0], dict) and "role" in value[0]
-        middle = {"role": "system", "content": mark} if messages else mark
+        middle = _marked(value[0], mark)
         return [
             *(self.of(inner, depth) for inner in value[:head]),
             middle,
@@ -133,6 +132,18 @@ class _Shorter:
         self._room -= characters
         if self._room < 0:
             raise _TooLongError
+
+
+def _marked(first: Any, mark: str) -> Any:
+    """What stands for the members of a list that were left out: one like its `first`."""
+    if not isinstance(first, dict):
+        return mark
+    if "role" in first and "parts" in first:
+        reason = {"finish_reason": ""} if "finish_reason" in first else {}
+        return {"role": "system", "parts": [{"type": "text", "content": mark}], **reason}
+    if "role" in first:
+        return {"role": "system", "content": mark}
+    return {"type": "text", "content": mark} if first.get("type") == "text" else mark
 
 
 #: One fact is a name, an id, a number; what is longer is content.

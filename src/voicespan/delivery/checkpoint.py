@@ -42,7 +42,8 @@ def opened(trace: Trace, encoder: SpanEncoder, *, first: bool = False) -> bytes 
         if trace.delivery is not None and trace.delivery.recording_started_at is not None:
             langsmith_spans.set_recording_start(copy, trace.delivery.recording_started_at)
 
-    return request(encoder.of(spans, trace.thread_id, revise))
+    # With OpenTelemetry's names: a long transcript is written again and again, and read only if the process dies.
+    return request(encoder.of(spans, trace.thread_id, revise, renamed=False))
 
 
 def request(groups: list[tuple[Envelope, list[EncodedSpan]]]) -> bytes:

@@ -24,4 +24,4 @@ def to_folder(
     folders = CallFolders(settings, clock)
     writer = CallWriter(folders, clock, hide_metadata=privacy.hide_metadata)
     target = Target(destination, writer, call_writer.join_late)
-    return Pipeline(target, folders, SpanEncoder(privacy), privacy, clock)
+    return Pipeline(target, folders, SpanEncoder(privacy, renamed=False), privacy, clock)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import textwrap
@@ -14,6 +13,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from voicespan.runtime.background import Loop
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
+from voicespan.tracing.messages import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -103,7 +103,7 @@ def things(span: ReadableSpan) -> Iterator[tuple[int, str, str]]:
     elif name in _SPEAKERS and (words := _words(attributes)):
         yield start, _SPEAKERS[name], words
     elif name.startswith(_CALL):
-        given, came = attributes.get(semconv.PROMPT, ""), attributes.get(semconv.COMPLETION, "")
+        given, came = attributes.get(semconv.TOOL_ARGUMENTS, ""), attributes.get(semconv.TOOL_RESULT, "")
         yield start, "tool", f"{name.removeprefix(_CALL)} {given} -> {came} ({(end - start) / 1e9:.2f} s)"
     elif name == "interrupted":
         heard, generated = _fact(attributes, "heard_ms"), _fact(attributes, "generated_ms")
@@ -144,19 +144,11 @@ def _fact(attributes: Mapping[str, Any], name: str) -> Any:
 
 
 def _words(attributes: Mapping[str, Any]) -> str:
-    for name in (semconv.PROMPT, semconv.COMPLETION):
-        held = _json(attributes.get(name))
+    for held in contents(attributes):
         messages = held.get("messages") if isinstance(held, dict) else None
         if isinstance(messages, list):
             return " ".join(str(message.get("content") or "") for message in messages)
     return ""
-
-
-def _json(written: object) -> Any:
-    try:
-        return json.loads(str(written))
-    except ValueError:
-        return None
 
 
 def _write(text: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from voicespan.tracing import semconv
+from voicespan.tracing.messages import contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -48,11 +49,7 @@ class CallSpan:
     def messages(self) -> list[dict[str, Any]]:
         """The messages that it holds: what went in, then what came out."""
         found: list[dict[str, Any]] = []
-        for name in (semconv.PROMPT, semconv.COMPLETION):
-            try:
-                content = json.loads(self.attributes.get(name, ""))
-            except (TypeError, ValueError):
-                continue
+        for content in contents(self.attributes):
             if isinstance(content, dict) and isinstance(content.get("messages"), list):
                 found += [message for message in content["messages"] if isinstance(message, dict)]
         return found

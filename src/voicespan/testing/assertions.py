@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from voicespan.tracing.messages import contents
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import TypeAlias
@@ -189,17 +191,9 @@ def _of_span(span: ReadableSpan, depth: int, began: int) -> _Node:
             for key, value in attributes.items()
             if key.startswith(_METADATA)
         },
-        _json(attributes.get("gen_ai.prompt")),
-        _json(attributes.get("gen_ai.completion")),
+        *contents(attributes),
         None if span.status.is_ok or span.status.is_unset else span.status.description or "error",
     )
-
-
-def _json(written: object) -> Any:
-    try:
-        return json.loads(str(written)) if written is not None else None
-    except ValueError:
-        return written
 
 
 def _short(held: object) -> str:

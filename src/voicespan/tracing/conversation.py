@@ -104,17 +104,16 @@ class Conversation(Pipeline):
             self.thread_id = given_name(thread_id) or uuid7(clock)
             self._set_metadata(metadata if isinstance(metadata, Mapping) else {})
             self.add_tags(*(tags if isinstance(tags, _SEVERAL) else () if tags is None else (tags,)))
-            self._open(given_name(name) or "conversation", given_name(thread_id), continues)
+            self._open(given_name(name) or "conversation", continues)
             whole = True
         if not whole:
             self._close_half_open()
 
-    def _open(self, name: str, thread_id: str | None, continues: str | None) -> None:
+    def _open(self, name: str, continues: str | None) -> None:
         context = self._root.start(
             name,
             self.context,
             thread_id=self.thread_id,
-            given_thread_id=thread_id,
             parent=self.settings.parent,
             continues=continues,
         )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from voicespan.protocol.events import SessionDescribed, WireError
     from voicespan.runtime.clock import Clock
     from voicespan.tracing.context import ConversationContext
-    from voicespan.tracing.spans.transcript import Transcript
+    from voicespan.tracing.spans.transcript import Transcript, Written
 
 _MOST_METADATA = 40
 _MOST_TAGS = 40
@@ -84,7 +84,6 @@ class RootSpan:
         conversation_context: ConversationContext,
         *,
         thread_id: str,
-        given_thread_id: str | None,
         parent: str,
         continues: str | None,
     ) -> Context | None:
@@ -102,13 +101,13 @@ class RootSpan:
         context = otel_context.set_value(CURRENT, conversation_context, context)
         self._first = {
             semconv.THREAD_ID: thread_id,
+            semconv.CONVERSATION_ID: thread_id,
+            semconv.OPERATION: semconv.INVOKE_AGENT,
             semconv.SPAN_KIND: "chain",
             semconv.MODALITY: "audio",
             semconv.INTEGRATION: "voicespan",
             semconv.INTEGRATION_VERSION: __version__,
         }
-        if given_thread_id is not None:
-            self._first[semconv.CONVERSATION_ID] = given_thread_id
         self.span = self.tracer.start_span(
             name, context=context, attributes=self._first, links=links, start_time=self.wall(self.started_at)
         )
@@ -120,7 +119,7 @@ class RootSpan:
     @property
     def common(self) -> dict[str, AttributeValue]:
         """What stands on every span of the conversation."""
-        return {semconv.THREAD_ID: self._first[semconv.THREAD_ID]}
+        return {name: self._first[name] for name in (semconv.THREAD_ID, semconv.CONVERSATION_ID)}
 
     # What it says.
 
@@ -208,26 +207,25 @@ class RootSpan:
         """With what it started with: all that it would say if it ended now, but for the messages."""
         return {**self._first, **facts}
 
-    def messages(self, messages: list[tuple[str, str]]) -> dict[str, AttributeValue]:
+    def messages(self, messages: list[Written]) -> dict[str, AttributeValue]:
         """Inputs: up to the user's first words; outputs: the rest. Together in spoken order, each text once.
 
         Of a long conversation this takes milliseconds: the lock is not held.
-        `messages`: the role and the JSON of each.
         """
-        first = next((index for index, (role, _) in enumerate(messages) if role == "user"), -1) + 1
+        first = next((index for index, message in enumerate(messages) if message.role == "user"), -1) + 1
         attributes: dict[str, AttributeValue] = {}
         if messages[:first]:
-            attributes[semconv.PROMPT] = self._joined(messages[:first])
+            attributes[semconv.INPUT_MESSAGES] = self._joined([each.json for each in messages[:first]])
         if messages[first:]:
-            attributes[semconv.COMPLETION] = self._joined(messages[first:])
+            # Each is an object: the reason is one member more.
+            came = [f'{each.json[:-1]},"finish_reason":"{each.finish_reason}"}}' for each in messages[first:]]
+            attributes[semconv.OUTPUT_MESSAGES] = self._joined(came)
         return attributes
 
-    def _joined(self, messages: list[tuple[str, str]]) -> str:
+    def _joined(self, messages: list[str]) -> str:
         limit = min(ROOT_TRANSCRIPT_BYTES, self._value_limit)
-        text = f'{{"messages":[{",".join(message for _, message in messages)}]}}'
-        if size_of(text) <= limit:
-            return text
-        return encode({"messages": [json.loads(message) for _, message in messages]}, limit)
+        text = f"[{','.join(messages)}]"
+        return text if size_of(text) <= limit else encode(json.loads(text), limit)
 
     # Its end.
 

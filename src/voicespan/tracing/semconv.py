@@ -1,9 +1,10 @@
 """Every attribute name that voicespan writes, with the source it comes from.
 
-Three vocabularies meet on one span. LangSmith's own names decide how it shows a run. The OpenTelemetry
-GenAI names are for everybody else; they follow the open-telemetry/semantic-conventions-genai repository
-as of 2026-09 (the installed `opentelemetry-semantic-conventions` has none of the per-modality usage
-names yet, so they stand here).
+Three vocabularies meet on one span. The OpenTelemetry GenAI names are for everybody; they follow the repository
+open-telemetry/semantic-conventions-genai as of 2026-09 (the installed `opentelemetry-semantic-conventions` has none of
+the per-modality usage names yet, so they stand here). LangSmith's own names decide how it shows a run; what both have
+a name for has OpenTelemetry's on the span and LangSmith's on its LangSmith copy (`COPIED`). A content that neither
+knows, a frame for example, has OpenInference's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ SPAN_TAGS = "langsmith.span.tags"
 METADATA = "langsmith.metadata."
 USAGE_METADATA = "langsmith.usage_metadata"
 ATTACHMENTS = "langsmith.attachments"
+# On its copy alone; OpenTelemetry has deprecated them.
 PROMPT = "gen_ai.prompt"
 COMPLETION = "gen_ai.completion"
 
@@ -44,14 +46,35 @@ RESPONSE_ID = "gen_ai.response.id"
 FINISH_REASONS = "gen_ai.response.finish_reasons"
 OUTPUT_TYPE = "gen_ai.output.type"
 CONVERSATION_ID = "gen_ai.conversation.id"
+#: The operations of a conversation, a generation and a function call.
+INVOKE_AGENT, CHAT, EXECUTE_TOOL = "invoke_agent", "chat", "execute_tool"
+# Messages with parts, as JSON: what a model was given, and what it answered.
+INPUT_MESSAGES = "gen_ai.input.messages"
+OUTPUT_MESSAGES = "gen_ai.output.messages"
 # `gen_ai.tool.name` alone makes a LangSmith run a tool, so these stand on tool spans only.
 TOOL_NAME = "gen_ai.tool.name"
 TOOL_CALL_ID = "gen_ai.tool.call.id"
 TOOL_TYPE = "gen_ai.tool.type"
+TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
+TOOL_RESULT = "gen_ai.tool.call.result"
 USAGE = "gen_ai.usage."
 ERROR_TYPE = "error.type"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
+
+# OpenInference: what is neither a message nor a function's, as JSON.
+INPUT_VALUE = "input.value"
+OUTPUT_VALUE = "output.value"
+
+#: What LangSmith's copy of a span has in the place of what the span has.
+COPIED = {
+    INPUT_MESSAGES: PROMPT,
+    TOOL_ARGUMENTS: PROMPT,
+    INPUT_VALUE: PROMPT,
+    OUTPUT_MESSAGES: COMPLETION,
+    TOOL_RESULT: COMPLETION,
+    OUTPUT_VALUE: COMPLETION,
+}
 
 # OpenTelemetry: exceptions on spans.
 EXCEPTION_EVENT = "exception"

@@ -38,7 +38,12 @@ class FolderDestination:
 
     def is_named(self, by: Mapping[str, Any], *, new_key: bool = False) -> bool:  # noqa: ARG002
         """Whether a directory is kept here."""
-        return dict(by) == _NAMED
+        return is_kept(by)
+
+
+def is_kept(named: Mapping[str, Any]) -> bool:
+    """Whether a conversation's metadata names a folder of the user's as its destination."""
+    return dict(named) == _NAMED
 
 
 def default_folder(environ: Mapping[str, str] = os.environ) -> Path | None:

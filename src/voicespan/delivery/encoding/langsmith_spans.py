@@ -22,7 +22,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT
 from voicespan.content import named_secrets  # noqa: F401
 from voicespan.content.masking import without_secrets
 from voicespan.content.secret_names import MARK, names_secret
-from voicespan.delivery.encoding import plain_spans
+from voicespan.delivery.encoding import langsmith_names, plain_spans
 from voicespan.delivery.encoding.journal import Envelope
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
@@ -94,6 +94,8 @@ class SpanEncoder:
     privacy: Privacy
     #: Through a Collector: the resource says what it shall route to LangSmith.
     marked: bool = False
+    #: Whether they have LangSmith's names, or OpenTelemetry's like the spans.
+    renamed: bool = True
     sample_rate: float | None = None
     #: By the ids of a resource and a scope, which are kept as well: while they live no others have these ids.
     _envelopes: dict[tuple[int, int], tuple[object, object, Envelope]] = field(
@@ -105,16 +107,21 @@ class SpanEncoder:
         spans: Iterable[ReadableSpan],
         thread_id: str | None,
         revise: Callable[[Span, ReadableSpan], None] | None = None,
+        *,
+        renamed: bool = True,
     ) -> list[tuple[Envelope, list[Span]]]:
         """Encoded copies, grouped by what they have in common.
 
         `revise` is called with each copy, and the span that it is of, before the copy is made private.
+        Not `renamed`: they keep OpenTelemetry's names.
         """
         groups: dict[tuple[int, int], tuple[Envelope, list[Span]]] = {}
         for span in spans:
             copy = _encoded(span)
             if copy is None:
                 continue
+            if renamed and self.renamed and _is_ours(span):
+                langsmith_names.rename(copy)
             # LangSmith finds the tokens, the cost and the filters of a thread only on runs that name it.
             if thread_id is not None and semconv.THREAD_ID not in (span.attributes or ()):
                 _add(copy, semconv.THREAD_ID, thread_id)
@@ -149,6 +156,11 @@ class SpanEncoder:
         if self.marked:
             set_attributes(encoded.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
         return _envelope(encoded, encoded.scope_spans[0])
+
+
+def _is_ours(span: ReadableSpan) -> bool:
+    scope = span.instrumentation_scope
+    return scope is not None and scope.name == semconv.SCOPE
 
 
 def _encoded(span: ReadableSpan) -> Span | None:
@@ -270,6 +282,14 @@ def split(request: bytes) -> Iterator[tuple[Envelope, Span]]:
             envelope = _envelope(resource_spans, scope_spans)
             for span in scope_spans.spans:
                 yield envelope, span
+
+
+def renamed(groups: Iterable[tuple[Envelope, Span]]) -> Iterator[tuple[Envelope, Span]]:
+    """The spans of a checkpoint, which have OpenTelemetry's names, with LangSmith's."""
+    for envelope, span in groups:
+        if ScopeSpans.FromString(envelope.scope).scope.name == semconv.SCOPE:
+            langsmith_names.rename(span)
+        yield envelope, span
 
 
 def _encode(span: ReadableSpan) -> ExportTraceServiceRequest:

@@ -236,7 +236,9 @@ class LiveSender:
     def _open(self, call: _Call) -> None:
         """Have the root's run created."""
         root_id = call.folder.meta.root_span_id
-        for envelope, span in langsmith_spans.split(call.folder.files.read(OPEN) or b""):
+        for envelope, span in langsmith_spans.renamed(
+            langsmith_spans.split(call.folder.files.read(OPEN) or b"")
+        ):
             if span.span_id.hex() == root_id:
                 run = run_requests.opening_of(envelope.resource, span, self._project)
                 call.progress.runs = LiveRuns(root_id, self._project, {root_id: run})

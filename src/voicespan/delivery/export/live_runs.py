@@ -149,7 +149,7 @@ class _Elsewhere:
         self.before = {span.span_id.hex() for span in journaled(folder, batch)}
         #: All that is not the root, by id: as it was open, or as it ended.
         self.found: dict[str, Enveloped] = {}
-        for envelope, span in langsmith_spans.split(folder.files.read(OPEN) or b""):
+        for envelope, span in langsmith_spans.renamed(langsmith_spans.split(folder.files.read(OPEN) or b"")):
             self.found[span.span_id.hex()] = Enveloped(envelope, span)
         envelope = Envelope(b"", b"")
         for segment in folder.segments():

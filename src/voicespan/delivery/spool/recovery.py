@@ -11,6 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, TraceFlags
 
+from voicespan.delivery.destination.folder_destination import is_kept
 from voicespan.delivery.encoding import langsmith_spans
 from voicespan.delivery.encoding.cost import ConversationCost, has_cost
 from voicespan.delivery.encoding.journal import Envelope, Kind
@@ -61,6 +62,9 @@ def _close_spans(folder: Folder, died_at: int) -> None:
     """Journal the children that were open, and end the root."""
     metrics_provider.look()
     opened = _spans(folder, OPEN)
+    if not is_kept(folder.meta.destination):
+        # What was open has not been copied yet.
+        opened = list(langsmith_spans.renamed(opened))
     cost, ended = ConversationCost(), set()
     for journaled in _journaled(folder):
         ended.add(journaled.span_id)

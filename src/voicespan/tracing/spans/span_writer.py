@@ -14,6 +14,7 @@ from voicespan.protocol.json_values import parsed
 from voicespan.runtime import settings
 from voicespan.runtime.measurements import SHARED, EndedSpan
 from voicespan.tracing import semconv
+from voicespan.tracing.messages import named
 from voicespan.tracing.span_limits import content_limit
 
 if TYPE_CHECKING:
@@ -168,9 +169,8 @@ class SpanWriter:
     ) -> None:
         """End a span that was begun, with what has come of it, and what was not known at its beginning."""
         share = min(settings.CHILD_SPAN_BYTES // 2 - 2 * _SPARE_BYTES, self._value_limit)
-        for name, content in ((semconv.PROMPT, prompt), (semconv.COMPLETION, completion)):
-            if content is not None:
-                span.set_attribute(name, encode(content, share))
+        for name, content in named(prompt, completion, getattr(span, "attributes", None) or {}):
+            span.set_attribute(name, encode(content, share))
         for key, value in self._content.names(facts or {}, self._value_limit).items():
             span.set_attribute(semconv.METADATA + key, value)
         if error is not None:
@@ -183,11 +183,7 @@ class SpanWriter:
         self, whole: dict[str, AttributeValue], prompt: Any, completion: Any, frame: Any
     ) -> None:
         """Share what is left of the span's bytes among its contents."""
-        present: dict[str, Any] = {}
-        if prompt is not None:
-            present[semconv.PROMPT] = prompt
-        if completion is not None:
-            present[semconv.COMPLETION] = completion
+        present: dict[str, Any] = dict(named(prompt, completion, whole))
         if frame is not None:
             present[semconv.RAW_EVENT] = self._content.frame(frame, role="assistant")
         if not present:

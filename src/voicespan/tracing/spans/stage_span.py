@@ -58,7 +58,7 @@ class StageSpan:
             heard = (
                 f'{{"audio":{{"recording":"conversation","start_seconds":{began},"end_seconds":{ended}}}}}'
             )
-            self.span.set_attribute(semconv.PROMPT, heard)
+            self.span.set_attribute(semconv.INPUT_VALUE, heard)
 
     def finish(self, reason: str) -> None:
         """Why a language model stopped, in the words of the chat APIs."""

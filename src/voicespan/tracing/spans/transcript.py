@@ -8,12 +8,13 @@ from the middle, since how a call began and how it ended say the most.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from voicespan.content.truncation import cut_text, encode
 from voicespan.protocol.events import LocalId
 from voicespan.runtime.bounded import put
 from voicespan.runtime.settings import NO_LIMIT
+from voicespan.tracing.messages import with_parts, without_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,14 @@ _MOST_FOUND = 500
 _MOST_LOOKED_AT = 1_000
 #: Stands for words that are in a message's JSON.
 _KEPT = ""
+
+
+class Written(NamedTuple):
+    """A message of the transcript, as it stands on the root."""
+
+    role: str
+    json: str
+    finish_reason: str
 
 
 class Entry:
@@ -63,7 +72,7 @@ class Entry:
     def text(self) -> str | None:
         """Its words."""
         if self._json is not None and self._text is not None:
-            text: str = json.loads(self._json)["content"]
+            text: str = without_parts(json.loads(self._json))["content"]
             return text
         return self._text
 
@@ -90,9 +99,9 @@ class Entry:
         self._text, self._json = self.text, None
 
     def json(self) -> str:
-        """The message as JSON."""
+        """The message as JSON, as OpenTelemetry writes it."""
         if self._json is None:
-            self._json = encode(self.message(), NO_LIMIT)
+            self._json = encode(with_parts(self.message()), NO_LIMIT)
             self._text = None if self._text is None else _KEPT
         return self._json
 
@@ -109,6 +118,13 @@ class Entry:
         if self.facts:
             message["metadata"] = dict(self.facts)
         return message
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the model stopped with it."""
+        if self.role != "assistant":
+            return ""
+        return "tool_call" if self.tool_calls else "stop"
 
     @property
     def has_content(self) -> bool:
@@ -192,15 +208,15 @@ class Transcript:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def messages(self) -> list[tuple[str, str]]:
-        """Role and JSON of all messages of which something is known, the gap in the middle marked."""
-        messages: list[tuple[str, str]] = []
+    def messages(self) -> list[Written]:
+        """All messages of which something is known, the gap in the middle marked."""
+        messages: list[Written] = []
         for entry in self._entries:
             if entry.has_content:
-                messages.append((entry.role, entry.json()))
+                messages.append(Written(entry.role, entry.json(), entry.finish_reason))
             if entry is self._cut_after:
                 gap = {"role": "system", "content": f"[{self.omitted} messages left out here]"}
-                messages.append(("system", encode(gap, NO_LIMIT)))
+                messages.append(Written("system", encode(with_parts(gap), NO_LIMIT), ""))
         return messages
 
     def _index(self, entry: Entry) -> int:

@@ -1,0 +1,76 @@
+"""A message has parts on the span, and is on LangSmith's copy what it was."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from voicespan.tracing import semconv
+from voicespan.tracing.messages import contents, langsmith_content, with_parts, without_parts
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"people": 4}'}}
+
+#: Messages as the chat APIs, providers and frameworks write them, and the types of their parts.
+MESSAGES = {
+    "words": ({"role": "user", "content": "Good evening"}, ["text"]),
+    "nothing": ({"role": "user", "content": ""}, []),
+    "put back": ({"role": "user", "content": "Hi", "metadata": {"put_back": True}}, ["text"]),
+    "call": ({"role": "assistant", "content": "", "tool_calls": [CALL]}, ["tool_call"]),
+    "words and calls": (
+        {"role": "assistant", "content": "Let me look.", "tool_calls": [CALL, {**CALL, "id": "c2"}]},
+        ["text", "tool_call", "tool_call"],
+    ),
+    "call without words": ({"role": "assistant", "content": None, "tool_calls": [CALL]}, ["tool_call"]),
+    "call without id": (
+        {"role": "assistant", "content": "", "tool_calls": [{k: CALL[k] for k in ("type", "function")}]},
+        ["tool_call"],
+    ),
+    "thoughts": ({"role": "assistant", "content": "Yes", "reasoning": "Hm."}, ["reasoning", "text"]),
+    "answer": (
+        {"role": "tool", "content": '{"free": []}', "name": "find", "tool_call_id": "c1"},
+        ["tool_call_response"],
+    ),
+    "answer of no known call": ({"role": "tool", "content": "ok"}, ["tool_call_response"]),
+    "id of a call": ({"role": "assistant", "content": "ok", "tool_call_id": "c1"}, ["text"]),
+    "another call": ({"role": "assistant", "content": "", "tool_calls": [{"id": "c1"}]}, ["native"]),
+    "blocks": ({"role": "user", "content": [{"type": "text", "text": "Hi"}]}, ["native"]),
+    "gemini": ({"role": "model", "parts": [{"text": "Hi"}]}, ["native"]),
+    "an item": ({"type": "function_call_output", "call_id": "c1", "output": "ok"}, ["native"]),
+    "a text": ("Good evening", ["native"]),
+    "none": (None, ["native"]),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_comes_back_as_it_was(name):
+    message, types = MESSAGES[name]
+    written = with_parts(message, "stop")
+    assert [part["type"] for part in written["parts"]] == types
+    assert written["finish_reason"] == "stop"
+    assert isinstance(written["role"], str)
+    assert without_parts(json.loads(json.dumps(written))) == message
+
+
+def test_the_copy_has_the_text_that_the_span_has():
+    messages = [with_parts(message) for message, _ in MESSAGES.values()]
+    written = langsmith_content(semconv.INPUT_MESSAGES, json.dumps(messages))
+    assert json.loads(written) == {"messages": [message for message, _ in MESSAGES.values()]}
+
+
+@pytest.mark.parametrize("damaged", ["", "[", '{"cut":"9 bytes"}', "null", "3"])
+def test_what_is_no_list_of_messages_stays_as_it_is(damaged):
+    assert langsmith_content(semconv.OUTPUT_MESSAGES, damaged) == damaged
+
+
+@pytest.mark.parametrize("parts", [None, "text", [None], ["text"], [{"type": "text"}], [{}], 3])
+def test_parts_of_somebody_else_raise_nothing(parts):
+    text = json.dumps([{"role": "user", "parts": parts}])
+    assert json.loads(langsmith_content(semconv.INPUT_MESSAGES, text))["messages"]
+
+
+def test_contents_of_either_names_are_the_same():
+    said = {"messages": [{"role": "user", "content": "Hi"}]}
+    span = {semconv.INPUT_MESSAGES: json.dumps([with_parts(said["messages"][0])]), semconv.OUTPUT_VALUE: "{}"}
+    copy = {semconv.PROMPT: json.dumps(said), semconv.COMPLETION: "{}"}
+    assert contents(span) == contents(copy) == (said, {})

@@ -1,4 +1,4 @@
-"""OpenTelemetry tracing for speech-to-speech voice agents.
+"""OpenTelemetry tracing for voice agents.
 
 One conversation is one trace: a root span `conversation`, one child span per meaningful event that
 crossed the socket, and the recording of what was heard.

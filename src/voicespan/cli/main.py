@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="voicespan", description="Traces of speech-to-speech conversations, with their recordings."
+        prog="voicespan", description="Traces of spoken conversations, with their recordings."
     )
     parser.add_argument("--version", action="version", version=f"voicespan {__version__}")
 

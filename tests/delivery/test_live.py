@@ -92,6 +92,9 @@ def test_what_is_below_a_span_that_is_open_does_not_come_before_it(voice, langsm
     show(voice)
 
     assert (call.status, above.status, call.outputs) == ("success", "success", {"found": 3})
+    # What is written down does not grow with each.
+    [state] = [call.progress for call in voice.pipeline.live._calls.values()]
+    assert (state.batches, list(state.runs.opened)) == ([], [state.runs.root])
     finish(voice, conversation)
     assert langsmith_server.received_count(call.id, "post") == 1
     assert langsmith_server.received_count(call.id, "patch") == 1
@@ -203,6 +206,32 @@ def test_a_call_that_others_stand_beside_in_a_request_is_not_taken_for_delivered
     finish(voice, first)
     finish(voice, second)
     assert [root.status for root in langsmith_server.roots] == ["success", "success"]
+
+
+def test_a_batch_that_is_too_large_goes_in_halves_and_completes_what_was_created(voice, langsmith_server):
+    conversation = voice.conversation()
+    calls = []
+    with conversation.use():
+        for name in ("first", "second"):
+            calls.append(voice.tracer.start_span(f"function_call: {name}"))
+            with otel.use_span(calls[-1]):
+                voice.tracer.start_span(f"query of {name}").end()
+    show(voice)
+    for call in calls:
+        call.end()
+    langsmith_server.fail(status=413, times=1)
+    for _ in range(3):
+        show(voice)
+    finish(voice, conversation)
+
+    [root] = langsmith_server.roots
+    assert [(run.name, run.status) for run in root.children] == [
+        ("function_call: first", "success"),
+        ("function_call: second", "success"),
+    ]
+    assert [len(run.children) for run in root.children] == [1, 1]
+    assert {langsmith_server.received_count(run.id, "patch") for run in root.children} == {1}
+    assert langsmith_server.dropped == []
 
 
 def test_a_server_without_runs_gets_the_conversation_as_it_gets_all_others(voice, langsmith_server):

@@ -45,6 +45,8 @@ class Batch:
     refused: str | None = None
     #: The ids of spans whose runs it creates before they have ended; then its range is empty.
     opens: list[str] = field(default_factory=list)
+    #: The ids of those among its spans that an opening created.
+    completes: list[str] = field(default_factory=list)
 
     @classmethod
     def opening(cls, before: Batch, opens: list[str]) -> Batch:
@@ -153,7 +155,11 @@ class DeliveryState:
             and all(_is_place(segment, at) for segment, at in self.cut.items())
             and all(_is_place(*place) for place in places)
             and (self.runs is None or self.runs.is_sound())
-            and all(isinstance(span_id, str) for batch in self.batches for span_id in batch.opens)
+            and all(
+                isinstance(span_id, str)
+                for batch in self.batches
+                for span_id in (*batch.opens, *batch.completes)
+            )
         )
 
     def encoded(self) -> bytes:
@@ -234,6 +240,9 @@ class DeliveryState:
             if self.runs is not None:
                 # An hour of a call that is shown as it goes has thousands.
                 self.batches.remove(batch)
+                for span_id in batch.completes:
+                    # What comes below it finds it in the journal.
+                    self.runs.opened.pop(span_id, None)
         elif single and batch.opens and self.runs is not None:
             # It comes with its own batch, when it has ended; what is below it goes below the root.
             self.runs.opened.pop(batch.opens[0], None)

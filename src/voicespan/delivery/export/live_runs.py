@@ -101,6 +101,8 @@ def cut(
                 live.opened[each.span.span_id.hex()] = run
             progress.batches.append(Batch.opening(batch, [each.span.span_id.hex() for each in missing]))
         if part is not None:
+            ids = (span.span_id.hex() for _, span in _records(folder, part))
+            part.completes = [span_id for span_id in ids if span_id in live.opened]
             progress.batches.append(part)
             progress.cut[part.segment] = part.end
         if held is not None:
@@ -114,11 +116,7 @@ def _missing(
 
     They are open, or ended after those: both is found in the folder.
     """
-    records = [
-        (record.start, Span.FromString(record.payload))
-        for record in folder.records(batch.segment, batch.start, batch.end)
-        if record.kind is Kind.SPAN
-    ]
+    records = list(_records(folder, batch))
     own = {span.span_id.hex() for _, span in records}
     found: dict[str, Enveloped] = {}
     elsewhere: _Elsewhere | None = None
@@ -139,6 +137,13 @@ def _missing(
             parent = there.span.parent_span_id.hex()
         found.update((each.span.span_id.hex(), each) for each in reversed(line))
     return list(found.values()), None
+
+
+def _records(folder: Folder, batch: Batch) -> Iterator[tuple[int, Span]]:
+    """Each span of a batch, and where it begins."""
+    for record in folder.records(batch.segment, batch.start, batch.end):
+        if record.kind is Kind.SPAN:
+            yield record.start, Span.FromString(record.payload)
 
 
 class _Elsewhere:

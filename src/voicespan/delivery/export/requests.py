@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
 from voicespan.delivery.encoding import langsmith_spans
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.encoding.protobuf import LARGEST_MESSAGE, Base64, Message, field
@@ -14,8 +16,6 @@ from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
     from voicespan.delivery.encoding.protobuf import Part
     from voicespan.delivery.export.delivery_state import DeliveryState
@@ -69,7 +69,12 @@ def halves(folder: Folder, batch: Batch) -> tuple[Batch, Batch]:
     first, second = list(
         _batches(folder, batch.segment, batch.start, batch.end, batch.envelope, spans=middle)
     )[:2]
-    return first, Batch(batch.segment, second.start, batch.end, second.envelope, batch.spans - first.spans)
+    rest = Batch(batch.segment, second.start, batch.end, second.envelope, batch.spans - first.spans)
+    if batch.completes:
+        ids = {Span.FromString(span).span_id.hex() for _, span in spans_of(folder, first)}
+        first.completes = [span_id for span_id in batch.completes if span_id in ids]
+        rest.completes = [span_id for span_id in batch.completes if span_id not in ids]
+    return first, rest
 
 
 def batch_body(folder: Folder, batch: Batch) -> Message:

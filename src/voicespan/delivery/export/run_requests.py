@@ -71,7 +71,8 @@ class RunsBody:
         ]
         ended.sort(key=lambda each: (each[0]["dotted_order"].count("."), each[0]["dotted_order"]))
         for run, span_id in ended:
-            self.add("patch" if span_id in live.opened else "post", run)
+            was_opened = span_id in batch.completes and span_id in live.opened
+            self.add("patch" if was_opened else "post", run)
 
     def message(self) -> Message:
         """The request: the same bytes for the same parts."""

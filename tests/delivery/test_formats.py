@@ -20,7 +20,8 @@ from voicespan.delivery.export import requests
 from voicespan.delivery.export.delivery_state import Batch, DeliveryState, Encoding, Step
 from voicespan.delivery.export.responses import Action, Answer, retry_after
 from voicespan.delivery.spool.files import Memory
-from voicespan.delivery.spool.folder import Folder, Meta, RecordingResult
+from voicespan.delivery.spool.folder import Folder, RecordingResult
+from voicespan.delivery.spool.meta import Meta
 
 
 def read(content, *where):

@@ -26,8 +26,9 @@ from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.spool import files, secure_file
 from voicespan.delivery.spool import spool as spool_module
 from voicespan.delivery.spool.files import Files, Memory, MemoryFullError
-from voicespan.delivery.spool.folder import Folder, Meta, RecordingResult, read_meta
+from voicespan.delivery.spool.folder import Folder, RecordingResult, read_meta
 from voicespan.delivery.spool.locks import FolderLock
+from voicespan.delivery.spool.meta import Meta
 from voicespan.delivery.spool.settings import SpoolSettings
 from voicespan.delivery.spool.spool import Spool
 from voicespan.recording.codec.audio_file import AudioFile

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voicespan.delivery.destination.destination import Destination
-    from voicespan.delivery.spool.folder import Meta
+    from voicespan.delivery.spool.meta import Meta
     from voicespan.delivery.spool.spool import Spool
     from voicespan.runtime.clock import Clock
 

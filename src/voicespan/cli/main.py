@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_spool(commands)
     _add_recover(commands)
+    _add_deliver(commands)
     _add_doctor(commands)
     return parser
 
@@ -172,6 +173,44 @@ def _add_recover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     recover.set_defaults(run=_recover)
 
 
+def _add_deliver(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    deliver = commands.add_parser(
+        "deliver",
+        help="send what applications with VOICESPAN_DELIVERY=spool leave in the spool",
+        description="Encode and send what waits in the spool, for all processes and destinations, as soon as a "
+        "conversation ends or its process dies. Keys come from the environment (LANGSMITH_API_KEY) or from the file "
+        "that VOICESPAN_KEYS_FILE names, and are never options: other users of the machine could read them.",
+        epilog="Exit status: 0 nothing is left (with --watch: it was asked to end), 1 something is, 2 this was called "
+        "wrongly.",
+    )
+    deliver.add_argument(
+        "--spool-dir", metavar="DIR", help="by default VOICESPAN_SPOOL_DIR, or the user's own"
+    )
+    until = deliver.add_mutually_exclusive_group()
+    until.add_argument("--watch", action="store_true", help="go on until it is asked to end (the default)")
+    until.add_argument("--once", action="store_true", help="send what waits, and end")
+    deliver.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_positive,
+        default=math.inf,
+        help="with --once: for all of it; by default it goes on for two minutes after the last one that was taken",
+    )
+    deliver.add_argument(
+        "--grace",
+        metavar="SECONDS",
+        type=_positive,
+        default=30.0,
+        help="how long it may finish what it holds when it is asked to end (30)",
+    )
+    deliver.add_argument(
+        "--http",
+        metavar="HOST:PORT",
+        help="answer /ready and /metrics (Prometheus) there; by default nowhere",
+    )
+    deliver.set_defaults(run=_deliver)
+
+
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     doctor = commands.add_parser(
         "doctor",
@@ -217,6 +256,7 @@ _MODULES = {
     "demo": "voicespan.cli.demo.command",
     "doctor": "voicespan.cli.doctor.command",
     "recover": "voicespan.cli.recover",
+    "deliver": "voicespan.cli.deliver",
     "spool": "voicespan.cli.spool",
     "view": "voicespan.cli.view",
     "delivery": "voicespan.delivery",
@@ -241,6 +281,14 @@ def _report(options: argparse.Namespace) -> int:
 
 def _spool(options: argparse.Namespace) -> int:
     return int(_load("spool").spool(spool_dir=options.spool_dir))
+
+
+def _deliver(options: argparse.Namespace) -> int:
+    try:
+        return int(_load("deliver").run(options))
+    except _load("delivery").DeliverySettingsError as error:
+        sys.stderr.write(f"voicespan deliver: {error}\n")
+        return _MISUSED
 
 
 def _recover(options: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
-    from voicespan.delivery.spool.folder import Meta
+    from voicespan.delivery.spool.meta import Meta
     from voicespan.runtime.clock import Clock
 
 #: Bytes of a file that says how far a folder is; that of a conversation of hours has some thousands.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from voicespan.delivery.destination.folder_destination import FolderDestination, default_folder
 from voicespan.delivery.destination.privacy import Privacy
-from voicespan.delivery.folder.call_folders import is_running
+from voicespan.delivery.folder.call_folders import CallFolders, is_running
 from voicespan.delivery.folder.settings import FolderSettings, named_folder
-from voicespan.delivery.folder_pipeline import to_folder
+from voicespan.delivery.folder_pipeline import folder_scheduler
 from voicespan.delivery.spool.spool import own_place
 from voicespan.report import find, page
 from voicespan.report.server import Viewer
@@ -76,12 +76,15 @@ def finish(folder: Path) -> None:
     if not any(map(is_running, find.calls(folder))):
         return
     settings = FolderSettings.from_environment(folder)
-    pipeline = to_folder(FolderDestination(settings.folder), settings, Privacy.from_environment(), SYSTEM)
-    pipeline.scheduler.sweep()
+    folders = CallFolders(settings, SYSTEM)
+    scheduler = folder_scheduler(
+        FolderDestination(settings.folder), folders, Privacy.from_environment(), SYSTEM
+    )
+    scheduler.sweep()
     for _ in range(_MOST_AT_ONCE):
-        if not pipeline.scheduler.left(everything=True) or pipeline.scheduler.step():
+        if not scheduler.left(everything=True) or scheduler.step():
             break
-    pipeline.stop()
+    scheduler.stop()
 
 
 def _folder(named: str | None) -> Path:

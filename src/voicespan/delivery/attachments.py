@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from voicespan.delivery.expected_recording import ExpectedRecording
 from voicespan.delivery.spool import recording_files
 from voicespan.delivery.spool.folder import RecordingResult
 from voicespan.delivery.spool.recording_copies import PendingCopy
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from voicespan.delivery.destination.destination import Destination
-    from voicespan.delivery.destination.folder_destination import FolderDestination
+    from voicespan.delivery.destination.any_destination import AnyDestination
     from voicespan.delivery.spool.folder import Folder
     from voicespan.recording.recorder import Recorder
     from voicespan.runtime.clock import Clock
 
 #: Seconds that `attach` waits for the folder, which is made in the background when the conversation opens.
 _FOLDER_WAIT = 5.0
+#: Seconds between two looks at whether the recorder has finished its file.
+_LOOK_EVERY = 0.25
+FLAC = "audio/flac"
 #: Bytes of a recording that is copied while the application waits: that takes a millisecond.
 _COPIED_AT_ONCE = 256_000
 
@@ -50,52 +52,6 @@ class SpoolAccess(Protocol):
         """
 
 
-@dataclass
-class ExpectedRecording:
-    """A recording that one side may make: the client, or our recorder."""
-
-    #: Seconds after the conversation that it is waited for; None: nobody said that it is coming.
-    within: float | None = None
-    #: Monotonic seconds; None: the conversation is open.
-    deadline: float | None = None
-    #: What came, or why nothing did.
-    outcome: RecordingResult | None = None
-
-    @property
-    def attached(self) -> bool:
-        """Whether there is a file."""
-        return self.outcome is not None and self.outcome.status == "attached"
-
-    def left(self, now: float) -> float:
-        """Seconds that it is still to be waited for."""
-        if self.outcome is not None or self.within is None or self.deadline is None:
-            return 0.0
-        return max(self.deadline - now, 0.0)
-
-    def expect(self, seconds: float, now: float) -> None:
-        """It is coming within so many seconds after the conversation, or from now on if that is over."""
-        self.within = max(seconds, self.within or 0.0)
-        if self.deadline is not None:
-            self.deadline = max(self.deadline, now + seconds)
-
-    def ended(self, now: float) -> None:
-        """The conversation is over."""
-        self.deadline = now + (self.within or 0.0)
-
-    def hurry(self, seconds: float, now: float) -> None:
-        """It is not waited for any longer than `seconds`."""
-        if self.within is not None:
-            self.within = min(self.within, seconds)
-        if self.deadline is not None:
-            self.deadline = min(self.deadline, now + seconds)
-
-    def result(self) -> RecordingResult | None:
-        """What became of it; None: nobody had said that it is coming."""
-        if self.outcome is None and self.within is not None:
-            return RecordingResult("timeout")
-        return self.outcome
-
-
 class RootAttachment:
     """One conversation's way to one destination.
 
@@ -110,11 +66,14 @@ class RootAttachment:
         spool: SpoolAccess,
         *,
         hidden: bool = False,
+        takes_flac: bool = False,
     ) -> None:
-        """`spool` completes the folder; `hidden`: no recording may leave the process."""
+        """`spool` completes the folder; `hidden`: no recording may leave the process; `takes_flac`: see there."""
         self._clock = clock
         self._spool = spool
         self._hidden = hidden
+        #: Whether our recorder's own file goes there, and is encoded by somebody else.
+        self.takes_flac = takes_flac
         self._lock = threading.RLock()
         # Free once the folder is there. An Event is six objects, of each call.
         self._making = threading.Lock()
@@ -127,12 +86,13 @@ class RootAttachment:
         self._client = ExpectedRecording()
         self._recorder = ExpectedRecording()
         self._recording: Recorder | None = None
+        self._takes_file = False
         #: How many recordings are being copied right now.
         self._taking = 0
         #: When our recorder's file begins, seconds since the epoch; None: it does not record.
         self.recording_started_at: float | None = None
         #: Where it goes; the same conversation is delivered there once.
-        self.destination: Destination | FolderDestination | None = None
+        self.destination: AnyDestination | None = None
         #: The directory that the conversation is kept in when it is complete; None: it is sent.
         self.kept_in: str | None = None
         #: The folder's name, also after it was handed on.
@@ -151,9 +111,13 @@ class RootAttachment:
             return None
         return self.folder
 
-    def recorded_by(self, recorder: Recorder) -> None:
-        """Our recorder records: what it has been handed and has not written is asked for at the end."""
+    def recorded_by(self, recorder: Recorder, *, attached: bool = True) -> None:
+        """Our recorder records: what it has been handed and has not written is asked for at the end.
+
+        `attached`: its file will be; otherwise it is to be taken when the recorder has finished it.
+        """
         self._recording = recorder
+        self._takes_file = not attached
 
     def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
         """Hold the root for a recording, at most `timeout` seconds after the conversation has ended.
@@ -296,7 +260,10 @@ class RootAttachment:
                 return 1.0
             if self._client.attached:
                 return 0.0
-            return max(self._client.left(self._now()), self._recorder.left(self._now()))
+            recorder = self._recorder.left(self._now())
+            if self._takes_file and self._recording is not None:
+                recorder = 0.0 if self._recording.is_over else min(recorder, _LOOK_EVERY)
+            return max(self._client.left(self._now()), recorder)
 
     def make_whole(self) -> None:
         """Nothing is waited for any more: have the recorder's own file whole. Takes a while, where it is late.
@@ -305,8 +272,13 @@ class RootAttachment:
         still in memory is written here, or nobody ever hears it.
         """
         recording = self._recording
-        if recording is not None and self._recorder.outcome is None and not self._client.attached:
-            recording.finish()
+        if recording is None or self._recorder.outcome is not None or self._client.attached:
+            return
+        file = recording.finish()
+        if self._takes_file and file is not None:
+            self.attach(file, FLAC, recording.started_at_wall_ns / 1e9, recorder=True)
+        elif self._takes_file:
+            self.no_recording("none" if recording.error is None else "failed")
 
     def close(self, *, otherwise: Callable[[], RecordingResult | None] = lambda: None) -> RecordingResult:
         """What became of the recording. What comes later is late.

@@ -1,4 +1,4 @@
-"""The pipeline to a backend."""
+"""The pipeline that sends conversations to a backend."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
 from voicespan.delivery.export import late_recordings
 from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.live import LiveSender
+from voicespan.delivery.export.scheduler import ExportScheduler
 from voicespan.delivery.export.uploader import Uploader
 from voicespan.delivery.pipeline import Pipeline, Target
 from voicespan.delivery.spool.spool import Spool
@@ -35,6 +36,8 @@ def to_backend(
     encoder = SpanEncoder(privacy, marked=destination.through_collector, sample_rate=sample_rate)
     is_live = settings.live and destination.takes_runs
     live = partial(LiveSender, destination.project or "", http, clock) if is_live else None
+    spool = Spool(settings, clock)
     uploader = Uploader(destination, http, clock, privacy)
-    target = Target(destination, uploader, late_recordings.join, http, live)
-    return Pipeline(target, Spool(settings, clock), encoder, privacy, clock)
+    scheduler = ExportScheduler(spool, destination, uploader, clock, privacy)
+    target = Target(destination, scheduler, late_recordings.join, http, live)
+    return Pipeline(target, spool, encoder, clock)

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from voicespan.delivery.destination.destination import Destination
-    from voicespan.delivery.destination.folder_destination import FolderDestination
+    from voicespan.delivery.destination.any_destination import AnyDestination
     from voicespan.delivery.parts import Parts
     from voicespan.delivery.pipeline import Pipeline
     from voicespan.runtime.clock import Clock
@@ -40,10 +39,12 @@ class ConversationSpanProcessor(SpanProcessor):
 
     #: Whether what takes time to import is imported now, instead of in the middle of the first call.
     _loads_at_once = True
+    #: Whether another process encodes recordings.
+    _leaves_encoding = False
 
     def __init__(
         self,
-        destination: Destination | FolderDestination | None,
+        destination: AnyDestination | None,
         shutdown_timeout: float,
         meter_provider: MeterProvider | None = None,
     ) -> None:
@@ -142,7 +143,12 @@ class ConversationSpanProcessor(SpanProcessor):
         thread_id = (root.attributes or {}).get(semconv.THREAD_ID)
         trace = Trace.opened(root, conversation, None if thread_id is None else str(thread_id))
         pipeline = self._running()
-        trace.delivery = RootAttachment(self._clock, pipeline, hidden=self._privacy.hide_recording)
+        trace.delivery = RootAttachment(
+            self._clock,
+            pipeline,
+            hidden=self._privacy.hide_recording,
+            takes_flac=self._leaves_encoding,
+        )
         trace.delivery.destination = self.destination
         trace.delivery.kept_in = self._kept_in(trace)
         self._traces.add(trace, self._now())

@@ -1,10 +1,11 @@
-"""The pipeline into a folder of conversations."""
+"""The pipeline that keeps conversations in a folder."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
+from voicespan.delivery.export.scheduler import ExportScheduler
 from voicespan.delivery.folder import call_writer
 from voicespan.delivery.folder.call_folders import CallFolders
 from voicespan.delivery.folder.call_writer import CallWriter
@@ -22,6 +23,14 @@ def to_folder(
 ) -> Pipeline:
     """A pipeline that keeps conversations in a folder."""
     folders = CallFolders(settings, clock)
+    scheduler = folder_scheduler(destination, folders, privacy, clock)
+    target = Target(destination, scheduler, call_writer.join_late)
+    return Pipeline(target, folders, SpanEncoder(privacy, renamed=False), clock)
+
+
+def folder_scheduler(
+    destination: FolderDestination, folders: CallFolders, privacy: Privacy, clock: Clock
+) -> ExportScheduler:
+    """What finishes the directories of a folder."""
     writer = CallWriter(folders, clock, hide_metadata=privacy.hide_metadata)
-    target = Target(destination, writer, call_writer.join_late)
-    return Pipeline(target, folders, SpanEncoder(privacy, renamed=False), privacy, clock)
+    return ExportScheduler(folders, destination, writer, clock, privacy)

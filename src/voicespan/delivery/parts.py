@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from voicespan.delivery.backend_pipeline import to_backend
+from voicespan.delivery import backend_pipeline, folder_pipeline, spool_pipeline
 from voicespan.delivery.encoding import cost
-from voicespan.delivery.folder_pipeline import to_folder
 from voicespan.delivery.shutdown import wait_at_exit
 from voicespan.tracing import conversation_recording
 from voicespan.tracing.context import conversation_context
@@ -17,8 +16,9 @@ __all__ = ["Parts", "conversation_recording", "translator"]
 class Parts:
     """The names that it uses of them."""
 
-    to_backend = staticmethod(to_backend)
-    to_folder = staticmethod(to_folder)
+    to_backend = staticmethod(backend_pipeline.to_backend)
+    to_spool = staticmethod(spool_pipeline.to_spool)
+    to_folder = staticmethod(folder_pipeline.to_folder)
     wait_at_exit = staticmethod(wait_at_exit)
     current_conversation = staticmethod(current_conversation)
     conversation_context = staticmethod(conversation_context)

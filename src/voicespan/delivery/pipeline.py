@@ -8,7 +8,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from voicespan.delivery.export.scheduler import ExportScheduler
 from voicespan.delivery.spool.spool import SpoolTarget
 from voicespan.delivery.spool_writer import Ended, Opened, SpoolWriter, StandaloneSpan, Started
 from voicespan.delivery.traces import Place
@@ -20,14 +19,12 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from voicespan.delivery.destination.destination import Destination
-    from voicespan.delivery.destination.folder_destination import FolderDestination
-    from voicespan.delivery.destination.privacy import Privacy
+    from voicespan.delivery.destination.any_destination import AnyDestination
     from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
     from voicespan.delivery.export.http_client import HttpClient
     from voicespan.delivery.export.live import LiveSender
-    from voicespan.delivery.export.uploader import Uploads
     from voicespan.delivery.spool.folder import Folder, RecordingResult
+    from voicespan.delivery.spool.meta import Terms
     from voicespan.delivery.spool.spool import Spool
     from voicespan.delivery.traces import Trace
     from voicespan.runtime.clock import Clock
@@ -55,16 +52,51 @@ class JoinLate(Protocol):
         """
 
 
+class Scheduler(Protocol):
+    """What becomes of folders that are complete. `step` is called by one thread, everything else by any."""
+
+    def offer(self, folder: Folder) -> None:
+        """A conversation of this process is complete; its folder is locked by this process."""
+
+    def step(self) -> float | None:
+        """Do what is next; seconds until there is something to do."""
+
+    def hurry(self) -> None:
+        """Somebody waits: try at once."""
+
+    def resting(self, until: float) -> bool:
+        """Whether nothing of this process will be tried before `until` (monotonic seconds)."""
+
+    def left(self, *, everything: bool = False) -> list[str]:
+        """The names of the folders that it has not done with; `everything`: others' as well."""
+
+    @property
+    def left_in_memory(self) -> int:
+        """How many of them no disk has taken whole."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why the last try failed, if it did."""
+
+    def stop(self) -> None:
+        """Let its threads end."""
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: they are the parent's."""
+
+
 class Target(NamedTuple):
     """Where a pipeline leads."""
 
-    destination: Destination | FolderDestination
-    uploader: Uploads
+    destination: AnyDestination
+    scheduler: Scheduler
     join_late: JoinLate
     #: None: nothing goes over the network.
     http: HttpClient | None = None
     #: Makes what shows conversations while they are going on; None: nothing does.
     live: Callable[[Callable[[Folder], None]], LiveSender] | None = None
+    #: What whoever delivers it has to keep to; None: this process delivers it.
+    terms: Terms | None = None
 
 
 class Pipeline:
@@ -75,7 +107,6 @@ class Pipeline:
         target: Target,
         spool: Spool,
         encoder: SpanEncoder,
-        privacy: Privacy,
         clock: Clock,
     ) -> None:
         self.destination = destination = target.destination
@@ -85,13 +116,13 @@ class Pipeline:
         #: Whether a span came when nothing could take it any more, and that was said.
         self._has_missed = False
         self.http = target.http
-        self.scheduler = ExportScheduler(spool, destination, target.uploader, clock, privacy)
+        self.scheduler = target.scheduler
         # One salt for each process: folders of one process can be seen to have one key, and no more.
         named = destination.named(secrets.token_bytes(16))
         #: None: nothing is shown before it is over.
         self.live = None if target.live is None else target.live(self._export)
         self.writer = SpoolWriter(
-            SpoolTarget(spool, encoder, named, clock),
+            SpoolTarget(spool, encoder, named, clock, target.terms),
             self._export if self.live is None else self.live.completed,
             None if self.live is None else self.live.changed,
         )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal
 
 from voicespan.content import masking
 from voicespan.delivery.conversation_processor import ConversationSpanProcessor
 from voicespan.delivery.destination.destination import Destination, resolve
+from voicespan.delivery.destination.handed_over import HandedOver
+from voicespan.delivery.destination.handed_over import is_wanted as is_handed_over
 from voicespan.delivery.destination.privacy import sampling_rate, tracing_is_off
+from voicespan.delivery.destination.variables import DeliverySettingsError, variable
 from voicespan.delivery.spool.settings import SpoolSettings
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping
 
     from opentelemetry.metrics import MeterProvider
@@ -57,19 +60,36 @@ class LangSmithSpanProcessor(ConversationSpanProcessor):
             raise ValueError('export is "conversations" or "all"')
         rate = sampling_rate()
         settings = SpoolSettings.from_environment(folder=spool_dir)
-        destination: Destination | None = None
+        destination: Destination | HandedOver | None = None
         if not tracing_is_off():
+            handed_over = is_handed_over()
             destination = resolve(
-                api_key=api_key, endpoint=endpoint, project=project, workspace=workspace, headers=headers
+                api_key=api_key,
+                endpoint=endpoint,
+                project=project,
+                workspace=workspace,
+                headers=headers,
+                keyless=handed_over,
             )
-            # An error that an application raises can quote what it delivers with.
-            masking.know(destination.secrets)
+            # An error that an application raises can quote what it delivers with, or could.
+            masking.know({*destination.secrets, *filter(None, (api_key, variable(os.environ, "API_KEY")))})
+            if handed_over:
+                if headers:
+                    raise DeliverySettingsError(
+                        "with VOICESPAN_DELIVERY=spool another process sends, which does not know headers="
+                    )
+                destination = HandedOver.of(destination)
         super().__init__(destination, settings.shutdown_timeout, meter_provider)
+        self._leaves_encoding = isinstance(destination, HandedOver)
         self._rate = rate
         self._everything = export == "all"
         self._spool_settings = settings
 
     def _build(self, parts: type[Parts]) -> Pipeline:
+        if isinstance(self.destination, HandedOver):
+            return parts.to_spool(
+                self.destination, self._spool_settings, self._privacy, self._clock, self._rate
+            )
         assert isinstance(self.destination, Destination)  # noqa: S101  where there is none nothing opens
         return parts.to_backend(
             self.destination, self._spool_settings, self._privacy, self._clock, self._rate

@@ -11,13 +11,14 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from voicespan.delivery.destination.folder_destination import FolderDestination
+from voicespan.delivery.destination.handed_over import HandedOver
 from voicespan.delivery.spool.recovery_command import recover_command
 from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.any_destination import AnyDestination
     from voicespan.delivery.export.http_client import HttpClient
     from voicespan.delivery.pipeline import Pipeline
 
@@ -55,6 +56,8 @@ def _farewell(pipeline: Pipeline) -> list[str]:
         )
         if isinstance(pipeline.destination, FolderDestination):
             said.append(f"voicespan: {waiting} in {root}, not finished; finish with: voicespan view {root}")
+        elif isinstance(pipeline.destination, HandedOver):
+            said.append(f"voicespan: {waiting} in {root}, which voicespan deliver finishes and sends")
         else:
             command = recover_command(pipeline.destination, root)
             said.append(f"voicespan: {waiting} in {root}; send with: {command}")
@@ -73,7 +76,7 @@ class Sender(Protocol):
     """Whoever sends what the line is about."""
 
     @property
-    def destination(self) -> Destination | FolderDestination:
+    def destination(self) -> AnyDestination:
         """Where it goes."""
 
     @property
@@ -137,7 +140,7 @@ class ProgressLine(logging.Filter):
     def _text(self, left: int) -> str:
         conversations = "1 conversation" if left == 1 else f"{left} conversations"
         destination, http = self._sender.destination, self._sender.http
-        if isinstance(destination, FolderDestination):
+        if isinstance(destination, FolderDestination | HandedOver):
             text = f"voicespan: finishing {conversations}"
         else:
             collector = destination.through_collector

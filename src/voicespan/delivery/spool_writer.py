@@ -14,7 +14,6 @@ from voicespan.delivery.attachments import RootAttachment
 from voicespan.delivery.encoding import cost, langsmith_spans
 from voicespan.delivery.encoding.cost import ConversationCost
 from voicespan.delivery.spool import recordings
-from voicespan.delivery.spool.folder import Folder, Meta
 from voicespan.delivery.standalone_spans import StandaloneSpans
 from voicespan.runtime.guard import guard, guarded
 from voicespan.runtime.measurements import SHARED, DroppedSpans
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
     from opentelemetry.sdk.trace import ReadableSpan
 
+    from voicespan.delivery.spool.folder import Folder
     from voicespan.delivery.spool.spool import SpoolTarget
     from voicespan.delivery.traces import Trace
 
@@ -123,7 +123,8 @@ class SpoolWriter:
         on_change: Callable[[Trace, Folder], None] | None = None,
     ) -> None:
         """`on_complete` takes each folder that is complete, locked; `on_change` hears of each that was written to."""
-        self._spool, self._encoder, self._destination, self._clock = target
+        self._target = target
+        self._spool, self._encoder, self._clock = target.spool, target.encoder, target.clock
         self._on_complete = on_complete
         self._on_change = on_change
         self._queue: deque[Event] = deque()
@@ -200,9 +201,8 @@ class SpoolWriter:
         return entry
 
     def _begin(self, trace: Trace) -> _Entry:
-        meta = Meta(
-            destination=self._destination,
-            started_at=trace.started_at,
+        meta = self._target.meta(
+            trace.started_at,
             trace_id=f"{trace.trace_id:032x}",
             root_span_id=f"{trace.root_span_id:016x}",
             thread_id=trace.thread_id,

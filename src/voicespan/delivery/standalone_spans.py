@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from voicespan.delivery.encoding import runs
 from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.export.live_state import LiveRuns
-from voicespan.delivery.spool.folder import PROGRESS, Meta
+from voicespan.delivery.spool.folder import PROGRESS
 from voicespan.runtime.guard import guard
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from voicespan.delivery.spool.folder import Folder
+    from voicespan.delivery.spool.meta import Meta
     from voicespan.delivery.spool.spool import SpoolTarget
     from voicespan.delivery.traces import Trace
 
@@ -42,7 +43,8 @@ class StandaloneSpans:
 
     def __init__(self, target: SpoolTarget, on_complete: Callable[[Folder], None]) -> None:
         """`on_complete` takes each folder that is complete, locked."""
-        self._spool, self._encoder, self._destination, self._clock = target
+        self._target = target
+        self._spool, self._encoder, self._clock = target.spool, target.encoder, target.clock
         self._on_complete = on_complete
         self._waiting: dict[Trace | None, list[ReadableSpan]] = {}
         self._entries: dict[Trace | None, _Entry] = {}
@@ -83,7 +85,7 @@ class StandaloneSpans:
         if entry is None:
             folder = self._spool.create(self._meta(trace))
             if trace is not None and trace.live:
-                live = _beside(trace, self._destination["project"] or "")
+                live = _beside(trace, self._target.destination["project"] or "")
                 folder.files.replace(PROGRESS, DeliveryState(runs=live).encoded())
             entry = self._entries[trace] = _Entry(folder, self._clock.monotonic_ns() / 1e9 + _COLLECT_SECONDS)
         groups = (
@@ -98,8 +100,8 @@ class StandaloneSpans:
     def _meta(self, trace: Trace | None) -> Meta:
         now = self._clock.time_ns()
         if trace is None:
-            return Meta(self._destination, now)
-        return Meta(self._destination, now, trace_id=f"{trace.trace_id:032x}", after=trace.folder_name)
+            return self._target.meta(now)
+        return self._target.meta(now, trace_id=f"{trace.trace_id:032x}", after=trace.folder_name)
 
 
 def _beside(trace: Trace, project: str) -> LiveRuns:

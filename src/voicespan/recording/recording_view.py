@@ -158,6 +158,11 @@ class RecordingView:
         return "paused" if self._queue.paused else state
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to write, and nothing more comes."""
+        return self._off or self._writer.over
+
+    @property
     def is_delayed(self) -> bool:
         """Whether its file could not be made at this moment, for want of a descriptor, and is tried again."""
         return self._writer.is_delayed

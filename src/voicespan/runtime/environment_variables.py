@@ -38,6 +38,10 @@ VOICESPAN_RECORD_SOURCE = "VOICESPAN_RECORD_SOURCE"
 VOICESPAN_RECORDING_FORMAT = "VOICESPAN_RECORDING_FORMAT"
 
 # How it is delivered.
+#: `spool` leaves it to `voicespan deliver`: no network, no encoding and no key in this process.
+VOICESPAN_DELIVERY = "VOICESPAN_DELIVERY"
+#: For `voicespan deliver`: a file of this user's alone with the keys, JSON `{endpoint: key}`.
+VOICESPAN_KEYS_FILE = "VOICESPAN_KEYS_FILE"
 #: The folder where conversations wait.
 VOICESPAN_SPOOL_DIR = "VOICESPAN_SPOOL_DIR"
 #: How many bytes may wait there.

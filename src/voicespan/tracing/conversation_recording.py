@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
         #: The directory that it will be kept in when it is complete; None: it is sent.
         kept_in: str | None
+        #: Whether it takes the recorder's own file: somebody else encodes it.
+        takes_flac: bool
 
         def recording_folder(self) -> Path | None:
             """Where the recorder may write; None: nowhere. Called by the recorder's threads."""
@@ -57,8 +59,11 @@ if TYPE_CHECKING:
         def expect(self, timeout: float, *, recorder: bool = False, started_at: float | None = None) -> None:
             """Hold the root for a recording, at most `timeout` seconds after its end."""
 
-        def recorded_by(self, recorder: Recorder) -> None:
-            """Learn whom to ask for what is recorded and not written yet, where nothing is waited for any more."""
+        def recorded_by(self, recorder: Recorder, *, attached: bool = True) -> None:
+            """Learn whom to ask for what is recorded and not written yet, where nothing is waited for any more.
+
+            `attached`: the file will be; otherwise it is to be taken when the recorder has finished it.
+            """
 
 
 MIME_TYPES = {"ogg": "audio/ogg", "flac": "audio/flac", "wav": "audio/wav", "mp3": "audio/mpeg"}
@@ -95,9 +100,12 @@ class ConversationRecording:
         self._deliveries = deliveries
         # The folder is made in the background while the conversation opens, and needed half a second later.
         self.recorder = ConversationRecorder(self._deliveries[0].recording_folder, clock=clock)
+        encoded_here = not all(delivery.takes_flac for delivery in self._deliveries)
         for delivery in self._deliveries:
-            delivery.recorded_by(self.recorder)
+            delivery.recorded_by(self.recorder, attached=encoded_here)
             delivery.expect(_LONGEST_TAIL, recorder=True, started_at=self._started_at)
+        if not encoded_here:
+            return
         try:
             _shared_transcoding_thread().add(self.recorder, settings.recording_format, self._attach)
         except BaseException:

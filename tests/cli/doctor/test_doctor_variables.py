@@ -22,6 +22,8 @@ VALUES = {
     "VOICESPAN_RECORD": ("0.25", "0.25"),
     "VOICESPAN_RECORD_SOURCE": ("wire", "wire"),
     "VOICESPAN_RECORDING_FORMAT": ("mp3", "mp3"),
+    "VOICESPAN_DELIVERY": ("SPOOL", "spool"),
+    "VOICESPAN_KEYS_FILE": ("/nowhere/keys.json", "/nowhere/keys.json"),
     "VOICESPAN_SPOOL_DIR": ("/nowhere/at/all", "/nowhere/at/all"),
     "VOICESPAN_SPOOL_MAX_BYTES": ("1000", "1000 bytes"),
     "VOICESPAN_CONSOLE": ("1", "yes"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voicespan.cli.doctor.findings import Finding, Surroundings
-    from voicespan.delivery.spool.folder import Meta
+    from voicespan.delivery.spool.meta import Meta
     from voicespan.delivery.spool.spool import Spool
 
 #: The most bytes that are read of a file with a folder's state.

@@ -57,6 +57,8 @@ _RESOLVED_BY_SPOOL: dict[str, Callable[[SpoolSettings], str]] = {
 _RESOLVED_AS_WRITTEN: dict[str, Callable[[str], str]] = {
     "VOICESPAN_ENDPOINT": lambda written: public_url(written) or "none",
     "VOICESPAN_ALLOW_HTTP": lambda written: _yes_or_no(yes=written.lower() in _YES),
+    "VOICESPAN_DELIVERY": lambda written: "spool" if written.lower() == "spool" else "process",
+    "VOICESPAN_KEYS_FILE": lambda written: written or "none",
     "VOICESPAN_SOCKETS": lambda written: written or "by their URLs",
     "VOICESPAN_FOLDER": lambda written: written or "none, or the user's own where there is no key",
     "VOICESPAN_FOLDER_MAX_BYTES": lambda written: f"{written or 1 << 30} bytes",

@@ -26,6 +26,10 @@ DEFAULT_API = "https://api.smith.langchain.com"
 TRACES_PATH = "/otel/v1/traces"
 _RUNS_PATH = "/runs/multipart"
 COLLECTOR_VARIABLE = "VOICESPAN_ENDPOINT"
+PROJECT_HEADER = "Langsmith-Project"
+WORKSPACE_HEADER = "X-Tenant-Id"
+AGENT_HEADER = "Langsmith-Agent-Id"
+AGENT_ENVIRONMENT_HEADER = "Langsmith-Agent-Environment"
 _AGENT_ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _AGENT_ENVIRONMENTS = ("local", "development", "staging", "production")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of RFC 9110, 5.6.2
@@ -112,8 +116,9 @@ def resolve(
     workspace: str | None = None,
     headers: Mapping[str, str] | None = None,
     environ: Mapping[str, str] = os.environ,
+    keyless: bool = False,
 ) -> Destination:
-    """The destination that arguments and environment name.
+    """The destination that arguments and environment name; `keyless`: somebody else sends, who has the key.
 
     Raises:
         DeliverySettingsError: there is no key and no Collector, or the URL must not be used.
@@ -124,24 +129,24 @@ def resolve(
     profile = Profile.load(environ)
     named = endpoint if endpoint is not None else variable(environ, "ENDPOINT") or profile.api_url
     url = traces_url(named)
-    credentials = _credentials(api_key, headers, profile, environ)
+    credentials = None if keyless else credentials_of(api_key, headers, profile, environ)
     # As LangSmith's client, which asks for a key only where LangChain is the host.
-    if credentials is None and (not named or _is_hosted(url)):
+    if credentials is None and not keyless and (not named or _is_hosted(url)):
         raise NoDestinationError(
             "voicespan has no LangSmith key and no Collector to deliver to: set LANGSMITH_API_KEY, pass "
             f"api_key=, or set {COLLECTOR_VARIABLE} to the traces URL of an OpenTelemetry Collector"
             f"{profile.why_no_key}. LANGSMITH_TRACING=false switches delivery off."
         )
-    _check_url(url, environ, secret=True)
+    check_url(url, environ, secret=True)
     place, place_headers = _place(project, environ)
     tenant = clean(
         workspace if workspace is not None else variable(environ, "WORKSPACE_ID") or profile.workspace_id
     )
     if tenant is not None:
-        place_headers["X-Tenant-Id"] = tenant
+        place_headers[WORKSPACE_HEADER] = tenant
     if isinstance(credentials, ApiKey):
-        _checked(credentials.headers())
-    return Destination(url, place, tenant, _checked({**place_headers, **(headers or {})}), credentials)
+        checked_headers(credentials.headers())
+    return Destination(url, place, tenant, checked_headers({**place_headers, **(headers or {})}), credentials)
 
 
 def traces_url(api: str | None) -> str:
@@ -161,15 +166,20 @@ def _collector(
     environ: Mapping[str, str],
 ) -> Destination:
     # The Collector has the key. Ours, which may stand in the environment for other uses, is not for it.
-    _check_url(url, environ, secret=any(map(url_policy.is_secret, headers or ())))
-    tenant = {"X-Tenant-Id": workspace} if workspace else {}
-    place, place_headers = (project, {"Langsmith-Project": project}) if project else (None, {})
+    check_url(url, environ, secret=any(map(url_policy.is_secret, headers or ())))
+    tenant = {WORKSPACE_HEADER: workspace} if workspace else {}
+    place, place_headers = (project, {PROJECT_HEADER: project}) if project else (None, {})
     return Destination(
-        url, place, workspace, _checked({**place_headers, **tenant, **(headers or {})}), None, True
+        url, place, workspace, checked_headers({**place_headers, **tenant, **(headers or {})}), None, True
     )
 
 
-def _check_url(url: str, environ: Mapping[str, str], *, secret: bool) -> None:
+def check_url(url: str, environ: Mapping[str, str], *, secret: bool) -> None:
+    """Accept a URL to deliver to. `secret`: a key goes along.
+
+    Raises:
+        DeliverySettingsError: it must not be used.
+    """
     try:
         url_policy.check(url, environ, secret=secret)
     except url_policy.AddressError as error:
@@ -181,9 +191,10 @@ def _is_hosted(url: str) -> bool:
     return host == "langchain.com" or host.endswith(".langchain.com")
 
 
-def _credentials(
+def credentials_of(
     api_key: str | None, headers: Mapping[str, str] | None, profile: Profile, environ: Mapping[str, str]
 ) -> Credentials | None:
+    """What arguments, environment and profile sign requests with; None: nothing."""
     signed = {name.lower(): (name, value) for name, value in (headers or {}).items()}
     for header in ("x-api-key", "authorization"):
         if api_key is None and header in signed:
@@ -211,12 +222,9 @@ def _place(project: str | None, environ: Mapping[str, str]) -> tuple[str, dict[s
         )
     if agent is not None:
         name, environment = agent
-        return f"agent {name} ({environment})", {
-            "Langsmith-Agent-Id": name,
-            "Langsmith-Agent-Environment": environment,
-        }
+        return f"agent {name} ({environment})", {AGENT_HEADER: name, AGENT_ENVIRONMENT_HEADER: environment}
     chosen = project or named or "default"
-    return chosen, {"Langsmith-Project": chosen}
+    return chosen, {PROJECT_HEADER: chosen}
 
 
 def _agent(environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -232,7 +240,7 @@ def _agent(environ: Mapping[str, str]) -> tuple[str, str] | None:
     return name, environment
 
 
-def _checked(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def checked_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Raise DeliverySettingsError for what would begin a header of its own, or cannot be sent at all."""
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER.fullmatch(name):

@@ -6,13 +6,16 @@ import logging
 import socket
 from typing import TYPE_CHECKING
 
+from voicespan.delivery.spool import locks
 from voicespan.delivery.spool.folder import read_meta, signs_of_life
+from voicespan.delivery.spool.machine import machine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from voicespan.delivery.destination.destination import Destination
-    from voicespan.delivery.destination.folder_destination import FolderDestination
+    from voicespan.delivery.destination.any_destination import AnyDestination
+    from voicespan.delivery.spool.meta import Meta
     from voicespan.delivery.spool.spool import Spool
     from voicespan.runtime.clock import Clock
 
@@ -26,7 +29,12 @@ class FolderOwners:
     """Decides by what folders say of themselves, and remembers it by their names."""
 
     def __init__(
-        self, spool: Spool, destination: Destination | FolderDestination, clock: Clock, *, new_key: bool
+        self,
+        spool: Spool,
+        destination: AnyDestination,
+        clock: Clock,
+        *,
+        new_key: bool,
     ) -> None:
         """`new_key`: folders that differ in the key alone are ours too."""
         self._destination = destination
@@ -37,6 +45,7 @@ class FolderOwners:
         self._place: Path | None = None  # of the last one of others
         #: Nothing is logged of others' folders.
         self.is_quiet = False
+        self._spool = spool
         spool.is_of_others = self.is_of_others
 
     def is_of_others(self, path: Path) -> bool:
@@ -51,16 +60,21 @@ class FolderOwners:
             self._place = path.parent if known else self._place
         return known
 
+    def find(self) -> Iterator[Path]:
+        """Every folder that may be sent now, where nobody here works on it."""
+        self._spool.tidy()
+        waiting = self._spool.waiting()
+        self.forget_all_but({path.name for path in waiting})
+        yield from (path for path in waiting if not locks.held_here(path) and self.is_for_us(path))
+        self.say()
+
     def is_for_us(self, path: Path) -> bool:
         """Whether a folder that nobody works on here may be sent now."""
         return not self.is_of_others(path) and not self.may_live_elsewhere(path)
 
     def may_live_elsewhere(self, path: Path) -> bool:
-        """Whether another machine may work on the folder: volumes exist whose locks hold on one machine alone."""
-        meta = read_meta(path)
-        if meta is None or meta.host == socket.gethostname():
-            return False
-        return self._clock.time_ns() / 1e9 - signs_of_life(path) < ELSEWHERE_SECONDS
+        """Whether another machine may work on the folder."""
+        return may_live_elsewhere(path, read_meta(path), self._clock.time_ns() / 1e9)
 
     def forget_all_but(self, names: set[str]) -> None:
         """Only these are there."""
@@ -80,3 +94,13 @@ class FolderOwners:
             "1 conversation waits" if count == 1 else f"{count} conversations wait",
             self._place,
         )
+
+
+def may_live_elsewhere(path: Path, meta: Meta | None, now: float) -> bool:
+    """Whether another machine may work on a folder: volumes exist whose locks hold on one machine alone.
+
+    `now`: seconds since the epoch.
+    """
+    if meta is None or meta.host == socket.gethostname() or (meta.machine and meta.machine == machine()):
+        return False
+    return now - signs_of_life(path) < ELSEWHERE_SECONDS

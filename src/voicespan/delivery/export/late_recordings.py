@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from voicespan.delivery.export.delivery_state import DeliveryState
-from voicespan.delivery.spool.folder import PROGRESS, Folder, Meta
+from voicespan.delivery.spool.folder import PROGRESS, Folder
+from voicespan.delivery.spool.meta import Meta
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,11 +7,11 @@ import logging
 import math
 import random
 import threading
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voicespan.delivery.export.export_job import ExportJob
 from voicespan.delivery.export.folder_owners import FolderOwners
 from voicespan.delivery.export.responses import Action, BackOff
 from voicespan.delivery.spool import locks, recovery
@@ -49,34 +49,6 @@ AT_ONCE = 16
 _LONG = 0.25
 
 
-@dataclass
-class ExportJob:
-    """A folder that is to be delivered."""
-
-    name: str
-    #: None: it is in memory only. A text, since a path is two objects, and hundreds of these may wait.
-    path: str | None
-    #: Its conversation ended in this process, which waits for it when it exits.
-    mine: bool
-    back_off: BackOff
-    #: Held while others must not or cannot work on it.
-    folder: Folder | None = None
-    #: One of our threads works on it.
-    in_progress: bool = False
-    #: The name of the folder that it was found to wait for.
-    after: str | None = None
-    #: Monotonic seconds.
-    not_before: float = 0.0
-
-    #: It has to wait, and its files are safe from a power cut.
-    is_synced: bool = False
-
-    @property
-    def is_in_memory(self) -> bool:
-        """Whether no disk has taken it whole."""
-        return self.folder is not None and not self.folder.files.all_on_disk
-
-
 class ExportScheduler:
     """Delivers folders. `step` is called by one thread, everything else by any.
 
@@ -95,14 +67,21 @@ class ExportScheduler:
         *,
         chance: Callable[[], float] = random.random,
         new_key: bool = False,
+        sweeps: bool = True,
+        at_once: int = AT_ONCE,
     ) -> None:
-        """`chance` gives 0 to 1; `new_key`: folders that differ in the key alone are taken too."""
+        """`chance` gives 0 to 1; `new_key`: folders that differ in the key alone are taken too.
+
+        `sweeps`: it looks for folders itself, otherwise `take` is called; `at_once`: so many threads deliver at most.
+        """
         self._spool = spool
         self._destination = destination
         self._uploader = uploader
         self._clock = clock
         self._privacy = privacy
         self._chance = chance
+        self._sweeps = sweeps
+        self._paused = False
         self._jobs: dict[str, ExportJob] = {}
         self.owners = FolderOwners(spool, destination, clock, new_key=new_key)
         self._lock = threading.RLock()
@@ -122,7 +101,7 @@ class ExportScheduler:
         #: Seconds that the last delivery took.
         self._took = 0.0
         self._helpers = {
-            number: Loop("voicespan-export", partial(self._help, number)) for number in range(1, AT_ONCE)
+            number: Loop("voicespan-export", partial(self._help, number)) for number in range(1, at_once)
         }
         self.delivered = 0
         #: How many of those were conversations, and no spans that wait for no root.
@@ -146,7 +125,7 @@ class ExportScheduler:
     def step(self) -> float | None:
         """Deliver at most one folder; seconds until there is something to do."""
         now = self._now()
-        if self._swept_at is None or now - self._swept_at >= SWEEP_EVERY:
+        if self._sweeps and (self._swept_at is None or now - self._swept_at >= SWEEP_EVERY):
             self._swept_at = now
             self.sweep()
         return 0.0 if self._deliver_one(0) else self._idle_for(now)
@@ -158,6 +137,16 @@ class ExportScheduler:
                 return False
             return self._all_idle.wait_for(lambda: not self._delivering)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a folder is being delivered."""
+        return bool(self._delivering)
+
+    def pause(self) -> None:
+        """Begin no delivery any more: those that are under way go on."""
+        with self._lock:
+            self._paused = True
+
     def stop(self) -> None:
         """Let the threads end that joined the one that calls `step`."""
         for helper in self._helpers.values():
@@ -166,15 +155,15 @@ class ExportScheduler:
     @guarded
     def sweep(self) -> None:
         """Look for folders of this destination that no process works on."""
-        self._spool.tidy()
-        waiting = self._spool.waiting()
-        self.owners.forget_all_but({path.name for path in waiting})
-        for path in waiting:
-            if path.name in self._jobs or locks.held_here(path) or not self.owners.is_for_us(path):
-                continue
-            with self._lock:
-                self._jobs[path.name] = ExportJob(path.name, str(path), mine=False, back_off=self._back_off())
-        self.owners.say()
+        for path in self.owners.find():
+            self.take(path)
+
+    def take(self, path: Path, *, new: bool = False) -> None:
+        """Deliver a folder that no process works on. `new`: its conversation has just ended."""
+        if path.name in self._jobs or locks.held_here(path):
+            return
+        with self._lock:
+            self._jobs[path.name] = ExportJob(path.name, str(path), mine=new, back_off=self._back_off())
 
     def hurry(self) -> None:
         """Somebody waits: try at once."""
@@ -263,7 +252,7 @@ class ExportScheduler:
         return [
             job
             for job in self._jobs.values()
-            if not job.in_progress
+            if not (job.in_progress or self._paused)
             and job.not_before <= now
             and (self._gate_opens_at <= now or self._passes(job))
         ]
@@ -285,7 +274,10 @@ class ExportScheduler:
                 now + _FIRST if job.in_progress else max(job.not_before, self._gate_opens_at)
                 for job in self._jobs.values()
             ]
-        times.append((self._swept_at or now) + SWEEP_EVERY)
+        if self._sweeps:
+            times.append((self._swept_at or now) + SWEEP_EVERY)
+        if not times:
+            return None
         # Not nothing: what is left of a wait may round to no time at all.
         return max(min(times) - now, 0.001)
 

@@ -65,6 +65,8 @@ class Uploader:
             OSError: a file of the folder cannot be read.
         """
         progress = DeliveryState.of(folder.files.read(PROGRESS))
+        if not progress.root_sent:
+            recordings.encode(folder)
         if progress.runs is None:
             requests.cut(folder, progress)
         else:
@@ -139,7 +141,8 @@ class Uploader:
             return self._root_body(folder, progress, settled), False
 
     def _root_body(self, folder: Folder, progress: DeliveryState, settled: RecordingResult) -> Message | None:
-        hide = self._privacy.hide_metadata
+        terms = folder.meta.terms
+        hide = self._privacy.hide_metadata if terms is None else terms.hide_metadata
         if progress.runs is None:
             return requests.root_body(folder, progress, settled, hide_metadata=hide)
         return run_requests.root_body(folder, progress, progress.runs, settled, hide_metadata=hide)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from voicespan.delivery.folder.settings import FolderSettings
-    from voicespan.delivery.spool.folder import Meta
+    from voicespan.delivery.spool.meta import Meta
     from voicespan.runtime.clock import Clock
 
 #: How the name of a call that is not complete begins.
@@ -102,7 +102,7 @@ class CallFolders(Spool):
         say_once(f"voicespan removes the oldest conversations from {path.parent}, which is full")
 
     def _everything(self) -> Iterator[Path]:
-        for place in self._places():
+        for place in self.places():
             yield from subfolders(place)
 
 

@@ -20,17 +20,16 @@ import contextlib
 import json
 import math
 import os
-import re
 import shutil
-import socket
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, BinaryIO
 
 from voicespan.delivery.encoding import journal
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.spool import locks, secure_file
 from voicespan.delivery.spool.files import Files, Memory, MemoryFullError
 from voicespan.delivery.spool.locks import GONE, KEPT, MAKING, FolderLock
+from voicespan.delivery.spool.meta import Meta, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,60 +44,8 @@ PROGRESS = "progress.json"
 JOURNAL = ".journal"
 FIRST_JOURNAL = f"spans-000{JOURNAL}"
 
-_VERSION = 1
 #: Bytes of `meta.json` and `settled.json`, which have a few hundred.
 _MOST_FACTS = 1 << 20
-_LATEST = 1 << 63
-
-
-@dataclass(frozen=True)
-class Meta:
-    """Whose folder it is."""
-
-    #: As `Destination.named` returns it.
-    destination: dict[str, str | None]
-    #: Wall clock, nanoseconds.
-    started_at: int
-    trace_id: str | None = None
-    root_span_id: str | None = None
-    thread_id: str | None = None
-    #: The name of the folder that must be delivered before this one.
-    after: str | None = None
-    process: int = field(default_factory=os.getpid)
-    host: str = field(default_factory=socket.gethostname)
-    version: int = _VERSION
-
-    @property
-    def standalone(self) -> bool:
-        """Whether there is no root to wait for."""
-        return self.root_span_id is None
-
-    @classmethod
-    def of(cls, written: bytes | None) -> Meta | None:
-        """What `meta.json` says; None: it is not there, damaged, or from a version that wrote other folders."""
-        facts = _json(written)
-        if facts.get("version") != _VERSION:
-            return None
-        try:
-            meta = cls(**facts)
-        except TypeError:
-            return None
-        return meta if meta.is_sound() else None
-
-    def is_sound(self) -> bool:
-        """Whether everything is of its kind: others may have written it."""
-        return (
-            isinstance(self.destination, dict)
-            and all(isinstance(named, str | None) for named in self.destination.values())
-            and type(self.started_at) is int
-            and 0 <= self.started_at < _LATEST
-            and _is_hex(self.trace_id, 32)
-            and _is_hex(self.root_span_id, 16)
-            and isinstance(self.thread_id, str | None)
-            and (self.after is None or secure_file.is_plain(self.after))
-            and isinstance(self.process, int)
-            and isinstance(self.host, str)
-        )
 
 
 @dataclass(frozen=True)
@@ -117,7 +64,7 @@ class RecordingResult:
     def of(cls, written: bytes | None) -> RecordingResult | None:
         """What `settled.json` says; None: it is not there, or damaged, and is found out anew from the other files."""
         try:
-            settled = cls(**_json(written))
+            settled = cls(**read_json(written))
         except TypeError:
             return None
         return settled if settled.is_sound() else None
@@ -158,7 +105,7 @@ class Folder:
         Raises:
             OSError: the disk refuses.
         """
-        written = json.dumps(asdict(meta)).encode()
+        written = meta.encoded()
         if spool is None:
             files = Files(None, memory)
             files.replace(META, written)
@@ -371,17 +318,3 @@ def _write(folder: Path, name: str, content: bytes) -> None:
     descriptor = secure_file.open_file(folder, name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-
-
-def _json(written: bytes | None) -> dict[str, Any]:
-    try:
-        facts = json.loads(written or b"")
-    except (ValueError, RecursionError):  # the latter for a million brackets
-        return {}
-    return facts if isinstance(facts, dict) else {}
-
-
-def _is_hex(written: object, digits: int) -> bool:
-    return written is None or (
-        isinstance(written, str) and bool(re.fullmatch(f"[0-9a-f]{{{digits}}}", written))
-    )

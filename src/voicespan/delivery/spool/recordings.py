@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from voicespan.delivery.spool import secure_file
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from voicespan.delivery.spool.folder import Folder
 
 _SMALLEST = "ogg"
+_FLAC = "audio/flac"
 #: Where a FLAC says how many samples it has: 36 bits, written when it is finished (RFC 9639, 8.2).
 _LENGTH = slice(18, 26)
 _LENGTH_MASK = (1 << 36) - 1
@@ -37,9 +39,33 @@ def recovered(folder: Folder, environ: Mapping[str, str] = os.environ) -> Record
         return RecordingResult("none")
     if not _repair(flac):
         return RecordingResult("unreadable" if flac.stat().st_size else "none", flac.name, type_of(flac.name))
-    form = environ.get("VOICESPAN_RECORDING_FORMAT", "").strip().lower() or _SMALLEST
-    encoded = _transcode(flac, form) or flac
+    terms = folder.meta.terms
+    asked = environ.get("VOICESPAN_RECORDING_FORMAT", "").strip().lower()
+    form = asked if terms is None else terms.recording_format
+    encoded = _transcode(flac, form or _SMALLEST) or flac
     return RecordingResult("attached", encoded.name, type_of(encoded.name))
+
+
+def encode(folder: Folder) -> None:
+    """Have the recording as its process asked for, which has left that to its deliverer.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    terms, result = folder.meta.terms, folder.recording_result
+    form = None if terms is None else terms.recording_format
+    if form is None or result is None or result.status != "attached" or result.mime_type != _FLAC:
+        return
+    flac = _flac(folder)
+    if flac is None or flac.name != result.file or flac.name.startswith(f"{ATTACHMENT}."):
+        return
+    encoded = _transcode(flac, form)
+    if encoded is not None and encoded != flac:
+        folder.set_recording_result(
+            replace(result, file=encoded.name, mime_type=type_of(encoded.name) or UNKNOWN_TYPE)
+        )
+        # Three times as large as what is sent of it.
+        folder.files.remove(flac.name)
 
 
 def finished(folder: Folder) -> RecordingResult | None:

@@ -39,6 +39,8 @@ def finish(folder: Folder, *, hide_recording: bool) -> None:
     """
     if folder.meta.standalone:
         return
+    terms = folder.meta.terms
+    hide_recording = hide_recording or (terms is not None and terms.hide_recording)
     # A root that cannot be read would hold up all the rest for ever: it is rebuilt from what is left.
     if len(_spans(folder, ROOT)) != 1:
         _close_spans(folder, folder.last_sign_of_life())

@@ -37,6 +37,8 @@ from voicespan.delivery.spool.append_file import AppendFile
 from voicespan.delivery.spool.files import Memory, MemoryFullError
 from voicespan.delivery.spool.folder import Folder, is_held
 from voicespan.delivery.spool.locks import GONE, KEPT, MAKING, FolderLock
+from voicespan.delivery.spool.machine import machine
+from voicespan.delivery.spool.meta import Meta
 from voicespan.delivery.spool.recording_copies import RecordingCopies
 from voicespan.delivery.spool.settings import MAX_BYTES
 from voicespan.runtime.descriptors import close_unused, make_room
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
     from voicespan.delivery.encoding.journal import Envelope
     from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
-    from voicespan.delivery.spool.folder import Meta
+    from voicespan.delivery.spool.meta import Terms
     from voicespan.delivery.spool.settings import SpoolSettings
     from voicespan.runtime.clock import Clock
 
@@ -187,17 +189,17 @@ class Spool:
 
     def waiting(self) -> list[Path]:
         """Every folder that waits or is worked on, in every place a process may have chosen; oldest first."""
-        found = [path for root in self._places() for path in _folders(root) if not path.name.startswith(KEPT)]
+        found = [path for root in self.places() for path in _folders(root) if not path.name.startswith(KEPT)]
         return sorted(found, key=lambda path: path.name)
 
     def kept(self) -> list[Path]:
         """Every folder that nothing will be sent from; oldest first."""
-        found = [path for root in self._places() for path in _folders(root) if path.name.startswith(KEPT)]
+        found = [path for root in self.places() for path in _folders(root) if path.name.startswith(KEPT)]
         return sorted(found, key=lambda path: path.name)
 
     def tidy(self) -> None:
         """Remove what killed processes left half made or half removed."""
-        for root in self._places():
+        for root in self.places():
             for path in subfolders(root):
                 if path.name.startswith(GONE) or (
                     path.name.startswith(MAKING) and _is_abandoned(path, self._clock.time_ns() / 1e9)
@@ -227,9 +229,15 @@ class Spool:
             return False
         return True
 
-    def _places(self) -> Iterator[Path]:
+    def places(self) -> Iterator[Path]:
+        """Every place that a process may have chosen."""
         own = own_place(self.settings)
         yield own
+        if own != self.settings.folder and hasattr(os, "geteuid") and os.geteuid() == 0:
+            # Root looks after everybody's, in a volume of several containers.
+            for path in subfolders(self.settings.folder):
+                if path != own and path.name.startswith("voicespan-") and secure_file.is_private(path.stat()):
+                    yield path
         temporary = self.settings.temporary
         if temporary is not None and temporary != own and _is_ours(temporary):
             yield temporary
@@ -369,3 +377,10 @@ class SpoolTarget(NamedTuple):
     #: As folders name it.
     destination: dict[str, str | None]
     clock: Clock
+    #: What whoever delivers it has to keep to; None: who writes it delivers it.
+    terms: Terms | None = None
+
+    def meta(self, started_at: int, **facts: str | None) -> Meta:
+        """What a new folder says of itself. `started_at`: wall clock, nanoseconds."""
+        here = None if self.terms is None else machine()
+        return Meta(self.destination, started_at, terms=self.terms, machine=here, **facts)  # type: ignore[arg-type]

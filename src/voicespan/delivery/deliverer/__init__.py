@@ -1,0 +1,1 @@
+"""A process that delivers what applications leave in the spool: `voicespan deliver`."""

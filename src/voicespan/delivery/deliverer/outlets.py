@@ -1,0 +1,135 @@
+"""One way out for each destination: its client, its scheduler and the thread of that. There are not very many at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from voicespan.delivery.export.http_client import HttpClient
+from voicespan.delivery.export.scheduler import AT_ONCE, ExportScheduler
+from voicespan.delivery.export.uploader import Uploader
+from voicespan.runtime.background import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from voicespan.delivery.deliverer.spool_watch import Waiting
+    from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.privacy import Privacy
+    from voicespan.delivery.spool.spool import Spool
+    from voicespan.runtime.clock import Clock
+
+#: Destinations that are delivered to at the same time, and how many of them by as many threads as can be.
+MOST = 32
+_BUSY = 4
+_THREADS_OF_OTHERS = 2
+#: Folders that wait in one destination's line. More stay in the spool until there is room.
+MOST_WAITING = 10_000
+
+
+class Outlet:
+    """The way to one destination."""
+
+    def __init__(
+        self, destination: Destination, spool: Spool, privacy: Privacy, clock: Clock, *, threads: int
+    ) -> None:
+        self.destination = destination
+        self.http = HttpClient(destination, clock)
+        uploader = Uploader(destination, self.http, clock, privacy)
+        self.scheduler = ExportScheduler(
+            spool, destination, uploader, clock, privacy, sweeps=False, at_once=threads
+        )
+        self.loop = Loop("voicespan-export", self.scheduler.step)
+
+    def take(self, waiting: Waiting, *, new: bool) -> bool:
+        """Deliver a folder; False: too many wait already."""
+        if len(self.scheduler.left(everything=True)) >= MOST_WAITING:
+            return False
+        self.scheduler.take(waiting.path, new=new)
+        self.loop.wake()
+        return True
+
+    def stop(self) -> None:
+        """Let the threads end after what they are at, and begin nothing any more."""
+        self.scheduler.pause()
+        self.scheduler.stop()
+        self.loop.stop()
+
+
+class Outlets:
+    """All of them."""
+
+    def __init__(self, spool: Spool, privacy: Privacy, clock: Clock) -> None:
+        self._spool = spool
+        self._privacy = privacy
+        self._clock = clock
+        self._outlets: dict[Destination, Outlet] = {}
+        #: Take no more folders; what they are at goes on.
+        self._closing: list[Outlet] = []
+        #: Of those that are closed: how many conversations were delivered, and how many folders in all.
+        self._delivered = [0, 0]
+
+    def to(self, destination: Destination) -> Outlet | None:
+        """The way to a destination; None: there are too many."""
+        found = self._outlets.get(destination)
+        if found is None and len(self._outlets) >= MOST:
+            idle = [outlet for outlet in self if not outlet.scheduler.left(everything=True)]
+            for outlet in idle[:1]:
+                self._retire(outlet)
+            self._close()
+        if found is None and len(self._outlets) < MOST:
+            threads = AT_ONCE if len(self._outlets) < _BUSY else _THREADS_OF_OTHERS
+            found = self._outlets[destination] = Outlet(
+                destination, self._spool, self._privacy, self._clock, threads=threads
+            )
+        return found
+
+    def waiting(self) -> set[str]:
+        """The names of the folders that stand in a line."""
+        self._close()
+        return {name for outlet in (*self, *self._closing) for name in outlet.scheduler.left(everything=True)}
+
+    def delivered(self) -> tuple[int, int]:
+        """How many conversations, and how many folders in all, have been delivered."""
+        schedulers = [outlet.scheduler for outlet in (*self, *self._closing)]
+        return (
+            self._delivered[0] + sum(each.delivered_conversations for each in schedulers),
+            self._delivered[1] + sum(each.delivered for each in schedulers),
+        )
+
+    def reasons(self) -> dict[str, str]:
+        """Why the last try failed, by destination, where it did."""
+        return {
+            outlet.destination.shown: outlet.scheduler.reason for outlet in self if outlet.scheduler.reason
+        }
+
+    def is_busy(self) -> bool:
+        """Whether a folder is being delivered."""
+        self._close()
+        return bool(self._closing) or any(outlet.scheduler.is_busy for outlet in self)
+
+    def run_once(self) -> None:
+        """Do a step here for those that have no thread: the system may have none left."""
+        for outlet in self:
+            outlet.loop.run_once()
+
+    def retire(self) -> None:
+        """Begin no delivery any more that way: there are other keys, or the process is to end."""
+        for outlet in self:
+            self._retire(outlet)
+        self._close()
+
+    def __iter__(self) -> Iterator[Outlet]:
+        return iter(list(self._outlets.values()))
+
+    def _retire(self, outlet: Outlet) -> None:
+        outlet.stop()
+        self._closing.append(outlet)
+        del self._outlets[outlet.destination]
+
+    def _close(self) -> None:
+        """Close those that are at nothing any more."""
+        for outlet in [each for each in self._closing if not each.scheduler.is_busy]:
+            self._closing.remove(outlet)
+            self._delivered[0] += outlet.scheduler.delivered_conversations
+            self._delivered[1] += outlet.scheduler.delivered
+            outlet.http.close()

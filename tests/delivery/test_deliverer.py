@@ -1,0 +1,408 @@
+"""`VOICESPAN_DELIVERY=spool` and `voicespan deliver`: an application writes, another process encodes and sends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pathlib
+import threading
+import time
+
+import pytest
+
+from voicespan.cli.deliver import Delivery
+from voicespan.delivery.deliverer import spool_watch
+from voicespan.delivery.deliverer.deliverer import Deliverer
+from voicespan.delivery.destination.destination import traces_url
+from voicespan.delivery.destination.keys import Keys
+from voicespan.delivery.destination.privacy import Privacy
+from voicespan.delivery.destination.variables import DeliverySettingsError
+from voicespan.delivery.processor import LangSmithSpanProcessor
+from voicespan.delivery.spool import machine
+from voicespan.delivery.spool.folder import read_meta
+from voicespan.delivery.spool.settings import SpoolSettings
+from voicespan.runtime.clock import SYSTEM
+from voicespan.testing import LangSmithServer
+
+
+@pytest.fixture
+def spooling(agent, langsmith_server, monkeypatch):
+    """Applications that leave delivery to somebody else; they have no key."""
+    monkeypatch.setenv("VOICESPAN_DELIVERY", "spool")
+
+    def start(**arguments):
+        return agent(api_key=None, **arguments)
+
+    return start
+
+
+def converse(agent, **arguments):
+    conversation = agent.conversation(**arguments)
+    agent.child(conversation)
+    conversation.end()
+    assert agent.deliver()
+    return conversation
+
+
+def speak(conversation):
+    conversation.recorder.user(b"\x10\x20" * 4800)
+    conversation.recorder.agent(b"\x20\x10" * 4800)
+
+
+def environment(server, **more):
+    return {"LANGSMITH_API_KEY": server.api_key, "LANGSMITH_ENDPOINT": server.url, **more}
+
+
+def deliverer(environ):
+    return Deliverer(
+        SpoolSettings.from_environment(), Keys(environ), Privacy.from_environment(environ), SYSTEM
+    )
+
+
+def until_idle(work):
+    while work.is_busy():
+        time.sleep(0.001)
+
+
+def deliver(environ, timeout=10.0):
+    """What `voicespan deliver --once` does; the exit status and what it says."""
+    out = io.StringIO()
+    status = Delivery(deliverer(environ), grace=5.0, out=out).once(timeout)
+    return status, out.getvalue().splitlines()
+
+
+def folders(spool_dir):
+    return sorted(path for path in spool_dir.iterdir() if not path.name.startswith("."))
+
+
+def keys_file(path, keys, mode=0o600):
+    path.write_text(json.dumps(keys), encoding="utf-8")
+    path.chmod(mode)
+    return {"VOICESPAN_KEYS_FILE": str(path)}
+
+
+def test_an_application_that_leaves_delivery_to_another_sends_and_encodes_nothing(
+    spooling, langsmith_server, spool_dir
+):
+    agent = spooling()
+    conversation = agent.conversation()
+    agent.child(conversation)
+    speak(conversation)
+    conversation.end()
+    assert agent.deliver()
+    [folder] = folders(spool_dir)
+    assert (folder / "conversation.flac").stat().st_size
+    assert not list(folder.glob("*.ogg"))
+    assert langsmith_server.requests == []
+    assert "voicespan-transcode" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_deliverer_encodes_finishes_and_sends_it(spooling, langsmith_server, spool_dir):
+    agent = spooling(project="calls")
+    conversation = agent.conversation()
+    child = agent.child(conversation)
+    speak(conversation)
+    conversation.end()
+    assert agent.deliver()
+    assert deliver(environment(langsmith_server)) == (0, ["1 conversation delivered"])
+    [root] = langsmith_server.roots
+    assert (root.id, root.project, root.status) == (conversation.run_id, "calls", "success")
+    assert root.attachments["conversation"].mime_type == "audio/ogg"
+    assert root.metadata["ls_audio_attach_status"] == "attached"
+    assert len(langsmith_server.runs) == 2
+    assert child.name in {run.name for run in langsmith_server.runs}
+    assert folders(spool_dir) == []
+
+
+def test_the_recording_is_attached_as_the_application_asks(spooling, langsmith_server, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_RECORDING_FORMAT", "wav")
+    agent = spooling()
+    conversation = agent.conversation()
+    speak(conversation)
+    conversation.end()
+    assert agent.deliver()
+    monkeypatch.delenv("VOICESPAN_RECORDING_FORMAT")
+    assert deliver(environment(langsmith_server))[0] == 0
+    assert langsmith_server.roots[0].attachments["conversation"].mime_type in ("audio/wav", "audio/x-wav")
+
+
+def test_no_key_is_in_the_spool(agent, langsmith_server, spool_dir, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_DELIVERY", "spool")
+    monkeypatch.setenv("LANGSMITH_API_KEY", langsmith_server.api_key)
+    converse(agent(api_key=None))
+    files = [file for folder in folders(spool_dir) for file in folder.iterdir()]
+    assert files
+    assert not [file for file in files if langsmith_server.api_key.encode() in file.read_bytes()]
+    named = read_meta(folders(spool_dir)[0]).destination
+    assert set(named) == {"url", "project", "workspace", "kind", "delivery"}
+
+
+def test_one_deliverer_serves_all_destinations(spooling, langsmith_server, tmp_path):
+    with LangSmithServer() as other:
+        for project in ("first", "second"):
+            converse(spooling(project=project, workspace="w-1"))
+        converse(spooling(endpoint=other.url, project="third"))
+        keys = keys_file(tmp_path / "keys.json", {other.url: other.api_key})
+        assert deliver(environment(langsmith_server, **keys)) == (0, ["3 conversations delivered"])
+        assert sorted(root.project for root in langsmith_server.roots) == ["first", "second"]
+        assert {request.headers["x-tenant-id"] for request in langsmith_server.requests} == {"w-1"}
+        assert [root.project for root in other.roots] == ["third"]
+
+
+def test_what_no_key_is_for_waits_and_is_said(spooling, langsmith_server, spool_dir, tmp_path):
+    converse(spooling())
+    url = traces_url(langsmith_server.url)
+    assert deliver({}) == (
+        1,
+        ["0 conversations delivered", f"1 folder left: there is no key here for {url}"],
+    )
+    assert len(folders(spool_dir)) == 1
+    assert langsmith_server.requests == []
+
+
+def test_a_key_that_comes_later_counts_at_once(spooling, langsmith_server, tmp_path):
+    path = tmp_path / "keys.json"
+    work = deliverer(keys_file(path, {"https://elsewhere.example": "k"}))
+    converse(spooling())
+    work.look()
+    assert (work.status().waiting, work.status().without_key) == (1, 1)
+    keys_file(path, {"https://elsewhere.example": "k", langsmith_server.url: langsmith_server.api_key})
+    work.look()
+    langsmith_server.wait_for(lambda server: server.roots)
+    work.stop()
+    until_idle(work)
+
+
+def test_a_key_that_was_replaced_is_tried_at_once(spooling, langsmith_server, tmp_path):
+    path = tmp_path / "keys.json"
+    work = deliverer(keys_file(path, {langsmith_server.url: "an old key"}))
+    converse(spooling())
+    work.look()
+    langsmith_server.wait_for(lambda server: server.requests)
+    until_idle(work)
+    assert (langsmith_server.roots, work.status().waiting) == ([], 1)
+    keys_file(path, {langsmith_server.url: langsmith_server.api_key})
+    work.look()
+    langsmith_server.wait_for(lambda server: server.roots)
+    work.stop()
+    until_idle(work)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_a_file_of_keys_that_others_can_read_is_refused(tmp_path, mode):
+    with pytest.raises(DeliverySettingsError, match="others can read") as refused:
+        Keys(keys_file(tmp_path / "keys.json", {"https://x.example": "sécret"}, mode))
+    assert "sécret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "[]", "sécret", '{"https://x.example": 7}', '{"https://x.example": ""}']
+)
+def test_a_file_of_keys_that_is_none_is_refused_without_its_words(tmp_path, written):
+    path = tmp_path / "keys.json"
+    path.write_text(written, encoding="utf-8")
+    path.chmod(0o600)
+    with pytest.raises(DeliverySettingsError) as refused:
+        Keys({"VOICESPAN_KEYS_FILE": str(path)})
+    assert "sécret" not in str(refused.value)
+
+
+def test_a_file_that_became_unreadable_changes_nothing(spooling, langsmith_server, tmp_path, caplog):
+    path = tmp_path / "keys.json"
+    work = deliverer(keys_file(path, {langsmith_server.url: langsmith_server.api_key}))
+    path.write_text("half a fi", encoding="utf-8")
+    converse(spooling())
+    work.look()
+    langsmith_server.wait_for(lambda server: server.roots)
+    work.stop()
+    until_idle(work)
+    assert "the keys that were read before count" in caplog.text
+
+
+def test_a_project_that_would_begin_a_header_is_not_sent(spooling, langsmith_server, spool_dir, caplog):
+    converse(spooling())
+    [folder] = folders(spool_dir)
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta["destination"]["project"] = "calls\r\nX-Api-Key: theirs"
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    assert deliver(environment(langsmith_server))[0] == 1
+    assert langsmith_server.requests == []
+
+
+def test_headers_of_the_applications_own_are_refused(spooling):
+    with pytest.raises(DeliverySettingsError, match="another process sends"):
+        spooling(headers={"x-gateway": "1"})
+
+
+def test_an_agent_of_langsmith_is_named_as_by_the_application_itself(spooling, langsmith_server, monkeypatch):
+    monkeypatch.setenv("LANGSMITH_AGENT_ID", "receptionist")
+    monkeypatch.setenv("LANGSMITH_AGENT_ENVIRONMENT", "staging")
+    converse(spooling())
+    assert deliver(environment(langsmith_server))[0] == 0
+    headers = langsmith_server.requests[0].headers
+    assert (headers["langsmith-agent-id"], headers["langsmith-agent-environment"]) == (
+        "receptionist",
+        "staging",
+    )
+    assert "langsmith-project" not in headers
+
+
+def test_to_a_collector_no_key_goes(spooling, langsmith_server, monkeypatch, spool_dir):
+    monkeypatch.setenv("VOICESPAN_ENDPOINT", langsmith_server.traces_url)
+    agent = LangSmithSpanProcessor()
+    assert agent.destination.through_collector
+    converse(spooling(endpoint=None))
+    named = read_meta(folders(spool_dir)[0]).destination
+    assert (named["kind"], named["project"]) == ("collector", None)
+    # The fake is no Collector: it wants a key, which is how it can be seen that there was none.
+    assert deliver(environment(langsmith_server), timeout=0.5)[0] == 1
+    assert {"x-api-key" in request.headers for request in langsmith_server.requests} == {False}
+
+
+# Both ways on one spool.
+
+
+def test_what_a_dead_process_that_delivers_itself_left_is_delivered(manual, langsmith_server, spool_dir):
+    voice = manual(project="theirs")
+    open_, ended = voice.conversation(), voice.conversation()
+    voice.child(open_)
+    voice.finish(ended)
+    die(voice)
+    assert deliver(environment(langsmith_server))[0] == 0
+    assert {root.id: root.status for root in langsmith_server.roots} == {
+        open_.run_id: "error",
+        ended.run_id: "success",
+    }
+    assert {root.project for root in langsmith_server.roots} == {"theirs"}
+
+
+def test_but_not_with_another_key(manual, langsmith_server, spool_dir):
+    voice = manual()
+    voice.finish(voice.conversation())
+    die(voice)
+    assert deliver(environment(langsmith_server, LANGSMITH_API_KEY="of somebody else"))[0] == 1
+    assert langsmith_server.requests == []
+
+
+def test_what_a_living_process_works_on_is_left_alone(manual, langsmith_server, spool_dir):
+    voice = manual()
+    voice.conversation()
+    voice.finish(voice.conversation())
+    status, said = deliver(environment(langsmith_server))
+    assert (status, said[1:]) == (1, ["2 folders left: in use by another process"])
+    assert langsmith_server.requests == []
+
+
+def test_a_process_that_delivers_itself_leaves_alone_what_is_handed_over(
+    spooling, manual, monkeypatch, langsmith_server, spool_dir
+):
+    converse(spooling())
+    monkeypatch.delenv("VOICESPAN_DELIVERY")
+    voice = manual()
+    voice.finish(voice.conversation())
+    while voice.send() == 0.0:
+        pass
+    assert len(langsmith_server.roots) == 1
+    assert len(folders(spool_dir)) == 1
+
+
+# Who dies.
+
+
+def die(voice):
+    """What the kernel does for a process that is killed: nothing is written any more, and the locks are free."""
+    for entry in voice.pipeline.writer._entries.values():
+        entry.folder.release()
+    for job in voice.pipeline.scheduler._jobs.values():
+        job.folder.release()
+
+
+def test_an_application_that_dies_leaves_a_conversation_with_its_error(spooling, manual, langsmith_server):
+    voice = manual(api_key=None)
+    conversation = voice.conversation()
+    voice.child(conversation)
+    voice.write()
+    work = deliverer(environment(langsmith_server))
+    work.look()
+    assert (work.status().open, work.status().waiting) == (1, 0)
+    for entry in voice.pipeline.writer._entries.values():
+        entry.folder.release()
+    work._watch._look_at = 0.0
+    work.look()
+    langsmith_server.wait_for(lambda server: server.roots)
+    work.stop()
+    until_idle(work)
+    [root] = langsmith_server.roots
+    assert (root.id, root.status, root.metadata["status"]) == (conversation.run_id, "error", "process ended")
+
+
+@pytest.mark.parametrize("hidden", ["INPUTS", "METADATA"])
+def test_what_the_application_hides_its_deliverer_hides(
+    manual, langsmith_server, monkeypatch, spool_dir, hidden
+):
+    monkeypatch.setenv("VOICESPAN_DELIVERY", "spool")
+    monkeypatch.setenv(f"LANGSMITH_HIDE_{hidden}", "true")
+    voice = manual(api_key=None)
+    conversation = voice.conversation()
+    voice.write()
+    [folder] = folders(spool_dir)
+    (folder / "attachment.ogg").write_bytes(b"OggS")
+    for entry in voice.pipeline.writer._entries.values():
+        entry.folder.release()
+    monkeypatch.delenv(f"LANGSMITH_HIDE_{hidden}")
+    assert deliver(environment(langsmith_server))[0] == 0
+    [root] = langsmith_server.roots
+    assert root.id == conversation.run_id
+    assert ("conversation" in root.attachments) == (hidden == "METADATA")
+    assert ("ls_audio_attach_status" in root.metadata) == (hidden == "INPUTS")
+
+
+def test_of_many_folders_a_few_are_asked_and_a_dead_process_is_found_among_living_ones(
+    spooling, langsmith_server, manual, spool_dir, monkeypatch
+):
+    voice = manual(api_key=None)
+    for _ in range(30):
+        voice.conversation()
+    asked = []
+    monkeypatch.setattr(spool_watch, "is_held", lambda path: asked.append(path) or path not in free)
+    free = set()
+    watch = deliverer(environment(langsmith_server))._watch
+    assert list(watch.look(set())) == []
+    assert len(asked) == 8
+    # Two processes of one number, as two containers of one pod have them: one of them dies.
+    free |= set(folders(spool_dir)[17:])
+    looks = [{each.path for each in watch.look(set())} for _ in range(4)]
+    assert free in looks
+
+
+def test_another_machines_folder_is_left_alone_but_not_that_of_another_container(
+    spooling, langsmith_server, monkeypatch, spool_dir
+):
+    monkeypatch.setattr("socket.gethostname", lambda: "pod-1")
+    converse(spooling())
+    monkeypatch.setattr("socket.gethostname", lambda: "deliverer")
+    machine.machine.cache_clear()
+    monkeypatch.setattr(machine, "_BOOT_ID", pathlib.Path("/dev/null"))
+    assert deliver(environment(langsmith_server), timeout=0.3)[0] == 1
+    machine.machine.cache_clear()
+    monkeypatch.undo()
+    monkeypatch.setenv("VOICESPAN_SPOOL_DIR", str(spool_dir))
+    monkeypatch.setattr("socket.gethostname", lambda: "deliverer")
+    assert deliver(environment(langsmith_server))[0] == 0
+
+
+# How it is looked after.
+
+
+def test_a_look_that_finds_nothing_new_reads_no_directory(spooling, langsmith_server, monkeypatch, spool_dir):
+    converse(spooling())
+    work = deliverer({})
+    work.look()
+    read = []
+    monkeypatch.setattr(work.spool, "waiting", lambda: read.append(1) or [])
+    work.look()
+    assert read == []
+    os.utime(spool_dir)
+    work.look()
+    assert read == [1]

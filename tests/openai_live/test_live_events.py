@@ -95,6 +95,43 @@ def test_words_without_times_are_kept(call):
     assert call.transcript == [("user", "Hello you")]
 
 
+def gaps(call):
+    return [
+        (fact(span, "response_gap_ms"), fact(span, "response_gap_basis"))
+        for span in call.all("output_transcription")
+    ]
+
+
+def test_words_that_answer_have_the_gap_of_the_services_own_times(call):
+    call.started().user("Hello?", 0, 1000).agent("Hi.", 1600, 2000).agent("And?", 3000, 3300)
+    call.user("Well.", 3900, 4400).agent("Good.", 5300, 5500).closed().end()
+    assert gaps(call) == [(600, "server"), (None, None), (900, "server")]
+    first = call.all("output_transcription")[0]
+    assert (fact(first, "unnamed_ms"), fact(first, "response_gap_from")) == (600, "speech_end")
+    assert not any(fact(span, "response_gap_ms") for span in call.all("input_transcription"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        # The agent begins by itself.
+        [("agent", 0, 500)],
+        # Into the user's words, and the user goes on.
+        [("user", 0, 2000), ("agent", 1500, 2500)],
+        # The user spoke into an answer that goes on longer than that.
+        [("agent", 0, 5000), ("user", 1000, 1500), ("agent", 6000, 6500)],
+        # So late that it answers nothing.
+        [("user", 0, 500), ("agent", 15_000, 15_500)],
+    ],
+)
+def test_words_that_answer_nothing_have_no_gap(call, said):
+    call.started()
+    for who, start, end in said:
+        getattr(call, who)("Words.", start, end)
+    call.closed().end()
+    assert [gap for gap, _ in gaps(call) if gap is not None] == []
+
+
 def test_no_turn_is_made_up(call):
     call.started().user("Hi.", 0, 300).agent("Hello.", 500, 900).closed().end()
     assert call.names == ["session.started", "input_transcription", "output_transcription", "session.closed"]

@@ -31,6 +31,8 @@ _LONGEST = 2_000
 #: What a figure of an answer is called.
 _PARTS = ("endpointing_ms", "stt_ms", "model_ms", "llm_ms", "tool_ms", "tts_ms", "unnamed_ms", "playout_ms")
 _CALL = "function_call: "
+#: The spans that can say how long the user had waited.
+_ANSWERS = ("turn_complete", "output_transcription", "tts")
 #: Whose words a span holds; in a cascade the calls of its parts do.
 _SPEAKERS = {"input_transcription": "user", "stt": "user", "output_transcription": "agent", "tts": "agent"}
 
@@ -109,7 +111,7 @@ def things(span: ReadableSpan) -> Iterator[tuple[int, str, str]]:
         heard, generated = _fact(attributes, "heard_ms"), _fact(attributes, "generated_ms")
         share = "" if heard is None else f", {heard} ms heard" + (f" of {generated}" if generated else "")
         yield start, "cut in", f"{_fact(attributes, 'cause') or ''}{share}"
-    if name in ("turn_complete", "tts") and (gap := _fact(attributes, "response_gap_ms")) is not None:
+    if name in _ANSWERS and (gap := _fact(attributes, "response_gap_ms")) is not None:
         parts = [
             f"{part.removesuffix('_ms')} {value:.0f}"
             for part in _PARTS

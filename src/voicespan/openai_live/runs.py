@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GAP_MS = 700
 #: How late a fragment may come, in milliseconds of the same line.
 _LATEST_MS = 3_000
+_MS = 1_000_000
 #: Characters of one run that are kept.
 _LONGEST = 200_000
 #: So many runs are remembered: where a late one belongs, what overlapped, what a task was about.
@@ -62,6 +63,8 @@ class Runs:
         self._known: list[Run] = []
         self._now_ms = 0
         self._asked_ms = -1
+        #: When the time line began, in nanoseconds: no word is told before it is spoken.
+        self._began_at: int | None = None
 
     def fragment(
         self, role: Role, event_type: str, words: str, times: tuple[int | None, int | None], at: int
@@ -81,6 +84,8 @@ class Runs:
         run.last_at = at
         run.start_ms = min(run.start_ms, run.start_ms if start is None else start)
         run.end_ms = max(run.end_ms, end or start or 0)
+        began_at = at - run.end_ms * _MS
+        self._began_at = began_at if self._began_at is None else min(self._began_at, began_at)
         if not run.placed and words.strip():
             run.placed = True
             yield self._place(run, at)
@@ -136,8 +141,27 @@ class Runs:
             "segmentation": "inferred",
         }
         yield TranscriptCompleted(
-            run.last_at, run.event_type, run.role, run.id, run.started_at, text, facts=facts
+            run.last_at,
+            run.event_type,
+            run.role,
+            run.id,
+            run.started_at,
+            text,
+            facts=facts,
+            answers=self._answers(run),
         )
+
+    def _answers(self, run: Run) -> tuple[int, int] | None:
+        """When the user's words ended that a run answers, and when the run began; None: it goes on, or is said into them."""
+        before = [
+            each for each in self._known if each is not run and each.start_ms < run.start_ms and each.text
+        ]
+        if run.role == "user" or not before or before[-1].role != "user" or self._began_at is None:
+            return None
+        ended_ms = max(each.end_ms for each in before)
+        if before[-1].end_ms < ended_ms or ended_ms > run.start_ms:
+            return None
+        return self._began_at + ended_ms * _MS, self._began_at + run.start_ms * _MS
 
 
 def _belongs(run: Run, start: int, end: int | None) -> bool:

@@ -163,6 +163,9 @@ class TranscriptCompleted(Event):
     facts: dict[str, Any] = field(default_factory=dict)
     #: Its response stands beside the conversation, see `GenerationStarted`.
     out_of_band: bool = False
+    #: Of a service that has no responses: when the user's speech was over that this answers, and when this began, both by
+    #: the service's own times.
+    answers: tuple[int, int] | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)

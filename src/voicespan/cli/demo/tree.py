@@ -158,7 +158,7 @@ def _last_message(content: dict[str, Any]) -> dict[str, Any]:
 #: By the run's name up to a colon. Other events have no content worth a line.
 _SUMMARIES: dict[str, Callable[[Run], str]] = {
     events.INPUT_TRANSCRIPTION: _words,
-    events.OUTPUT_TRANSCRIPTION: _words,
+    events.OUTPUT_TRANSCRIPTION: _spoken,
     events.FUNCTION_CALL: _arguments,
     events.FUNCTION_RESPONSE: _said,
     events.TURN_COMPLETE: _figures,

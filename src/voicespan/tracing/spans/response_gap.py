@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LONGEST_ENDPOINTING = 10_000_000_000
 #: What was recorded and ended so long before the service heard the user begin is not what it heard.
 _LATEST_START = 1_000_000_000
+#: So far a service's time of a word may be from what is heard of it.
+_SAME = 2_000_000_000
 #: What ends the user's turn by a word of the application's, and not by silence.
 _COMMIT = "input_audio_buffer.commit"
 #: Say themselves when the user was silent.
@@ -59,6 +61,28 @@ def response_gap(generation: Generation, playback: Playback) -> dict[str, float 
         **{name: _ms(part) for name, part in parts.items()},
         "response_gap_basis": "server" if known_to_service else playback.basis,
         "response_gap_from": began.what,
+    }
+
+
+def gap_of_run(answers: tuple[int, int] | None, playback: Playback) -> dict[str, float | str]:
+    """The figures of words that answer, where the service has no responses; `answers`: see `TranscriptCompleted`."""
+    if answers is None or answers[1] - answers[0] > LONGEST_ENDPOINTING:
+        return {}
+    ended_at, heard_at = answers
+    known_to_service = True
+    # The service's times are those of its time line, and only about those of this clock.
+    first = playback.first(ended_at)
+    first = playback.estimated_first(ended_at) if first is None else first
+    ended = None if first is None else playback.user_speech_ended_before(first)
+    # Where the two do not speak of the same words, the recording has others.
+    if first is not None and ended is not None and max(abs(ended - ended_at), abs(first - heard_at)) <= _SAME:
+        ended_at, heard_at, known_to_service = ended, first, False
+    return {
+        "response_gap_ms": _ms(heard_at - ended_at),
+        # Nobody says what the service does meanwhile.
+        "unnamed_ms": _ms(heard_at - ended_at),
+        "response_gap_basis": "server" if known_to_service else playback.basis,
+        "response_gap_from": "speech_end",
     }
 
 

@@ -211,13 +211,14 @@ class SpanTranslator:
         else:
             self.transcript.write(entry, text if event.text else None, part=part)
         message = {"role": event.role, "content": text or ""}
+        ids = {"item_id": event.item_id, "response_id": event.response_id}
         self._writer.write(
             events.INPUT_TRANSCRIPTION if user else events.OUTPUT_TRANSCRIPTION,
             event,
             started_at=event.started_at,
             prompt={"messages": [message]} if user and text is not None else None,
             completion={"messages": [message]} if not user and text is not None else None,
-            facts={"item_id": event.item_id, "response_id": event.response_id, **event.facts},
+            facts={**ids, **event.facts, **self._turns.gap_of_run(event)},
             error=self._content.error(event.error),
         )
         self._write_ready()
@@ -238,8 +239,7 @@ class SpanTranslator:
 
     def _function_answered(self, event: events.FunctionAnswered) -> None:
         call_id = self.calls.answered_by(event.call_id, event.name)
-        if call_id != event.call_id:
-            event = replace(event, call_id=call_id)
+        event = replace(event, call_id=call_id)
         output = self._content.text(event.output, role="tool", place="result") or ""
         name = event.name or self.calls.name_of(call_id)
         if event.refused is not None:
@@ -340,11 +340,10 @@ class SpanTranslator:
 
     # Everything else.
 
-    def _connection_opened(self, event: events.ConnectionOpened) -> None:
-        self._writer.write(events.CONNECTION_OPENED, event, facts=event.facts)
-
-    def _connection_closed(self, event: events.ConnectionClosed) -> None:
-        self._writer.write(events.CONNECTION_CLOSED, event, facts=event.facts)
+    def _connection(self, event: events.ConnectionOpened | events.ConnectionClosed) -> None:
+        opened = isinstance(event, events.ConnectionOpened)
+        name = events.CONNECTION_OPENED if opened else events.CONNECTION_CLOSED
+        self._writer.write(name, event, facts=event.facts)
 
     def _error_reported(self, event: events.ErrorReported) -> None:
         self.counts.errors += 1
@@ -393,7 +392,7 @@ class SpanTranslator:
         events.UsageReported: _usage_reported,
         events.Interrupted: _interrupted,
         events.ErrorReported: _error_reported,
-        events.ConnectionOpened: _connection_opened,
-        events.ConnectionClosed: _connection_closed,
+        events.ConnectionOpened: _connection,
+        events.ConnectionClosed: _connection,
         events.ProviderEvent: _provider_event,
     }

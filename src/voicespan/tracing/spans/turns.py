@@ -20,7 +20,7 @@ from voicespan.tracing.spans.generation import (
     outcome_of,
     says_something,
 )
-from voicespan.tracing.spans.response_gap import response_gap
+from voicespan.tracing.spans.response_gap import gap_of_run, response_gap
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -190,6 +190,10 @@ class Turns:
         if not generation.out_of_band:
             self.user.answered_until(event.at if until is None else until)
         return None if generation.out_of_band else outcome
+
+    def gap_of_run(self, event: events.TranscriptCompleted) -> dict[str, float | str]:
+        """The response gap of words, with a service that has no responses."""
+        return gap_of_run(event.answers, self._playback)
 
     def add_words(self, response_id: str, text: str) -> None:
         """Words of an answer that is over."""

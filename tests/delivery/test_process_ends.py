@@ -101,6 +101,15 @@ def test_an_orderly_end_delivers_what_has_ended_and_ends_what_is_open(server, ta
     assert list(spool_dir.iterdir()) == []
 
 
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_process_of_multiprocessing_delivers_what_it_held(server, spool_dir, method):
+    environment = {**os.environ, "LANGSMITH_API_KEY": server.api_key, "LANGSMITH_ENDPOINT": server.url}
+    program = [sys.executable, str(TALKER.with_name("pooled.py")), method]
+    subprocess.run(program, env=environment, check=True, timeout=60)
+    assert sorted(root.metadata["status"] for root in server.roots) == ["completed", "process ended"]
+    assert list(spool_dir.iterdir()) == []
+
+
 @pytest.mark.parametrize("way", ["SIGKILL", "SIGTERM", "os._exit"])
 def test_an_abrupt_end_leaves_all_but_a_quarter_of_a_second_to_recover(
     server, talker, spool_dir, way, capsys

@@ -17,6 +17,7 @@ from voicespan.delivery.traces import Place, Trace, Traces
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.guard import guard, guarded
 from voicespan.runtime.measurements import SHARED
+from voicespan.runtime.worker_end import at_worker_end
 from voicespan.tracing import registry, semconv
 from voicespan.tracing.metrics.provider import name_provider
 
@@ -153,6 +154,7 @@ class ConversationSpanProcessor(SpanProcessor):
         trace.delivery.kept_in = self._kept_in(trace)
         self._traces.add(trace, self._now())
         pipeline.opened(trace)
+        at_worker_end(id(self), self.shutdown, before=1)
         if conversation is not None:
             conversation.deliveries.append(trace.delivery)
 

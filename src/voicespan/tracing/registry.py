@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import os
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from voicespan.runtime.guard import guarded
+from voicespan.runtime.worker_end import at_worker_end
 from voicespan.tracing import resumption
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ def _end_open_at_exit() -> None:
         atexit.register(end_open_conversations, "process ended")
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_forget_open)
+    at_worker_end("conversations", partial(end_open_conversations, "process ended"), before=2)
 
 
 @guarded

@@ -44,7 +44,7 @@ class SessionAudio:
     def user(self, frame: Any) -> None:
         """The input gave a frame: it has just ended."""
         seconds = frame.samples_per_channel / frame.sample_rate
-        self.recorder.user(_mono(frame), frame.sample_rate, at=self._trace.now() / 1e9 - seconds)
+        self.recorder.user_until_now(bytes(_mono(frame)), frame.sample_rate, seconds)
 
     @guarded
     def agent(self, frame: Any) -> None:
@@ -107,7 +107,7 @@ class SessionAudio:
 
 
 def _mono(frame: Any) -> Any:
-    """The first channel of a frame of int16 samples, which nearly always has no other."""
+    """The samples of the first channel of a frame of int16 samples, which nearly always has no other; in any object that holds bytes."""
     if frame.num_channels == 1:
         return frame.data
     return frame.data[:: frame.num_channels].tobytes()

@@ -249,6 +249,19 @@ class Recorder(RecordingView):
         """Give audio of a side that the caller reports; see `Track.place`. Times in nanoseconds."""
         self._queue.audio(side, given_at, pcm, *kind, at)
 
+    def user_until_now(self, pcm: bytes, rate: int, seconds: float) -> None:
+        """Give audio of the user that has just ended, of a stream that may stall, and come in a burst then.
+
+        Args:
+            pcm: PCM16.
+            rate: In Hz.
+            seconds: How long that is.
+        """
+        if self.sources[USER] is None:
+            began_at = self._clock.monotonic_ns() - round(seconds * NS)
+            # Without a time of its own: in a burst that would be another piece's.
+            self._queue.audio(USER, began_at, pcm, rate, "pcm16", None)
+
     def put_undecoded(self, side: int, place: Callable[..., None], payload: bytes | str, *more: Any) -> None:
         """Let the writer decode the payload: it calls `place(timeline, paused, payload, *more)`.
 

@@ -18,12 +18,11 @@ import binary
 import pytest
 from binary import CONFIGURATIONS
 from opentelemetry.sdk.trace import TracerProvider
+from ports import LOOPBACK, free_port
 
 from voicespan.delivery import LangSmithSpanProcessor
 from voicespan.testing import LangSmithServer
 from voicespan.tracing.conversation import Conversation
-
-LOOPBACK = "127.0.0.1"
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +32,6 @@ def otelcol():
     if found is None:
         pytest.skip(binary.MISSING)
     return found
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind((LOOPBACK, 0))
-        return free.getsockname()[1]
 
 
 class Collector:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from voicespan.delivery.encoding.langsmith_names import rename
+from voicespan.delivery.encoding.langsmith_spans import set_attributes
 from voicespan.protocol.events import Usage
 from voicespan.tracing import semconv
 from voicespan.tracing.spans.usage import usage_attributes
@@ -47,6 +50,25 @@ def test_opentelemetrys_attributes_stay_as_the_server_counted():
     assert attributes[semconv.USAGE + "audio.input_tokens"] == 7600
     assert attributes[semconv.USAGE + "cache_read.input_tokens"] == 8300
     assert attributes[semconv.USAGE + "audio.cache_read.input_tokens"] == 7000
+
+
+def test_phoenix_prices_sound_that_was_not_cached_apart():
+    """It takes what is in a detail out of the rest: 1,400 - 1,300 of text, and 8,300 cached."""
+    attributes = usage(input_details=INPUT, output_details={"text": 50, "audio": 150})
+    assert attributes["llm.token_count.prompt_details.audio"] == 600
+    assert attributes["llm.token_count.completion_details.audio"] == 150
+    assert not [
+        name for name in usage(input_details={"text": 9000}, output_details={}) if name.startswith("llm.")
+    ]
+
+
+def test_langsmiths_copy_has_its_own_usage_alone():
+    made = Span()
+    set_attributes(made, {**usage(input_details=INPUT, output_details={"audio": 150}), "mine": 1})
+    rename(made)
+    names = {attribute.key for attribute in made.attributes}
+    assert {"mine", semconv.USAGE_METADATA} <= names
+    assert not [name for name in names if name.startswith("llm.")]
 
 
 @pytest.mark.parametrize(

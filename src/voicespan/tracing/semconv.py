@@ -65,6 +65,11 @@ SERVER_PORT = "server.port"
 # OpenInference: what is neither a message nor a function's, as JSON.
 INPUT_VALUE = "input.value"
 OUTPUT_VALUE = "output.value"
+# And the tokens of sound that were not cached: Phoenix prices them apart, and does not read OpenTelemetry's names.
+PRICED_AUDIO = {
+    "input": "llm.token_count.prompt_details.audio",
+    "output": "llm.token_count.completion_details.audio",
+}
 
 #: What LangSmith's copy of a span has in the place of what the span has.
 COPIED = {

@@ -100,6 +100,8 @@ def usage_attributes(usage: Usage) -> dict[str, AttributeValue]:
         priced = _disjoint(details, langsmith.get(f"{side}_tokens"))
         if priced:
             langsmith[f"{side}_token_details"] = priced
+        if priced.get("audio"):
+            attributes[semconv.PRICED_AUDIO[side]] = priced["audio"]
     if langsmith:
         attributes[semconv.USAGE_METADATA] = json.dumps(langsmith)
     return attributes

@@ -11,7 +11,7 @@ What always holds:
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -164,8 +164,12 @@ class DeliveryState:
 
     def encoded(self) -> bytes:
         """As it is written."""
-        facts = asdict(self)
-        facts["encoding"] = self.encoding.value
+        # Not `asdict`, which copies every text: a conversation that is shown live is written down each second.
+        facts = vars(self) | {
+            "encoding": self.encoding.value,
+            "batches": [vars(batch) for batch in self.batches],
+            "runs": None if self.runs is None else vars(self.runs),
+        }
         return json.dumps(facts).encode()
 
     def next(self, now: float, *, has_root: bool) -> Batch | Step:

@@ -73,6 +73,8 @@ class _Call:
     refused: bool = False
     #: A request with some of it is under way, or is being made.
     busy: bool = False
+    #: An answer came that is not written down: with what is sent next, since a 409 would say the same.
+    unsaved: bool = False
     #: Complete, and the scheduler's as soon as it is not busy.
     complete: Folder | None = None
     #: When a span was first missed, by its id (monotonic seconds).
@@ -85,6 +87,7 @@ class _Call:
             OSError: the disk refuses.
         """
         self.folder.files.replace(PROGRESS, self.progress.encoded())
+        self.unsaved = False
 
 
 class _Sent(NamedTuple):
@@ -135,7 +138,7 @@ class LiveSender:
                 call.complete = folder
                 return
             self._calls.pop(folder.name, None)
-        self._on_complete(folder)
+        self._hand_on(call, folder)
 
     @property
     def pending(self) -> int:
@@ -207,7 +210,13 @@ class LiveSender:
             if call.complete is None:
                 return
             self._calls.pop(call.folder.name, None)
-        self._on_complete(call.complete)
+        self._hand_on(call, call.complete)
+
+    def _hand_on(self, call: _Call | None, folder: Folder) -> None:
+        if call is not None and call.unsaved:
+            with guard():
+                call.save()
+        self._on_complete(folder)
 
     def _prepared(self, call: _Call, body: RunsBody) -> list[_Sent]:
         progress, folder = call.progress, call.folder
@@ -263,7 +272,7 @@ class LiveSender:
             call.alone = False
         elif not call.refused:
             call.changed = True
-        call.save()
+        call.unsaved = True
 
     def _now(self) -> float:
         return self._clock.monotonic_ns() / 1e9

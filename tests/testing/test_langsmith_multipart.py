@@ -12,6 +12,7 @@ import pytest
 import requests
 import zstandard
 from langsmith import Client
+from langsmith.utils import LangSmithNotFoundError
 from otlp_requests import START_NS, Spans, post
 
 from voicespan.testing import Dropped, LangSmithServer
@@ -22,6 +23,7 @@ START = dt.datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=dt.timezone.utc)
 END = START + dt.timedelta(seconds=90)
 WAV = b"RIFF\r\n--\r\n\r\n--C\r\n" * 50  # looks like the end of a part, and is none
 ROOT = "01950000-0000-7000-8000-000000000001"
+FEEDBACK, OTHER = "01950000-0000-7000-8000-0000000000f1", "01950000-0000-7000-8000-000000000002"
 ORDER = f"20260102T030405123456Z{ROOT}"
 
 
@@ -71,6 +73,51 @@ def send(server, *parts, path="/runs/multipart", encode=bytes, **more):
 def send_body(server, content, path="/runs/multipart", **more):
     sent = {"x-api-key": server.api_key, "Content-Type": "multipart/form-data; boundary=B", **more}
     return requests.post(server.url + path, data=content, headers=sent)
+
+
+def feedback(**fields):
+    fields = {
+        "id": FEEDBACK, "run_id": ROOT, "trace_id": ROOT, "key": "overlap_share", "score": 0.5,
+        "feedback_source": {"type": "api"}, **fields,
+    }  # fmt: skip
+    return f"feedback.{FEEDBACK}", "application/json", json.dumps(fields).encode()
+
+
+def test_the_real_client_scores_a_run(server, client):
+    """At once, and not before the run is there."""
+    client.create_run(
+        "conversation", {}, "chain", id=ROOT, trace_id=ROOT, dotted_order=ORDER, project_name="voice"
+    )
+    client.flush()
+    project = client.read_project(project_name="voice").id
+    client.create_feedback(ROOT, "overlap_share", score=0.25, feedback_id=FEEDBACK, session_id=project)
+    client.create_feedback(ROOT, "overlap_share", score=0.5, feedback_id=FEEDBACK, session_id=project)
+    assert server.run(ROOT).scores == {"overlap_share": 0.5}
+    assert [each.source for each in server.run(ROOT).feedback.values()] == ["api"]
+    with pytest.raises(LangSmithNotFoundError):
+        client.create_feedback(OTHER, "x", score=1, session_id=project, stop_after_attempt=1)
+
+
+def test_feedback_beside_runs(server):
+    assert send(server, feedback()).status_code == 202
+    assert [dropped.reason for dropped in server.dropped] == ["feedback"]
+    assert send(server, core("post", fields()), feedback()).status_code == 202
+    assert send(server, feedback(score=True)).status_code == 202
+    assert server.run(ROOT).scores == {"overlap_share": True}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"id": ROOT}, {"run_id": "no"}, {"trace_id": None}, {"key": ""}, {"key": None}, {"score": "good"},
+        {"score": float("nan")}, {"feedback_source": None}, {"feedback_source": {"type": "x"}}, {"session_id": "x"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_feedback_is_refused(server, wrong):
+    send(server, core("post", fields()))
+    assert send(server, feedback(**wrong)).status_code == 422
+    assert server.run(ROOT).feedback == {}
 
 
 def test_the_real_client_creates_and_updates(server, client, encoding):
@@ -169,7 +216,7 @@ def test_creation_and_update_in_one_body(server):
         (f"post.{ROOT}.extra", "application/json", b'{"metadata": {"k": "v"}}'),
         (f"attachment.{ROOT}.conversation", "audio/wav; length=9", WAV),
         (f"attachment.{ROOT}.conversation.wav", "audio/wav", WAV),
-        ("feedback.1", "application/json", b"{}"),
+        ("unknown.1", "application/json", b"{}"),
     )
     assert answer.status_code == 202
     (root,) = server.roots

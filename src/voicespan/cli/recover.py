@@ -85,20 +85,27 @@ def recover(
         DeliverySettingsError: There is no key and no endpoint.
     """
     destination = resolve(api_key=api_key, endpoint=endpoint, project=project, workspace=workspace)
-    folders = Spool(SpoolSettings.from_environment(folder=spool_dir), clock)
-    recovery = _Recovery(folders, destination, clock, out or sys.stdout, new_key=new_key)
+    settings = SpoolSettings.from_environment(folder=spool_dir)
+    recovery = _Recovery(settings, destination, clock, out or sys.stdout, new_key=new_key)
     recovery.send(patience, timeout, sleep)
     return recovery.conclude(drop_older_than, confirm)
 
 
 class _Recovery:
     def __init__(
-        self, folders: Spool, destination: Destination, clock: Clock, out: TextIO, *, new_key: bool
+        self, settings: SpoolSettings, destination: Destination, clock: Clock, out: TextIO, *, new_key: bool
     ) -> None:
+        folders = Spool(settings, clock)
         self.destination = destination
         self.http = HttpClient(destination, clock)
         privacy = Privacy.from_environment()
-        uploader = Uploader(destination, self.http, clock, privacy)
+        uploader = Uploader(
+            destination,
+            self.http,
+            clock,
+            privacy,
+            scored_project=self.http.project_id if settings.feedback else None,
+        )
         self._scheduler = ExportScheduler(folders, destination, uploader, clock, privacy, new_key=new_key)
         self._leftovers = Leftovers(folders, destination, clock, new_key=new_key)
         self._clock = clock

@@ -37,7 +37,8 @@ def to_backend(
     is_live = settings.live and destination.takes_runs
     live = partial(LiveSender, destination.project or "", http, clock) if is_live else None
     spool = Spool(settings, clock)
-    uploader = Uploader(destination, http, clock, privacy)
+    scored = http.project_id if settings.feedback else None
+    uploader = Uploader(destination, http, clock, privacy, scored_project=scored)
     scheduler = ExportScheduler(spool, destination, uploader, clock, privacy)
     target = Target(destination, scheduler, late_recordings.join, http, live)
     return Pipeline(target, spool, encoder, clock)

@@ -56,5 +56,7 @@ VOICESPAN_FOLDER_MAX_BYTES = "VOICESPAN_FOLDER_MAX_BYTES"
 VOICESPAN_FOLDER_MAX_AGE = "VOICESPAN_FOLDER_MAX_AGE"
 #: `1` shows conversations in LangSmith while they are going on.
 VOICESPAN_LIVE = "VOICESPAN_LIVE"
+#: `1` makes scores of the figures of a conversation: LangSmith's feedback on its root.
+VOICESPAN_FEEDBACK = "VOICESPAN_FEEDBACK"
 #: Seconds that an exiting process waits for what is complete.
 VOICESPAN_SHUTDOWN_TIMEOUT = "VOICESPAN_SHUTDOWN_TIMEOUT"

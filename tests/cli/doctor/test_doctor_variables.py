@@ -28,6 +28,7 @@ VALUES = {
     "VOICESPAN_SPOOL_MAX_BYTES": ("1000", "1000 bytes"),
     "VOICESPAN_CONSOLE": ("1", "yes"),
     "VOICESPAN_LIVE": ("1", "yes"),
+    "VOICESPAN_FEEDBACK": ("1", "yes"),
     "VOICESPAN_FOLDER": ("/nowhere/calls", "/nowhere/calls"),
     "VOICESPAN_FOLDER_MAX_BYTES": ("1000", "1000 bytes"),
     "VOICESPAN_FOLDER_MAX_AGE": ("3", "3 days"),

@@ -51,6 +51,7 @@ _RESOLVED_BY_SPOOL: dict[str, Callable[[SpoolSettings], str]] = {
     "VOICESPAN_SPOOL_DIR": lambda spool: str(spool.folder),
     "VOICESPAN_SPOOL_MAX_BYTES": lambda spool: f"{spool.max_bytes} bytes",
     "VOICESPAN_LIVE": lambda spool: _yes_or_no(yes=spool.live),
+    "VOICESPAN_FEEDBACK": lambda spool: _yes_or_no(yes=spool.feedback),
     "VOICESPAN_SHUTDOWN_TIMEOUT": lambda spool: f"{spool.shutdown_timeout:g} s",
 }
 #: The rest, of which one is an address.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_API = "https://api.smith.langchain.com"
 TRACES_PATH = "/otel/v1/traces"
+_PROJECTS_PATH = "/sessions"
 _RUNS_PATH = "/runs/multipart"
 COLLECTOR_VARIABLE = "VOICESPAN_ENDPOINT"
 PROJECT_HEADER = "Langsmith-Project"
@@ -71,6 +72,11 @@ class Destination:
     def runs_url(self) -> str:
         """Where LangSmith's REST API takes them."""
         return self.url.removesuffix(TRACES_PATH) + _RUNS_PATH
+
+    @property
+    def projects_url(self) -> str:
+        """Where LangSmith's REST API tells of projects."""
+        return self.url.removesuffix(TRACES_PATH) + _PROJECTS_PATH
 
     @property
     def shown(self) -> str:

@@ -114,6 +114,9 @@ class DeliveryState:
     #: The last failure, in words, and when it came (wall clock, seconds).
     reason: str | None = None
     failed_at: float | None = None
+    #: The scores are delivered, or will not be; and how often that was tried.
+    scored: bool = False
+    score_tries: int = 0
     #: None: nothing is created before the conversation is over.
     runs: LiveRuns | None = None
 
@@ -151,6 +154,7 @@ class DeliveryState:
             and all(isinstance(time, float | int | None) for time in times)
             and isinstance(self.lost, int)
             and isinstance(self.refusals, int)
+            and isinstance(self.score_tries, int)
             and isinstance(self.cut, dict)
             and all(_is_place(segment, at) for segment, at in self.cut.items())
             and all(_is_place(*place) for place in places)

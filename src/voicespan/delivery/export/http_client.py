@@ -36,6 +36,8 @@ _ANSWER_SECONDS_PER_MEGABYTE = 2.0
 _ANSWER_SECONDS_AT_MOST = 600.0
 #: Of an answer so many bytes are read.
 _WORDS_READ = 4096
+#: What is said of a project has a few kilobytes.
+_PROJECT_READ = 1 << 20
 _SHORTEST_SECRET = 4
 
 
@@ -81,18 +83,48 @@ class HttpClient:
     def _session(self) -> requests.Session | None:
         return self._sessions.get(threading.get_ident())
 
-    def _send(self, upload: _Upload) -> Answer:
+    def project_id(self) -> str | None:
+        """LangSmith's id of the destination's project; None: it does not say."""
+        trusted = tls.bundle(self._destination)
+        try:
+            with (
+                suppress_instrumentation(),
+                self._open_session().get(
+                    self._destination.projects_url,
+                    params={"name": self._destination.project or "", "limit": "1"},
+                    headers=self._headers("application/json"),
+                    timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
+                    allow_redirects=False,
+                    stream=True,
+                    verify=True if trusted is None else trusted[1],
+                ) as response,
+            ):
+                found = json.loads(next(response.iter_content(_PROJECT_READ), b""))
+        except (OSError, ValueError):  # RequestException is an OSError
+            return None
+        first = found[0] if isinstance(found, list) and found else None
+        named = first.get("id") if isinstance(first, dict) else None
+        return named if isinstance(named, str) else None
+
+    def _open_session(self) -> requests.Session:
         own = self._session
         if own is None:
             own = self._sessions[threading.get_ident()] = tls.open_session(self._destination)
+        return own
+
+    def _headers(self, content_type: str) -> dict[str, str | bytes]:
+        return {
+            **self._destination.request_headers(),
+            "Content-Type": content_type,
+            "User-Agent": f"voicespan/{__version__}",
+        }
+
+    def _send(self, upload: _Upload) -> Answer:
+        own = self._open_session()
         with self._lock:
             self._under_way.add(upload)
         trusted = tls.bundle(self._destination)
-        headers: dict[str, str | bytes] = {
-            **self._destination.request_headers(),
-            "Content-Type": upload.content_type,
-            "User-Agent": f"voicespan/{__version__}",
-        }
+        headers = self._headers(upload.content_type)
         seconds = _ANSWER_SECONDS + len(upload) / 1e6 * _ANSWER_SECONDS_PER_MEGABYTE
         try:
             # A redirect is not followed: the key and the conversation are for this host.

@@ -1,7 +1,7 @@
 """The bodies of requests to LangSmith's REST API: runs that are created and completed, `POST /runs/multipart`.
 
 A part for each run (`post.ID`, or `patch.ID` where it was created before), one for each of its large fields
-(`post.ID.inputs`), and the recording as it is (`attachment.ID.conversation`): as the `langsmith` package's client
+(`post.ID.inputs`), the recording as it is (`attachment.ID.conversation`), and scores (`feedback.ID`): as the `langsmith` package's client
 writes it. That client is not used for it: it swallows what the server answers, sends another body each time, waits
 129 s for a server that is silent, and keeps what it has not sent in memory.
 """
@@ -52,6 +52,10 @@ class RunsBody:
         for name in _FIELDS:
             if run.get(name):
                 self._json(f"{at}.{name}", run[name])
+
+    def score(self, feedback: dict[str, Any]) -> None:
+        """Feedback on a run."""
+        self._json(f"feedback.{feedback['id']}", feedback)
 
     def attach(self, run_id: str, file: File, mime_type: str) -> None:
         """Have the recording go along."""

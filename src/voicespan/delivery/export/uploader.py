@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from voicespan.delivery.export import live_runs, requests, run_requests
+from voicespan.delivery.export import live_runs, requests, run_requests, scores
 from voicespan.delivery.export.delivery_state import Batch, DeliveryState, Encoding, Outcome, Step
 from voicespan.delivery.export.responses import Action, Answer
 from voicespan.delivery.spool import recordings
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("voicespan")
 
+#: Scores that the server does not take are tried again so often: the conversation itself is delivered.
+_MOST_SCORE_TRIES = 8
 _TOO_LARGE = Answer(413, "larger than any request can be", reached=False)
 
 
@@ -48,7 +51,12 @@ class Uploader:
         post: Callable[[Message], Answer],
         clock: Clock,
         privacy: Privacy,
+        *,
+        scored_project: Callable[[], str | None] | None = None,
     ) -> None:
+        """`scored_project`: the figures of conversations become feedback, and this asks for the project's id."""
+        self._scored_project = scored_project if destination.takes_runs else None
+        self._project_id: str | None = None
         self._destination = destination
         self._post = post
         self._clock = clock
@@ -89,8 +97,29 @@ class Uploader:
             self._describe(answer, sent_before=sent_before)
             if outcome is Outcome.WAIT:
                 return answer
-        self._close(folder, progress)
-        return None
+        late = self._score(folder, progress) if has_root else None
+        if late is None:
+            self._close(folder, progress)
+        return late
+
+    def _score(self, folder: Folder, progress: DeliveryState) -> Answer | None:
+        """Deliver the scores of a conversation, which is there; the answer that they have to wait after, or None."""
+        if self._scored_project is None or progress.scored or progress.root_delivered_at is None:
+            return None
+        # A project is made when its first run arrives. Without its id a run is found as well, for the time being.
+        self._project_id = self._project_id or self._scored_project()
+        body = scores.body_of(folder, self._project_id)
+        answer = None if body is None else self._post(body)
+        progress.score_tries += 1
+        late = answer is not None and answer.action is Action.LATER
+        progress.scored = not late or progress.score_tries >= _MOST_SCORE_TRIES
+        self._save(folder, progress)
+        if answer is None or answer.action in (Action.DELIVERED, Action.DUPLICATE):
+            return None
+        if progress.scored:
+            self._say(f"{self._destination.shown} did not take the scores of a conversation ({answer})")
+            return None
+        return replace(answer, words=f"scores: {answer.words}")
 
     def failure(self, answer: Answer) -> str:
         """Why nothing was taken, in words."""

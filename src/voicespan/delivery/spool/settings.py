@@ -32,12 +32,14 @@ class SpoolSettings:
     shutdown_timeout: float = 30.0
     #: Conversations are shown in LangSmith while they are going on.
     live: bool = False
+    #: The figures of a conversation become feedback in LangSmith.
+    feedback: bool = False
 
     @classmethod
     def from_environment(
         cls, environ: Mapping[str, str] = os.environ, *, folder: str | os.PathLike[str] | None = None
     ) -> SpoolSettings:
-        """Read VOICESPAN_SPOOL_DIR, VOICESPAN_SPOOL_MAX_BYTES, VOICESPAN_SHUTDOWN_TIMEOUT and VOICESPAN_LIVE."""
+        """Read VOICESPAN_SPOOL_DIR, VOICESPAN_SPOOL_MAX_BYTES, VOICESPAN_SHUTDOWN_TIMEOUT, VOICESPAN_LIVE and VOICESPAN_FEEDBACK."""
         named = folder or environ.get("VOICESPAN_SPOOL_DIR", "").strip()
         return cls(
             folder=resolved(Path(named) if named else _state_folder(environ)),
@@ -45,6 +47,7 @@ class SpoolSettings:
             max_bytes=int(number(environ, "VOICESPAN_SPOOL_MAX_BYTES", MAX_BYTES)),
             shutdown_timeout=number(environ, "VOICESPAN_SHUTDOWN_TIMEOUT", 30.0),
             live=flag(environ, "VOICESPAN_LIVE", default=False),
+            feedback=flag(environ, "VOICESPAN_FEEDBACK", default=False),
         )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
-from voicespan.testing.langsmith import multipart, otlp
+from voicespan.testing.langsmith import feedback, multipart, otlp
 from voicespan.testing.langsmith.attachments import Attachments, UnreadableError, in_json, piecewise
 from voicespan.testing.langsmith.body import ZSTD_SUPPORTED, Body, BodyError, BodyTooLargeError, decoded
 from voicespan.testing.langsmith.connections import Answer
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _TRACES_PATHS = frozenset({"/otel/v1/traces", "/api/v1/otel/v1/traces", "/v1/traces"})
 _MULTIPART_PATHS = frozenset({"/runs/multipart", "/api/v1/runs/multipart"})
+_FEEDBACK_PATHS = frozenset({"/feedback", "/api/v1/feedback"})
+_PROJECTS_PATHS = frozenset({"/sessions", "/api/v1/sessions"})
 _INFO_PATHS = frozenset({"/info", "/api/v1/info"})
 
 _TRACES_ENCODINGS = frozenset({"identity", "gzip"})
 _MULTIPART_ENCODINGS = _TRACES_ENCODINGS | ({"zstd"} if ZSTD_SUPPORTED else set())
 
+_LONG_AGO = "2026-01-01T00:00:00"
 _ALREADY_RECEIVED = Answer.refusal(409, "payloads already received")
 
 
@@ -81,6 +85,10 @@ class Endpoints:
             return self._traces, _TRACES_ENCODINGS
         if method == "POST" and path in _MULTIPART_PATHS:
             return self._multipart, _MULTIPART_ENCODINGS
+        if method == "POST" and path in _FEEDBACK_PATHS:
+            return self._feedback, _TRACES_ENCODINGS
+        if method == "GET" and path in _PROJECTS_PATHS:
+            return self._projects, _TRACES_ENCODINGS
         return None, frozenset()
 
     def _traces(self, request: Request, body: Body) -> Answer:
@@ -124,14 +132,44 @@ class Endpoints:
     def _multipart(self, request: Request, body: Body) -> Answer:
         view = body.view()
         try:
-            operations = multipart.operations(view, request.headers.get("content-type", ""))
+            operations, said = multipart.operations(view, request.headers.get("content-type", ""))
         except multipart.MalformedError as error:
             return Answer.refusal(error.status, str(error))
         if not self._store.take((operation.kind, operation.run_id) for operation in operations):
             return _ALREADY_RECEIVED
         for operation in operations:
             self._carry_out(operation, view)
+        for each in said:
+            if not self._store.hear(each):
+                # It is taken, and nobody sees it.
+                self._store.drop(Dropped("feedback", each.run_id, each.key))
         return Answer(202, b'{"message": "Runs batch ingested"}')
+
+    def _feedback(self, request: Request, body: Body) -> Answer:  # noqa: ARG002  as all that take a request
+        view = body.view()
+        try:
+            said = feedback.of(json.loads(view[:]))
+        except ValueError as error:
+            return Answer.refusal(422, str(error))
+        if not self._store.hear(said):
+            return Answer.refusal(404, f"Run {said.run_id} not found")
+        return Answer(200, json.dumps({"id": said.id, "run_id": said.run_id, "key": said.key}).encode())
+
+    def _projects(self, request: Request, body: Body) -> Answer:  # noqa: ARG002  as all that take a request
+        wanted = parse_qs(urlsplit(request.path).query).get("name")
+        names = {run.project for run in self._store.shown.values()}
+        found = [
+            {
+                "id": feedback.project_id(name),
+                "name": name,
+                "tenant_id": feedback.project_id(""),
+                "start_time": _LONG_AGO,
+                "reference_dataset_id": None,
+            }
+            for name in sorted(names)
+            if wanted is None or name in wanted
+        ]
+        return Answer(200, json.dumps(found).encode())
 
     def _carry_out(self, operation: Operation, view: View) -> None:
         kept: dict[str, Attachment] = {}

@@ -1,7 +1,7 @@
 """The multipart requests of LangSmith's REST API, taken apart into operations on runs.
 
 Parts are named `post.ID` and `patch.ID` (the core of a run, JSON), `post.ID.inputs` and the like (one field
-of it, JSON) and `attachment.ID.NAME` (the file itself, with its MIME type).
+of it, JSON), `attachment.ID.NAME` (the file itself, with its MIME type) and `feedback.ID` (JSON).
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from email.message import Message
 from email.parser import HeaderParser
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from voicespan.testing.langsmith import feedback
 from voicespan.testing.langsmith.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from voicespan.testing.langsmith.otlp import View
+    from voicespan.testing.langsmith.runs import Feedback
 
     Kind = Literal["post", "patch"]
 
 _PART_NAME = re.compile(r"(post|patch)\.([^.]+)(?:\.(inputs|outputs|events|extra|error|serialized))?")
 _ATTACHMENT_NAME = re.compile(r"attachment\.([^.]+)\.(.+)")
+_FEEDBACK_NAME = re.compile(r"feedback\.([^.]+)")
 _TEXTS = ("name", "run_type", "parent_run_id", "session_name", "session_id", "reference_example_id", "error")
 _ID_LENGTH = 36
 _MOST_HEADER_BYTES = 1 << 14
@@ -63,14 +66,15 @@ class Operation:
     files: list[File] = field(default_factory=list)
 
 
-def operations(view: View, content_type: str) -> list[Operation]:
-    """What the body asks for.
+def operations(view: View, content_type: str) -> tuple[list[Operation], list[Feedback]]:
+    """What the body asks for: operations on runs, and feedback.
 
     Raises:
         MalformedError: It is no multipart body of that content type, or a run lacks what it must have.
     """
     found: dict[tuple[Kind, str], Operation] = {}
     files: dict[str, list[File]] = {}
+    said: list[Feedback] = []
     for name, mime_type, start, end in _parts(view, _boundary(content_type)):
         if match := _PART_NAME.fullmatch(name):
             kind, run_id, part = cast("Kind", match[1]), match[2], match[3]
@@ -80,6 +84,8 @@ def operations(view: View, content_type: str) -> list[Operation]:
                 operation.fields[part] = content
             elif isinstance(content, dict):
                 operation.fields = {**content, **operation.fields}
+        elif match := _FEEDBACK_NAME.fullmatch(name):
+            said.append(_feedback(_json(view[start:end], name), match[1]))
         elif match := _ATTACHMENT_NAME.fullmatch(name):
             files.setdefault(match[1], []).append(File(match[2], mime_type, start, end))
     for run_id, of_run in files.items():
@@ -87,7 +93,14 @@ def operations(view: View, content_type: str) -> list[Operation]:
         operation.files = of_run
     for operation in found.values():
         _check(operation)
-    return list(found.values())
+    return list(found.values()), said
+
+
+def _feedback(fields: Any, feedback_id: str) -> Feedback:
+    try:
+        return feedback.of(fields, feedback_id)
+    except feedback.FeedbackError as error:
+        raise MalformedError(str(error)) from error
 
 
 def _required(operation: Operation | None, run_id: str) -> Operation:

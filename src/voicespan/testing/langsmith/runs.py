@@ -48,6 +48,29 @@ class Attachment:
         return self.path.read_bytes()
 
 
+@dataclass(frozen=True)
+class Feedback:
+    """Feedback on a run.
+
+    Attributes:
+        id: UUID; what comes again under it replaces what came before.
+        key: What is measured.
+        score: A number, or true or false; None: there is a value only.
+        comment: In words.
+        source: Who says so: `api`, `model` or `app`.
+        project_id: The run's project, if it was named.
+    """
+
+    id: str
+    run_id: str
+    key: str
+    score: float | None = None
+    value: Any = None
+    comment: str | None = None
+    source: str = "api"
+    project_id: str | None = None
+
+
 @dataclass(eq=False)
 class Run:
     """A run as LangSmith would show it: one node of a trace.
@@ -63,6 +86,7 @@ class Run:
         start_ns: Nanoseconds since the Unix epoch.
         end_ns: The same; None while pending.
         usage: LangSmith's `usage_metadata`; absent where the run has no outputs.
+        feedback: By its id.
         children: In the order of their start.
     """
 
@@ -88,7 +112,13 @@ class Run:
     reference_example_id: str | None = None
     otel_trace_id: str | None = None
     otel_span_id: str | None = None
+    feedback: dict[str, Feedback] = field(default_factory=dict)
     children: list[Run] = field(default_factory=list, repr=False)
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Its feedback's scores by their keys."""
+        return {each.key: each.score for each in self.feedback.values()}
 
     @property
     def thread_id(self) -> str | None:
@@ -143,13 +173,20 @@ class Dropped:
             `over_limit`: its trace already had as many runs as LangSmith takes.
             `trace_id`, `dotted_order`: an explicit id contradicts the tree.
             `attachment_name`: the attachment's name has a period.
+            `feedback`: its run had not been received.
             `attachment_unreadable`: no JSON array of name, content and mime_type, or no base64.
         run_id: The run.
         name: The run's or the attachment's name.
     """
 
     reason: Literal[
-        "orphan", "over_limit", "trace_id", "dotted_order", "attachment_name", "attachment_unreadable"
+        "orphan",
+        "over_limit",
+        "trace_id",
+        "dotted_order",
+        "attachment_name",
+        "attachment_unreadable",
+        "feedback",
     ]
     run_id: str
     name: str

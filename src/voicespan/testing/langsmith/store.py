@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from voicespan.testing.langsmith import multipart
+from voicespan.testing.langsmith.feedback import project_id
 from voicespan.testing.langsmith.runs import Attachment, Dropped, Run
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from voicespan.runtime.clock import Clock
     from voicespan.testing.langsmith.multipart import Kind
+    from voicespan.testing.langsmith.runs import Feedback
 
     #: What is taken once: a run's creation or its update.
     OperationKey = tuple[Kind, str]
@@ -106,6 +108,16 @@ class RunStore:
         with self.changed:
             self._place(_Waiting(self._clock.monotonic_ns(), update))
             self.changed.notify_all()
+
+    def hear(self, feedback: Feedback) -> bool:
+        """Add feedback to its run; False: that has not been received, or is in another project."""
+        with self.changed:
+            run = self.shown.get(feedback.run_id)
+            if run is None or feedback.project_id not in (None, project_id(run.project)):
+                return False
+            run.feedback[feedback.id] = feedback
+            self.changed.notify_all()
+            return True
 
     def drop(self, dropped: Dropped) -> None:
         """Count something that is not shown."""

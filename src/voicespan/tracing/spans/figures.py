@@ -27,6 +27,16 @@ _MOST_VALUES = 4_096
 _NS = 1e9
 #: What a figure may rest on, the best first.
 _BASES = ("device", "app", "wire", "server")
+#: Those that are numbers, or true and false.
+SCORES = (
+    "response_gap_p50_ms", "response_gap_p95_ms", "response_gap_max_ms", "response_gap_count", "greeting_ms",
+    "barge_in_count", "barge_in_p50_ms", "talk_over_count", "barge_in_yield_rate",
+    "user_turn_count", "unanswered_turn_count", "response_rate", "agent_interrupts_user_count",
+    "overlap_s", "overlap_share", "user_talk_s", "agent_talk_s", "user_talk_share", "agent_talk_share",
+    "silence_share", "longest_silence_s", "dead_air_count", "dead_air_s",
+    "user_words_per_minute", "agent_words_per_minute", "inaudible_answer_count", "microphone_dead",
+    "tool_latency_p50_ms",
+)  # fmt: skip
 #: Scripts that put no space between words.
 _NO_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 

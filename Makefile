@@ -5,6 +5,7 @@
 #   make lint | types | docs | package
 #   make compat    the tests with other versions of the libraries, and in other environments
 #   make hostile   a million frames of hostile peers and every call that can fail, for a night; HOSTILE_SEED=… repeats one
+#   make kills     processes that are killed a hundred times at random moments (VOICESPAN_KILLS=…)
 #   make bench     what it costs, and docs/performance.md (ONLY=receive: one measurement; MINUTES=45; QUICK=1: a try)
 #   make ci        all of it, as on a machine that has nothing of ours
 # `make test PYTEST_ARGS="-k spool"` passes arguments on, `JOBS=1` runs one test at a time; `make PYTHON=python3.12 test` takes another Python
@@ -19,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.ready-tools
 
-.PHONY: demo test lint types docs package compat hostile bench ci clean
+.PHONY: demo test lint types docs package compat kills hostile bench ci clean
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
@@ -64,6 +65,9 @@ compat: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ONLY) $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))
+
+kills: $(READY)
+	@VOICESPAN_KILLS=$${VOICESPAN_KILLS:-100} $(BIN)/python -m pytest -q -s tests/delivery/test_kills.py tests/delivery/test_deliverer_kills.py
 
 hostile: $(READY)
 	@seed=$${HOSTILE_SEED:-$$(date +%s)}; echo "HOSTILE_SEED=$$seed"; \

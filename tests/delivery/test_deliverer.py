@@ -18,6 +18,7 @@ from voicespan.delivery.destination.destination import traces_url
 from voicespan.delivery.destination.keys import Keys
 from voicespan.delivery.destination.privacy import Privacy
 from voicespan.delivery.destination.variables import DeliverySettingsError
+from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.processor import LangSmithSpanProcessor
 from voicespan.delivery.spool import machine
 from voicespan.delivery.spool.folder import read_meta
@@ -258,6 +259,40 @@ def test_to_a_collector_no_key_goes(spooling, langsmith_server, monkeypatch, spo
     # The fake is no Collector: it wants a key, which is how it can be seen that there was none.
     assert deliver(environment(langsmith_server), timeout=0.5)[0] == 1
     assert {"x-api-key" in request.headers for request in langsmith_server.requests} == {False}
+
+
+def test_what_another_deliverer_sends_again_is_the_same_byte_for_byte(
+    spooling, langsmith_server, monkeypatch
+):
+    sent = []
+    send = HttpClient.__call__
+    monkeypatch.setattr(
+        HttpClient, "__call__", lambda self, body: sent.append(b"".join(body)) or send(self, body)
+    )
+    agent = spooling()
+    conversation = agent.conversation()
+    agent.child(conversation)
+    speak(conversation)
+    conversation.end()
+    assert agent.deliver()
+    # Each takes something and is killed before it knows: the children, the root, and nothing.
+    for passed in (0, 1):
+        langsmith_server.fail(reset="answer", stored=True, after=passed)
+        work = deliverer(environment(langsmith_server))
+        work.look()
+        langsmith_server.wait_for(
+            lambda server: (
+                any(request.status is None for request in server.requests[-1:]) and not server.underway
+            )
+        )
+        work.stop()
+        until_idle(work)
+    assert deliver(environment(langsmith_server)) == (0, ["1 conversation delivered"])
+    children, again, root, root_again = sent
+    assert children == again
+    assert root == root_again
+    assert [request.status for request in langsmith_server.requests] == [None, 409, None, 409]
+    assert [len(langsmith_server.runs), langsmith_server.dropped] == [2, []]
 
 
 # Both ways on one spool.

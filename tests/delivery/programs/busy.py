@@ -1,6 +1,7 @@
 """A process that holds conversations without end, and writes down what has ended, when it has.
 
-Usage: busy.py LOG. What stands in LOG is known to have ended then, whatever happens to the process.
+Usage: busy.py LOG [record]. What stands in LOG is known to have ended then, whatever happens to the process. `record`:
+what no client records is recorded by voicespan.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from voicespan.tracing.conversation import Conversation
 provider = TracerProvider()
 provider.add_span_processor(LangSmithSpanProcessor())
 tracer = provider.get_tracer("voicespan")
+record = "record" in sys.argv
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
@@ -47,11 +49,15 @@ def converse(chance):
     if chance.random() < 0.7:
         recording = chance.randbytes(chance.randint(1, 200_000))
         conversation.attach_recording(recording, "audio/ogg")
+    elif record:
+        conversation.recorder.user(chance.randbytes(9600))
+        conversation.recorder.agent(chance.randbytes(9600))
     conversation.end()
     tell(
         run=conversation.run_id,
         root=conversation.run_id,
         recording=recording and hashlib.sha256(recording).hexdigest(),
+        recorded=record and recording is None,
         ended=True,
     )
 

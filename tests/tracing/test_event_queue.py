@@ -297,8 +297,8 @@ def test_what_is_added_while_the_scribe_turns_away_is_not_forgotten():
 
     raced = Raced()
     raced.begun = True
-    assert raced.write_one() is True
-    assert raced.write_one() is False
+    assert raced.write_some() is True
+    assert raced.write_some() is False
 
 
 def test_an_answer_is_marked_before_the_application_can_play_it(conversation, unattended):

@@ -39,8 +39,10 @@ class Signal:
 
     def set(self) -> None:
         """Have `wait` return."""
-        with contextlib.suppress(RuntimeError):  # it is set already
-            self._lock.release()
+        # Mostly it is set already, and an exception for that would take longer than all the rest.
+        if self._lock.locked():
+            with contextlib.suppress(RuntimeError):  # another thread has set it meanwhile
+                self._lock.release()
 
     def is_set(self) -> bool:
         """Whether the next `wait` returns at once."""

@@ -53,6 +53,8 @@ PATIENCE = 1.0
 #: After so many seconds with one span a thread is held up by a hook, and the next one goes on. So many there are at most.
 _HELD_UP = 0.1
 _MOST_THREADS = 4
+#: Seconds for which the events of one conversation are written before it is another one's turn.
+_AT_ONCE = 1e-3
 #: They move what is current: the application's spans may start as soon as it has the frame.
 FLUSH_NOW = frozenset(
     {
@@ -165,13 +167,16 @@ class EventQueue:
             self._last = last
             _span_thread.announce(self)
 
-    def write_one(self) -> bool:
-        """Write the oldest; whether there is more. Where another thread writes there may be."""
+    def write_some(self) -> bool:
+        """Write the oldest, for a millisecond; whether there is more. Where another thread writes there may be."""
         if not self.lock.acquire(timeout=0):
             return True
         try:
             if self._waiting:
+                until = time.monotonic() + _AT_ONCE
                 self._write_one()
+                while self._waiting and time.monotonic() < until:
+                    self._write_one()
             elif self._last is not None:
                 last, self._last = self._last, None
                 last()
@@ -279,7 +284,7 @@ class SpanThread:
             return
         more = True
         try:
-            more = queue.write_one()
+            more = queue.write_some()
         except Exception:
             raise  # the guard's, in our own tests
         except BaseException as error:  # noqa: BLE001  a hook that wants to exit, in a thread that has nowhere to go

@@ -6,6 +6,7 @@ types are asked instead. However large a frame is, the copy is made in bounded t
 
 from __future__ import annotations
 
+import functools
 import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ _SCALARS = (bool, int)
 _SMALL = 1 << 53
 #: Nearly every key and most names are: too short for a secret.
 _SHORT = 12
+#: Longer ones are not worth the memory.
+_LONGEST_KEY = 64
 #: Addresses of tool servers: some have the key in their path.
 _ADDRESSES = frozenset({"server_url", "serverUrl"})
 
@@ -95,15 +98,9 @@ class FrameCopy:
         copy: dict[str, Any] = {}
         for given, inner in members.items():
             name = given if type(given) is str and given.isascii() else plain_key(given)
-            if free or not kinds.is_key(name):
-                shown = self._stored(name, kind)
-            else:
-                shown = name if len(name) <= _SHORT else without_secrets(name)
-            if (
-                names_secret(name)
-                and not _is_empty(inner)
-                and not (are_parameters and isinstance(inner, dict))
-            ):
+            known, is_secret = _key(name) if len(name) <= _LONGEST_KEY else _key.__wrapped__(name)
+            shown = self._stored(name, kind) if free or known is None else known
+            if is_secret and not _is_empty(inner) and not (are_parameters and isinstance(inner, dict)):
                 copy[shown] = MARK
             elif inner is None or (not self._hidden and type(inner) in _SCALARS and -_SMALL < inner < _SMALL):
                 # As `_scalar` would give it: half of all values are such.
@@ -131,6 +128,16 @@ class FrameCopy:
         if key is not None and len(text) <= _LONGEST_NAME and kinds.is_name(key, text, kind):
             return text if len(text) <= _SHORT else encodable(without_secrets(text))
         return self._stored(text, kind)
+
+
+@functools.lru_cache(4_096)
+def _key(name: str) -> tuple[str | None, bool]:
+    """What is shown of a service's key, None: it is somebody's words; and whether a secret stands under it.
+
+    Asked for each value, while there are some hundred keys.
+    """
+    shown = None if not kinds.is_key(name) else name if len(name) <= _SHORT else without_secrets(name)
+    return shown, names_secret(name)
 
 
 def _members(structure: dict[Any, Any] | list[Any] | tuple[Any, ...], most: int) -> tuple[list[Any], int]:

@@ -15,6 +15,7 @@ that grows no faster than the text.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,8 @@ _DEEPEST = 40
 #: Shorter ones are words of every day.
 _SHORTEST = 8
 _MOST_KNOWN = 64
+#: Names and ids that are remembered are no longer.
+_LONGEST_NAME = 64
 
 _known: dict[str, tuple[str, ...]] = {}
 
@@ -122,7 +125,15 @@ def without_secrets(text: str, known: Iterable[str] = ()) -> str:
         for written in each:
             if written in text:
                 text = text.replace(written, MARK)
+    # Names and ids come again and again; a space is in what people say.
+    if len(text) <= _LONGEST_NAME and " " not in text:
+        return _name_without_secrets(text)
     return _without_strange_secrets(text, 0)
+
+
+@functools.lru_cache(2_048)
+def _name_without_secrets(name: str) -> str:
+    return _without_strange_secrets(name, 0)
 
 
 def _without_strange_secrets(text: str, depth: int) -> str:

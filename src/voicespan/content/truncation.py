@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import json.encoder
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from voicespan.protocol.json_values import encodable
 from voicespan.runtime.settings import NO_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: A longer key is cut.
 _LONGEST_KEY = 256
@@ -59,10 +60,25 @@ _JSON = json.JSONEncoder(
 )
 
 
+# What `_JSON.encode` makes for each value anew, which takes longer than to encode a message. None without C.
+_make_encoder = getattr(json.encoder, "c_make_encoder", None)
+_pieces: Callable[[Any, int], tuple[str, ...]] | None = _make_encoder and _make_encoder(
+    None,
+    _JSON.default,
+    json.encoder.encode_basestring,
+    None,
+    _JSON.key_separator,
+    _JSON.item_separator,
+    _JSON.sort_keys,
+    _JSON.skipkeys,
+    _JSON.allow_nan,
+)
+
+
 def _dumps(value: Any) -> str | None:
     """Strict JSON; None where there is none of this value."""
     try:
-        text = _JSON.encode(value)
+        text = _JSON.encode(value) if _pieces is None else "".join(_pieces(value, 0))
     except (ValueError, TypeError, RecursionError):
         return None
     return encodable(text)

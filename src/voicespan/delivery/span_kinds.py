@@ -75,7 +75,8 @@ def is_langsmiths(span: ReadableSpan) -> bool:
 
 def repeats_ours(span: ReadableSpan) -> bool:
     """Whether a client library's own tracing wrote the span, for a frame that has a span of ours as well."""
-    return (span.attributes or {}).get(semconv.SYSTEM) in _TRACE_THEIR_FRAMES and not is_ours(span)
+    # The cheaper question first: a missing attribute raises an exception inside the SDK.
+    return not is_ours(span) and (span.attributes or {}).get(semconv.SYSTEM) in _TRACE_THEIR_FRAMES
 
 
 def is_server_message(span: ReadableSpan) -> bool:

@@ -110,6 +110,8 @@ class Requests:
 
     def accept_item(self, item: dict[str, Any]) -> Request | None:
         """The server shows an item; the application may have sent it."""
+        if not self._waiting:
+            return None
         item_id, kind = item.get("id"), values.name(item.get("type")) or "message"
         text, role, call_id = values.item_text(item), item.get("role"), item.get("call_id")
         return self.accept(

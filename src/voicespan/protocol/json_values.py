@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: Ids and names longer than any real one are cut.
 _LONGEST_NAME = 512
 _LONGEST_FRAME = 8_000_000
+_read = json.JSONDecoder().raw_decode
 #: Of an integer that is worth its digits.
 _MOST_BITS = 256
 #: Of a list this much is read: each element can become a span.
@@ -39,9 +40,13 @@ def parsed(frame: bytes | str) -> Any:
     if len(frame) > _LONGEST_FRAME:
         return None
     try:
-        # Nearly every one: `json.loads` takes as long to find out which encoding that is as to read 200 bytes.
+        # Nearly every one: `json.loads` takes as long to find out which encoding that is, and whether there is space
+        # around it, as to read 200 bytes.
         if type(frame) is bytes and frame.startswith(b'{"'):
             frame = frame.decode("utf-8", "surrogatepass")
+            value, end = _read(frame, 0)
+            if end == len(frame):
+                return value
         return json.loads(frame)
     except (ValueError, RecursionError):
         return None

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from voicespan.protocol.events import FirstAudio, ResumptionOffered, SessionDescribed, SessionEnded
-from voicespan.runtime.guard import guard
+from voicespan.runtime.guard import guard, report
 from voicespan.tracing import resumption, semconv
 from voicespan.tracing.connection_log import ConnectionLog
 from voicespan.tracing.event_queue import FLUSH_NOW, PATIENCE, EventQueue, acquired, watch_resumptions
@@ -62,6 +62,8 @@ _NEXT = {
     **dict.fromkeys([(state, "forked") for state in State], ENDED),
 }
 
+#: What changes more than spans. Most events do not.
+_LOOKED_AT = FLUSH_NOW | {FirstAudio, SessionDescribed, SessionEnded, ResumptionOffered}
 #: Seconds that who asks for a checkpoint waits for another thread that writes: the next one is soon.
 CHECKPOINT_PATIENCE = 0.02
 
@@ -223,16 +225,9 @@ class Lifecycle:
         flush_now = isinstance(frame, dict)
         offered = False
         for event in events:
-            kind = type(event)
-            if kind in FLUSH_NOW:
-                flush_now = True
-            elif isinstance(event, FirstAudio) and not event.beside:
-                spans.playback.answer_began()
-            elif isinstance(event, SessionDescribed):
-                self._session(event, connection)
-            elif isinstance(event, ResumptionOffered):
-                self.resumption.offer(event.fingerprint)
-                offered = True
+            if type(event) in _LOOKED_AT:
+                flush_now = self._look_at(event, spans, connection) or flush_now
+                offered = offered or isinstance(event, ResumptionOffered)
         if offered:
             # How to resume the session stands in no span.
             events = [event for event in events if not isinstance(event, ResumptionOffered)]
@@ -242,6 +237,17 @@ class Lifecycle:
             return False
         self.events.put(events, spans.raw(frame))
         return flush_now or self.events.is_full
+
+    def _look_at(self, event: Event, spans: SpanTranslator, connection: Connection | None) -> bool:
+        """Take note of what an event changes now; whether its span has to be written before the application goes on."""
+        if isinstance(event, FirstAudio):
+            if not event.beside:
+                spans.playback.answer_began()
+        elif isinstance(event, SessionDescribed):
+            self._session(event, connection)
+        elif isinstance(event, ResumptionOffered):
+            self.resumption.offer(event.fingerprint)
+        return type(event) in FLUSH_NOW
 
     def flush(self, patience: float = PATIENCE) -> None:
         """Write what happened until now. The lock is not held. `patience`: see `EventQueue.flush`."""
@@ -270,13 +276,15 @@ class Lifecycle:
             spans = self.spans
             if spans is None or self.state is ENDED:
                 return
-            with guard():
+            try:
                 if isinstance(event, SessionDescribed):
                     facts = self.root.redacted_session(event)
                     with self.lock:
                         self.root.describe_session(event, facts)
                 else:
                     spans.record(event, frame)
+            except Exception as error:  # noqa: BLE001  the guard written out: of one event it costs a tenth
+                report(error)
 
     # Its sessions.
 

@@ -195,7 +195,7 @@ class BargeIns:
     @property
     def awaits_silence(self) -> bool:
         """Whether one would be complete if the agent were silent."""
-        return any(cut.heard_ms is not None for cut in self._waiting)
+        return bool(self._waiting) and any(cut.heard_ms is not None for cut in self._waiting)
 
     def write_ready(self, now: int, generating: Container[str], *, final: bool) -> None:
         """Write those that are complete; with `final`, all.

@@ -143,7 +143,7 @@ class SpanWriter:
             whole.update(attributes)
         if facts:
             known = {
-                key: fact for key, fact in facts.items() if fact is not None and not isinstance(fact, LocalId)
+                key: fact for key, fact in facts.items() if fact is not None and type(fact) is not LocalId
             }
             room = max(_MOST_ATTRIBUTES - len(whole) - 3, 0)
             for key, value in islice(self._content.names(known, self._value_limit).items(), room):

@@ -209,7 +209,9 @@ class Turns:
 
     def is_over_since(self, now: int) -> bool:
         """Whether one that was complete, and could still be cut off, was played to its end by `now`."""
-        return any(turn.playing_until is not None and turn.playing_until <= now for turn in self._waiting)
+        return bool(self._waiting) and any(
+            turn.playing_until is not None and turn.playing_until <= now for turn in self._waiting
+        )
 
     def write_ready(self, now: int, *, final: bool = False, everything: bool = False) -> None:
         """Write those that are complete; `final`: what was heard is known by now, or when a late recorder comes to it."""

@@ -1,7 +1,8 @@
-"""How a conversation went: completed, cancelled, or failed, and by what."""
+"""Where a conversation stands, and how it went: completed, cancelled, or failed, and by what."""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from voicespan.content.truncation import cut_text
@@ -127,3 +128,35 @@ def wire_error(error: BaseException) -> WireError:
     """An exception as it is stored."""
     # The message of a foreign exception may quote anything: headers, keys, a person's words.
     return WireError(type(error).__qualname__, cut_text(safe_str(error), _LONGEST_MESSAGE))
+
+
+class State(Enum):
+    """Where a conversation stands."""
+
+    #: It takes in what happens. It may have no connection yet.
+    OPEN = "open"
+    #: Its last connection was lost, and another may resume the session.
+    WAITING = "waiting"
+    #: Its last spans are being written.
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+OPEN, WAITING, ENDING, ENDED = State.OPEN, State.WAITING, State.ENDING, State.ENDED
+
+#: What moves a conversation from one state to the next. What is not in here changes nothing.
+_NEXT: dict[tuple[State, str], State] = {
+    (OPEN, "connected"): OPEN,
+    (WAITING, "connected"): OPEN,
+    (OPEN, "last connection lost"): WAITING,
+    (WAITING, "last connection lost"): WAITING,
+    (OPEN, "end"): ENDING,
+    (WAITING, "end"): ENDING,
+    (ENDING, "all written"): ENDED,
+    **dict.fromkeys([(state, "forked") for state in State], ENDED),
+}
+
+
+def after(state: State, what: str) -> State | None:
+    """The state after `what` happened; None: it changes nothing."""
+    return _NEXT.get((state, what))

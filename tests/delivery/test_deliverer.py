@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import pathlib
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 
+from voicespan.cli import main
 from voicespan.cli.deliver import Delivery
-from voicespan.delivery.deliverer import spool_watch
+from voicespan.delivery.deliverer import spool_watch, status_server
 from voicespan.delivery.deliverer.deliverer import Deliverer
+from voicespan.delivery.deliverer.status_server import StatusServer
 from voicespan.delivery.destination.destination import traces_url
 from voicespan.delivery.destination.keys import Keys
 from voicespan.delivery.destination.privacy import Privacy
@@ -441,3 +450,143 @@ def test_a_look_that_finds_nothing_new_reads_no_directory(spooling, langsmith_se
     os.utime(spool_dir)
     work.look()
     assert read == [1]
+
+
+@pytest.fixture
+def watching(langsmith_server):
+    """`voicespan deliver` in a thread, which is waited for."""
+    threads = []
+
+    def start(grace=5.0):
+        work = Delivery(deliverer(environment(langsmith_server)), grace=grace, out=io.StringIO())
+        status = []
+        threads.append(threading.Thread(target=lambda: status.append(work.watch())))
+        threads[-1].start()
+        work.status, work.thread = status, threads[-1]
+        return work
+
+    yield start
+    langsmith_server.release()
+    for thread in threads:
+        thread.join(10)
+
+
+def test_who_is_asked_to_end_finishes_what_it_holds_and_begins_nothing(
+    spooling, langsmith_server, watching, spool_dir
+):
+    langsmith_server.fail(hang="answer", stored=True)
+    agent = spooling()
+    work = watching()
+    first = converse(agent)
+    langsmith_server.wait_for(lambda server: server.hanging)
+    work.end()
+    second = converse(agent)
+    langsmith_server.release()
+    work.thread.join(10)
+    assert work.status == [0]
+    left = [path.name for path in folders(spool_dir)]
+    # The children were taken, which it cannot know: that waits, with what it had not begun.
+    assert len(left) == 2
+    assert deliver(environment(langsmith_server))[0] == 0
+    assert {root.id for root in langsmith_server.roots} == {first.run_id, second.run_id}
+
+
+def test_a_request_under_way_is_finished_within_the_grace(spooling, langsmith_server, watching, spool_dir):
+    langsmith_server.fail(bytes_per_second=3000)
+    agent = spooling()
+    work = watching()
+    conversation = converse(agent)
+    langsmith_server.wait_for(lambda server: server.underway)
+    work.end()
+    work.thread.join(10)
+    assert [root.id for root in langsmith_server.roots] == [conversation.run_id]
+    assert folders(spool_dir) == []
+
+
+@pytest.mark.parametrize("how", ["after the grace", "at the second signal"])
+def test_a_server_that_hangs_holds_up_the_end_no_longer_than_it_may(
+    spooling, langsmith_server, watching, spool_dir, how
+):
+    langsmith_server.fail(hang="answer")
+    agent = spooling()
+    work = watching(grace=0.2 if how == "after the grace" else 60.0)
+    converse(agent)
+    langsmith_server.wait_for(lambda server: server.hanging)
+    work.end()
+    if how == "at the second signal":
+        work.end()
+    work.thread.join(10)
+    assert work.status == [0]
+    assert len(folders(spool_dir)) == 1
+
+
+def test_several_share_the_work(spooling, langsmith_server, watching, spool_dir):
+    work = [watching(), watching()]
+    agent = spooling()
+    runs = {converse(agent).run_id for _ in range(20)}
+    langsmith_server.wait_for(lambda server: len(server.roots) == 20)
+    for each in work:
+        each.end()
+    assert {root.id for root in langsmith_server.roots} == runs
+    assert all(langsmith_server.received_count(run) == 1 for run in runs)
+
+
+def asked(url):
+    with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.status, answer.read().decode()
+    return None
+
+
+def figures(url):
+    return dict(line.split() for line in asked(f"{url}/metrics")[1].splitlines() if not line.startswith("#"))
+
+
+def test_it_says_how_it_stands(spooling, langsmith_server):
+    work = deliverer({})
+    server = StatusServer("127.0.0.1:0", work.status)
+    try:
+        assert asked(f"{server.url}/ready") is None
+        converse(spooling())
+        work.look()
+        assert asked(f"{server.url}/ready") == (200, "ready\n")
+        found = figures(server.url)
+        assert (found["voicespan_deliver_waiting"], found["voicespan_deliver_without_key"]) == ("1", "1")
+        assert float(found["voicespan_deliver_oldest_seconds"]) > 0
+        assert asked(f"{server.url}/anything") is None
+    finally:
+        server.close()
+
+
+def test_a_client_that_says_nothing_holds_up_nobody_for_long(monkeypatch):
+    monkeypatch.setattr(status_server._Handler, "timeout", 0.05)
+    server = StatusServer("127.0.0.1:0", deliverer({}).status)
+    try:
+        host, port = server.server_address[:2]
+        with socket.create_connection((host, port)):
+            assert "voicespan_deliver_ready 0" in asked(f"{server.url}/metrics")[1]
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:x", "127.0.0.1:99999999", "203.0.113.1:80"])
+def test_an_address_that_cannot_be_listened_at_is_misuse(address, capsys):
+    assert main.main(["deliver", "--once", "--http", address]) == 2
+    assert "cannot listen at" in capsys.readouterr().err
+
+
+def test_the_command_serves_until_sigterm(spooling, langsmith_server, spool_dir):
+    conversation = converse(spooling())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "voicespan", "deliver", "--http", "127.0.0.1:0"],
+        env={**os.environ, **environment(langsmith_server)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        url = process.stdout.readline().split()[-1]
+        langsmith_server.wait_for(lambda server: server.roots)
+        assert asked(f"{url}/ready") == (200, "ready\n")
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) >= 10
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert [root.id for root in langsmith_server.roots] == [conversation.run_id]

@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         if options.http:
             server = StatusServer(options.http, deliverer.status)
             at_end.callback(server.close)
+            print(f"/ready and /metrics at {server.url}", flush=True)  # noqa: T201  what a command says
         at_end.enter_context(_asked_to_end(work))
         if options.once:
             return work.once(options.timeout)

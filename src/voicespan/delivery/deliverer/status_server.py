@@ -43,9 +43,10 @@ class StatusServer(HTTPServer):
         self._thread.start()
 
     @property
-    def port(self) -> int:
+    def url(self) -> str:
         """Where it listens."""
-        return int(self.server_address[1])
+        host, port = str(self.server_address[0]), self.server_address[1]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def close(self) -> None:
         """Answer no more."""

@@ -43,9 +43,10 @@ def test_who_said_what_and_how_it_ended(provider, written):
     say(conversation, "Is a table free tonight?")
     conversation.end()
     provider.force_flush()
-    said, over = written
+    said, over, call = written
     assert said.split(maxsplit=2)[1:] == ["user", "Is a table free tonight?\n"]
     assert over.split()[1] == "over"
+    assert call.split(maxsplit=2)[1:] == ["call", "1 turn, 1 unanswered\n"]
 
 
 def test_tools_gaps_and_barge_ins(provider, written):

@@ -14,6 +14,7 @@ from voicespan.openai_realtime.protocol import Protocol
 from voicespan.testing.assertions import (
     assert_all_answered,
     assert_called,
+    assert_figure,
     assert_gap_below,
     assert_said,
     assert_stopped_within,
@@ -131,6 +132,18 @@ def test_a_barge_in(told):
     with pytest.raises(AssertionError, match="no barge-in says"):
         assert_stopped_within(told(), 300)
     assert_stopped_within(told(barge_in_ms=250), 300)
+
+
+def test_a_figure_of_the_call(told):
+    root = told()
+    assert_figure(root, "user_turn_count", at_least=1, at_most=1)
+    assert_figure(root, "unanswered_turn_count", at_most=0)
+    with pytest.raises(AssertionError, match="user_turn_count is 1, not at least 2 and at most 3"):
+        assert_figure(root, "user_turn_count", at_least=2, at_most=3)
+    with pytest.raises(AssertionError, match="user_turn_count is 1, not at most 0"):
+        assert_figure(root, "user_turn_count", at_most=0)
+    with pytest.raises(AssertionError, match="the call has no overlap_s; its figures rest on: server"):
+        assert_figure(root, "overlap_s", at_most=1)
 
 
 def test_all_answered(told):

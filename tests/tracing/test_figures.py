@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from voicespan.protocol import events
 from voicespan.recording.timeline.talk import Talk
 from voicespan.runtime.settings import Settings
 from voicespan.tracing.conversation import Conversation
+from voicespan.tracing.figures_in_words import in_words
 from voicespan.tracing.spans.figures import Figures, Words
 
 S = 1_000_000_000
@@ -159,6 +161,36 @@ def test_a_place_that_was_kept_for_words_that_nobody_said_is_no_turn(call):
     assert turns(call.figures()) == (None, None, None)
 
 
+def transcribe(call, text=None, *, fails=False):
+    """A cascade's user, whom a voice activity detector hears as well."""
+    conversation = call.conversation
+    call.happen(events.SpeechStarted, None, after=3, event_type="voice_activity")
+    call.happen(events.SpeechStopped, None, after=1, event_type="voice_activity")
+    with contextlib.suppress(ValueError), conversation.stt(model="ears", provider="nobody") as stt:
+        call.clock.advance(0.2)
+        if fails:
+            raise ValueError("no ears")
+        if text is not None:
+            stt.output(text)
+    conversation.flush()
+
+
+def test_a_turn_of_a_cascade_is_what_was_transcribed(call):
+    transcribe(call, "Hello there")
+    with call.conversation.llm(model="brain", provider="nobody") as llm:
+        llm.output("Hello!")
+    transcribe(call)  # noise
+    assert turns(call.figures()) == (1, 0, None)
+
+
+def test_speech_that_could_not_be_transcribed_is_a_turn(call):
+    transcribe(call, "Hello there")
+    with call.conversation.llm(model="brain", provider="nobody") as llm:
+        llm.output("Hello!")
+    transcribe(call, fails=True)
+    assert turns(call.figures()) == (2, 1, None)
+
+
 def test_functions(call):
     for number, seconds in enumerate((0.5, 2.0, 0.7)):
         call.happen(events.FunctionCalled, f"c{number}", "weather", "{}", after=1)
@@ -204,6 +236,20 @@ def test_memory_is_bounded():
     assert (figures.turns.count, figures.turns.answered) == (10_000, 10_000)
     assert len(figures.turns._by_key) <= 256
     assert len(figures.turns._answered) <= 256
+
+
+def test_a_call_in_words():
+    figures = Figures()
+    figures.add_gap({"response_gap_ms": 900, "response_gap_basis": "app"})
+    figures.add_barge_in(120)
+    figures.add_tool(S)
+    talk = TALK._replace(microphone_dead=True, inaudible_answers=2)
+    assert in_words(figures.facts(talk, "app", 0, 1)) == (
+        "answers after 0.90 s, 0.90 s at most; greeting after 1.00 s; 1 barge-in, silent after 120 ms; "
+        "talk 50% user, 50% agent; both at once 1.0 s; silence 1%, 1.0 s at most; functions 1000 ms; "
+        "2 answers that nobody could hear; a dead microphone"
+    )
+    assert in_words({}) == ""
 
 
 def words_of(*answers):

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from voicespan.runtime.background import Loop
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
+from voicespan.tracing.figures_in_words import in_words
 from voicespan.tracing.messages import contents
 
 if TYPE_CHECKING:
@@ -102,6 +103,13 @@ def things(span: ReadableSpan) -> Iterator[tuple[int, str, str]]:
     name = span.name
     if _is_root(span):
         yield end, "over", f"{_fact(attributes, 'status') or ''}, {(end - start) / 1e9:.1f} s".lstrip(", ")
+        facts = {
+            name.removeprefix(semconv.METADATA): fact
+            for name, fact in attributes.items()
+            if name.startswith(semconv.METADATA)
+        }
+        if words := in_words(facts):
+            yield end, "call", words
     elif name in _SPEAKERS and (words := _words(attributes)):
         yield start, _SPEAKERS[name], words
     elif name.startswith(_CALL):

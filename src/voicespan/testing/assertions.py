@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from voicespan.tracing.messages import contents
 
@@ -117,6 +117,25 @@ def assert_all_answered(conversation: Conversation) -> None:
         _fail("nothing was answered", nodes)
 
 
+def assert_figure(
+    conversation: Conversation, name: str, *, at_least: float | None = None, at_most: float | None = None
+) -> None:
+    """A figure of the whole call is between these, both included; the names are those of `docs/figures.md`.
+
+    Raises:
+        AssertionError: it is not, or the root has none of that name, so that nothing is known.
+    """
+    root = _nodes(conversation)[0]
+    value = root.metadata.get(name)
+    if not isinstance(value, (int, float)):
+        basis = root.metadata.get("figures_basis")
+        _fail(f"the call has no {name}; its figures rest on: {basis}", [root])
+    if (at_least is not None and value < at_least) or (at_most is not None and value > at_most):
+        limits = [f"at least {at_least:g}"] if at_least is not None else []
+        limits += [f"at most {at_most:g}"] if at_most is not None else []
+        _fail(f"{name} is {value:g}, not {' and '.join(limits)}", [root])
+
+
 def _assert_below(conversation: Conversation, figure: str, ms: float, unknown: str, late: str) -> None:
     nodes = _nodes(conversation)
     known = [node for node in nodes if isinstance(node.metadata.get(figure), (int, float))]
@@ -127,7 +146,7 @@ def _assert_below(conversation: Conversation, figure: str, ms: float, unknown: s
         _fail(f"it {late} {slow[0].metadata[figure]:g} ms, not within {ms:g}", slow)
 
 
-def _fail(why: str, shown: Iterable[_Node]) -> None:
+def _fail(why: str, shown: Iterable[_Node]) -> NoReturn:
     raise AssertionError("\n".join([why, *(node.line() for node in shown)]))
 
 

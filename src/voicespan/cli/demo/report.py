@@ -11,6 +11,7 @@ import soundfile as sf
 
 from voicespan.cli.demo.page import amount
 from voicespan.cli.demo.tree import show_tree
+from voicespan.tracing.figures_in_words import in_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,10 @@ def report(page: Page, langsmith: LangSmithServer, root: Run) -> None:
         page.line("  none")
     else:
         _show_recording(page, attachment)
+    figures = in_words(root.metadata)
+    if figures:
+        page.heading("The figures")
+        page.paragraph(f"{figures}. All of them are the root's metadata; docs/figures.md says what each is.")
     page.heading("The delivery")
     page.paragraph(_delivery(langsmith, root))
 

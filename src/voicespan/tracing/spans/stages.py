@@ -146,7 +146,7 @@ class Stages:
         self._words.user_said(found.started, ended.text)
         if ended.text:
             self.gap.asked(ended.key, ended.at)
-            self._turns.figures.turns.add("words", ended.at, ended.key, found.started.at)
+            self._turns.figures.turns.add("transcribed", ended.at, ended.key, found.started.at)
             self._turns.figures.user_words.add(ended.text)
             self._user_went_on()
             self.write_ready(final=True)
@@ -154,6 +154,9 @@ class Stages:
             self._transcribed_until = ended.at
             if place is not None:
                 found.place(*place)
+        elif ended.error is not None:
+            # Nobody knows what, but something was said.
+            self._turns.figures.turns.add("transcribed", ended.at, ended.key, found.started.at)
         self._end(found, ended, completion_of(ended, self._content), {})
 
     def _answered(self, found: StageSpan, ended: stages.StageEnded) -> None:

@@ -147,9 +147,11 @@ class SpanTranslator:
 
     def _speech_stopped(self, event: events.SpeechStopped) -> None:
         if self._stages is not None:
+            # The words say whether that was a turn: what such a detector heard may be noise.
             self._stages.gap.user_silent(event.at)
+        else:
+            self.counts.figures.turns.add("speech", event.at, event.item_id)
         self._turns.user_stopped(event)
-        self.counts.figures.turns.add("speech", event.at, event.item_id)
 
     def _message_added(self, event: events.MessageAdded) -> None:
         if event.role == "user":

@@ -45,7 +45,8 @@ class UserTurns:
         """The user had a turn.
 
         Args:
-            sign: `speech` (its end was seen), `placed` (the message is there), `words` or `typed`.
+            sign: `speech` (its end was seen), `placed` (the message is there), `words` (a service's, which may come
+                late), `transcribed` (by a cascade) or `typed`.
             at: When it ended.
             key: The id of its message.
             began_at: When it began; by default when the speech began.
@@ -63,7 +64,7 @@ class UserTurns:
             self._signs = ()
         self._signs = (*self._signs, sign)
         self._ended_at = max(self._ended_at, at)
-        if sign != "words":
+        if sign not in ("words", "transcribed"):
             self._began_at = None
         if key is not None:
             put(self._by_key, key, self.count)

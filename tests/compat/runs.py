@@ -53,6 +53,7 @@ PIPECAT = (
     "tests/frameworks/test_pipecat_speech_to_speech.py",
     "tests/frameworks/test_pipecat_beside_others.py",
 )
+GENAI = ("tests/instrumentation/test_genai_packages.py",)
 SOCKETS = ("tests/instrumentation/sockets",)
 
 #: What arrives where, zero code.
@@ -100,6 +101,24 @@ RUNS = (
         "openai-audio-1.107", ("openai==1.107.0",), "audio endpoints: httpx, nothing deprecated", tests=AUDIO
     ),
     Run("openai-audio-newest", ("openai",), "the newest", tests=AUDIO),
+    Run(
+        "genai",
+        (
+            *("openai", "anthropic", "google-genai<3", "httpx", "trustme"),
+            *("opentelemetry-instrumentation-genai-openai", "opentelemetry-instrumentation-genai-anthropic"),
+            *("opentelemetry-instrumentation-google-genai", "opentelemetry-instrumentation-anthropic"),
+            *("opentelemetry-instrumentation-openai", "openinference-instrumentation-openai"),
+            *("openinference-instrumentation-anthropic", "openinference-instrumentation-google-genai"),
+        ),
+        "OpenTelemetry's, OpenLLMetry's and OpenInference's instrumentations of the clients",
+        tests=GENAI,
+    ),
+    Run(
+        "genai-openai-v2",
+        ("openai", "httpx", "opentelemetry-instrumentation-openai-v2", "opentelemetry-util-genai<1"),
+        "OpenTelemetry's instrumentation of openai, as it was called before",
+        tests=GENAI,
+    ),
     Run(
         "gemini-1.9",
         ("google-genai==1.9.0", "websockets==14.*", "wrapt==1.16.*", "trustme"),

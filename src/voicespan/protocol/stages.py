@@ -34,6 +34,8 @@ class StageStarted(Event):
     parent: Any = None
     #: What it says is part of the conversation, and not beside it.
     spoken: bool = True
+    #: Another instrumentation's span stands for it: none is written, and what the model says is not known.
+    elsewhere: bool = False
     #: Of a synthesis: the answer that it speaks, by the key of the language model's call, or its own.
     answer: str | None = None
 

@@ -43,6 +43,7 @@ class ConversationScope:
         SCOPE.set(opened.context)
         with guard():
             opened.attach()
+            opened.look_below()
         return opened
 
     def __exit__(

@@ -161,14 +161,33 @@ class Pipeline(ModelCalls):
             spans.playback.answer_began()
         return begins
 
+    def look_below(self) -> None:
+        """Other instrumentations' spans below the root may stand for calls of language models."""
+        nested = self._see_spans() if self.recording else None
+        if nested is not None:
+            nested.watch(self.context.root.span_id, self)
+
+    def called_elsewhere(self, model: str | None, provider: str | None) -> LanguageModel | None:
+        """Another instrumentation's span stands for a call; None: it is no part of a cascade."""
+        lifecycle = self.lifecycle
+        if not self.recording or lifecycle.has_framework or lifecycle.connections.live:
+            return None
+        started = _started("llm", model, provider, {})
+        started.elsewhere = True
+        return LanguageModel(self, started)
+
     def look_inside(self, span: Span) -> None:
         """Other instrumentations' spans may nest in this one."""
-        # With the first block round a language model: it brings the SDK along.
+        nested = self._see_spans()
+        if nested is not None:
+            nested.opened(span.get_span_context().span_id)
+
+    def _see_spans(self) -> NestedSpans | None:
+        # With the first of them: it brings the SDK along.
         from voicespan.tracing.cascade.nested_spans import nested_spans  # noqa: PLC0415
 
         self._nested = nested_spans(self.lifecycle.root.tracer)
-        if self._nested is not None:
-            self._nested.opened(span.get_span_context().span_id)
+        return self._nested
 
     def looked_inside(self, span: Span, ended: StageEnded) -> None:
         """It is over: note what they count."""

@@ -39,7 +39,7 @@ class StageWords:
         self._turns = turns
         #: What the user said since a language model answered last.
         self._said: tuple[str, ...] = ()
-        #: What the language model whose answer is spoken wrote; None: it still writes.
+        #: What the language model whose answer is spoken wrote; None: it still writes. "": nobody says what.
         self._written: dict[str, str | None] = {}
 
     # The messages of a language model.
@@ -52,7 +52,7 @@ class StageWords:
     def given(self, started: StageStarted) -> None:
         """A language model begins to answer: what it is given and nobody said was written."""
         self._take_typed(started)
-        self._written = {started.key: None}
+        self._written = {started.key: "" if started.elsewhere else None}
 
     def _take_typed(self, started: StageStarted) -> None:
         """What the user wrote instead of saying it is part of the conversation; an earlier history is not."""

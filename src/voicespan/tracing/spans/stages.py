@@ -107,7 +107,9 @@ class Stages:
             self._tools.answer(call_id, name, output, event.at)
         if event.stage == "llm" and event.spoken:
             self._words.given(event)
-        found = StageSpan.begin(self._writer, self._content, event)
+        found = (
+            StageSpan(event, None) if event.elsewhere else StageSpan.begin(self._writer, self._content, event)
+        )
         if len(self._open) >= MOST:
             oldest = next(iter(self._open.values())).started
             self._ended(stages.StageEnded(event.at, oldest.stage, oldest.key, cancelled=True))
@@ -166,6 +168,8 @@ class Stages:
         if ended.calls:
             message["tool_calls"] = self._tools.announce(ended.calls, entry)
         outcome = _outcome(ended)
+        if found.started.elsewhere and outcome == "empty":
+            outcome = "completed"
         if spoken:
             self._counts.turns += 1
             self._counts.add_answer(outcome)

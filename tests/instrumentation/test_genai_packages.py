@@ -8,6 +8,7 @@ import json
 import threading
 
 import pytest
+from span_content import came, given
 
 from voicespan.runtime.settings import Settings
 from voicespan.testing.cascade import CascadeServer
@@ -127,8 +128,8 @@ def test_the_tokens_of_a_call_stand_once(ask, tracer_provider, span_exporter, bl
             tts.output(seconds=1.0)
     spans = span_exporter.get_finished_spans()
     (root,) = (span for span in spans if span.name == "conversation")
-    said = [json.loads(root.attributes[name])["messages"] for name in ("gen_ai.prompt", "gen_ai.completion")]
-    assert [each["content"] for part in said for each in part] == ["What is the weather?", "Sunny."]
+    said = [each["content"] for of in (given, came) for each in of(root)["messages"]]
+    assert said == ["What is the weather?", "Sunny."]
     facts = {name.removeprefix(META): value for name, value in root.attributes.items()}
     assert (facts["turn_count"], facts["answers_completed"]) == (1, 1)
     assert facts["total_tokens"] > 2

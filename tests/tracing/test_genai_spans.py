@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from span_content import came, given
 
 from voicespan.runtime.settings import Settings
 from voicespan.tracing.scope import ConversationScope
@@ -82,9 +83,7 @@ def facts(span):
 
 
 def transcript(root):
-    parts = [root.attributes.get(name) for name in ("gen_ai.prompt", "gen_ai.completion")]
-    messages = [each for part in parts if part for each in json.loads(part)["messages"]]
-    return [(each["role"], each["content"]) for each in messages]
+    return [(each["role"], each["content"]) for of in (given, came) for each in of(root)["messages"]]
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -134,7 +133,7 @@ def test_its_functions_are_those_of_the_conversation(scope, chat, spans, convent
             pass
     (root,), (tool,) = spans("conversation"), spans("function_call: weather")
     assert tool.parent.span_id == root.context.span_id
-    assert json.loads(tool.attributes["gen_ai.completion"]) == {"text": "sunny"}
+    assert came(tool) == {"text": "sunny"}
     within = [span for span in spans("chat gpt-5") if span.parent.span_id == tool.context.span_id]
     assert len(within) == 1
     assert facts(root)["turn_count"] == 2

@@ -6,6 +6,7 @@
 #   make compat    the tests with other versions of the libraries, and in other environments
 #   make hostile   a million frames of hostile peers and every call that can fail, for a night; HOSTILE_SEED=… repeats one
 #   make kills     processes that are killed a hundred times at random moments (VOICESPAN_KILLS=…)
+#   make screenshots   the pictures of docs/backends.md (VOICESPAN_TEST_PHOENIX, VOICESPAN_TEST_BROWSER)
 #   make bench     what it costs, and docs/performance.md (ONLY=receive: one measurement; MINUTES=45; QUICK=1: a try)
 #   make ci        all of it, as on a machine that has nothing of ours
 # `make test PYTEST_ARGS="-k spool"` passes arguments on, `JOBS=1` runs one test at a time; `make PYTHON=python3.12 test` takes another Python
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.ready-tools
 
-.PHONY: demo test lint types docs package compat kills hostile bench ci clean
+.PHONY: demo test lint types docs screenshots package compat kills hostile bench ci clean
 
 $(READY): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
@@ -53,6 +54,10 @@ types: $(TOOLS)
 
 docs: $(TOOLS)
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+screenshots: $(READY)
+	@$(PIP) install --group browser
+	@$(BIN)/python tests/phoenix/screenshots.py
 
 package: $(TOOLS)
 	@rm -rf dist

@@ -15,6 +15,7 @@ import soundfile
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
+from voicespan.delivery.destination.folder_destination import FolderDestination, not_delivered
 from voicespan.delivery.folder.call_folders import CallFolders
 from voicespan.delivery.folder.settings import FolderSettings
 from voicespan.delivery.processor import LangSmithSpanProcessor
@@ -291,3 +292,7 @@ def test_an_application_says_where_it_puts_recordings(keeper, request):
     located = conversation._root.span.attributes["voicespan.recording.path"]
     assert located == "https://store.example/t-9.ogg?api_key=[secret]"
     kept.finish(conversation)
+
+
+def test_a_folder_is_written_to_and_nothing_is_sent_there(calls):
+    assert not_delivered(FolderDestination(calls)) == f"not written to {calls}"

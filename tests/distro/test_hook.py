@@ -348,3 +348,43 @@ def test_nor_does_the_first_call_over_a_socket(run, openai, langsmith):
     )
     assert len(langsmith.roots) == 1
     assert json.loads(told.out) == [], json.loads(told.out)
+
+
+#: The same with a client that most import for HTTP: what it needs is imported beside the event loop.
+FIRST_AIOHTTP_CALL = """
+import asyncio, json, os, sys, threading
+import aiohttp
+
+imported = []
+
+class Noting:
+    @staticmethod
+    def find_spec(name, *_):
+        imported.append((name.split(".")[0], threading.current_thread().name))
+
+async def main():
+    async with aiohttp.ClientSession() as session:
+        sys.meta_path.insert(0, Noting)
+        async with session.ws_connect(os.environ["AGENT_URL"]) as socket:
+            await socket.send_str('{"type": "response.create"}')
+            async for message in socket:
+                if json.loads(message.data)["type"] == "response.done":
+                    break
+        sys.meta_path.remove(Noting)
+
+asyncio.run(main())
+print(json.dumps(sorted({each for each in imported if each[0] in ("voicespan", "opentelemetry", "requests")})))
+"""
+
+
+@pytest.mark.usefixtures("with_key")
+def test_the_first_call_over_aiohttp_holds_no_event_loop(run, openai, langsmith):
+    told = run(
+        FIRST_AIOHTTP_CALL,
+        AGENT_URL=f"{openai.url}/v1/realtime?model=gpt-realtime",
+        VOICESPAN_SOCKETS="127.0.0.1/v1/realtime=openai-realtime",
+    )
+    assert len(langsmith.roots) == 1
+    threads = {thread for _, thread in json.loads(told.out)}
+    assert "voicespan-load" in threads
+    assert "MainThread" not in threads, json.loads(told.out)

@@ -12,7 +12,6 @@ import gc
 import inspect
 import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,13 +128,10 @@ def provider():
     provider.add_span_processor(LangSmithSpanProcessor())
     yield provider
     provider.shutdown()
-    # The file of a recording that is not copied yet, or whose copy was broken, is still open: all is forgotten.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        # The one above, and that of `voicespan.configure`.
-        for processor in provider._active_span_processor._span_processors:
-            processor._after_fork()
-        gc.collect()
+    # The file of a recording whose copy was broken would show here.
+    for processor in provider._active_span_processor._span_processors:
+        processor._after_fork()
+    gc.collect()
     # A recording whose end was broken waits for more.
     for writer in list(recording_thread.SHARED._writers):
         writer.fail("the test is over")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voicespan.cli.text import age, count, destination_name, size
+from voicespan.delivery.destination.folder_destination import not_delivered
 from voicespan.delivery.export.folder_owners import FolderOwners
 from voicespan.delivery.export.safe_text import printable
 from voicespan.delivery.spool.folder import Folder, is_held, read_meta
@@ -60,7 +61,7 @@ class Leftovers:
             unsent: The names of those that this process has tried to send.
             reason: Why the last try failed, if it did.
         """
-        why = f"not sent to {self._destination.shown}: {reason or 'there was no time left'}"
+        why = f"{not_delivered(self._destination)}: {reason or 'there was no time left'}"
         return [self._of(path, why, is_tried=path.name in unsent) for path in self._folders.waiting()]
 
     def older_than(self, days: float, left: Iterable[Leftover]) -> list[Leftover]:

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from voicespan.delivery.destination.folder_destination import FolderDestination
+from voicespan.delivery.destination.folder_destination import FolderDestination, not_delivered
 from voicespan.delivery.destination.handed_over import HandedOver
 from voicespan.delivery.spool.recovery_command import recover_command
 from voicespan.runtime.guard import guard
@@ -66,7 +66,7 @@ def _farewell(pipeline: Pipeline) -> list[str]:
         reason = pipeline.scheduler.reason
         why = f" ({reason})" if reason else ""
         said.append(
-            f"voicespan: {lost} lost: in memory, not sent to {pipeline.destination.shown}{why}, and no disk took what "
+            f"voicespan: {lost} lost: in memory, {not_delivered(pipeline.destination)}{why}, and no disk took what "
             "was missing"
         )
     return said

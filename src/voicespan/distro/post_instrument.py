@@ -14,6 +14,7 @@ from opentelemetry import trace
 from wrapt import register_post_import_hook
 
 from voicespan.runtime.guard import guarded
+from voicespan.runtime.loading import LOADING
 from voicespan.runtime.settings import Settings
 from voicespan.tracing import tracer
 
@@ -30,7 +31,8 @@ INSTRUMENTORS = frozenset({
 })  # fmt: skip
 
 #: Whoever imports one of them may hold a conversation. (The modules that hold it are often imported in the first call.)
-#: So may whoever imports the client of a WebSocket library. (`aiohttp` is not among them: most who import it want HTTP.)
+#: So may whoever imports the client of a WebSocket library. (`aiohttp` is not among them: most who import it want HTTP, and
+#: its first socket of a provider's waits for them.)
 _LIBRARIES = (
     "openai", "google.genai", "livekit.agents", "pipecat",
     "websockets.asyncio.client", "websockets.sync.client", "websocket._core",
@@ -61,6 +63,7 @@ def set_up() -> None:
         or _automatic().add_or_explain(provider, at_last=False) is not None
     ):
         tracer.before_first_conversation(_prepare)
+    LOADING.need(*_NEEDED)
     for library in _LIBRARIES:
         register_post_import_hook(_preload, library)
 
@@ -83,8 +86,7 @@ def _prepare() -> TracerProvider | None:
 @guarded
 def _preload(_library: object) -> None:
     """Import what the first conversation needs while the application imports its client, and not in the call."""
-    for name in _NEEDED:
-        importlib.import_module(name)
+    LOADING.load()
     importlib.import_module("voicespan.instrumentation.sockets.by_url").load_endpoints()
 
 

@@ -6,13 +6,22 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 #: What the metadata of a conversation that is kept says of its destination. No path: the folder may be moved.
 _NAMED: dict[str, str | None] = {"kept": "here"}
+
+
+class Shown(Protocol):
+    """A destination, as far as a line of ours names it."""
+
+    @property
+    def shown(self) -> str:
+        """What a line of ours calls it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,11 @@ class FolderDestination:
     def is_named(self, by: Mapping[str, Any], *, new_key: bool = False) -> bool:  # noqa: ARG002
         """Whether a directory is kept here."""
         return is_kept(by)
+
+
+def not_delivered(destination: Shown) -> str:
+    """What a line of ours says of a conversation that a destination has not."""
+    return f"not {'written' if isinstance(destination, FolderDestination) else 'sent'} to {destination.shown}"
 
 
 def is_kept(named: Mapping[str, Any]) -> bool:

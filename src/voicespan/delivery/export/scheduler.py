@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voicespan.delivery.destination.folder_destination import not_delivered
 from voicespan.delivery.export.export_job import ExportJob
 from voicespan.delivery.export.folder_owners import FolderOwners
 from voicespan.delivery.export.responses import Action, BackOff
@@ -289,9 +290,9 @@ class ExportScheduler:
             # A disk that fails, or files that are none of ours. The other folders go on.
             reason = error.strerror or "it cannot be read"
             self._problem = f"{job.name}: {reason}"
-            shown = self._destination.shown
+            missing = not_delivered(self._destination)
             say_once(
-                f"voicespan: cannot deliver {job.name} ({reason}); it stays in the spool and is not sent to {shown}"
+                f"voicespan: cannot deliver {job.name} ({reason}); it stays in the spool and is {missing}"
             )
 
     def _deliver(self, job: ExportJob, began: float) -> None:

@@ -18,9 +18,10 @@ import sys
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
-from voicespan.instrumentation.sockets.by_url import request_of
+from voicespan.instrumentation.sockets.by_url import may_match, request_of
 from voicespan.instrumentation.sockets.traced_socket import attach, traced_socket
 from voicespan.runtime.guard import guarded
+from voicespan.runtime.loading import LOADING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -64,6 +65,8 @@ def _opening(original: Callable[..., Awaitable[Any]], opens: Opens) -> Callable[
     @functools.wraps(original)
     async def _ws_connect(self: Any, url: Any, *args: Any, **named: Any) -> Any:
         request = _request(self, url, named)
+        if request is not None and may_match(request):
+            await LOADING.load_off_the_loop()
         socket = None if request is None else opens(request)
         if socket is None:
             return await original(self, url, *args, **named)

@@ -159,6 +159,12 @@ def match(request: SocketRequest) -> Match | None:
     return None
 
 
+@guarded
+def may_match(request: SocketRequest) -> bool:
+    """Whether it is a provider's socket, or may be one."""
+    return match(request) is not None
+
+
 def _enabled() -> list[SocketEndpoint]:
     disabled = {
         name.strip() for name in os.environ.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "").split(",")

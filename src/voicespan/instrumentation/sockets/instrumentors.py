@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from voicespan.instrumentation.instrumentor import TracingInstrumentor
+from voicespan.runtime.loading import LOADING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,11 @@ class AiohttpInstrumentor(SocketInstrumentor):
 
     modules = ("aiohttp.client", "aiohttp.client_ws")
     _patched_by = "aiohttp"
+
+    def _patches(self, module: ModuleType) -> Iterator[tuple[type, str, Any]]:
+        # Most who import it want HTTP: the first socket of a provider's waits for these.
+        LOADING.need("voicespan.tracing.conversation", "voicespan.instrumentation.sockets.traced_socket")
+        return super()._patches(module)
 
 
 class WebsocketClientInstrumentor(SocketInstrumentor):

@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from opentelemetry import trace as otel
 
 from voicespan.cli import main
 from voicespan.cli.deliver import Delivery
@@ -590,3 +591,62 @@ def test_the_command_serves_until_sigterm(spooling, langsmith_server, spool_dir)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert [root.id for root in langsmith_server.roots] == [conversation.run_id]
+
+
+def shown(work, server, ready):
+    """Has a deliverer look until `ready(server)`."""
+    ends_at = time.monotonic() + 10
+    while not ready(server):
+        assert time.monotonic() < ends_at, server.render()
+        work.look()
+        time.sleep(0.01)
+
+
+def test_a_deliverer_shows_a_conversation_while_it_goes_on(
+    spooling, langsmith_server, spool_dir, monkeypatch
+):
+    monkeypatch.setenv("VOICESPAN_LIVE", "1")
+    monkeypatch.setattr(spool_watch, "LOOK_EVERY", 0.05)
+    agent = spooling()
+    conversation = agent.conversation()
+    with conversation.use():
+        tool = agent.tracer.start_span("function_call: x")
+        agent.tracer.start_span("query", context=otel.set_span_in_context(tool)).end()
+    work = deliverer(environment(langsmith_server))
+    shown(work, langsmith_server, lambda server: len(server.runs) == 3)
+    [root] = langsmith_server.roots
+    assert (root.id, root.status) == (conversation.run_id, "pending")
+    assert [(run.name, run.status) for run in root.children] == [("function_call: x", "pending")]
+
+    tool.end()
+    conversation.attach_recording(b"OggS" * 100, "audio/ogg")
+    conversation.end()
+    assert agent.deliver()
+    shown(work, langsmith_server, lambda server: server.roots[0].status == "success")
+    assert root.attachments["conversation"].size == 400
+    assert {request.path.rpartition("/")[2] for request in langsmith_server.requests} == {"multipart"}
+    assert (langsmith_server.dropped, langsmith_server.waiting) == ([], [])
+    until_idle(work)
+    assert folders(spool_dir) == []
+
+
+def test_one_of_two_deliverers_shows_a_conversation_and_the_other_takes_over(
+    spooling, langsmith_server, monkeypatch
+):
+    monkeypatch.setenv("VOICESPAN_LIVE", "1")
+    monkeypatch.setattr(spool_watch, "LOOK_EVERY", 0.05)
+    agent = spooling()
+    conversation = agent.conversation()
+    first, second = (deliverer(environment(langsmith_server)) for _ in range(2))
+    shown(first, langsmith_server, lambda server: server.roots)
+    second.look()
+    agent.child(conversation)
+    shown(first, langsmith_server, lambda server: len(server.runs) == 2)
+    first.stop()
+    until_idle(first)
+    agent.child(conversation)
+    shown(second, langsmith_server, lambda server: len(server.runs) == 3)
+    conversation.end()
+    assert agent.deliver()
+    shown(second, langsmith_server, lambda server: server.roots[0].status == "success")
+    assert [langsmith_server.received_count(run.id, "post") for run in langsmith_server.runs] == [1, 1, 1]

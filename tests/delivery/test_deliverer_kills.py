@@ -61,13 +61,17 @@ class Victims:
 
 
 @pytest.mark.timeout(90 + 10 * KILLS)
+@pytest.mark.parametrize(
+    ("live", "kills"), [("0", KILLS), ("1", (KILLS + 1) // 2)], ids=["when it is over", "while it goes on"]
+)
 def test_whichever_of_the_two_is_killed_nothing_is_lost(
-    langsmith_server, monkeypatch, tmp_path, spool_dir, capsys
+    langsmith_server, monkeypatch, tmp_path, spool_dir, capsys, *, live, kills
 ):
+    monkeypatch.setenv("VOICESPAN_LIVE", live)
     chance = random.Random(20261130)
     victims = Victims(langsmith_server, tmp_path)
     try:
-        for kill in range(KILLS):
+        for kill in range(kills):
             if kill % 3 == 1:
                 langsmith_server.fail(bytes_per_second=300_000, times=20)
             time.sleep(chance.uniform(0.02, 0.7))
@@ -89,7 +93,9 @@ def test_whichever_of_the_two_is_killed_nothing_is_lost(
     with capsys.disabled():
         if KILLS > 10:
             print(counted)  # noqa: T201  for the report
-    assert counted["roots"] >= KILLS / 2
+    assert counted["roots"] >= kills / 2
+    shown = any(request.path.endswith("/runs/multipart") for request in langsmith_server.requests)
+    assert shown is (live == "1")
     assert counted["attached"]
     assert counted["recorded"]
 

@@ -29,7 +29,12 @@ def to_spool(
     """A pipeline that leaves conversations in the spool, for `voicespan deliver`."""
     spool = Spool(settings, clock)
     encoder = SpanEncoder(privacy, marked=destination.through_collector, sample_rate=sample_rate)
-    terms = Terms(Settings.from_environment().recording_format, privacy.hide_recording, privacy.hide_metadata)
+    terms = Terms(
+        Settings.from_environment().recording_format,
+        privacy.hide_recording,
+        privacy.hide_metadata,
+        settings.live and destination.takes_runs,
+    )
     scheduler = SpoolHandover(spool, destination, clock)
     target = Target(destination, scheduler, late_recordings.join, terms=terms)
     return Pipeline(target, spool, encoder, clock)

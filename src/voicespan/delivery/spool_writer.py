@@ -211,6 +211,8 @@ class SpoolWriter:
         trace.folder_name = folder.name
         if trace.delivery is not None:
             trace.delivery.made(folder)
+        # What ends after the root goes the same way.
+        trace.live = folder.meta.terms is not None and folder.meta.terms.live
         if self._on_change is not None:
             self._on_change(trace, folder)
         return _Entry(trace, folder)
@@ -226,11 +228,12 @@ class SpoolWriter:
         ):
             trace.unwritten(self._spool.append(entry.folder, envelope, encoded))
         entry.dirty = True
-        if self._on_change is not None and children:
+        if children and (self._on_change is not None or trace.live):
             if any(child.parent is not None and child.parent.span_id in trace.open_ids for child in children):
                 # Whoever reads along finds there what they are below.
                 entry.checkpoint_at = 0.0
-            self._on_change(trace, entry.folder)
+            if self._on_change is not None:
+                self._on_change(trace, entry.folder)
         for root in spans:
             if _id(root) == trace.root_span_id:
                 self._end(entry, root)

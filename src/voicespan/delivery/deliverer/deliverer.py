@@ -143,6 +143,11 @@ class Deliverer:
             if outlet is not None:
                 # What had waited before this process began is tried once its server is known to take something.
                 outlet.take(each, new=not is_first)
+        for each in self._watch.shown:
+            destination = self._destination(each)
+            outlet = None if destination is None else self._outlets.to(destination)
+            if outlet is not None and outlet.shown is not None:
+                outlet.shown.look(each)
 
     def _destination(self, waiting: Waiting) -> Destination | None:
         assert waiting.meta is not None  # noqa: S101  others are not found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from voicespan.delivery.deliverer.shown_calls import ShownCalls
 from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.scheduler import AT_ONCE, ExportScheduler
 from voicespan.delivery.export.uploader import Uploader
@@ -39,9 +40,15 @@ class Outlet:
             spool, destination, uploader, clock, privacy, sweeps=False, at_once=threads
         )
         self.loop = Loop("voicespan-export", self.scheduler.step)
+        #: None: nothing can be shown there before it is over.
+        self.shown = (
+            ShownCalls(destination.project or "", self.http, clock) if destination.takes_runs else None
+        )
 
     def take(self, waiting: Waiting, *, new: bool) -> bool:
-        """Deliver a folder; False: too many wait already."""
+        """Deliver a folder; False: too many wait already, or some of it is being shown at this moment."""
+        if waiting.is_shown and self.shown is not None and not self.shown.let_go(waiting.path):
+            return False
         if len(self.scheduler.left(everything=True)) >= MOST_WAITING:
             return False
         self.scheduler.take(waiting.path, new=new)
@@ -50,6 +57,8 @@ class Outlet:
 
     def stop(self) -> None:
         """Let the threads end after what they are at, and begin nothing any more."""
+        if self.shown is not None:
+            self.shown.stop()
         self.scheduler.pause()
         self.scheduler.stop()
         self.loop.stop()
@@ -111,6 +120,8 @@ class Outlets:
         """Do a step here for those that have no thread: the system may have none left."""
         for outlet in self:
             outlet.loop.run_once()
+            if outlet.shown is not None:
+                outlet.shown.sender.loop.run_once()
 
     def retire(self) -> None:
         """Begin no delivery any more that way: there are other keys, or the process is to end."""

@@ -48,6 +48,11 @@ class Waiting:
         return ("", 0) if self.meta is None else (self.meta.host, self.meta.process)
 
     @property
+    def is_shown(self) -> bool:
+        """Whether it is to be shown while it is going on."""
+        return self.meta is not None and self.meta.terms is not None and self.meta.terms.live
+
+    @property
     def is_complete(self) -> bool:
         """Whether nothing more comes into it from its process."""
         return self.meta is not None and (
@@ -66,8 +71,9 @@ class SpoolWatch:
         self._turn = 0
         self._changed: tuple[int, ...] = ()
         self._look_at = self._tidy_at = 0.0
-        #: Folders whose process still works on them, at the last look.
+        #: Folders whose process still works on them, at the last look, and those of them that are to be shown already.
         self.open = 0
+        self.shown: list[Waiting] = []
 
     def is_due(self) -> bool:
         """Whether something may have changed: two calls of the system say so."""
@@ -89,6 +95,8 @@ class SpoolWatch:
                 yield each
         left = self._left_by_the_dead(list(rest.values()))
         self.open = len(rest) - len(left)
+        over = {each.path.name for each in left}
+        self.shown = [each for name, each in rest.items() if each.is_shown and name not in over]
         yield from left
         # To ask for a lock may make a file there. What an application changed meanwhile is seen a second later.
         self._changed = self._changed_at()

@@ -91,6 +91,11 @@ class HandedOver:
         return self.kind == _COLLECTOR
 
     @property
+    def takes_runs(self) -> bool:
+        """As `Destination.takes_runs`."""
+        return self.kind == _LANGSMITH and self.project is not None
+
+    @property
     def shown(self) -> str:
         """What a line of ours calls it."""
         return f"{'the Collector' if self.through_collector else 'LangSmith'} at {self.url}"

@@ -21,7 +21,7 @@ from voicespan.delivery.export.delivery_state import Batch, DeliveryState, Outco
 from voicespan.delivery.export.live_state import LiveRuns
 from voicespan.delivery.export.responses import Action, BackOff
 from voicespan.delivery.export.run_requests import RunsBody
-from voicespan.delivery.spool.folder import FIRST_JOURNAL, OPEN, PROGRESS
+from voicespan.delivery.spool.folder import FIRST_JOURNAL, OPEN, PROGRESS, Folder
 from voicespan.runtime.background import Loop
 from voicespan.runtime.guard import guard
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from voicespan.delivery.encoding.protobuf import Message
     from voicespan.delivery.export.responses import Answer
-    from voicespan.delivery.spool.folder import Folder
     from voicespan.runtime.clock import Clock
 
     class OpenTrace(Protocol):
@@ -65,7 +64,7 @@ class _Call:
 
     trace: OpenTrace
     folder: Folder
-    progress: DeliveryState = field(default_factory=DeliveryState)
+    progress: DeliveryState
     changed: bool = True
     #: Its next batch goes in a request of its own.
     alone: bool = False
@@ -124,8 +123,12 @@ class LiveSender:
     def changed(self, trace: OpenTrace, folder: Folder) -> None:
         """A conversation has opened, or spans of it were written."""
         call = self._calls.get(folder.name)
-        if call is None and folder.files.folder is not None:
-            call = self._calls[folder.name] = _Call(trace, folder.read_along())
+        path = folder.files.folder
+        if call is None and path is not None:
+            along = Folder.beside(path, folder.meta)
+            # Another process may have begun.
+            progress = DeliveryState.of(along.files.read(PROGRESS))
+            call = self._calls[folder.name] = _Call(trace, along, progress)
         if call is not None and not call.refused:
             call.changed = True
             self.loop.wake()
@@ -137,8 +140,20 @@ class LiveSender:
             if call is not None and call.busy:
                 call.complete = folder
                 return
-            self._calls.pop(folder.name, None)
-        self._hand_on(call, folder)
+        self.let_go(folder.name)
+        self._on_complete(folder)
+
+    def let_go(self, name: str) -> bool:
+        """Have a folder that is complete left to others; False: a request with some of it is under way."""
+        with self._lock:
+            call = self._calls.get(name)
+            if call is not None and call.busy:
+                return False
+            self._calls.pop(name, None)
+        if call is not None and call.unsaved:
+            with guard():
+                call.save()
+        return True
 
     @property
     def pending(self) -> int:
@@ -187,7 +202,11 @@ class LiveSender:
                 continue
             own: list[_Sent] = []
             with guard():
-                own = self._prepared(call, body)
+                try:
+                    own = self._prepared(call, body)
+                except OSError:
+                    # It is gone, or the disk fails: what is missing goes when it is over.
+                    self._calls.pop(call.folder.name, None)
             if not own:
                 self._let_go(call)
             sent += own
@@ -207,16 +226,9 @@ class LiveSender:
     def _let_go(self, call: _Call) -> None:
         with self._lock:
             call.busy = False
-            if call.complete is None:
-                return
-            self._calls.pop(call.folder.name, None)
-        self._hand_on(call, call.complete)
-
-    def _hand_on(self, call: _Call | None, folder: Folder) -> None:
-        if call is not None and call.unsaved:
-            with guard():
-                call.save()
-        self._on_complete(folder)
+        if call.complete is not None:
+            self.let_go(call.folder.name)
+            self._on_complete(call.complete)
 
     def _prepared(self, call: _Call, body: RunsBody) -> list[_Sent]:
         progress, folder = call.progress, call.folder

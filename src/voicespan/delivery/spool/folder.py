@@ -136,11 +136,11 @@ class Folder:
                 lock.release()
         return folder
 
-    def read_along(self) -> Folder:
-        """The same folder, for another thread to read while this one is written to; it must be on disk."""
+    @classmethod
+    def beside(cls, path: Path, meta: Meta) -> Folder:
+        """A folder that another thread, or another process, works on: to be read."""
         # What the disk refused stands in the memory of the one that writes.
-        files = Files(self.files.folder, Memory(0))
-        return Folder(self.meta, files, None, self.name)
+        return cls(meta, Files(path, Memory(0)), None, path.name)
 
     # While the conversation is open.
 

@@ -67,21 +67,21 @@ class FolderLock:
         self._offset = offset
 
     @classmethod
-    def take(cls, folder: Path, *, create: bool = False) -> FolderLock | None:
+    def take(cls, folder: Path, *, create: bool = False, to: str = "") -> FolderLock | None:
         """The lock of `folder`, or None: somebody else has it, or the folder is gone.
 
-        `create`: the folder is about to be made.
+        `create`: the folder is about to be made; `to`: what the lock is for, other than to work on the folder.
 
         Raises:
             OSError: the folder cannot be used.
         """
         with _registering:
-            own = not create and _exists(folder / NAME)
+            own = not create and not to and _exists(folder / NAME)
             for attempt in range(_ATTEMPTS):
                 file = _opened(folder, NAME, create=False) if own else _opened(folder.parent, SPOOL_LOCK)
                 if file is None:
                     return None
-                lock = cls(file, None if own else _offset(folder.name))
+                lock = cls(file, None if own else _offset(folder.name, to))
                 if lock._is_taken(folder, create=create):
                     return lock
                 # Of a folder that nobody has seen yet only who removes the file can have the lock, for a moment.
@@ -218,9 +218,11 @@ def _take_over(file: _LockFile) -> None:
         former.close_unless_held()
 
 
-def _offset(name: str) -> int:
+def _offset(name: str, to: str = "") -> int:
     for mark in (MAKING, GONE, KEPT):
         name = name.removeprefix(mark)
+    # No folder's name has such a character.
+    name = f"{name}/{to}" if to else name
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:_OFFSET_BYTES], "big")
 

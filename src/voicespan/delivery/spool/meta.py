@@ -23,11 +23,13 @@ class Terms:
     recording_format: str | None = None
     hide_recording: bool = False
     hide_metadata: bool = False
+    #: The conversation is shown while it is going on.
+    live: bool = False
 
     def is_sound(self) -> bool:
         """The same as for `Meta`."""
         return isinstance(self.recording_format, str | None) and all(
-            isinstance(hidden, bool) for hidden in (self.hide_recording, self.hide_metadata)
+            isinstance(asked, bool) for asked in (self.hide_recording, self.hide_metadata, self.live)
         )
 
 

@@ -232,13 +232,13 @@ RUNS = (
         "livekit-agents-oldest",
         ("livekit-agents[openai]==1.1.*", "openai<2", "websockets", "sybil"),
         "LiveKit Agents, the oldest whose sessions are traced",
-        tests=("tests/frameworks/test_livekit_sessions.py",),
+        tests=("tests/frameworks/test_livekit_sessions.py", "tests/frameworks/test_livekit_room.py"),
     ),
     Run(
         "livekit-agents-newest",
         ("livekit-agents[openai]", "websockets", "sybil"),
-        "LiveKit Agents: cascades, with text, with a headset",
-        tests=("tests/frameworks/test_livekit_sessions.py",),
+        "LiveKit Agents: cascades, with text, with a headset, in a room",
+        tests=("tests/frameworks/test_livekit_sessions.py", "tests/frameworks/test_livekit_room.py"),
     ),
     Run(
         "pipecat-cascade-oldest",

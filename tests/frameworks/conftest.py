@@ -83,6 +83,42 @@ def serve(environ, tmp_path):
         process.wait(30)
 
 
+def until(condition, seconds):
+    """Wait until that is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def start(environ, tmp_path):
+    """Starts a program that goes on until it is interrupted, at the end of the test, and waits until it says that it is ready."""
+    started = []
+
+    def start(program, *arguments, ready, **more):
+        log = tmp_path / f"{program}.log"
+        command = [INSTRUMENT, sys.executable, str(PROGRAMS / program), *arguments]
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                command, env=environ | more, stdout=out, stderr=out, start_new_session=True
+            )
+        started.append((process, log))
+        until(lambda: ready in log.read_text(encoding="utf-8"), 40)
+        return log
+
+    yield start
+    for process, log in started:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        assert "voicespan could not" not in log.read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def the_trace(langsmith):
     """The one trace that arrives: its root, and its runs by name."""

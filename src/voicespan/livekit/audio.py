@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.protocol.events import Interrupted
+from voicespan.recording.audio_queue import AGENT
 from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class SessionAudio:
         """Nothing has been heard yet."""
         self._trace = trace
         self._recorder: Recorder | None = None
+        #: Whether the session is being closed: what is cut now is cut by that.
+        self.is_closing = False
         #: Seconds of the segment that is given to the output; None: no segment is open.
         self._given: float | None = None
         self._answer: Any = None
@@ -89,6 +92,11 @@ class SessionAudio:
         given, self._given = self._given, None
         self._skipped, self._reached = 0.0, None
         if not interrupted or given is None:
+            return
+        if self.is_closing:
+            # Whoever hangs up does not cut in.
+            if self.recorder.sources[AGENT] is None:
+                self.recorder.mark_gap(self._trace.now(), round(position * 1e9))
             return
         self.recorder.cut_agent(played_ms=position * 1000)
         # Where it was paused, the user has often fallen silent before the words were known that made it an interruption.

@@ -21,9 +21,11 @@ def _job_context() -> Any:
 
 
 def thread_of() -> str | None:
-    """What groups the conversations of one caller: the room, which LiveKit names."""
+    """What groups conversations: the room. That of the console is nobody's: each time it is named the same."""
     context = _job_context()
-    return None if context is None else _text(getattr(context.job.room, "name", None))
+    if context is None or getattr(context, "is_fake_job", bool)():
+        return None
+    return _text(getattr(context.job.room, "name", None))
 
 
 def facts_of(session: Any) -> dict[str, Any]:

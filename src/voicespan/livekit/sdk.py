@@ -96,6 +96,7 @@ class Patches:
             trace = self.trace_of(session)
             if trace is None:
                 return await original(session, *args, **more)
+            trace.audio.is_closing = True
             try:
                 with trace.conversation.use():
                     return await original(session, *args, **more)

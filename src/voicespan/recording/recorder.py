@@ -285,9 +285,12 @@ class Recorder(RecordingView):
         """
         self._queue.event(USER, self._writer.timeline.user.wait_for, since)
 
-    def mark_gap(self, at: int) -> None:
-        """The playback had a gap before `at`: what follows continues nothing, and is no cut of an answer."""
-        self._queue.event(AGENT, self._writer.cut, self._clock.monotonic_ns(), at, None, [])
+    def mark_gap(self, at: int, played: int | None = None) -> None:
+        """The playback had a gap before `at`, or ended there: what follows continues nothing, and is no cut of an answer.
+
+        `played`: as that of `cut`.
+        """
+        self._queue.event(AGENT, self._writer.cut, self._clock.monotonic_ns(), at, played, [])
 
     def cut(self, at: int | None, played: int | None = None) -> Cut:
         """See `cut_agent`, whoever reports the agent; in nanoseconds."""

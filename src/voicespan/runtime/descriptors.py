@@ -14,12 +14,8 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from voicespan.runtime import fork
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: What the operating system says when there is none left, of the process's and of the machine's.
 NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE})
@@ -42,25 +38,36 @@ class KeptFile:
         self._uses = 0
         fork.register(self)
 
-    @contextlib.contextmanager
-    def in_use(self, *, keep: bool = True) -> Iterator[int]:
+    def in_use(self, *, keep: bool = True) -> _Use:
         """The descriptor, which stays the same meanwhile; opened if need be. `keep`: it may stay open afterwards.
 
         Raises:
             OSError: it cannot be opened.
         """
-        with self._in_use:
+        return _Use(self, keep)
+
+    def begin_use(self) -> int:
+        """See `in_use`."""
+        self._in_use.acquire()
+        try:
             if self.descriptor < 0:
                 self.descriptor = self.open_again()
                 _kept[self] = None
-            self._uses += 1
-            try:
-                yield self.descriptor
-            finally:
-                self._uses -= 1
-                self.used_at = time.monotonic()
-                if not self._uses and not (keep and _surplus() <= 0):
-                    self.let_go()
+        except BaseException:
+            self._in_use.release()
+            raise
+        self._uses += 1
+        return self.descriptor
+
+    def end_use(self, *, keep: bool) -> None:
+        """See `in_use`."""
+        try:
+            self._uses -= 1
+            self.used_at = time.monotonic()
+            if not self._uses and not (keep and _surplus() <= 0):
+                self.let_go()
+        finally:
+            self._in_use.release()
 
     def open_again(self) -> int:
         """A descriptor of the file.
@@ -102,6 +109,22 @@ class KeptFile:
         _kept.pop(self, None)
         if descriptor >= 0:
             os.close(descriptor)
+
+
+class _Use:
+    """A use of a file: of a recording there are a dozen a second, and a generator for each costs more than the use."""
+
+    __slots__ = ("_file", "_keep")
+
+    def __init__(self, file: KeptFile, keep: bool) -> None:
+        self._file = file
+        self._keep = keep
+
+    def __enter__(self) -> int:
+        return self._file.begin_use()
+
+    def __exit__(self, *_: object) -> None:
+        self._file.end_use(keep=self._keep)
 
 
 #: Those that are open.

@@ -14,14 +14,13 @@ waits are bounded.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 #: The longest that a fork, or the end of the interpreter, waits for who is inside, in seconds.
 _FORK_WAITS, _EXIT_WAITS = 1.0, 3.0
@@ -118,14 +117,16 @@ def _reach(end: _End) -> None:
 _door = _Door()
 
 
-@contextlib.contextmanager
-def native_work() -> Iterator[None]:
+class native_work:  # noqa: N801  reads as a statement: `with native_work():`
     """Hold off a fork and the end of the interpreter meanwhile; take no lock of ours before it."""
-    entered = _door.enter()
-    try:
-        yield
-    finally:
-        if entered:
+
+    __slots__ = ("_entered",)
+
+    def __enter__(self) -> None:
+        self._entered = _door.enter()
+
+    def __exit__(self, *_: object) -> None:
+        if self._entered:
             _door.leave()
 
 

@@ -16,6 +16,7 @@ from voicespan.runtime.descriptors import KeptFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
@@ -92,19 +93,20 @@ class AudioFile(KeptFile):
         """See `KeptFile`."""
         self._position = os.lseek(descriptor, 0, os.SEEK_CUR)
 
-    @contextlib.contextmanager
-    def ready(self) -> Iterator[None]:
+    def ready(self) -> AbstractContextManager[int]:
         """Meanwhile nothing that is written needs a descriptor that may not be there.
 
         Raises:
             OSError: There is none left.
         """
-        with self.in_use(keep=self._keep):
-            yield
+        return self.in_use(keep=self._keep)
 
     def write(self, block: NDArray[np.signedinteger]) -> None:
         """Append `block`, shape `(frames, channels)`, of the type that the format wants (`Format.samples`)."""
-        with self._leading():
+        with (
+            self.in_use(keep=self._keep) as descriptor,
+            self._number.leading_to(self._opening, descriptor),
+        ):
             try:
                 # `write` asks numpy for the name of the type, which takes longer than all the rest of it.
                 self._encoder.buffer_write(block, self._samples)

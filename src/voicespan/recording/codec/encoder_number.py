@@ -25,7 +25,7 @@ class EncoderNumber:
         self._number = -1
         self._nowhere = -1
         self._target: object = None
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         fork.register(self)
 
     def make(self) -> None:
@@ -34,31 +34,33 @@ class EncoderNumber:
         Raises:
             OSError: there is no descriptor left.
         """
-        with self._lock:
+        with self.lock:
             if self._nowhere < 0:
                 self._nowhere = os.open(os.devnull, os.O_RDWR)
             if self._number < 0:
                 self._number = os.dup(self._nowhere)
 
-    @contextlib.contextmanager
-    def leading_to(self, target: object, descriptor: int) -> Iterator[int]:
+    def leading_to(self, target: object, descriptor: int) -> _Lead:
         """The number, which leads to `descriptor` meanwhile. `target`: that descriptor and no other."""
-        with self._lock:
-            if self._target is not target:
-                os.dup2(descriptor, self._number, inheritable=False)
-                self._target = target
-            yield self._number
+        return _Lead(self, target, descriptor)
+
+    def lead(self, target: object, descriptor: int) -> int:
+        """See `leading_to`. The lock is held."""
+        if self._target is not target:
+            os.dup2(descriptor, self._number, inheritable=False)
+            self._target = target
+        return self._number
 
     @contextlib.contextmanager
     def leading_nowhere(self) -> Iterator[None]:
         """What is written meanwhile is not written anywhere."""
-        with self._lock:
+        with self.lock:
             self._lead_nowhere()
             yield
 
     def forget(self, target: object) -> None:
         """The descriptor is closed, and its file may be removed."""
-        with self._lock:
+        with self.lock:
             if self._target is target:
                 self._lead_nowhere()
 
@@ -69,8 +71,31 @@ class EncoderNumber:
 
     def reset_after_fork(self) -> None:
         """In a forked child: the files are the parent's. Its number is its own."""
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._lead_nowhere()
+
+
+class _Lead:
+    """See `EncoderNumber.leading_to`. No generator: each block of each recording comes by here."""
+
+    __slots__ = ("_descriptor", "_lock", "_number", "_target")
+
+    def __init__(self, number: EncoderNumber, target: object, descriptor: int) -> None:
+        self._number = number
+        self._target = target
+        self._descriptor = descriptor
+
+    def __enter__(self) -> int:
+        self._lock = self._number.lock
+        self._lock.acquire()
+        try:
+            return self._number.lead(self._target, self._descriptor)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 #: Of recordings, and of what they are encoded to: neither of the two threads waits for the other.

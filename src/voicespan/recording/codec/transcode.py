@@ -147,7 +147,7 @@ class Transcoding:
             samples = FORMATS[self._form].samples
             self._resampler = open_stream(rate, wanted, channels, samples)
 
-    def _ready(self) -> contextlib.AbstractContextManager[None]:
+    def _ready(self) -> contextlib.AbstractContextManager[object]:
         """Have what is encoded open for all of a turn."""
         return contextlib.nullcontext() if self._out is None else self._out.ready()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,7 @@ from voicespan.protocol.events import Usage
 
 #: A subtitle's number and times stand on lines of their own.
 _NO_WORDS = re.compile(r"^(?:\d+|WEBVTT|.*-->.*)$")
-#: `pcm` is 24 kHz, 16 bit, mono.
-_PCM_BYTES_PER_SECOND = 48_000
 _LONGEST = 1_000_000
-#: Bytes before the audio of a WAV file.
-_WAV_HEAD = 44
 
 
 @dataclass(slots=True)
@@ -97,23 +92,6 @@ def _of_events(content: bytes) -> tuple[Answer, bool]:
         if kind == "transcript.text.delta" and isinstance(delta, str):
             pieces.append(delta)
     return Answer("".join(pieces) if pieces else None), False
-
-
-def seconds_of_speech(size: int, head: bytes, encoding: object) -> float | None:
-    """How long generated audio is; None where its size does not say it.
-
-    Args:
-        size: Of the whole, in bytes.
-        head: Its first bytes.
-        encoding: The `response_format` that was asked for.
-    """
-    if encoding == "pcm":
-        return size / _PCM_BYTES_PER_SECOND
-    if encoding == "wav" and head[:4] == b"RIFF" and head[12:16] == b"fmt " and len(head) >= _WAV_HEAD:
-        (per_second,) = struct.unpack_from("<I", head, 28)
-        # A server that streams does not know the size yet when it writes the head.
-        return (size - _WAV_HEAD) / per_second if per_second else None
-    return None
 
 
 def _plain(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from voicespan.openai_audio import answers, body, endpoint
+from voicespan.openai_audio.speech_length import SpeechLength
 from voicespan.protocol.json_values import safe_str
 from voicespan.runtime.guard import guarded
 from voicespan.tracing.cascade.stage import SpeechToText, TextToSpeech, current_stage
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 #: Of a transcription that streams, bytes.
 _LONGEST_BODY = 1_000_000
-_HEAD = 64
 
 
 class AudioCall:
@@ -33,10 +33,11 @@ class AudioCall:
         """`is_own`: it is ours to begin and to end, and not the application's block."""
         self._stage = stage
         self._is_own = is_own
-        self._encoding = encoding
         self._content = bytearray()
         self._compression = ""
-        self._size = 0
+        #: Of speech.
+        self._length = SpeechLength(encoding) if isinstance(stage, TextToSpeech) else None
+        self._has_begun = False
         self._is_over = False
 
     @guarded
@@ -83,13 +84,14 @@ class AudioCall:
         """So much of it was read."""
         if self._is_over or not content:
             return
-        stage = self._stage
-        if self._size == 0 and isinstance(stage, TextToSpeech):
-            stage.first_byte()
-        self._size += len(content)
-        room = (_HEAD if isinstance(stage, TextToSpeech) else _LONGEST_BODY) - len(self._content)
-        if room > 0:
-            self._content += content[:room]
+        if isinstance(self._stage, TextToSpeech) and self._length is not None:
+            if not self._has_begun:
+                self._has_begun = True
+                self._stage.first_byte()
+            if not self._compression:
+                self._length.piece(content)
+        elif len(self._content) < _LONGEST_BODY:
+            self._content += content[: _LONGEST_BODY - len(self._content)]
 
     @guarded
     def over(self, error: BaseException | None, *, complete: bool) -> None:
@@ -97,10 +99,8 @@ class AudioCall:
         if self._is_over:
             return
         self._is_over = True
-        if isinstance(self._stage, TextToSpeech):
-            self._stage.suggest(
-                seconds=answers.seconds_of_speech(self._size, bytes(self._content), self._encoding)
-            )
+        if self._length is not None:
+            self._stage.suggest(seconds=self._length.seconds)
         elif self._content:
             found, whole = answers.of_transcription_bytes(bytes(self._content), self._compression)
             if whole:
@@ -144,7 +144,8 @@ def spoken(
     resource: Any, arguments: Mapping[str, Any], tracer_provider: TracerProvider | None, clock: Clock
 ) -> AudioCall | None:
     """Speech is asked for. None: it is not traced."""
-    encoding = arguments.get("response_format")
+    # As events of a stream it is none of these.
+    encoding = None if arguments.get("stream_format") == "sse" else arguments.get("response_format")
     stage = current_stage()
     if isinstance(stage, TextToSpeech):
         stage.suggest(model=_text(arguments.get("model")))

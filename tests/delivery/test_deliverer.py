@@ -650,3 +650,15 @@ def test_one_of_two_deliverers_shows_a_conversation_and_the_other_takes_over(
     assert agent.deliver()
     shown(second, langsmith_server, lambda server: server.roots[0].status == "success")
     assert [langsmith_server.received_count(run.id, "post") for run in langsmith_server.runs] == [1, 1, 1]
+
+
+def test_the_figures_become_feedback_where_the_application_asks_for_it(
+    spooling, langsmith_server, monkeypatch
+):
+    monkeypatch.setenv("VOICESPAN_FEEDBACK", "1")
+    scored = converse(spooling())
+    monkeypatch.setenv("VOICESPAN_FEEDBACK", "0")
+    not_scored = converse(spooling())
+    assert deliver(environment(langsmith_server))[0] == 0
+    assert langsmith_server.run(scored.run_id).scores["user_turn_count"] == 0
+    assert langsmith_server.run(not_scored.run_id).feedback == {}

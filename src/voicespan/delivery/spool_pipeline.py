@@ -34,6 +34,7 @@ def to_spool(
         privacy.hide_recording,
         privacy.hide_metadata,
         settings.live and destination.takes_runs,
+        settings.feedback,
     )
     scheduler = SpoolHandover(spool, destination, clock)
     target = Target(destination, scheduler, late_recordings.join, terms=terms)

@@ -35,7 +35,14 @@ class Outlet:
     ) -> None:
         self.destination = destination
         self.http = HttpClient(destination, clock)
-        uploader = Uploader(destination, self.http, clock, privacy)
+        uploader = Uploader(
+            destination,
+            self.http,
+            clock,
+            privacy,
+            scored_project=self.http.project_id,
+            scores_all=spool.settings.feedback,
+        )
         self.scheduler = ExportScheduler(
             spool, destination, uploader, clock, privacy, sweeps=False, at_once=threads
         )

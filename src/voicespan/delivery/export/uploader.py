@@ -53,8 +53,13 @@ class Uploader:
         privacy: Privacy,
         *,
         scored_project: Callable[[], str | None] | None = None,
+        scores_all: bool = True,
     ) -> None:
-        """`scored_project`: the figures of conversations become feedback, and this asks for the project's id."""
+        """`scored_project`: the figures of conversations become feedback, and this asks for the project's id.
+
+        `scores_all`: also where a folder does not ask for it.
+        """
+        self._scores_all = scores_all
         self._scored_project = scored_project if destination.takes_runs else None
         self._project_id: str | None = None
         self._destination = destination
@@ -105,6 +110,9 @@ class Uploader:
     def _score(self, folder: Folder, progress: DeliveryState) -> Answer | None:
         """Deliver the scores of a conversation, which is there; the answer that they have to wait after, or None."""
         if self._scored_project is None or progress.scored or progress.root_delivered_at is None:
+            return None
+        terms = folder.meta.terms
+        if not (self._scores_all if terms is None else terms.feedback):
             return None
         # A project is made when its first run arrives. Without its id a run is found as well, for the time being.
         self._project_id = self._project_id or self._scored_project()

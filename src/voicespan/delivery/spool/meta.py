@@ -25,11 +25,14 @@ class Terms:
     hide_metadata: bool = False
     #: The conversation is shown while it is going on.
     live: bool = False
+    #: Its figures become feedback in LangSmith.
+    feedback: bool = False
 
     def is_sound(self) -> bool:
         """The same as for `Meta`."""
         return isinstance(self.recording_format, str | None) and all(
-            isinstance(asked, bool) for asked in (self.hide_recording, self.hide_metadata, self.live)
+            isinstance(asked, bool)
+            for asked in (self.hide_recording, self.hide_metadata, self.live, self.feedback)
         )
 
 

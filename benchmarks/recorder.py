@@ -11,18 +11,27 @@ import statistics
 import tempfile
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.call_audio import CHUNKS_A_SECOND, voices
+import numpy as np
+
+from benchmarks.call_audio import CHUNKS_A_SECOND, RATE, voices
 from benchmarks.results import VOICESPAN, Result, Row, row, run
 from voicespan.recording import Recorder
 from voicespan.recording.recording_thread import PERIOD, RecordingThread
+from voicespan.recording.sound import FOLD_EVERY
+from voicespan.recording.timeline.segment import NS
+from voicespan.recording.timeline.speech import SpeechDetector
+from voicespan.recording.timeline.talk import TalkTimes
 from voicespan.recording.transcoding_thread import TranscodingThread
 from voicespan.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
 #: The peer, as the langsmith package names it.
 LANGSMITH = "langsmith"
@@ -47,8 +56,12 @@ def measure(*, quick: bool) -> Iterator[Result]:
         chapter="recorder",
         method="Calls in which a caller and an agent speak in turns are recorded on a clock moved by hand, with a "
         "pass of the writer every 250 ms of theirs, and encoded to Opus as they go on. Processor time of the "
-        "thread that does it, for each second of a call.",
-        rows=list(_background(seconds=10 if quick else 60, rounds=2 if quick else 7)),
+        "thread that does it, for each second of a call. Who speaks when, and how much, is part of the writing; its "
+        "own row is both sides and their sums, on the same audio.",
+        rows=[
+            *_background(seconds=10 if quick else 60, rounds=2 if quick else 7),
+            *_detection(seconds=60 if quick else 600, rounds=2 if quick else 7),
+        ],
     )
     yield Result(
         name="recorder-close",
@@ -160,6 +173,40 @@ def _background(seconds: float, rounds: int) -> Iterator[Row]:
                 encoding.append(encoded / seconds / min(5, count) * 100)
         yield row(f"writing, {count} at once, each", VOICESPAN, writing, "% of a core")
         yield row(f"encoding, {count} at once, each", VOICESPAN, encoding, "% of a core")
+
+
+def _detection(seconds: float, rounds: int) -> Iterator[Row]:
+    said = voices()
+    step = _CHUNKS_BETWEEN_PASSES
+    took = []
+    for _ in range(rounds):
+        user, agent, times = SpeechDetector(), SpeechDetector(), TalkTimes()
+        spent = 0.0
+        for first in range(0, round(seconds * CHUNKS_A_SECOND), step):
+            start = first * NS // CHUNKS_A_SECOND
+            heard = _samples(said.user, first, step), _samples(said.agent, first, step)
+            spent += _thread_time(partial(_listen, start, user, agent, times, heard))
+        took.append(spent / seconds * 100)
+    yield row("finding speech, both sides of each", VOICESPAN, took, "% of a core", at_most=0.02)
+
+
+def _samples(said: Sequence[bytes | None], first: int, count: int) -> NDArray[np.int16]:
+    chunks = (said[number % len(said)] for number in range(first, first + count))
+    return np.frombuffer(b"".join(chunk for chunk in chunks if chunk is not None), np.int16)
+
+
+def _listen(
+    start: int,
+    user: SpeechDetector,
+    agent: SpeechDetector,
+    times: TalkTimes,
+    heard: tuple[NDArray[np.int16], NDArray[np.int16]],
+) -> None:
+    user.listen(start, RATE, heard[0])
+    if len(heard[1]):
+        agent.listen(start, RATE, heard[1])
+    if start - times.until > FOLD_EVERY:
+        times.fold(user.times, agent.times, start - NS)
 
 
 def _close(minutes: float, rounds: int) -> Iterator[Row]:

@@ -152,6 +152,8 @@ def test_a_kill_in_the_middle_of_a_recording_costs_a_second_of_it_at_most(server
     agent = talker()
     run = agent.tell("open")["run"]
     agent.tell("speak 2.5")
+    agent.tell("child turn_complete")
+    agent.tell(f"sleep {WRITTEN}")
     agent.end(signal.SIGKILL)
     assert recover.recover() == 0
     attachment = server.run(run).attachments["conversation"]
@@ -160,6 +162,9 @@ def test_a_kill_in_the_middle_of_a_recording_costs_a_second_of_it_at_most(server
     metadata = server.run(run).metadata
     assert metadata["ls_audio_attach_status"] == "attached"
     assert 0 <= metadata["ls_audio_recording_start_offset_ms"] < 2000
+    # And what was known of the call at the last checkpoint: half a second is not laid out yet.
+    assert 1.0 <= metadata["user_talk_s"] <= 2.6
+    assert (metadata["overlap_share"], metadata["figures_basis"]) == (1.0, "app")
     assert metadata["ls_audio_recording_started_at"] == pytest.approx(time.time(), abs=60)
     assert list(spool_dir.iterdir()) == []
 

@@ -128,6 +128,24 @@ def test_answers_that_nobody_could_hear_are_counted(studio):
     assert recorder.talk(final=True).inaudible_answers == 2
 
 
+def test_what_is_heard_of_the_next_answer_is_not_heard_of_one_that_nobody_could_hear(studio):
+    recorder = studio.recorder()
+    marked = []
+    for level in (8_000, 10, 8_000):
+        marked.append(studio.now)
+        recorder.mark_answer()
+        studio.wait(0.1)
+        recorder.agent(tone(1, level).tobytes(), RATE)
+        studio.wait(1.5)
+    first, silent, third = (recorder.first_heard(at) for at in marked)
+    assert first == pytest.approx(marked[0] + 0.1, abs=0.01)
+    assert silent is None
+    assert third == pytest.approx(marked[2] + 0.1, abs=0.01)
+    # A device may play it much later.
+    recorder.source = "devices"
+    assert recorder.first_heard(marked[1]) == third
+
+
 def test_an_answer_that_was_cut_before_it_was_heard_is_not_inaudible(studio):
     recorder = studio.recorder()
     recorder.mark_answer()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class RecordingView:
     """The part of a recorder that only reads."""
 
+    source: str
     _clock: Clock
     _off: bool
     _queue: AudioQueue
@@ -45,7 +46,7 @@ class RecordingView:
             None when it has not been heard until now.
         """
         now = None if patient and self.is_behind else self._clock.monotonic_ns()
-        first = self._writer.first_heard(round(after * NS), now)
+        first = self._writer.first_heard(round(after * NS), now, on_device=self.source == "devices")
         return None if first is None else first / NS
 
     def first_heard_behind(self, older_ns: int, generated_ns: int, after_ns: int) -> int | None:

@@ -193,16 +193,28 @@ class RecordingWriter:
             self._listener.cut_agent(cut[0])
         result.extend(cut)
 
-    def first_heard(self, after: int, now: int | None) -> int | None:
+    def first_heard(self, after: int, now: int | None, *, on_device: bool) -> int | None:
         """See `Recorder.first_heard`; `now`: None for what is known without reading what waits."""
         with native_work(), self._state:
             # Mostly it was seconds ago, and has settled. What is to be read then is more audio, which is later.
-            first = self._first(self._listener, after) if self._events_read == self.queue.events else None
-            return first if first is not None or now is None else self._first(self._listen_until(now), after)
+            settled = self._listener if self._events_read == self.queue.events else None
+            first = self._first_of(settled, after, on_device=on_device)
+            if first is not None or now is None:
+                return first
+            return self._first_of(self._listen_until(now), after, on_device=on_device)
 
     def _first(self, listener: Listener | None, after: int) -> int | None:
         begin = self.timeline.agent.begin_of_answer(after)
         return None if begin is None or listener is None else listener.agent.first(begin)
+
+    def _first_of(self, listener: Listener | None, after: int, *, on_device: bool) -> int | None:
+        """The same, but nothing of the next answer: that is not heard of one that nobody could hear.
+
+        What is played on a device may have been received long before, and the next answer as well.
+        """
+        first = self._first(listener, after)
+        following = None if on_device else self.timeline.agent.next_answer(after)
+        return None if first is not None and following is not None and first >= following else first
 
     def first_heard_behind(self, older: int, generated: int, after: int, now: int) -> int | None:
         """See `Recorder.first_heard_behind`."""

@@ -28,7 +28,7 @@ __all__ = ["Listener", "StereoFile"]
 #: 250 ms.
 _SETTLED = NS // 2
 #: Nanoseconds between two additions to the sums of the talk.
-_FOLD_EVERY = 30 * NS
+FOLD_EVERY = 30 * NS
 #: Less audio than this is no answer.
 _SHORTEST_ANSWER = NS // 5
 
@@ -67,7 +67,7 @@ class Listener:
 
     def settle(self, until: int) -> None:
         """Both sides have been listened to until `until`."""
-        if until - self.times.until > _FOLD_EVERY:
+        if until - self.times.until > FOLD_EVERY:
             self.times.fold(self.user.times, self.agent_speech.times, until - _SETTLED)
 
     def cut_agent(self, place: int) -> None:

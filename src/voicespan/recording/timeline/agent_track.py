@@ -26,6 +26,8 @@ REPLACED = 200 * MS
 #: conversation.
 _MOST_INTERVALS = 256
 _ANSWERS = 64
+#: An answer is marked so soon after its first audio was received.
+_MARKED_WITHIN = 100 * MS
 
 
 class AgentTrack(Track):
@@ -72,6 +74,17 @@ class AgentTrack(Track):
             if marked <= after:
                 return max(start, after)
         return after
+
+    def next_answer(self, after: int) -> int | None:
+        """Where the answer begins that follows the one whose first audio was received at `after`.
+
+        Returns:
+            None where there is none, or nothing of that one was given.
+        """
+        for number, (marked, _) in enumerate(self._answers[:-1]):
+            if 0 <= marked - after <= _MARKED_WITHIN:
+                return self._answers[number + 1][1]
+        return None
 
     def answers_between(self, start: int, end: int) -> list[int]:
         """Where the answers begin that begin from `start` on and before `end`."""

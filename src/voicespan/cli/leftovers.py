@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from voicespan.cli.text import age, count, destination_name, size
 from voicespan.delivery.destination.folder_destination import not_delivered
+from voicespan.delivery.destination.handed_over import HandedOver
 from voicespan.delivery.export.folder_owners import FolderOwners
 from voicespan.delivery.export.safe_text import printable
 from voicespan.delivery.spool.folder import Folder, is_held, read_meta
@@ -114,6 +115,8 @@ class Leftovers:
     def _whose(self, meta: Meta) -> str:
         if self._destination.is_named(meta.destination, new_key=True):
             return "for another key; if it was replaced, add --new-key"
+        if HandedOver.read(meta.destination) is not None:
+            return f"for voicespan deliver, which sends it to {destination_name(meta.destination)}"
         return f"for another destination: {destination_name(meta.destination)}"
 
 

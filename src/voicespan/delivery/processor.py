@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from voicespan.content import masking
 from voicespan.delivery.conversation_processor import ConversationSpanProcessor
-from voicespan.delivery.destination.destination import Destination, resolve
-from voicespan.delivery.destination.handed_over import HandedOver
-from voicespan.delivery.destination.handed_over import is_wanted as is_handed_over
+from voicespan.delivery.destination.destination import Destination
+from voicespan.delivery.destination.handed_over import HandedOver, resolve_here
 from voicespan.delivery.destination.privacy import sampling_rate, tracing_is_off
-from voicespan.delivery.destination.variables import DeliverySettingsError, variable
+from voicespan.delivery.destination.variables import variable
 from voicespan.delivery.spool.settings import SpoolSettings
 
 if TYPE_CHECKING:
@@ -62,23 +61,11 @@ class LangSmithSpanProcessor(ConversationSpanProcessor):
         settings = SpoolSettings.from_environment(folder=spool_dir)
         destination: Destination | HandedOver | None = None
         if not tracing_is_off():
-            handed_over = is_handed_over()
-            destination = resolve(
-                api_key=api_key,
-                endpoint=endpoint,
-                project=project,
-                workspace=workspace,
-                headers=headers,
-                keyless=handed_over,
+            destination = resolve_here(
+                api_key=api_key, endpoint=endpoint, project=project, workspace=workspace, headers=headers
             )
             # An error that an application raises can quote what it delivers with, or could.
             masking.know({*destination.secrets, *filter(None, (api_key, variable(os.environ, "API_KEY")))})
-            if handed_over:
-                if headers:
-                    raise DeliverySettingsError(
-                        "with VOICESPAN_DELIVERY=spool another process sends, which does not know headers="
-                    )
-                destination = HandedOver.of(destination)
         super().__init__(destination, settings.shutdown_timeout, meter_provider)
         self._leaves_encoding = isinstance(destination, HandedOver)
         self._rate = rate

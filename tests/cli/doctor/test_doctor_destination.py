@@ -136,7 +136,7 @@ def test_a_profile_that_is_broken(look, monkeypatch):
     def broken(**_):
         raise AttributeError("'list' object has no attribute 'a-secret'")
 
-    monkeypatch.setattr(destination, "resolve", broken)
+    monkeypatch.setattr(destination, "resolve_here", broken)
     unresolved = look(destination.look)["destination.resolved"]
     assert "AttributeError" in unresolved.text
     assert "a-secret" not in unresolved.text

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from voicespan.cli.doctor.findings import note, ok, warning
 from voicespan.cli.doctor.masked_output import public_url
 from voicespan.delivery.destination.destination import Destination
+from voicespan.delivery.destination.handed_over import HandedOver
 from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.spool import secure_file
 from voicespan.delivery.spool.folder import PROGRESS, SETTLED, is_held, read_meta
@@ -54,7 +55,12 @@ def look(folders: Sequence[Waiting], surroundings: Surroundings) -> Iterator[Fin
         for folder in folders
         if folder.meta is not None and _is_for(folder.meta, here) and not folder.kept
     ]
-    yield from _own(own, now, "" if here is None else public_url(here.url))
+    yield from _own(
+        own,
+        now,
+        "" if here is None else public_url(here.url),
+        is_handed_over=isinstance(here, HandedOver),
+    )
     yield from _kept([folder for folder in folders if folder.kept])
     others = [folder for folder in folders if folder not in own and not folder.kept]
     yield from _others([folder.meta for folder in others if folder.meta is not None], surroundings)
@@ -65,7 +71,7 @@ def look(folders: Sequence[Waiting], surroundings: Surroundings) -> Iterator[Fin
         )
 
 
-def _own(folders: Sequence[Waiting], now: float, url: str) -> Iterator[Finding]:
+def _own(folders: Sequence[Waiting], now: float, url: str, *, is_handed_over: bool) -> Iterator[Finding]:
     """What waits for the destination of this environment, which is at `url`."""
     if not folders:
         return
@@ -80,7 +86,9 @@ def _own(folders: Sequence[Waiting], now: float, url: str) -> Iterator[Finding]:
         yield warning(
             "spool.waiting",
             text,
-            "the next process with a conversation sends them, or: voicespan recover",
+            "is voicespan deliver running? now: voicespan deliver --once"
+            if is_handed_over
+            else "the next process with a conversation sends them, or: voicespan recover",
             **facts,
         )
 
@@ -119,7 +127,16 @@ def _others(metas: Sequence[Meta], surroundings: Surroundings) -> Iterator[Findi
     """What this environment does not send, and what does."""
     here = surroundings.destination
     counted: Counter[tuple[bool, tuple[tuple[str, str | None], ...]]] = Counter()
+    handed_over = [meta for meta in metas if HandedOver.read(meta.destination) is not None]
+    if handed_over:
+        yield note(
+            "spool.handed_over",
+            f"{_count(len(handed_over))} for voicespan deliver, which sends them",
+            folders=len(handed_over),
+        )
     for meta in metas:
+        if meta in handed_over:
+            continue
         same_but_key = here is not None and here.is_named(meta.destination, new_key=True)
         named = tuple((name, meta.destination.get(name)) for name in ("url", "project", "workspace"))
         counted[same_but_key, named] += 1
@@ -160,7 +177,7 @@ def _command(place: Mapping[str, str | None], spool_dir: Path) -> str:
     return recover_command(wanted, spool_dir)
 
 
-def _is_for(meta: Meta, here: Destination | None) -> bool:
+def _is_for(meta: Meta, here: Destination | HandedOver | None) -> bool:
     return here is not None and here.is_named(meta.destination)
 
 

@@ -12,7 +12,9 @@ from voicespan.cli.doctor.masked_output import public_url
 from voicespan.cli.doctor.versions import loaded
 from voicespan.delivery.destination import url_policy
 from voicespan.delivery.destination.credentials import ApiKey
-from voicespan.delivery.destination.destination import DEFAULT_API, resolve
+from voicespan.delivery.destination.destination import DEFAULT_API
+from voicespan.delivery.destination.handed_over import VARIABLE as HANDED_OVER_BY
+from voicespan.delivery.destination.handed_over import HandedOver, resolve_here
 from voicespan.delivery.destination.profile import Profile
 from voicespan.delivery.destination.variables import DeliverySettingsError, NoDestinationError
 from voicespan.delivery.folder.settings import named_folder
@@ -38,7 +40,7 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
     """Where to, then whether it works."""
     environ = surroundings.environ
     try:
-        destination = resolve(environ=environ)
+        destination = resolve_here(environ=environ)
     except NoDestinationError as error:
         yield _nowhere(error, environ)
         return
@@ -55,6 +57,9 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
             f"the destination cannot be made out ({type(error).__name__})",
             "check LANGSMITH_ENDPOINT, VOICESPAN_ENDPOINT and the profile in ~/.langsmith/config.json",
         )
+        return
+    if isinstance(destination, HandedOver):
+        yield from _handed_over(destination, environ)
         return
     yield from _resolved(destination, environ)
     if surroundings.offline:
@@ -147,6 +152,28 @@ def _resolved(destination: Destination, environ: Mapping[str, str]) -> Iterator[
             source=origin,
         )
     yield _key(destination, environ, named)
+
+
+def _handed_over(destination: HandedOver, environ: Mapping[str, str]) -> Iterator[Finding]:
+    url = public_url(destination.url)
+    yield ok(
+        "destination.url",
+        f"left in the spool, for voicespan deliver to send to {destination.shown.partition(' at ')[0]}, {url}  "
+        f"({HANDED_OVER_BY})",
+        url=url,
+        collector=destination.through_collector,
+        source=HANDED_OVER_BY,
+    )
+    if destination.project is not None:
+        yield ok("destination.project", f"project {destination.project}", project=destination.project)
+    if (variable := source(environ, "API_KEY")) is not None:
+        yield warning(
+            "destination.key",
+            f"{variable} is set, which this process does not need",
+            "give it to voicespan deliver alone",
+            set=True,
+        )
+    yield note("destination.reached", "not asked: the deliverer sends, from an environment of its own")
 
 
 def _project_source(environ: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from voicespan.cli.doctor.findings import Finding, Surroundings
     from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.handed_over import HandedOver
 
 _YES = frozenset({"1", "true", "yes", "on"})
 _TWICE = (
@@ -44,7 +45,7 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
             yield note(f"roads.{name}", f"{name} {version} is installed: {what}", version=version)
 
 
-def _exporter(environ: Mapping[str, str], destination: Destination | None) -> Iterator[Finding]:
+def _exporter(environ: Mapping[str, str], destination: Destination | HandedOver | None) -> Iterator[Finding]:
     """OpenTelemetry's exporter, if it leads to where conversations go."""
     name = next((name for name in EXPORTER_ENDPOINTS if environ.get(name, "").strip()), None)
     if name is None or destination is None:

@@ -9,7 +9,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from voicespan.delivery.destination.destination import resolve
+from voicespan.delivery.destination.handed_over import resolve_here
 from voicespan.delivery.spool.settings import SpoolSettings
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.settings import Settings
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from voicespan.delivery.destination.destination import Destination
+    from voicespan.delivery.destination.handed_over import HandedOver
     from voicespan.runtime.clock import Clock
 
     Fact: TypeAlias = str | int | float | bool | None
@@ -123,10 +124,10 @@ class Surroundings:
         return settings, spool, heard
 
     @cached_property
-    def destination(self) -> Destination | None:
+    def destination(self) -> Destination | HandedOver | None:
         """Where conversations would go; None: there is nowhere, or it must not be used."""
         try:
-            return resolve(environ=self.environ)
+            return resolve_here(environ=self.environ)
         except BROKEN:  # DeliverySettingsError is a ValueError
             return None
 

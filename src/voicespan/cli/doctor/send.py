@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import TracerProvider
 
 from voicespan.cli.doctor.findings import listening, note, ok, problem, warning
+from voicespan.delivery.destination.handed_over import HandedOver
 from voicespan.delivery.export.delivery_state import DeliveryState
 from voicespan.delivery.processor import LangSmithSpanProcessor
 from voicespan.delivery.spool import secure_file
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 NAME, TAG = "voicespan doctor", "voicespan-doctor"
 _WAIT_SECONDS = 30
+#: Seconds that the deliverer has to send it, and those between two looks at whether it has.
+_DELIVERER_SECONDS, _LOOK_EVERY = 30, 0.1
 _RATE = 24_000
 _CHECK = "send.conversation"
 _MOST_FACTS = 1 << 24
@@ -47,13 +50,20 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
     with listening() as heard:
         conversation, recorded = _hold(provider)
         processor.force_flush(_WAIT_SECONDS * 1000)
-        folder = _folder_of(Spool(surroundings.spool, surroundings.clock), conversation)
+        spool = Spool(surroundings.spool, surroundings.clock)
+        folder = _folder_of(spool, conversation)
+        handed_over_at = time.monotonic()
+        while folder is not None and isinstance(destination, HandedOver):
+            if time.monotonic() - handed_over_at > _DELIVERER_SECONDS:
+                break
+            time.sleep(_LOOK_EVERY)
+            folder = _folder_of(spool, conversation)
         # It stays in the spool if it has to: nobody need wait for it at the end.
         seconds = time.monotonic() - began
     server = destination.shown
     facts = {"trace_id": conversation.trace_id, "run_id": conversation.run_id}
     if folder is not None:
-        yield _left(folder, server, facts)
+        yield _left(folder, server, facts, is_handed_over=isinstance(destination, HandedOver))
     elif heard:
         yield warning(
             _CHECK, f"{server} took it, but not whole: {heard[-1].getMessage()}", "see above", **facts
@@ -105,7 +115,7 @@ def _folder_of(spool: Spool, conversation: Conversation) -> Path | None:
     return None
 
 
-def _left(folder: Path, server: str, facts: dict[str, str]) -> Finding:
+def _left(folder: Path, server: str, facts: dict[str, str], *, is_handed_over: bool) -> Finding:
     try:
         state = DeliveryState.of(secure_file.read(folder, PROGRESS, _MOST_FACTS))
     except OSError:
@@ -122,6 +132,8 @@ def _left(folder: Path, server: str, facts: dict[str, str]) -> Finding:
     return problem(
         _CHECK,
         f"it waits in {folder.parent}, not sent to {server}: {why}",
-        "see Destination and Spool, above; voicespan recover sends it when that is mended",
+        "is voicespan deliver running, with a key for it?"
+        if is_handed_over
+        else "see Destination and Spool, above; voicespan recover sends it when that is mended",
         **facts,
     )

@@ -20,7 +20,9 @@ from voicespan.delivery.destination.destination import (
     Destination,
     check_url,
     checked_headers,
+    resolve,
 )
+from voicespan.delivery.destination.variables import DeliverySettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,3 +142,34 @@ class HandedOver:
         return Destination(
             self.url, self.project, self.workspace, checked, credentials, self.through_collector
         )
+
+
+def resolve_here(
+    *,
+    api_key: str | None = None,
+    endpoint: str | None = None,
+    project: str | None = None,
+    workspace: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Destination | HandedOver:
+    """Where conversations of this process go, by itself or by somebody else; see `resolve`.
+
+    Raises:
+        DeliverySettingsError: as there; or another process sends, and is to send headers that it does not know.
+    """
+    hands_over = is_wanted(environ)
+    if hands_over and headers:
+        raise DeliverySettingsError(
+            f"with {VARIABLE}={_SPOOL} another process sends, which does not know headers="
+        )
+    found = resolve(
+        api_key=api_key,
+        endpoint=endpoint,
+        project=project,
+        workspace=workspace,
+        headers=headers,
+        environ=environ,
+        keyless=hands_over,
+    )
+    return HandedOver.of(found) if hands_over else found

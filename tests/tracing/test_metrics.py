@@ -150,15 +150,12 @@ def test_the_response_gap_says_who_knows_it_and_is_absent_where_nobody_does(
     call = Call(tracer_provider, fake_clock)
     with call.conversation.lifecycle.lock:
         writer = call.conversation.lifecycle.spans._writer
+    chat = {**MODEL, "gen_ai.operation.name": "chat"}
+    at = fake_clock.monotonic_ns()
     for facts in (GAP, {}):
-        writer.write(
-            "turn_complete", Interrupted(fake_clock.monotonic_ns(), "x", "r", None, "x"), facts=facts
-        )
-    writer.write(
-        "interrupted",
-        Interrupted(fake_clock.monotonic_ns(), "x", "r", None, "x"),
-        facts={"barge_in_ms": 160.5},
-    )
+        event = Interrupted(at, "x", "r", None, "x")
+        writer.write("turn_complete", event, facts=facts, attributes=chat)
+    writer.write("interrupted", Interrupted(at, "x", "r", None, "x"), facts={"barge_in_ms": 160.5})
     call.end()
     assert measured.of("voicespan.response.gap") == [({**MODEL, "voicespan.basis": "app"}, 0.64)]
     assert measured.of("voicespan.barge_in.duration") == [(MODEL, 0.1605)]

@@ -91,6 +91,11 @@ class Measurements:
         if before is not None:
             before.stop()
 
+    def span_ended(self, span: Any, provider: Mapping[str, Any], *, is_root: bool = False) -> None:
+        """Have it recorded; see `EndedSpan`. Every span comes by here."""
+        if self._loop is not None:
+            self.put(EndedSpan(span, provider, is_root))
+
     def put(self, measured: object) -> None:
         """Have it recorded, if anybody listens. From any thread, a finaliser or a signal handler."""
         loop = self._loop

@@ -14,7 +14,7 @@ from voicespan.content.truncation import cut_text, encode, metadata, size_of
 from voicespan.protocol.json_values import safe_str
 from voicespan.runtime import guard
 from voicespan.runtime.clock import WallClock
-from voicespan.runtime.measurements import SHARED, EndedSpan
+from voicespan.runtime.measurements import SHARED
 from voicespan.runtime.settings import NO_LIMIT, ROOT_TRANSCRIPT_BYTES
 from voicespan.runtime.version import __version__
 from voicespan.tracing import semconv
@@ -237,7 +237,7 @@ class RootSpan:
     def end(self) -> None:
         """End the span, at the latest time that any span of the conversation has. No lock but the queue's is held."""
         self.span.end(self.wall.last)
-        SHARED.put(EndedSpan(self.span, self.provider, is_root=True))
+        SHARED.span_ended(self.span, self.provider, is_root=True)
 
 
 def given_name(name: object) -> str | None:

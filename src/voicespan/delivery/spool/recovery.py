@@ -17,7 +17,7 @@ from voicespan.delivery.encoding.cost import ConversationCost, has_cost
 from voicespan.delivery.encoding.journal import Envelope, Kind
 from voicespan.delivery.spool import recordings
 from voicespan.delivery.spool.folder import OPEN, ROOT, RecordingResult
-from voicespan.runtime.measurements import SHARED, EndedSpan
+from voicespan.runtime.measurements import SHARED
 from voicespan.tracing import semconv
 from voicespan.tracing.metrics import provider as metrics_provider
 
@@ -99,7 +99,7 @@ def _measure(span: Span, *, is_root: bool = False) -> None:
         start_time=span.start_time_unix_nano,
         end_time=span.end_time_unix_nano,
     )
-    SHARED.put(EndedSpan(ended, {}, is_root))
+    SHARED.span_ended(ended, {}, is_root=is_root)
 
 
 def _journaled(folder: Folder) -> Iterator[Span]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from voicespan.protocol import events
 from voicespan.runtime.measurements import CallCost, DroppedSpans, EndedSpan, LoopBlocked
 from voicespan.tracing import semconv
 from voicespan.tracing.metrics.instruments import Instruments
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 #: So many values each attribute may have: what a peer or an application makes up must not become series without end.
 _MOST_VALUES = 100
 _OTHER = "_OTHER"
+#: Characters of one.
+_LONGEST = 200
 #: Roots that were counted: each destination may find the same one.
 _MOST_ROOTS = 1_000
 
-_EXECUTE_TOOL = "execute_tool"
+#: Operations that are no call of a model.
+_NO_CALLS = frozenset({semconv.EXECUTE_TOOL, semconv.INVOKE_AGENT, "user_speech"})
 _MODALITIES = ("text", "audio", "image", "video")
 _OUTCOMES = ("completed", "cancelled", "failed", "incomplete", "rejected", "empty")
 #: What of a conversation stands on each of its measurements.
@@ -46,8 +50,7 @@ class MetricRecorder:
     def __call__(self, measured: object) -> None:
         """Record it."""
         if isinstance(measured, EndedSpan):
-            # One that is not sampled knows nothing.
-            if getattr(measured.span, "end_time", None) is not None:
+            if _says_something(measured):
                 _Span(measured, self._instruments, self._bounded).record(self._is_new)
         elif isinstance(measured, LoopBlocked):
             self._instruments.record(semconv.BLOCKED, measured.seconds, {}, None)
@@ -76,7 +79,7 @@ class MetricRecorder:
         for key, value in attributes.items():
             if value is None:
                 continue
-            text = str(value)
+            text = str(value)[:_LONGEST]
             values = self._values.setdefault(key, {})
             if text not in values and len(values) >= _MOST_VALUES:
                 text = _OTHER
@@ -84,6 +87,14 @@ class MetricRecorder:
                 values[text] = None
             kept[key] = text
         return kept
+
+
+def _says_something(ended: EndedSpan) -> bool:
+    """Whether the span is recorded, and one of those that are measured. Most are not."""
+    span = ended.span
+    if getattr(span, "end_time", None) is None:
+        return False
+    return ended.is_root or span.name == events.INTERRUPTED or semconv.OPERATION in (span.attributes or ())
 
 
 _SAMPLED = trace.TraceFlags(trace.TraceFlags.SAMPLED)
@@ -103,7 +114,8 @@ class _Span:
         bounded: Callable[[Mapping[str, Any]], dict[str, str]],
     ) -> None:
         self._ended = ended
-        self._attributes: Mapping[str, Any] = ended.span.attributes or {}
+        # A copy: in the SDK's own a missing attribute costs an exception, and a lock.
+        self._attributes = dict(ended.span.attributes or {})
         self._instruments = instruments
         self._bounded = bounded
         self._seconds = max(ended.span.end_time - (ended.span.start_time or 0), 0) / 1e9
@@ -117,9 +129,9 @@ class _Span:
                 self._record_root()
             return
         operation = self._attributes.get(semconv.OPERATION)
-        if operation == _EXECUTE_TOOL:
+        if operation == semconv.EXECUTE_TOOL:
             self._value(semconv.TOOL_DURATION, self._seconds, self._of(semconv.TOOL_NAME, semconv.ERROR_TYPE))
-        elif operation is not None:
+        elif operation is not None and operation not in _NO_CALLS:
             self._record_call()
         self._record_ms(semconv.GAP, "response_gap_ms", "response_gap_basis")
         self._record_ms(semconv.BARGE_IN, "barge_in_ms", "barge_in_basis")

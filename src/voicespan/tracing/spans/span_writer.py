@@ -12,7 +12,7 @@ from voicespan.content.truncation import encode
 from voicespan.protocol.events import LocalId, WireError
 from voicespan.protocol.json_values import parsed
 from voicespan.runtime import settings
-from voicespan.runtime.measurements import SHARED, EndedSpan
+from voicespan.runtime.measurements import SHARED
 from voicespan.tracing import semconv
 from voicespan.tracing.messages import named
 from voicespan.tracing.span_limits import content_limit
@@ -112,7 +112,7 @@ class SpanWriter:
         if error is not None:
             mark_error(span, error, self._wall(event.at))
         span.end(self._wall(event.at))
-        SHARED.put(EndedSpan(span, self._provider))
+        SHARED.span_ended(span, self._provider)
 
     def begin(
         self,
@@ -177,7 +177,7 @@ class SpanWriter:
             mark_error(span, error, self._wall(at))
         # Frames of several threads can overtake each other.
         span.end(max(self._wall(at), getattr(span, "start_time", None) or 0))
-        SHARED.put(EndedSpan(span, self._provider))
+        SHARED.span_ended(span, self._provider)
 
     def _add_content(
         self, whole: dict[str, AttributeValue], prompt: Any, completion: Any, frame: Any

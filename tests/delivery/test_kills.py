@@ -14,6 +14,7 @@ import sys
 import time
 
 import pytest
+from measured import measuring
 
 from voicespan.cli import recover
 from voicespan.delivery.spool.locks import MAKING, SPOOL_LOCK
@@ -52,6 +53,18 @@ def test_what_had_ended_before_a_kill_is_delivered_once(monkeypatch, tmp_path, s
     print(counted)  # noqa: T201  shown by pytest -s, for the report
     assert counted["roots"] >= kills
     assert counted["recordings"]
+
+
+def test_the_calls_that_a_kill_cut_off_are_measured_by_who_recovers_them(monkeypatch, tmp_path):
+    with LangSmithServer() as server, measuring() as measured:
+        monkeypatch.setenv("LANGSMITH_API_KEY", server.api_key)
+        monkeypatch.setenv("LANGSMITH_ENDPOINT", server.url)
+        _run_and_kill(server, "up", tmp_path / "log", random.Random(7))
+        assert recover.recover() == 0
+        cut_off = [root for root in server.roots if root.metadata.get("status") == "process ended"]
+        [point] = measured.points("voicespan.call.duration")
+        assert point.count == len(cut_off) > 0
+        assert dict(point.attributes) == {"voicespan.outcome": "process ended", "error.type": "process_ended"}
 
 
 def _run_and_kill(server, mode, log, chance):

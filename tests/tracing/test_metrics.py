@@ -339,3 +339,28 @@ def test_every_instrument_and_attribute_is_on_the_page_with_its_unit():
             rf"^\| `{re.escape(name)}` \| (histogram|counter), `{re.escape(unit)}` \|", text, re.MULTILINE
         ), name
     assert [name for name in sorted(ATTRIBUTES) if f"`{name}`" not in text] == []
+
+
+def test_who_asks_gets_what_is_known_by_then(measured, tracer_provider, fake_clock, monkeypatch):
+    """A process that ends a moment after its call, say: its provider is asked for the last time."""
+    Call(tracer_provider, fake_clock)
+    monkeypatch.setattr(SHARED._loop, "wake", lambda: None)
+    SHARED.put(LoopBlocked(0.25))
+    collected = measured.reader.get_metrics_data()
+    names = {
+        metric.name
+        for resource in collected.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    }
+    assert "voicespan.loop.blocked" in names
+
+
+@pytest.mark.parametrize("operation", ["user_speech", "invoke_agent"])
+def test_what_is_no_call_of_a_model_is_not_measured_as_one(measured, tracer_provider, fake_clock, operation):
+    call = Call(tracer_provider, fake_clock)
+    writer = call.conversation.lifecycle.spans._writer
+    event = Interrupted(fake_clock.monotonic_ns(), "x", "r", None, "x")
+    writer.write("user_speech", event, attributes={"gen_ai.operation.name": operation})
+    call.end()
+    assert measured.of("gen_ai.client.operation.duration") == []

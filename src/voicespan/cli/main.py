@@ -95,6 +95,11 @@ def _add_view(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     view.add_argument("folder", nargs="?", help="by default VOICESPAN_FOLDER, or the user's own")
     view.add_argument("--host", default="127.0.0.1", help="elsewhere than on loopback the URL has a token")
     view.add_argument("--port", type=int, default=0, help="by default any that is free")
+    view.add_argument(
+        "--otlp",
+        action="store_true",
+        help="take the traces of any process that sends them to /v1/traces here (OTLP/HTTP)",
+    )
     view.add_argument("--open", action="store_true", help="open a browser")
     view.set_defaults(run=_view)
 

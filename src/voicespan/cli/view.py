@@ -14,6 +14,7 @@ from voicespan.delivery.folder.settings import FolderSettings, named_folder
 from voicespan.delivery.folder_pipeline import folder_scheduler
 from voicespan.delivery.spool.spool import own_place
 from voicespan.report import find, page
+from voicespan.report.received import Received
 from voicespan.report.server import Viewer
 from voicespan.runtime.clock import SYSTEM
 
@@ -52,15 +53,18 @@ def view(options: Namespace) -> int:
     """Serve a folder until Ctrl-C. Returns the exit status: 0, 2 where the port is taken.
 
     Args:
-        options: `folder`, `host`, `port` and `open`, as the command line has them.
+        options: `folder`, `host`, `port`, `otlp` and `open`, as the command line has them.
     """
     folder = _folder(options.folder)
     try:
-        viewer = Viewer(folder, options.host, options.port, tidy=lambda: finish(folder))
+        received = Received(folder, tidy=lambda: make_room(folder)) if options.otlp else None
+        viewer = Viewer(folder, options.host, options.port, tidy=lambda: finish(folder), received=received)
     except OSError as error:
         return _refuse("view", f"cannot listen on {options.host}:{options.port}: {error.strerror}", MISUSED)
     with viewer:
         sys.stdout.write(f"{viewer.url}\n")
+        if options.otlp:
+            sys.stdout.write(f"takes traces at {viewer.traces_url}\n")
         sys.stdout.flush()
         if options.open:
             webbrowser.open(viewer.url)
@@ -69,6 +73,11 @@ def view(options: Namespace) -> int:
         except KeyboardInterrupt:
             return DONE
     return DONE
+
+
+def make_room(folder: Path) -> None:
+    """Remove what is too old or too much."""
+    CallFolders(FolderSettings.from_environment(folder), SYSTEM).tidy()
 
 
 def finish(folder: Path) -> None:

@@ -102,12 +102,21 @@ def of_spans(name: str, spans: Iterable[CallSpan]) -> Call:
     Raises:
         ValueError: no root of a conversation is among them.
     """
-    found = sorted(spans, key=lambda span: span.start_ns)
+    # An exporter that got no answer sends a span again.
+    found = sorted({span.span_id: span for span in spans}.values(), key=lambda span: span.start_ns)
     roots = [span for span in found if span.attributes.get(semconv.MODALITY) == "audio"]
     if not roots:
         raise ValueError(f"there is no conversation in {name}")
     root = roots[-1]
     return Call(name, root, [span for span in found if span is not root])
+
+
+def unfinished(name: str, spans: Iterable[CallSpan], thread_id: str) -> Call:
+    """The conversation of these spans, whose root has not come."""
+    found = sorted({span.span_id: span for span in spans}.values(), key=lambda span: span.start_ns)
+    start, end = (found[0].start_ns, max(span.end_ns for span in found)) if found else (0, 0)
+    root = CallSpan("0" * 16, "", "conversation", start, end, {semconv.THREAD_ID: thread_id}, None)
+    return Call(name, root, found, running=True)
 
 
 def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[str, CallSpan]]:

@@ -19,7 +19,7 @@ from voicespan.delivery.folder.call_folders import (
     is_running,
 )
 from voicespan.delivery.spool.folder import OPEN, ROOT
-from voicespan.report.call import Call, of_spans, read_lines
+from voicespan.report.call import Call, of_spans, read_lines, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: What a recording beside a file of spans may be called, and its type.
 TYPES = {".ogg": "audio/ogg", ".flac": "audio/flac", ".wav": "audio/wav", ".mp3": "audio/mpeg"}
 _LAST = "last"
+#: How the name of one begins whose spans another process sends, and whose root has not come.
+RECEIVED = f"{RUNNING}received-"
 
 
 class NoCallError(LookupError):
@@ -60,7 +62,24 @@ def calls(folder: Path) -> list[Path]:
         there = [path for path in folder.iterdir() if is_complete(path) or is_running(path)]
     except OSError:
         return []
-    return sorted(there, key=lambda path: path.name.removeprefix(RUNNING))
+    # Of a trace that is being received it is known that it is a conversation's once a span of one has come.
+    arriving = [path for path in received(folder) if (path / CONVERSATION).is_file()]
+    return [*sorted(there, key=lambda path: path.name.removeprefix(RUNNING)), *sorted(arriving)]
+
+
+def received(folder: Path) -> list[Path]:
+    """The traces that are being received, whatever they are of."""
+    return list(folder.glob(f"{RECEIVED}*"))
+
+
+def by_name(name: str, folder: Path) -> Path | None:
+    """The conversation that is called so in `folder`, also if it was called so while it was received."""
+    trace_id = name.removeprefix(RECEIVED.removeprefix(RUNNING))
+    there = calls(folder)
+    return next(
+        (call for call in there if call.name.removeprefix(RUNNING) == name),
+        next((call for call in there if f"-{trace_id}-" in call.name), None),
+    )
 
 
 def facts(call: Path) -> dict[str, Any]:
@@ -83,8 +102,13 @@ def read(path: Path) -> Call:
         return _of_file(path)
     if (path / SPANS).is_file() and not is_running(path):
         with (path / SPANS).open("rb") as lines:
-            call = of_spans(path.name, (span for _, span in read_lines(lines)))
+            spans = [span for _, span in read_lines(lines)]
+        if path.name.startswith(RECEIVED):
+            return unfinished(path.name.removeprefix(RUNNING), spans, str(facts(path).get("thread_id") or ""))
+        call = of_spans(path.name, spans)
         call.recording, call.mime_type = _recording(path, RECORDING)
+        if call.recording is None:
+            call.recording, call.mime_type = _kept_elsewhere(facts(path))
         return call
     spans, ended = _of_journals(path)
     call = of_spans(path.name.removeprefix(RUNNING), spans)
@@ -115,6 +139,21 @@ def _recording(folder: Path, name: str) -> tuple[Path | None, str]:
         if found is not None:
             return found, mime_type
     return None, "application/octet-stream"
+
+
+def _kept_elsewhere(facts_here: dict[str, Any]) -> tuple[Path | None, str]:
+    """The recording that the process which sent the spans keeps on this machine, in a folder like this one.
+
+    Whoever sends spans names the path, so it is taken only from the directory of the same conversation.
+    """
+    named = (facts_here.get("recording") or {}).get("kept")
+    path = Path(named) if isinstance(named, str) else None
+    # The name is fixed when the conversation opens, its ending when it is over.
+    if path is None or path.stem != RECORDING or not is_complete(path.parent):
+        return None, "application/octet-stream"
+    if facts(path.parent).get("trace_id") != facts_here.get("trace_id"):
+        return None, "application/octet-stream"
+    return _recording(path.parent, RECORDING)
 
 
 def _of_journals(path: Path) -> tuple[list[CallSpan], bool]:

@@ -17,16 +17,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from voicespan.report import find, page
+from voicespan.report import find, otlp, page
 from voicespan.report.listing import listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from voicespan.report.received import Received
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _PIECE = 1 << 18
+#: Requests with traces that are in memory at a time.
+_AT_A_TIME = 2
 
 
 class Viewer(ThreadingHTTPServer):
@@ -35,9 +39,17 @@ class Viewer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, folder: Path, host: str = "127.0.0.1", port: int = 0, *, tidy: Callable[[], None]
+        self,
+        folder: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        tidy: Callable[[], None],
+        received: Received | None = None,
     ) -> None:
         """Listen. `port` 0: any that is free. `tidy` finishes what killed processes left, now and then.
+
+        `received` keeps what is sent as OTLP; None: nothing is taken.
 
         Raises:
             OSError: the port is taken.
@@ -46,8 +58,10 @@ class Viewer(ThreadingHTTPServer):
         self.folder = folder
         #: What a request must know; empty: whoever reaches loopback may read.
         self.token = "" if host in _LOOPBACK else secrets.token_urlsafe(24)
+        self.received = received
         self._tidy = tidy
         self._tidying = threading.Lock()
+        self.reading = threading.BoundedSemaphore(_AT_A_TIME)
 
     @property
     def port(self) -> int:
@@ -61,6 +75,12 @@ class Viewer(ThreadingHTTPServer):
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{self.port}/{f'?token={self.token}' if self.token else ''}"
 
+    @property
+    def traces_url(self) -> str:
+        """Where it takes traces."""
+        base, _, token = self.url.partition("?")
+        return f"{base.rstrip('/')}{otlp.PATH}{f'?{token}' if token else ''}"
+
     def tidy(self) -> None:
         """Finish what killed processes left, unless another request does."""
         if self._tidying.acquire(blocking=False):
@@ -72,6 +92,8 @@ class Viewer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Viewer
+    #: Seconds that a client may be silent in the middle of a request, or between two.
+    timeout = 60.0
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -89,6 +111,52 @@ class _Handler(BaseHTTPRequestHandler):
             except (ConnectionError, TimeoutError):
                 self.close_connection = True
 
+    def do_POST(self) -> None:
+        asked = urlsplit(self.path)
+        query = {name: values[-1] for name, values in parse_qs(asked.query).items()}
+        # What was not read of a request is no next one.
+        self.close_connection = True
+        if not self._is_ours():
+            self._answer(HTTPStatus.FORBIDDEN, b"not from here\n", "text/plain")
+        elif not self._is_known(query):
+            self._answer(
+                HTTPStatus.UNAUTHORIZED,
+                b"the URL or the header Authorization needs the token\n",
+                "text/plain",
+            )
+        elif asked.path != otlp.PATH or self.server.received is None:
+            self._answer(
+                HTTPStatus.NOT_FOUND, b"`voicespan view --otlp` takes traces at /v1/traces\n", "text/plain"
+            )
+        else:
+            try:
+                self._take(self.server.received)
+            except otlp.RefusedError as refused:
+                self._answer(refused.status, f"{refused}\n".encode(), "text/plain")
+            except (ConnectionError, TimeoutError):
+                return
+            except OSError as error:
+                self._answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{error.strerror}\n".encode(), "text/plain")
+
+    def _take(self, received: Received) -> None:
+        with self.server.reading:
+            body = self._body()
+            kind, encoding = (self.headers.get(name, "") for name in ("Content-Type", "Content-Encoding"))
+            request, answer = otlp.decoded(kind, encoding, body)
+            received.take(request)
+        self.close_connection = False
+        self._answer(HTTPStatus.OK, answer.content, answer.kind)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            return otlp.in_chunks(self.rfile.readline, self.rfile.read)
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise otlp.RefusedError(HTTPStatus.LENGTH_REQUIRED, "the request needs a Content-Length")
+        if int(length) > otlp.MOST:
+            raise otlp.too_large()
+        return self.rfile.read(int(length))
+
     def _show(self, path: str, query: dict[str, str]) -> None:
         folder = self.server.folder
         if path == "/":
@@ -98,9 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         _, kind, name, *rest = path.split("/")
         if kind != "call":
             raise LookupError(path)
-        found = next(
-            (call for call in find.calls(folder) if call.name.removeprefix(".") == unquote(name)), None
-        )
+        found = find.by_name(unquote(name), folder)
         if found is None:
             raise LookupError(name)
         call = find.read(found)
@@ -131,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.server.token
         if not token:
             return True
-        given = query.get("token", "")
+        given = query.get("token", "") or self.headers.get("Authorization", "").removeprefix("Bearer ")
         cookies = self.headers.get("Cookie", "")
         return secrets.compare_digest(
             given.encode(), token.encode()

@@ -155,7 +155,7 @@ class SpanEncoder:
         _mask(encoded.resource)
         if self.marked:
             set_attributes(encoded.resource, {semconv.DELIVERY_RESOURCE: "langsmith"})
-        return _envelope(encoded, encoded.scope_spans[0])
+        return envelope_of(encoded, encoded.scope_spans[0])
 
 
 def _is_ours(span: ReadableSpan) -> bool:
@@ -250,6 +250,11 @@ def set_attributes(holder: _Holder, attributes: Mapping[str, str | bool | float]
         _add(holder, key, value)
 
 
+def remove_attribute(holder: _Holder, key: str) -> None:
+    """Take an attribute away, if it is there."""
+    _remove_attributes(holder, lambda each: each == key)
+
+
 def get_attributes(holder: _Holder) -> dict[str, str | bool | float | None]:
     """All scalar attributes: for who needs more than one or two of them."""
     return {attribute.key: _value(attribute) for attribute in holder.attributes}
@@ -279,7 +284,7 @@ def split(request: bytes) -> Iterator[tuple[Envelope, Span]]:
         raise DamagedError from None
     for resource_spans in decoded.resource_spans:
         for scope_spans in resource_spans.scope_spans:
-            envelope = _envelope(resource_spans, scope_spans)
+            envelope = envelope_of(resource_spans, scope_spans)
             for span in scope_spans.spans:
                 yield envelope, span
 
@@ -287,9 +292,14 @@ def split(request: bytes) -> Iterator[tuple[Envelope, Span]]:
 def renamed(groups: Iterable[tuple[Envelope, Span]]) -> Iterator[tuple[Envelope, Span]]:
     """The spans of a checkpoint, which have OpenTelemetry's names, with LangSmith's."""
     for envelope, span in groups:
-        if ScopeSpans.FromString(envelope.scope).scope.name == semconv.SCOPE:
+        if scope_of(envelope) == semconv.SCOPE:
             langsmith_names.rename(span)
         yield envelope, span
+
+
+def scope_of(envelope: Envelope) -> str:
+    """The name of the scope that made the spans."""
+    return str(ScopeSpans.FromString(envelope.scope).scope.name)
 
 
 def _encode(span: ReadableSpan) -> ExportTraceServiceRequest:
@@ -315,7 +325,8 @@ def _masked(key: str, text: str) -> str:
     return MARK if names_secret(key) else without_secrets(text)
 
 
-def _envelope(resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> Envelope:
+def envelope_of(resource_spans: ResourceSpans, scope_spans: ScopeSpans) -> Envelope:
+    """What the spans of one scope have in common."""
     resource = ResourceSpans(resource=resource_spans.resource, schema_url=resource_spans.schema_url)
     scope = ScopeSpans(scope=scope_spans.scope, schema_url=scope_spans.schema_url)
     return Envelope(resource.SerializeToString(), scope.SerializeToString())

@@ -6,7 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 if TYPE_CHECKING:
@@ -36,6 +36,30 @@ def line(envelope: Envelope, spans: Iterable[Span]) -> bytes:
                 for link in span.get("links", ()):
                     _name_ids(link)
     return json.dumps(written, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def read(content: bytes) -> ExportTraceServiceRequest:
+    """A request as it is written here.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        written = json.loads(content)
+        for group in written.get("resourceSpans", ()):
+            for scope in group.get("scopeSpans", ()):
+                for span in scope.get("spans", ()):
+                    for holder in (span, *span.get("links", ())):
+                        _encode_ids(holder)
+        return ParseDict(written, ExportTraceServiceRequest(), ignore_unknown_fields=True)
+    except (ParseError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("no OTLP JSON") from error
+
+
+def _encode_ids(holder: dict[str, Any]) -> None:
+    for name in _IDS:
+        if name in holder:
+            holder[name] = base64.b64encode(bytes.fromhex(holder[name])).decode()
 
 
 def _name_ids(holder: dict[str, Any]) -> None:

@@ -75,9 +75,9 @@ class CallWriter:
         lines.append(otlp_json.line(envelope, [root]))
         _write(folder, SPANS, b"".join(lines))
         facts = describe(root, settled, recording, dropped_metadata=self._hide_metadata)
-        _write(folder, CONVERSATION, _as_json(facts))
+        _write(folder, CONVERSATION, as_json(facts))
         folder.sync()
-        shown = _free_name(path.with_name(path.name.removeprefix(RUNNING)))
+        shown = free_name(path.with_name(path.name.removeprefix(RUNNING)))
         path.rename(shown)
         folder.files.folder = shown
         folder.release()
@@ -114,7 +114,7 @@ def join_late(spool: Spool, name: str | None, file: BinaryIO, result: RecordingR
     Files(call, spool.memory).copy_in(kept, file)
     facts = json.loads((call / CONVERSATION).read_bytes())
     facts["recording"] = _recording_facts(result, kept)
-    _replace(call / CONVERSATION, _as_json(facts))
+    _replace(call / CONVERSATION, as_json(facts))
 
 
 def describe(
@@ -152,7 +152,8 @@ def _recording_facts(result: RecordingResult, file: str | None) -> dict[str, Any
     }
 
 
-def _as_json(facts: dict[str, Any]) -> bytes:
+def as_json(facts: dict[str, Any]) -> bytes:
+    """The content of `conversation.json`."""
     return json.dumps(facts, indent=1, ensure_ascii=False).encode()
 
 
@@ -210,7 +211,7 @@ def _replace(path: Path, content: bytes) -> None:
     new.replace(path)
 
 
-def _free_name(wanted: Path) -> Path:
+def free_name(wanted: Path) -> Path:
     """A name that no directory has yet: `wanted`, or one with a number behind it."""
     path, number = wanted, 1
     while path.exists():

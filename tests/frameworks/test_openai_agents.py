@@ -23,7 +23,7 @@ def named(runs, name):
     return [run for run in runs if run.name == name]
 
 
-@pytest.mark.parametrize("counted", [(), ("ms",)], ids=["bytes", "milliseconds"])
+@pytest.mark.parametrize("counted", [(), ("ms",), ("zeros",)], ids=["bytes", "milliseconds", "zeros"])
 def test_agents_handoffs_guardrails_and_what_was_played(run, environ, the_trace, counted):
     environ["VOICESPAN_RECORDING_FORMAT"] = "flac"
     tone = (8_000 * np.sin(np.arange(24_000) / 8)).astype("<i2").tobytes()

@@ -1,6 +1,7 @@
 """What was heard of a session whose application uses a `RealtimePlaybackTracker`: what the tracker is told was played.
 
-It is given what was played, or how many milliseconds of what the model has sent.
+It counts milliseconds of what the model has sent, also where it is given bytes: who plays on a telephone hears back how
+much was played, and gives as many zeros (as the SDK's own example of Twilio does). So what was sent is recorded.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ class PlayedAudio:
         self._trace = trace
         self._user_encoding = _encoding(_input_format(settings))
         self._item: str | None = None
-        #: None: the application gives what it plays itself.
-        self._received: ReceivedAudio | None = ReceivedAudio()
+        self._received = ReceivedAudio()
 
     @guarded
     def listen(self) -> None:
@@ -44,45 +44,33 @@ class PlayedAudio:
         at = self._began(len(pcm), self._user_encoding)
         self._trace.conversation.recorder.user(pcm, encoding=self._user_encoding, at=at)
 
-    @guarded
-    def agent(self, item_id: str, pcm: bytes, audio_format: Any) -> None:
-        """The application has just played this, of an answer."""
-        # It has the SDK count the milliseconds of it.
-        self._received = None
-        self._play(item_id, pcm, audio_format)
-
     def received(self, item_id: str, pcm: bytes) -> None:
         """The model has sent this, of an answer."""
-        if self._received is not None:
-            self._received.put(item_id, pcm)
+        self._received.put(item_id, pcm)
 
     @guarded
-    def agent_for(self, item_id: str, milliseconds: float, audio_format: Any) -> None:
+    def agent(self, item_id: str, milliseconds: float, audio_format: Any) -> None:
         """The application has just played so much more of an answer."""
-        if self._received is None or not milliseconds > 0:
+        if not milliseconds > 0:
             return
         encoding = _encoding(audio_format)
         size = round(milliseconds * _PER_MS[encoding] / _SAMPLE_BYTES[encoding]) * _SAMPLE_BYTES[encoding]
         pcm = self._received.take(item_id, size)
-        if self._received.is_short:
-            self._trace.conversation.recorder.count_dropped(size - len(pcm))
-        if pcm:
-            self._play(item_id, pcm, audio_format)
-
-    def _play(self, item_id: str, pcm: bytes, audio_format: Any) -> None:
         recorder = self._trace.conversation.recorder
+        if self._received.is_short:
+            recorder.count_dropped(size - len(pcm))
+        if not pcm:
+            return
         if item_id != self._item:
             self._item = item_id
             recorder.mark_answer()
-        encoding = _encoding(audio_format)
         recorder.agent(pcm, encoding=encoding, at=self._began(len(pcm), encoding))
 
     @guarded
     def interrupted(self) -> None:
         """Playback stopped."""
         self._item = None
-        if self._received is not None:
-            self._received.clear()
+        self._received.clear()
         self._trace.conversation.recorder.cut_agent()
 
     def _began(self, size: int, encoding: str) -> float:

@@ -1,4 +1,4 @@
-"""An agent's audio until it is known how much of it was played: for applications that count milliseconds alone."""
+"""An agent's audio until it is known how much of it was played."""
 
 from __future__ import annotations
 

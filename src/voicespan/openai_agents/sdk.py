@@ -45,8 +45,8 @@ class Patches:
         tracker = getattr(module, "RealtimePlaybackTracker", None)
         # The oldest have none.
         if tracker is not None and tracker.__module__ == module.__name__:
-            yield tracker, "on_play_bytes", self._played(tracker.on_play_bytes)
-            yield tracker, "on_play_ms", self._played_for(tracker.on_play_ms)
+            # `on_play_bytes` calls it.
+            yield tracker, "on_play_ms", self._played(tracker.on_play_ms)
             yield tracker, "on_interrupted", self._interrupted(tracker.on_interrupted)
 
     def end_open(self) -> None:
@@ -164,22 +164,11 @@ class Patches:
 
     def _played(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def on_play_bytes(tracker: Any, item_id: str, item_content_index: int, bytes: bytes) -> Any:  # noqa: A002
-            with guard():
-                trace = self._trace_of_tracker(tracker)
-                if trace is not None:
-                    trace.audio.agent(item_id, bytes, getattr(tracker, "_format", None))
-            return original(tracker, item_id, item_content_index, bytes)
-
-        return on_play_bytes
-
-    def _played_for(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
         def on_play_ms(tracker: Any, item_id: str, item_content_index: int, ms: float) -> Any:
             with guard():
                 trace = self._trace_of_tracker(tracker)
                 if trace is not None:
-                    trace.audio.agent_for(item_id, ms, getattr(tracker, "_format", None))
+                    trace.audio.agent(item_id, ms, getattr(tracker, "_format", None))
             return original(tracker, item_id, item_content_index, ms)
 
         return on_play_ms

@@ -1,6 +1,6 @@
 """Two agents of the OpenAI Agents SDK: a tool, a handoff, a guardrail, and a player that says what it has played.
 
-`openai_agents_reception.py URL [ms]`: it says only for how long. Its author traces what the tool does, with OpenTelemetry, and never heard of voicespan.
+`openai_agents_reception.py URL [ms|zeros]`: it says only for how long, or gives as many zeros. Its author traces what the tool does, with OpenTelemetry, and never heard of voicespan.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def no_fog(_context, _agent, output):
     return GuardrailFunctionOutput(output_info={"fog": "fog" in output}, tripwire_triggered="fog" in output)
 
 
-async def main(url: str, counts_ms: bool) -> None:
+async def main(url: str, counts: str = "") -> None:
     billing = RealtimeAgent(name="billing", instructions="Be exact.")
     agent = RealtimeAgent(
         name="reception",
@@ -56,10 +56,10 @@ async def main(url: str, counts_ms: bool) -> None:
             if event.type == "audio" and done == 2:
                 await asyncio.sleep(len(event.audio.data) / 48_000)
                 place, pcm = (event.item_id, event.content_index), event.audio.data
-                if counts_ms:
+                if counts == "ms":
                     tracker.on_play_ms(*place, len(pcm) / 48)
                 else:
-                    tracker.on_play_bytes(*place, pcm)
+                    tracker.on_play_bytes(*place, bytes(len(pcm)) if counts == "zeros" else pcm)
             if event.type == "raw_model_event" and event.data.type == "raw_server_event":
                 done += event.data.data["type"] == "response.done"
                 if done == 3:
@@ -67,4 +67,4 @@ async def main(url: str, counts_ms: bool) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] + "/realtime?model=gpt-realtime", sys.argv[2:] == ["ms"]))
+    asyncio.run(main(sys.argv[1] + "/realtime?model=gpt-realtime", *sys.argv[2:]))

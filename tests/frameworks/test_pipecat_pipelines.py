@@ -46,6 +46,14 @@ def test_a_call_is_recorded_as_it_was_heard(run, the_trace, tracing):
     ]
     assert root.thread_id == "caller-42"
     assert root.metadata["function_call_count"] == 1
+    figures = (
+        "user_turn_count",
+        "unanswered_turn_count",
+        "response_gap_count",
+        "figures_basis",
+        "barge_in_count",
+    )
+    assert [root.metadata[name] for name in figures] == [2, 0, 2, "app", 0]
     (tool,) = named(root, "function_call: weather")
     assert "foggy in London" in json.dumps(tool.outputs)
     first, _ = named(root, "tts")

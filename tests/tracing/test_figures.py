@@ -183,6 +183,12 @@ def test_a_turn_of_a_cascade_is_what_was_transcribed(call):
     assert turns(call.figures()) == (1, 0, None)
 
 
+def test_noise_before_a_cascade_says_anything_is_no_turn(call):
+    transcribe(call)
+    transcribe(call, "Hello there")
+    assert turns(call.figures()) == (1, 1, None)
+
+
 def test_speech_that_could_not_be_transcribed_is_a_turn(call):
     transcribe(call, "Hello there")
     with call.conversation.llm(model="brain", provider="nobody") as llm:

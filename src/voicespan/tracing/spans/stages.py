@@ -64,6 +64,7 @@ class Stages:
         self._transcribed_until = 0
         #: An answer was stopped; that was a barge-in if the user goes on.
         self._stopped: tuple[int, str] | None = None
+        turns.figures.turns.forget_speech()
         # In a cascade nobody else says that the user cut in.
         barge_ins.trusts_cuts = True
 

@@ -69,6 +69,13 @@ class UserTurns:
         if key is not None:
             put(self._by_key, key, self.count)
 
+    def forget_speech(self) -> None:
+        """In this conversation words say what a turn was: speech that was heard before any came was none by itself."""
+        self._marked = False
+        if self._signs == ("speech",) and self.count not in self._answered:
+            self.count -= 1
+            self._signs = ()
+
     def withdraw(self, key: str) -> None:
         """Nobody said anything there, so it was no turn."""
         number = self._by_key.pop(key, None)

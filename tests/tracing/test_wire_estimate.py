@@ -332,6 +332,9 @@ async def test_openai(delivered, langsmith_server, openai_realtime_server):
     root, seconds = recording(langsmith_server)
     assert seconds == pytest.approx([0.3, 0.5], abs=0.01)
     assert (root.metadata["recording_source"], root.metadata["recording_estimated"]) == ("wire", True)
+    assert (root.metadata["figures_basis"], root.metadata["user_turn_count"]) == ("wire", 1)
+    assert root.metadata["user_talk_s"] == pytest.approx(0.3, abs=0.02)
+    assert root.metadata["agent_talk_s"] == pytest.approx(0.5, abs=0.02)
     turn = next(child for child in root.children if child.name == "turn_complete")
     assert not [name for name in turn.metadata if name.endswith("heard_ms") and "latency" in name]
 
@@ -364,6 +367,9 @@ async def test_gemini(delivered, langsmith_server):
     assert await asyncio.to_thread(delivered.force_flush, 20_000)
     root, (_, agent) = recording(langsmith_server)
     assert 0.3 < agent < 2.0
+    assert root.metadata["figures_basis"] == "wire"
+    # Nobody says when this user spoke, or what.
+    assert "user_turn_count" not in root.metadata
     assert (root.metadata["recording_source"], root.metadata["recording_estimated"]) == ("wire", True)
 
 

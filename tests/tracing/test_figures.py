@@ -152,6 +152,12 @@ def test_words_alone_are_turns_where_nobody_says_when_the_user_speaks(call):
     assert turns(call.figures()) == (2, 0, None)
 
 
+def test_a_session_that_only_transcribes_has_no_unanswered_turns(call):
+    call.happen(events.SessionDescribed, "s1", None, {"session_type": "transcription"})
+    call.ask()
+    assert turns(call.figures()) == (1, None, None)
+
+
 def test_a_place_that_was_kept_for_words_that_nobody_said_is_no_turn(call):
     """Gemini: the microphone is open, and the agent speaks by itself."""
     call.happen(events.MessageAdded, "s1", "user", awaits_transcript=True)

@@ -346,7 +346,12 @@ class Lifecycle:
             **self.connections.facts(),
             "duration_s": round((at - self.root.started_at) / 1e9, 6),
             **(self.recording.facts() if self.recording is not None else {}),
-            **spans.counts.of_call(spans.playback, self.connections.first_at, final=self.state is ENDING),
+            **spans.counts.of_call(
+                spans.playback,
+                self.connections.first_at,
+                final=self.state is ENDING,
+                expects_answers=not self._status.is_listening_only,
+            ),
         }
         return {**spans.counts.attributes(), **self.root.attributes(facts, spans.transcript)}
 

@@ -29,7 +29,8 @@ class ConversationStatus:
         self._override: str | None = None
         self._error: WireError | None = None
         self._recoverable_error: WireError | None = None
-        self._is_listening_only = False
+        #: It only transcribes or translates.
+        self.is_listening_only = False
         self._loss: BaseException | None = None
 
     @property
@@ -45,7 +46,7 @@ class ConversationStatus:
             return "error"
         if self._cancelled:
             return "cancelled"
-        return "unanswered" if unanswered and not self._is_listening_only else "completed"
+        return "unanswered" if unanswered and not self.is_listening_only else "completed"
 
     def session_described(self, event: SessionDescribed) -> None:
         """Some sessions only transcribe or translate: nobody expects an answer there."""
@@ -53,7 +54,7 @@ class ConversationStatus:
         if event.event_type.startswith("transcription_session."):
             kind = "transcription"
         if kind is not None:
-            self._is_listening_only = kind != "realtime"
+            self.is_listening_only = kind != "realtime"
 
     def override(self, status: str | None) -> None:
         """Whoever ended it says how; None: nobody does."""

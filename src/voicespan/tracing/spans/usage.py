@@ -60,10 +60,16 @@ class Counters:
         name = f"answers_{outcome}"
         setattr(self, name, getattr(self, name) + 1)
 
-    def of_call(self, playback: Playback, opened_at: int, *, final: bool) -> dict[str, Any]:
+    def of_call(
+        self, playback: Playback, opened_at: int, *, final: bool, expects_answers: bool
+    ) -> dict[str, Any]:
         """The figures of the whole call. `opened_at`: when its first connection did; `final`: it is over."""
         talk = playback.talk(final=final)
-        return self.figures.facts(talk, playback.basis, opened_at, self.interruptions)
+        figures = self.figures.facts(talk, playback.basis, opened_at, self.interruptions)
+        if not expects_answers:
+            # A session that only transcribes.
+            figures["unanswered_turn_count"] = figures["response_rate"] = None
+        return figures
 
     def attributes(self) -> dict[str, AttributeValue]:
         """As metadata of the root. Not as usage: LangSmith would count every token twice."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Set by `voicespan.configure()` or by the first `instrument(tracer_provider=...)`.
 _named: TracerProvider | None = None
 
+#: Looks at each provider that a conversation is about to use.
+_watcher: Callable[[TracerProvider], None] | None = None
+
 #: What is to be done before the first conversation that has no provider of its own, and what came of it.
 _prepare: Callable[[], TracerProvider | None] | None = None
 _prepared: TracerProvider | None = None
@@ -50,10 +53,19 @@ def before_first_conversation(prepare: Callable[[], TracerProvider | None]) -> N
         _prepare, _prepared = guarded(prepare), None
 
 
+def watch(watcher: Callable[[TracerProvider], None] | None) -> None:
+    """Have `watcher` called with the provider of each conversation, before it begins; None: nobody watches any more."""
+    global _watcher  # noqa: PLW0603  one per process
+    _watcher = None if watcher is None else guarded(watcher)
+
+
 def tracer(provider: TracerProvider | None = None) -> Tracer:
     """The tracer of all spans of ours; asked for whenever a conversation begins."""
     metrics.look()
-    ours = trace.get_tracer(semconv.SCOPE, __version__, provider or _named or _prepared_provider())
+    provider = provider or _named or _prepared_provider()
+    if _watcher is not None:
+        _watcher(provider or trace.get_tracer_provider())
+    ours = trace.get_tracer(semconv.SCOPE, __version__, provider)
     span_limits.relax(ours)
     return ours
 

@@ -46,7 +46,7 @@ def test_who_said_what_and_how_it_ended(provider, written):
     said, over, call = written
     assert said.split(maxsplit=2)[1:] == ["user", "Is a table free tonight?\n"]
     assert over.split()[1] == "over"
-    assert call.split(maxsplit=2)[1:] == ["call", "1 turn, 1 unanswered\n"]
+    assert call.split(maxsplit=2)[1:] == ["call", "1 turn; 1 unanswered\n"]
 
 
 def test_tools_gaps_and_barge_ins(provider, written):

@@ -46,7 +46,8 @@ def spans():
     """The user asks from 1 to 2 s; the agent answers from 3 to 4.5 s, where the user cuts in, with half of it unheard."""
     root = span("conversation", 0, -1.0, 8.0, **{
         META + "ls_modality": "audio", META + "thread_id": "booking-7", META + "status": "completed",
-        META + "turn_count": 1, META + "ls_audio_recording_started_at": STARTED, META + "customer": "Ms Smith",
+        META + "turn_count": 1, META + "user_turn_count": 3, META + "unanswered_turn_count": 1,
+        META + "ls_audio_recording_started_at": STARTED, META + "customer": "Ms Smith",
     })  # fmt: skip
     root.update(spanId=ROOT, parentSpanId="")
     return [
@@ -77,7 +78,12 @@ def write_call(folder, name=NAME, written=None):
     facts = {
         "thread_id": "booking-7",
         "duration_s": 9.0,
-        "metadata": {"status": "completed", "turn_count": 1},
+        "metadata": {
+            "status": "completed",
+            "turn_count": 1,
+            "unanswered_turn_count": 1,
+            "longest_silence_s": 7.25,
+        },
     }
     (call / "conversation.json").write_text(json.dumps(facts))
     seconds = np.arange(8 * RATE) / RATE

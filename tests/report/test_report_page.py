@@ -73,6 +73,10 @@ def test_the_gap_stands_before_the_answer_with_its_parts(written):
     assert "after 1000 ms" in written
 
 
+def test_the_figures_of_the_root_stand_at_the_top_in_words(written):
+    assert Elements(written.split("<main>")[0]).having("id")[0] == ({"id": "call"}, "3 turns; 1 unanswered")
+
+
 def test_what_was_never_heard_follows_what_was(written):
     [unheard] = data_in(written)["unheard"]
     assert unheard["start"] == pytest.approx(4.5, abs=0.1)

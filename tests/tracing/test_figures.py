@@ -257,11 +257,15 @@ def test_a_call_in_words():
     figures.add_tool(S)
     talk = TALK._replace(microphone_dead=True, inaudible_answers=2)
     assert in_words(figures.facts(talk, "app", 0, 1)) == (
-        "answers after 0.90 s, 0.90 s at most; greeting after 1.00 s; 1 barge-in, silent after 120 ms; "
+        "answers after 0.90 s, 0.90 s at most; greeting after 1.00 s; 1 barge-in; silent 120 ms after that; "
         "talk 50% user, 50% agent; both at once 1.0 s; silence 1%, 1.0 s at most; functions 1000 ms; "
         "2 answers that nobody could hear; a dead microphone"
     )
     assert in_words({}) == ""
+    # What only transcribes, and an application that uses a name of ours for something else.
+    assert (
+        in_words({"user_turn_count": 2, "response_gap_p50_ms": "fast", "response_gap_max_ms": 1}) == "2 turns"
+    )
 
 
 def words_of(*answers):

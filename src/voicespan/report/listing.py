@@ -20,6 +20,8 @@ _SHOWN = {
     "interruption_count": "barge-ins",
     "function_call_count": "tools",
     "response_gap_p95_ms": "gap p95 (ms)",
+    "unanswered_turn_count": "unanswered",
+    "longest_silence_s": "longest silence (s)",
     "error_count": "errors",
     "cost": "cost",
 }

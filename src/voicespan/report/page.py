@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.report import sound, story
 from voicespan.tracing import semconv
+from voicespan.tracing.figures_in_words import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,10 +104,12 @@ def _head(data: dict[str, Any]) -> str:
         f"{_text(span['error'])}</li>"
         for span in failed
     )
+    words = in_words(data["figures"])
     return (
         f"<header><h1>{_text(data['thread'] or data['name'])}</h1>"
         f"<p>{started:%Y-%m-%d %H:%M:%S} UTC, {_clock(data['seconds'])}"
         f"{', <strong id=running>running</strong>' if data['running'] else ''}</p>"
+        f"{f'<p id=call>{_text(words)}</p>' if words else ''}"
         f"{f'<ul id=errors>{problems}</ul>' if problems else ''}</header>"
     )
 

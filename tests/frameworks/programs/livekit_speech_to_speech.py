@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sys
 
 from livekit.agents import Agent, AgentSession, RunContext, function_tool
-from livekit.plugins import openai
 from livekit_headset import Loudspeaker, Microphone
 from opentelemetry import trace
 
@@ -19,15 +20,51 @@ async def weather(context: RunContext, city: str) -> str:
     return f"foggy in {city}"
 
 
-async def main(url: str) -> None:
-    model = openai.realtime.RealtimeModel(
-        model="gpt-realtime", base_url=url.replace("ws://", "http://"), api_key="sk-test"
-    )
+def of_openai(url, **more):
+    from livekit.plugins import openai
+
+    url = url.replace("ws://", "http://")
+    return openai.realtime.RealtimeModel(model="gpt-realtime", base_url=url, api_key="sk-test", **more)
+
+
+def of_google(url):
+    import ssl
+
+    from google.genai.types import HttpOptions
+    from livekit.plugins import google
+
+    trusted = {"ssl": ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])}
+    options = HttpOptions(base_url=url, async_client_args=trusted)
+    return google.realtime.RealtimeModel(model="gemini-live", api_key="test", http_options=options)
+
+
+def make_session(kind, url, services_url):
+    if kind == "google":
+        return AgentSession(llm=of_google(url))
+    if kind == "own":
+        from livekit_own_model import OwnModel
+
+        return AgentSession(llm=OwnModel(json.loads(url)))
+    if kind == "half":
+        from livekit.plugins import openai
+
+        tts = openai.TTS(
+            model="gpt-4o-mini-tts", voice="ash", response_format="pcm", base_url=services_url, api_key="sk-test"
+        )
+        return AgentSession(llm=of_openai(url, modalities=["text"]), tts=tts)
+    return AgentSession(llm=of_openai(url))
+
+
+async def main(kind: str, url: str, what: str = "", services_url: str = "") -> None:
     microphone, loudspeaker = Microphone(), Loudspeaker()
-    session = AgentSession(llm=model)
+    session = make_session(kind, url, services_url)
     session.input.audio, session.output.audio = microphone, loudspeaker
     await session.start(Agent(instructions="You are kind.", tools=[weather]))
-    session.generate_reply(instructions="Tell the weather in London.")
+    if what == "spoken":
+        await asyncio.sleep(0.3)
+        microphone.say(0.8)
+    else:
+        session.generate_reply(instructions="Tell the weather in London.")
     for _ in range(400):
         if loudspeaker.heard:
             break
@@ -38,4 +75,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(*sys.argv[1:]))

@@ -11,6 +11,7 @@ What always holds:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan.tracing.spans.asked import LONGEST_BESIDE
@@ -62,6 +63,26 @@ def response_gap(generation: Generation, playback: Playback) -> dict[str, float 
         "response_gap_basis": "server" if known_to_service else playback.basis,
         "response_gap_from": began.what,
     }
+
+
+@dataclass(slots=True)
+class SynthesizedGap:
+    """That of an answer that the model wrote, and another one spoke."""
+
+    generation: Generation
+    #: From the call of the one that speaks to its first audio, in nanoseconds.
+    synthesis_ns: int
+
+    def figures(self, playback: Playback) -> dict[str, float | str]:
+        """Of the span that ended it."""
+        generation = self.generation
+        generation.heard_at = playback.first(generation.first_audio_at)
+        figures = response_gap(generation, playback)
+        waited = figures.get("model_ms")
+        if isinstance(waited, float):
+            synthesis = min(_ms(self.synthesis_ns), waited)
+            figures.update(model_ms=round(waited - synthesis, 3), tts_ms=synthesis)
+        return figures
 
 
 def gap_of_run(answers: tuple[int, int] | None, playback: Playback) -> dict[str, float | str]:

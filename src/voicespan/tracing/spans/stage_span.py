@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from voicespan.content.policy import Content
     from voicespan.protocol import stages
     from voicespan.tracing.spans.span_writer import SpanWriter
+    from voicespan.tracing.spans.response_gap import SynthesizedGap
     from voicespan.tracing.spans.stage_gap import AnsweredGap
 
 #: OpenTelemetry's names for what is done, and for what comes of it.
@@ -34,7 +35,7 @@ class StageSpan:
     #: None: the budget of spans is used up.
     span: Span | None
     first_at: int | None = None
-    gap: AnsweredGap | None = None
+    gap: AnsweredGap | SynthesizedGap | None = None
 
     @classmethod
     def begin(cls, writer: SpanWriter, content: Content, started: stages.StageStarted) -> StageSpan:

@@ -108,7 +108,9 @@ class StageWords:
 
     def _is_own(self, started: StageStarted) -> bool:
         if started.answer is None or started.answer == started.key:
-            return True
+            # Unless a model on a socket wrote it, which this one speaks for.
+            written = self._turns.wrote()
+            return written is not None and not (written and _alike(started.text or "", written))
         written = self._written.get(started.answer, "")
         return written is not None and started.text is not None and not _alike(started.text, written)
 

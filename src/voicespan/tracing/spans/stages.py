@@ -134,7 +134,7 @@ class Stages:
         self.gap.ended(found.started.key, at)
         if begins_answer:
             self._barge_ins.answer_began(answer, at)
-            found.gap = self.gap.answered(at)
+            found.gap = self.gap.answered(at) or self._turns.synthesized(found.started.at, at)
         self._turns.answered_in_words(found.started.at)
 
     def _ended(self, event: stages.StageEnded) -> None:

@@ -20,7 +20,7 @@ from voicespan.tracing.spans.generation import (
     outcome_of,
     says_something,
 )
-from voicespan.tracing.spans.response_gap import gap_of_run, response_gap
+from voicespan.tracing.spans.response_gap import SynthesizedGap, gap_of_run, response_gap
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -70,6 +70,8 @@ class Turns:
         self._spoke_last: Generation | None = None
         #: What the next answer answers.
         self.user = UserTurn()
+        #: The newest answer in writing.
+        self._wrote = ""
         self._over: dict[str, None] = {}
         self._user_was_answered = False
 
@@ -142,6 +144,22 @@ class Turns:
                 generation.asked, generation.tool_ns = self.user.take(event.at)
                 self._queue(generation)
 
+    def synthesized(self, began_at: int, at: int) -> SynthesizedGap | None:
+        """The first audio of an answer is there, of a model that speaks for one that only writes; None: there is none."""
+        if not (self._over or self._generations):
+            return None
+        asked, tool_ns = self.user.take(at)
+        if asked is None:
+            return None
+        spoken = Generation(at, (), asked, at, tool_ns)
+        return SynthesizedGap(spoken, at - began_at)
+
+    def wrote(self) -> str | None:
+        """What the newest answer says; None: the model still writes, or nobody knows. Empty: there is none."""
+        if any(generation.first_audio_at is None for generation in self._generations.values()):
+            return None
+        return self._wrote
+
     def _queue(self, generation: Generation) -> None:
         """Where only the loudspeaker is heard, an answer may wait behind the one that was received before it."""
         older, self._spoke_last = self._spoke_last, generation
@@ -168,6 +186,8 @@ class Turns:
         if generation is None:
             generation = Generation(event.at, (), user_turn=self.figures.turns.count)
         put(self._over, event.response_id, None)
+        if not event.had_speech and event.text:
+            self._wrote = event.text
         if event.status == "failed" and not generation.out_of_band:
             # Nobody has answered it: the retry does.
             self._inputs = (*generation.inputs, *self._inputs)

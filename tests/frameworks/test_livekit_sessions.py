@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import re
 import subprocess
@@ -19,6 +20,10 @@ from frameworks_trace import named, seconds_of, shape, stretches, tracks, voiced
 from voicespan.testing.cascade import CascadeServer, Completion, FunctionCall
 from voicespan.testing.openai_realtime import Answer, OpenAIRealtimeServer
 
+needs_ga = pytest.mark.skipif(
+    importlib.util.find_spec("livekit.agents.llm._realtime") is None,
+    reason="the oldest cannot be sent to this machine",
+)
 CALLED_BY_VOICE = Answer(calls=[FunctionCall("weather", {"city": "London"})])
 CALLED = Completion(calls=[FunctionCall("weather", {"city": "London"})])
 
@@ -135,10 +140,10 @@ def test_a_cough_pauses_the_playback_and_is_no_barge_in(run, the_trace):
     assert first[1] - first[0] + rest[1] - rest[0] == pytest.approx(position, abs=0.06)
 
 
+@needs_ga
 def test_a_model_that_listens_and_speaks_by_itself(run, the_trace):
-    pytest.importorskip("livekit.agents.llm._realtime", reason="the oldest cannot be sent to this machine")
     with OpenAIRealtimeServer.conversational([CALLED_BY_VOICE, Answer("It is foggy in London.")]) as server:
-        said = run("livekit_speech_to_speech.py", server.url)
+        said = run("livekit_speech_to_speech.py", "openai", server.url)
     root, _ = the_trace()
     (tool,) = named(root, "function_call: weather")
     assert [child.name for child in tool.children] == ["look up"]
@@ -147,6 +152,48 @@ def test_a_model_that_listens_and_speaks_by_itself(run, the_trace):
     assert not named(root, "llm")
     assert ("assistant", "It is foggy in London.") in words(root)
     assert root.metadata["recording_seconds"] > sum(position for position, _ in told(said, "heard"))
+
+
+@needs_ga
+def test_a_model_that_listens_and_writes_and_another_one_that_speaks(run, the_trace):
+    answers = [CALLED_BY_VOICE, Answer("It is foggy in London.")]
+    with OpenAIRealtimeServer.conversational(answers) as server, CascadeServer() as services:
+        said = run("livekit_speech_to_speech.py", "half", server.url, "spoken", services.url)
+    root, _ = the_trace()
+    assert len(named(root, "turn_complete")) == 2
+    (tts,) = named(root, "tts")
+    assert [text for role, text in words(root) if role == "assistant"] == ["It is foggy in London."]
+    gap = tts.metadata
+    parts = ("endpointing_ms", "model_ms", "tool_ms", "tts_ms", "playout_ms")
+    assert gap["response_gap_ms"] == pytest.approx(sum(gap.get(part, 0) for part in parts), abs=0.01)
+    assert gap["response_gap_from"] == "speech_end"
+    assert gap["tts_ms"] > 0
+    _, agent = tracks(root)
+    assert voiced(agent) == pytest.approx(sum(position for position, _ in told(said, "heard")), abs=0.1)
+
+
+@pytest.mark.parametrize("what", ["spoken", "asked by the agent"])
+def test_a_realtime_model_whose_frames_nobody_sees(run, the_trace, what):
+    script = [{"call": "weather", "with": {"city": "London"}}, {"say": "It is foggy in London."}]
+    said = run("livekit_speech_to_speech.py", "own", json.dumps(script), what)
+    root, _ = the_trace()
+    asked, answered = named(root, "turn_complete")
+    assert (asked.metadata["outcome"], answered.metadata["outcome"]) == ("completed", "completed")
+    assert "weather" in json.dumps(asked.outputs)
+    assert "It is foggy in London." in json.dumps(answered.outputs)
+    assert answered.metadata["ls_model_name"] == "parrot-1"
+    assert answered.usage["input_tokens"] == answered.usage["output_tokens"] == 12
+    assert root.metadata["total_tokens"] == 48
+    (tool,) = named(root, "function_call: weather")
+    assert [child.name for child in tool.children] == ["look up"]
+    assert "foggy in London" in json.dumps(tool.outputs)
+    question = [("user", "How is the weather in London?")] if what == "spoken" else []
+    assert words(root) == [*question, ("tool", "foggy in London"), ("assistant", "It is foggy in London.")]
+    if what == "spoken":
+        assert answered.metadata["response_gap_from"] == "speech_end"
+        assert answered.metadata["tool_ms"] > 0
+    _, agent = tracks(root)
+    assert voiced(agent) == pytest.approx(sum(position for position, _ in told(said, "heard")), abs=0.1)
 
 
 def test_services_that_fail(run, the_trace):

@@ -15,15 +15,17 @@ from voicespan.runtime.guard import guarded
 
 if TYPE_CHECKING:
     from voicespan.instrumentation.framework_session import FrameworkSession
+    from voicespan.livekit.realtime import RealtimeAnswers
     from voicespan.recording.recorder import Recorder
 
 
 class SessionAudio:
     """Of one session. Used on the session's event loop only."""
 
-    def __init__(self, trace: FrameworkSession) -> None:
+    def __init__(self, trace: FrameworkSession, realtime: RealtimeAnswers) -> None:
         """Nothing has been heard yet."""
         self._trace = trace
+        self._realtime = realtime
         self._recorder: Recorder | None = None
         #: Whether the session is being closed: what is cut now is cut by that.
         self.is_closing = False
@@ -54,6 +56,7 @@ class SessionAudio:
         """A frame is given to the output, at most a few seconds before it is heard."""
         if self._given is None:
             self._given = 0.0
+            self._realtime.audible()
             self._answer = self._trace.conversation.audible_answer
             self.recorder.mark_answer()
         self._given += frame.samples_per_channel / frame.sample_rate

@@ -42,6 +42,12 @@ class Patches:
             yield session, name, wrapper(getattr(session, name))
         activity = module.voice.agent_activity.AgentActivity
         yield activity, "push_audio", self._heard(activity.push_audio)
+        for name, wrapper in (
+            ("_on_generation_created", self._generated),
+            ("_on_input_audio_transcription_completed", self._transcribed),
+            ("_on_metrics_collected", self._measured),
+        ):
+            yield activity, name, wrapper(getattr(activity, name))
         output = module.voice.io.AudioOutput
         yield output, "capture_frame", self._played(output.capture_frame)
         yield output, "on_playback_finished", self._playback_finished(output.on_playback_finished)
@@ -142,6 +148,41 @@ class Patches:
             return original(activity, frame)
 
         return push_audio
+
+    # Realtime models.
+
+    def _generated(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def _on_generation_created(activity: Any, event: Any) -> Any:
+            with guard():
+                trace = self.trace_of(activity._session)  # noqa: SLF001  as above
+                if trace is not None:
+                    trace.answers(event, activity.llm)
+            return original(activity, event)
+
+        return _on_generation_created
+
+    def _transcribed(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def _on_input_audio_transcription_completed(activity: Any, event: Any) -> Any:
+            with guard():
+                trace = self.trace_of(activity._session)  # noqa: SLF001  as above
+                if trace is not None:
+                    trace.transcribed(event)
+            return original(activity, event)
+
+        return _on_input_audio_transcription_completed
+
+    def _measured(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def _on_metrics_collected(activity: Any, metrics: Any, *args: Any) -> Any:
+            with guard():
+                trace = self.trace_of(activity._session)  # noqa: SLF001  as above
+                if trace is not None:
+                    trace.realtime.measured(metrics)
+            return original(activity, metrics, *args)
+
+        return _on_metrics_collected
 
     def _played(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)

@@ -9,6 +9,7 @@ from voicespan.instrumentation.framework_session import FrameworkSession, sessio
 from voicespan.livekit.audio import SessionAudio
 from voicespan.livekit.chat import text_of
 from voicespan.livekit.job import facts_of, participant_facts, thread_of
+from voicespan.livekit.realtime import RealtimeAnswers
 from voicespan.protocol import events
 from voicespan.protocol.events import WireError
 from voicespan.protocol.stages import ToolEnded
@@ -40,7 +41,10 @@ class SessionTrace(FrameworkSession):
             thread_id=thread_of(),
             metadata=facts_of(session),
         )
-        self.audio = SessionAudio(self)
+        #: What a realtime model does of which no frames are seen.
+        self.realtime = RealtimeAnswers(self)
+        self.audio = SessionAudio(self, self.realtime)
+        self._spoke_at: int | None = None
         #: Why it closes, as far as LiveKit has said it.
         self.error: BaseException | None = None
         #: Whether a model has given words of this role since the last message of it.
@@ -71,6 +75,7 @@ class SessionTrace(FrameworkSession):
             return
         at = self.at(getattr(event, "created_at", None))
         if speaks:
+            self._spoke_at = at
             self.report(events.SpeechStarted(at, "user_state_changed", None))
         else:
             self.report(events.SpeechStopped(at, "voice_activity", None))
@@ -87,15 +92,29 @@ class SessionTrace(FrameworkSession):
             # Typed words come again among the messages of the model, if that is a plugin's.
             self._typed = None if known or self.has_model or not text.strip() else message
             return
-        self._tell_what_was_typed()
-        if not known and text.strip() and not self.has_wire:
+        self.tell_what_was_typed()
+        if self.realtime.is_used:
+            self.realtime.said(item)
+        elif not known and text.strip() and not self.has_wire:
             self.report(message)
+
+    @guarded
+    def transcribed(self, event: Any) -> None:
+        """A realtime model has understood the user."""
+        if self.realtime.transcribed(event, self._spoke_at):
+            self.words["user"] = True
+
+    @guarded
+    def answers(self, event: Any, model: Any) -> None:
+        """A realtime model begins to answer."""
+        self.tell_what_was_typed()
+        self.realtime.created(event, model)
 
     def model_is_given_all(self) -> None:
         """A language model's plugin is called: what was typed, before or after that, is among its messages."""
         self._typed, self.has_model = None, True
 
-    def _tell_what_was_typed(self) -> None:
+    def tell_what_was_typed(self) -> None:
         typed, self._typed = self._typed, None
         if typed is not None and not self.has_wire:
             self.report(typed)
@@ -104,8 +123,12 @@ class SessionTrace(FrameworkSession):
         # The newer ones say of each function when it is over (see `tools`); the oldest say it of all at once.
         now = self.now()
         for output in event.function_call_outputs:
-            if output is not None and not self.has_wire:
-                error = WireError("ToolError", output.output) if output.is_error else None
+            if output is None or self.has_wire:
+                continue
+            error = WireError("ToolError", output.output) if output.is_error else None
+            if self.realtime.is_used:
+                self.realtime.answered(output, error)
+            else:
                 self.report(ToolEnded(now, "function_tools_executed", output.call_id, output.output, error))
 
     def _error(self, event: Any) -> None:
@@ -143,7 +166,8 @@ class SessionTrace(FrameworkSession):
     def end(self, error: BaseException | None = None, status: str | None = None) -> None:
         """The session is over."""
         if self.is_open:
-            self._tell_what_was_typed()
+            self.tell_what_was_typed()
+            self.realtime.over()
         super().end(error, status)
 
     @property

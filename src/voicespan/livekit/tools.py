@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def begin(trace: SessionTrace, call: Any) -> None:
     """A function is about to run, in a task that is made of this context next; `call`: a `FunctionCall`."""
     IN_TOOL.set(True)
-    if not trace.has_wire:
+    if trace.realtime.is_used:
+        trace.realtime.called(call)
+    elif not trace.has_wire:
         # The model is often still at it, and is told to have asked for it when it is through.
         trace.report(ToolStarted(trace.now(), "function_tool", call.call_id, call.name, call.arguments or ""))
     span = trace.conversation.span_of_stage(call.call_id)
@@ -34,13 +36,17 @@ def end(trace: SessionTrace, output: Any, raised: BaseException | None) -> None:
     if trace.has_wire or output is None:
         return
     failed = output.is_error and isinstance(raised, Exception)
+    error = wire_error(raised) if failed and raised is not None else None
+    if trace.realtime.is_used:
+        trace.realtime.answered(output, error)
+        return
     trace.report(
         ToolEnded(
             trace.now(),
             "function_tool",
             output.call_id,
             output.output,
-            wire_error(raised) if failed and raised is not None else None,
+            error,
             cancelled=raised is not None and not isinstance(raised, Exception),
         )
     )

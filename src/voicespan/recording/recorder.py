@@ -258,7 +258,8 @@ class Recorder(RecordingView):
             seconds: How long that is.
         """
         if self.sources[USER] is None:
-            began_at = self._clock.monotonic_ns() - round(seconds * NS)
+            # The first of all is often what begins the recording.
+            began_at = max(self._clock.monotonic_ns() - round(seconds * NS), self._writer.origin)
             # Without a time of its own: in a burst that would be another piece's.
             self._queue.audio(USER, began_at, pcm, rate, "pcm16", None)
 

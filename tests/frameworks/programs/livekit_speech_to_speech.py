@@ -49,7 +49,11 @@ def make_session(kind, url, services_url):
         from livekit.plugins import openai
 
         tts = openai.TTS(
-            model="gpt-4o-mini-tts", voice="ash", response_format="pcm", base_url=services_url, api_key="sk-test"
+            model="gpt-4o-mini-tts",
+            voice="ash",
+            response_format="pcm",
+            base_url=services_url,
+            api_key="sk-test",
         )
         return AgentSession(llm=of_openai(url, modalities=["text"]), tts=tts)
     return AgentSession(llm=of_openai(url))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from voicespan.content.policy import Content
     from voicespan.protocol import stages
-    from voicespan.tracing.spans.span_writer import SpanWriter
     from voicespan.tracing.spans.response_gap import SynthesizedGap
+    from voicespan.tracing.spans.span_writer import SpanWriter
     from voicespan.tracing.spans.stage_gap import AnsweredGap
 
 #: OpenTelemetry's names for what is done, and for what comes of it.

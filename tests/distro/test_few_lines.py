@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import signal
@@ -10,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import soundfile as sf
 
 from voicespan.testing.openai_realtime import Answer, FunctionCall, OpenAIRealtimeServer
 
@@ -100,6 +103,12 @@ assert type(trace.get_tracer_provider()) is trace.ProxyTracerProvider
 
 
 class TestFastAPI:
+    @pytest.fixture
+    def openai(self):
+        answer = Answer(transcript="Until ten.", audio=b"\x00\x20\x00\xe0" * 9600)
+        with OpenAIRealtimeServer.conversational([answer], timeout=20) as server:
+            yield server
+
     @needs("fastapi", "uvicorn", "opentelemetry.instrumentation.fastapi")
     def test_the_conversation_is_a_trace_of_its_own_with_a_link_back(self, serve, langsmith):
         from websockets.sync.client import connect
@@ -119,6 +128,7 @@ class TestFastAPI:
             PYTHONPATH=os.pathsep.join([str(EXAMPLES), str(Path(__file__).parent / "programs")]),
         )
         with connect(f"ws://127.0.0.1:{port}/call/ann", open_timeout=30) as browser:
+            browser.send(base64.b64encode(b"\x00\x20\x00\xe0" * 4800).decode())
             while browser.recv(timeout=30) != "done":
                 pass
         langsmith.wait_for(lambda server: server.roots, timeout=30)
@@ -126,6 +136,10 @@ class TestFastAPI:
         process.wait(timeout=30)
         [root] = langsmith.roots
         assert (root.name, root.thread_id, root.status) == ("conversation", "ann", "success")
+        assert root.metadata["recording_source"] == "app"
+        sound, rate = sf.read(io.BytesIO(root.attachments["conversation"].read()))
+        caller, agent = abs(sound).max(axis=0)
+        assert min(caller, agent) > 0.01, (caller, agent, len(sound) / rate)
         spans = [json.loads(line[6:]) for line in log.read_text("utf-8").splitlines() if line[:6] == "span: "]
         [conversation] = [span for span in spans if span["name"] == "conversation"]
         [request] = [span for span in spans if span["parent"] is None and span is not conversation]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from voicespan.recording.timeline.segment import NS
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from voicespan.recording.sound import Listener
     from voicespan.recording.timeline.talk import Talk
     from voicespan.runtime.clock import Clock
+
+#: Bytes of audio that are listened to in three milliseconds: of both sides twenty seconds at 24 kHz.
+_READ_AT_ONCE = 2_000_000
 
 
 class RecordingView:
@@ -172,6 +176,13 @@ class RecordingView:
     def is_behind(self) -> bool:
         """Whether the process has more to record than it can: what was given waits to be laid out."""
         return self._thread.is_behind
+
+    @property
+    def has_much_to_read(self) -> bool:
+        """Whether to listen to what was handed over and is not laid out would hold up who asks: for a few milliseconds."""
+        held = sum(track.held for track in self._queue.tracks)
+        # What needs numpy is loaded with the first audio, by the thread that writes.
+        return self.is_behind or held > _READ_AT_ONCE or "voicespan.recording.sound" not in sys.modules
 
     @property
     def has_audio(self) -> bool:

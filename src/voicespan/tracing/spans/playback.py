@@ -61,9 +61,12 @@ class Playback:
         return self.estimate if self.recorder is None else self.recorder
 
     def talk(self, *, final: bool) -> Talk | None:
-        """How both sides shared the call; None: unknown. `final`: it is over."""
+        """How both sides shared the call; None: unknown. `final`: it is over, and all of it counts."""
         recorder = self._recorder
-        return recorder.talk(final=final) if recorder is not None and recorder.has_audio else None
+        if recorder is None or not recorder.has_audio or (final and recorder.has_much_to_read):
+            # A part of a call is not told as the whole of it, and who hangs up is not kept waiting.
+            return None
+        return recorder.talk(final=final)
 
     def user_speech_ended_before(self, at: int) -> int | None:
         """When the user last stopped speaking before `at`; None: unknown, or the user spoke on."""

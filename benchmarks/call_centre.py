@@ -35,11 +35,12 @@ from websockets.exceptions import ConnectionClosed
 from benchmarks.call_audio import CHUNKS_A_SECOND, voices
 from benchmarks.call_servers import APPEND, sent_at
 from benchmarks.delays import Delays, probe
-from benchmarks.results import UNTRACED, VOICESPAN
+from benchmarks.results import DELIVERED, UNTRACED, VOICESPAN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+_OURS = (VOICESPAN, DELIVERED)
 #: The audio callbacks of all calls are spread over so many moments of the 20 ms.
 _SHARDS = 4
 #: How many calls begin a second, before there are as many as asked for.
@@ -89,7 +90,7 @@ class Call:
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[Any]:
         connecting = self._centre.client.realtime.connect(model="gpt-realtime")
-        if self._centre.way == VOICESPAN:
+        if self._centre.way in _OURS:
             import voicespan
 
             async with voicespan.conversation(metadata={"load": True}) as conversation:
@@ -110,7 +111,7 @@ class Call:
                 yield wrapped
 
     async def _read(self, connection: Any) -> None:
-        if self._centre.lean and self._centre.way in (UNTRACED, VOICESPAN):
+        if self._centre.lean and self._centre.way in (UNTRACED, *_OURS):
             while True:
                 frame = await connection.recv_bytes()
                 self._centre.arrived((time.monotonic_ns() - sent_at(frame)) / 1e9)
@@ -300,7 +301,7 @@ def _spent() -> dict[str, float]:
 
 def _traced(way: str) -> Callable[[], None]:
     """Begin to trace; returns what the application calls when it exits."""
-    if way != VOICESPAN:
+    if way not in _OURS:
         return lambda: None
     import voicespan
 
@@ -324,7 +325,7 @@ def main() -> None:
     spool = os.environ.get("VOICESPAN_SPOOL_DIR")
 
     async def hold() -> dict[str, Any]:
-        watched = Path(spool) if spool and asked.way == VOICESPAN else None
+        watched = Path(spool) if spool and asked.way in _OURS else None
         centre = CallCentre(asked.way, asked.url, watched, lean=asked.lean)
         return await centre.hold(asked.conversations, asked.seconds, asked.shortest, asked.longest)
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.many_conversations [--conversations 500] [--minutes 10]
 
-First the same calls untraced, then traced and recorded, each for the whole time. Then it is looked at what came of
+First the same calls untraced, then traced and recorded, then with `voicespan deliver` beside them, each for the whole
+time. Then it is looked at what came of
 them: every trace delivered, every recording whole, nothing counted as dropped. On two cores: one process holds the
 calls, another one is the servers.
 """
@@ -10,6 +11,7 @@ calls, another one is the servers.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -25,15 +27,19 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.call_audio import listen
 from benchmarks.call_servers import APPEND, DELTA, KEY, CallServers
-from benchmarks.results import ROOT, UNTRACED, VOICESPAN, Result, Row, save, show, speed
+from benchmarks.results import DELIVERED, ROOT, UNTRACED, VOICESPAN, Result, Row, save, show, speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from typing_extensions import Self
 
 #: How many recordings are listened to.
 _SAMPLE = 40
 #: The lag of the event loop that is allowed, in milliseconds.
 _LOOP_P99 = 20.0
+#: Per cent of a core that the application's process may take more than untraced where another one delivers.
+_MORE_OF_A_CORE = 60.0
 
 
 def run(
@@ -49,15 +55,54 @@ def run(
         "longest": longest,
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    held = subprocess.run(
-        [sys.executable, "-m", "benchmarks.call_centre", *arguments, "--lean"],
-        cwd=ROOT,
-        env=environment(servers, spool),
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
-    return json.loads(held.stdout.splitlines()[-1])
+    environ = environment(servers, spool)
+    if way == DELIVERED:
+        environ = {**environ, "VOICESPAN_DELIVERY": "spool"}
+        del environ["LANGSMITH_API_KEY"]
+    with Deliverer(servers, spool) if way == DELIVERED else contextlib.nullcontext() as deliverer:
+        held = subprocess.run(
+            [sys.executable, "-m", "benchmarks.call_centre", *arguments, "--lean"],
+            cwd=ROOT,
+            env=environ,
+            stdout=subprocess.PIPE,
+            check=True,
+            text=True,
+        )
+        found: dict[str, Any] = json.loads(held.stdout.splitlines()[-1])
+        if deliverer is not None:
+            found["deliverer"] = deliverer.used()
+    return found
+
+
+class Deliverer:
+    """`voicespan deliver` beside the calls."""
+
+    def __init__(self, servers: CallServers, spool: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "voicespan", "deliver", "--spool-dir", str(spool)],
+            cwd=ROOT,
+            env=environment(servers, spool),
+            stdout=subprocess.DEVNULL,
+        )
+        self._begun = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+    def used(self) -> dict[str, float]:
+        """Its share of a core until now, and the most memory that it had."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        spent = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        peak = int(status.partition("VmHWM:")[2].split()[0]) / 1000
+        return {
+            "share_of_a_core": round(spent / (time.monotonic() - self._begun), 3),
+            "peak_mb": round(peak, 1),
+        }
 
 
 def _longest(seconds: float) -> float:
@@ -80,12 +125,12 @@ def environment(servers: CallServers, spool: Path) -> dict[str, str]:
     }
 
 
-def deliver_the_rest(servers: CallServers, spool: Path) -> float:
+def deliver_the_rest(servers: CallServers, spool: Path, way: str) -> float:
     """Send what the process left, as whoever runs such a service does; seconds that it took."""
     servers.hurry()
     begun = time.monotonic()
     subprocess.run(
-        [sys.executable, "-m", "voicespan", "recover"],
+        [sys.executable, "-m", "voicespan", *(["deliver", "--once"] if way == DELIVERED else ["recover"])],
         cwd=ROOT,
         env=environment(servers, spool),
         check=False,
@@ -122,7 +167,7 @@ def examine(delivered: list[dict[str, Any]]) -> dict[str, Any]:
 def load(
     conversations: int, seconds: float, *, ways: tuple[str, ...] = (UNTRACED, VOICESPAN), slow: bool = True
 ) -> dict[str, dict[str, Any]]:
-    """What was seen of each way, and under `outcome` what came of the traced conversations."""
+    """What was seen of each way, and under `outcome` what came of the traced conversations, which are the last way's."""
     folder = Path(tempfile.mkdtemp(prefix="voicespan-load-"))
     spool = folder / "spool"
     found: dict[str, dict[str, Any]] = {}
@@ -131,10 +176,10 @@ def load(
             for way in ways:
                 found[way] = run(way, servers, spool, conversations, seconds, longest=_longest(seconds))
             before = len(servers.conversations())
-            took = deliver_the_rest(servers, spool)
+            took = deliver_the_rest(servers, spool, ways[-1])
             outcome = examine(servers.conversations())
         left = len(list(spool.iterdir())) if spool.exists() else 0
-        calls = found[VOICESPAN]["calls"]
+        calls = found[ways[-1]]["calls"]
         delivery = {
             "calls": calls,
             "delivered_by_the_exit": before,
@@ -160,7 +205,11 @@ def result(conversations: int, minutes: float, found: dict[str, dict[str, Any]])
         "20 ms at a time. LangSmith thinks two to five seconds about each request and reads 2 MB a second. "
         "Servers are another process on the same two cores. A frame is late by the time from its sending in "
         "that process to its arrival in the application.",
-        rows=[*_rows(found), *_outcome(found["outcome"])],
+        rows=[
+            *_rows(found),
+            *_outcome(found["outcome"], VOICESPAN),
+            *_outcome(found["outcome_delivered"], DELIVERED),
+        ],
         notes=_notes(found),
         series={
             name: [(each["seconds"] / 60, each[key]) for each in found[VOICESPAN]["samples"]]
@@ -171,9 +220,9 @@ def result(conversations: int, minutes: float, found: dict[str, dict[str, Any]])
 
 
 def _rows(found: dict[str, dict[str, Any]]) -> Iterator[Row]:
-    for way in (UNTRACED, VOICESPAN):
+    for way in (UNTRACED, VOICESPAN, DELIVERED):
         seen = found[way]
-        goal = _LOOP_P99 if way == VOICESPAN else None
+        goal = _LOOP_P99 if way != UNTRACED else None
         for quantile, late in seen["loop_ms"].items():
             yield Row(f"event loop: {quantile}", way, late, "ms", at_most=goal if quantile == "p99" else None)
         yield Row("event loop, all hang up: p99", way, seen["loop_at_the_end_ms"]["p99"], "ms")
@@ -195,27 +244,32 @@ def _rows(found: dict[str, dict[str, Any]]) -> Iterator[Row]:
                 note=f"{frames} of {seen['frames']}",
             )
         for thread, share in sorted(seen["share_of_a_core"].items()):
-            yield Row(f"processor: {thread}", way, share * 100, "% of a core")
-    memory = [each["resident_mb"] for each in found[VOICESPAN]["samples"]]
-    half = memory[len(memory) // 2 :] or [0.0]
-    yield Row(
-        "memory: grew in the second half", VOICESPAN, half[-1] - half[0], "MB", note=f"of {half[-1]:.0f}"
-    )
+            goal = 100 * found[UNTRACED]["share_of_a_core"]["all"] + _MORE_OF_A_CORE
+            bound = goal if (way, thread) == (DELIVERED, "all") else None
+            yield Row(f"processor: {thread}", way, share * 100, "% of a core", at_most=bound)
+        if "deliverer" in seen:
+            used = seen["deliverer"]
+            yield Row("processor: the deliverer", way, used["share_of_a_core"] * 100, "% of a core")
+            yield Row("memory: the deliverer, at most", way, used["peak_mb"], "MB")
+        memory = [each["resident_mb"] for each in seen["samples"]] if way != UNTRACED else []
+        half = memory[len(memory) // 2 :]
+        if half:
+            yield Row(
+                "memory: grew in the second half", way, half[-1] - half[0], "MB", note=f"of {half[-1]:.0f}"
+            )
 
 
-def _outcome(outcome: dict[str, Any]) -> Iterator[Row]:
+def _outcome(outcome: dict[str, Any], way: str) -> Iterator[Row]:
     heard = outcome["recordings_heard"]
     whole = 100 * outcome["recordings_whole"] / max(1, heard)
-    yield Row("audio dropped", VOICESPAN, outcome["dropped_bytes"], "bytes", at_most=0)
-    yield Row("spans dropped", VOICESPAN, outcome["dropped_spans"], "spans", at_most=0)
-    yield Row(
-        "recordings that are whole", VOICESPAN, whole, "%", at_least=100, note=f"of {heard} that were heard"
-    )
+    yield Row("audio dropped", way, outcome["dropped_bytes"], "bytes", at_most=0)
+    yield Row("spans dropped", way, outcome["dropped_spans"], "spans", at_most=0)
+    yield Row("recordings that are whole", way, whole, "%", at_least=100, note=f"of {heard} that were heard")
     without = ", ".join(f"{count} without: {status}" for status, count in sorted(outcome["without"].items()))
-    yield Row("delivered with recording", VOICESPAN, outcome["with_recording"], "conversations", note=without)
+    yield Row("delivered with recording", way, outcome["with_recording"], "conversations", note=without)
     yield Row(
         "not delivered in the end",
-        VOICESPAN,
+        way,
         outcome["calls"] - outcome["delivered"],
         "conversations",
         at_most=0,
@@ -252,7 +306,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     asked = parser.parse_args()
     before = speed()
-    found = load(asked.conversations, asked.minutes * 60)
+    seconds = asked.minutes * 60
+    found = load(asked.conversations, seconds)
+    delivered = load(asked.conversations, seconds, ways=(DELIVERED,))
+    found |= {DELIVERED: delivered[DELIVERED], "outcome_delivered": delivered["outcome"]}
     told = replace(result(asked.conversations, asked.minutes, found), speed=(before, speed()))
     kept = save(told)
     # Beside the folder of the results, where each file is one.

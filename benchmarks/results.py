@@ -52,6 +52,8 @@ FOLDER = Path(os.environ.get("VOICESPAN_BENCH_RESULTS") or ROOT / "build" / "ben
 #: The way that is the measure of all others.
 UNTRACED = "untraced"
 VOICESPAN = "voicespan"
+#: With `voicespan deliver` beside it, on the same cores.
+DELIVERED = "voicespan deliver"
 
 
 @dataclass(frozen=True)

@@ -662,3 +662,48 @@ def test_the_figures_become_feedback_where_the_application_asks_for_it(
     assert deliver(environment(langsmith_server))[0] == 0
     assert langsmith_server.run(scored.run_id).scores["user_turn_count"] == 0
     assert langsmith_server.run(not_scored.run_id).feedback == {}
+
+
+# Where there is more to encode than there is time for.
+
+
+@pytest.mark.parametrize(("seconds", "kind"), [(50, "audio/ogg"), (70, "audio/flac")])
+def test_a_recording_that_has_waited_for_a_minute_goes_as_it_is(
+    spooling, langsmith_server, spool_dir, seconds, kind
+):
+    agent = spooling()
+    conversation = agent.conversation()
+    speak(conversation)
+    conversation.end()
+    assert agent.deliver()
+    work = deliverer(environment(langsmith_server))
+    [folder] = folders(spool_dir)
+    outlet = work._outlets.to(work._keys.destination(read_meta(folder).destination))
+    outlet._begun_at = time.time() - seconds
+    os.utime(folder / "settled.json", (outlet._begun_at, outlet._begun_at))
+    work.look()
+    langsmith_server.wait_for(lambda server: server.roots)
+    work.stop()
+    until_idle(work)
+    assert langsmith_server.roots[0].attachments["conversation"].mime_type == kind
+
+
+def test_while_nothing_is_taken_there_is_time_to_encode(spooling, langsmith_server, spool_dir):
+    agent = spooling()
+    conversation = agent.conversation()
+    agent.child(conversation)  # goes first, and fails: what was sent of a root stays as it is
+    speak(conversation)
+    conversation.end()
+    assert agent.deliver()
+    langsmith_server.fail(status=503, times=1)
+    work = deliverer(environment(langsmith_server))
+    [folder] = folders(spool_dir)
+    outlet = work._outlets.to(work._keys.destination(read_meta(folder).destination))
+    outlet._begun_at = time.time() - 70
+    os.utime(folder / "settled.json", (outlet._begun_at, outlet._begun_at))
+    work.look()
+    langsmith_server.wait_for(lambda server: server.roots)
+    work.stop()
+    until_idle(work)
+    assert langsmith_server.requests[0].status == 503
+    assert langsmith_server.roots[0].attachments["conversation"].mime_type == "audio/ogg"

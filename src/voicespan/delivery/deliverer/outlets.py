@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from voicespan.delivery.deliverer.shown_calls import ShownCalls
 from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.scheduler import AT_ONCE, ExportScheduler
 from voicespan.delivery.export.uploader import Uploader
+from voicespan.delivery.spool.folder import SETTLED
 from voicespan.runtime.background import Loop
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from voicespan.delivery.deliverer.spool_watch import Waiting
     from voicespan.delivery.destination.destination import Destination
     from voicespan.delivery.destination.privacy import Privacy
+    from voicespan.delivery.spool.folder import Folder
     from voicespan.delivery.spool.spool import Spool
     from voicespan.runtime.clock import Clock
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 MOST = 32
 _BUSY = 4
 _THREADS_OF_OTHERS = 2
+#: Seconds that a recording waits to be encoded. Then it goes as it is: three times as large, but in time.
+_PATIENCE = 60.0
 #: Folders that wait in one destination's line. More stay in the spool until there is room.
 MOST_WAITING = 10_000
 
@@ -34,6 +39,9 @@ class Outlet:
         self, destination: Destination, spool: Spool, privacy: Privacy, clock: Clock, *, threads: int
     ) -> None:
         self.destination = destination
+        self._clock = clock
+        #: Wall clock, seconds.
+        self._begun_at = clock.time_ns() / 1e9
         self.http = HttpClient(destination, clock)
         uploader = Uploader(
             destination,
@@ -42,6 +50,7 @@ class Outlet:
             privacy,
             scored_project=self.http.project_id,
             scores_all=spool.settings.feedback,
+            has_time=self._has_time,
         )
         self.scheduler = ExportScheduler(
             spool, destination, uploader, clock, privacy, sweeps=False, at_once=threads
@@ -61,6 +70,16 @@ class Outlet:
         self.scheduler.take(waiting.path, new=new)
         self.loop.wake()
         return True
+
+    def _has_time(self, folder: Folder) -> bool:
+        """Whether a recording is encoded: not after a minute in which there was no time to, unless nothing is taken."""
+        path = folder.files.folder
+        if path is None or self.scheduler.is_failing:
+            return True
+        complete_at = self._begun_at
+        with contextlib.suppress(OSError):
+            complete_at = max(complete_at, (path / SETTLED).stat().st_mtime)
+        return self._clock.time_ns() / 1e9 - complete_at < _PATIENCE
 
     def stop(self) -> None:
         """Let the threads end after what they are at, and begin nothing any more."""

@@ -143,6 +143,11 @@ class ExportScheduler:
         """Whether a folder is being delivered."""
         return bool(self._delivering)
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether what was tried last failed, for a reason that concerns all."""
+        return bool(self._gate.failures)
+
     def pause(self) -> None:
         """Begin no delivery any more: those that are under way go on."""
         with self._lock:

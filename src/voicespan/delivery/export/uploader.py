@@ -54,11 +54,14 @@ class Uploader:
         *,
         scored_project: Callable[[], str | None] | None = None,
         scores_all: bool = True,
+        has_time: Callable[[Folder], bool] = lambda _: True,
     ) -> None:
         """`scored_project`: the figures of conversations become feedback, and this asks for the project's id.
 
-        `scores_all`: also where a folder does not ask for it.
+        `scores_all`: also where a folder does not ask for it. `has_time`: whether a recording is encoded before it goes,
+        where its process has left that to its deliverer.
         """
+        self._has_time = has_time
         self._scores_all = scores_all
         self._scored_project = scored_project if destination.takes_runs else None
         self._project_id: str | None = None
@@ -78,7 +81,7 @@ class Uploader:
             OSError: a file of the folder cannot be read.
         """
         progress = DeliveryState.of(folder.files.read(PROGRESS))
-        if not progress.root_sent:
+        if not progress.root_sent and self._has_time(folder):
             recordings.encode(folder)
         if progress.runs is None:
             requests.cut(folder, progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _SMALLEST = "ogg"
 _FLAC = "audio/flac"
+#: More at a time than there are processors would only take memory.
+_encoding = threading.BoundedSemaphore(os.cpu_count() or 1)
 #: Where a FLAC says how many samples it has: 36 bits, written when it is finished (RFC 9639, 8.2).
 _LENGTH = slice(18, 26)
 _LENGTH_MASK = (1 << 36) - 1
@@ -59,7 +62,8 @@ def encode(folder: Folder) -> None:
     flac = _flac(folder)
     if flac is None or flac.name != result.file or flac.name.startswith(f"{ATTACHMENT}."):
         return
-    encoded = _transcode(flac, form)
+    with _encoding:
+        encoded = _transcode(flac, form)
     if encoded is not None and encoded != flac:
         folder.set_recording_result(
             replace(result, file=encoded.name, mime_type=type_of(encoded.name) or UNKNOWN_TYPE)

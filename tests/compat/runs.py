@@ -56,6 +56,15 @@ PIPECAT = (
 GENAI = ("tests/instrumentation/test_genai_packages.py",)
 SOCKETS = ("tests/instrumentation/sockets",)
 
+OPENTELEMETRY = (
+    *(
+        "tests/tracing/test_conversation.py",
+        "tests/tracing/test_span_limits.py",
+        "tests/tracing/test_metrics.py",
+    ),
+    *("tests/delivery/test_spans.py", "tests/delivery/test_delivery_metrics.py"),
+)
+
 #: What arrives where, zero code.
 DELIVERY = "tests/distro/test_environments.py"
 
@@ -101,6 +110,15 @@ RUNS = (
         "openai-audio-1.107", ("openai==1.107.0",), "audio endpoints: httpx, nothing deprecated", tests=AUDIO
     ),
     Run("openai-audio-newest", ("openai",), "the newest", tests=AUDIO),
+    Run(
+        "opentelemetry-1.33",
+        (
+            *("openai[realtime]", "opentelemetry-api==1.33.*", "opentelemetry-sdk==1.33.*", "hypothesis"),
+            *("opentelemetry-instrumentation==0.54b0", "opentelemetry-exporter-otlp-proto-http==1.33.*"),
+        ),
+        "the oldest: spans are written, encoded and measured",
+        tests=OPENTELEMETRY,
+    ),
     Run(
         "genai",
         (

@@ -113,21 +113,26 @@ def check(arrived):
     assert "langsmith.attachments" not in attributes(root)
 
 
-@pytest.mark.parametrize("kind", ["http", "grpc"])
-def test_set_up_by_hand_and_by_variables(run, existing, arrived, tmp_path, kind):
-    program = tmp_path / "app.py"
-    text = EXAMPLE.read_text(encoding="utf-8")
-    program.write_text(text.replace("otlp.proto.http", f"otlp.proto.{kind}"), encoding="utf-8")
-    run(sys.executable, str(program), **of(kind, existing))
-    check(arrived)
-    assert not (tmp_path / "spool").exists()
-
-
 @pytest.fixture(params=[False, True], ids=["alone", "beside-ours"])
 def key(request, langsmith):
     """With a key of LangSmith's, voicespan's own processor stands beside the exporter."""
     url = {"LANGSMITH_API_KEY": langsmith.api_key, "LANGSMITH_ENDPOINT": langsmith.url}
     return url if request.param else {}
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_set_up_by_hand_and_by_variables(run, existing, arrived, key, kind, langsmith, tmp_path):  # noqa: PLR0917  fixtures
+    text = EXAMPLE.read_text(encoding="utf-8").replace("otlp.proto.http", f"otlp.proto.{kind}")
+    if key:
+        ours = "import voicespan\nprovider.add_span_processor(voicespan.LangSmithSpanProcessor())\n"
+        before, after = text.split("trace.set_tracer_provider(")
+        text = f"{before}{ours}trace.set_tracer_provider({after}"
+    program = tmp_path / "app.py"
+    program.write_text(text, encoding="utf-8")
+    run(sys.executable, str(program), **key, **of(kind, existing))
+    check(arrived)
+    assert [root.name for root in langsmith.roots] == (["conversation"] if key else [])
+    assert (tmp_path / "spool").exists() == bool(key)
 
 
 @pytest.mark.parametrize("kind", ["http", "grpc"])

@@ -375,3 +375,64 @@ def test_the_threads_do_all_that_by_themselves(agent, monkeypatch, langsmith_ser
     conversation.end()
     assert voice.deliver()
     assert root.status == "success"
+
+
+def test_the_langsmith_packages_own_client_says_the_same_with_its_requests(voice, langsmith_server):
+    """So a part that has another name there than here would be seen."""
+    from langsmith import Client
+
+    requested = []
+    post = voice.pipeline.live._post
+    voice.pipeline.live._post = lambda body: requested.append(body) or post(body)
+    conversation = voice.conversation(thread_id="t")
+    show(voice)
+    voice.child(conversation, "turn_complete", **{"gen_ai.prompt": "Hi", "gen_ai.completion": "Ho"})
+    show(voice)
+    ours = parts_of(requested)
+    shown = [as_shown(run) for run in langsmith_server.runs]
+    assert len(shown) == len(ours) == 2
+
+    langsmith_server.clear()
+    client = Client(
+        api_url=langsmith_server.url,
+        api_key=langsmith_server.api_key,
+        omit_traced_runtime_info=True,
+        auto_batch_tracing=False,
+        info={"batch_ingest_config": {"use_multipart_endpoint": True}},
+    )
+    for name, run in ours.items():
+        if name.startswith("post."):
+            client.multipart_ingest(create=[run])
+    assert [as_shown(run) for run in langsmith_server.runs] == shown
+    assert langsmith_server.dropped == []
+
+
+def parts_of(bodies):
+    """The runs of requests, by the names of their first parts."""
+    runs = {}
+    for body in bodies:
+        boundary = body.content_type.partition("boundary=")[2]
+        for part in b"".join(body).split(f"--{boundary}".encode())[1:-1]:
+            head, _, content = part.partition(b"\r\n\r\n")
+            name = head.partition(b'name="')[2].partition(b'"')[0].decode()
+            kind, run_id, *field = name.split(".")
+            run = runs.setdefault(f"{kind}.{run_id}", {})
+            run.update({field[0]: json.loads(content)} if field else json.loads(content))
+    return runs
+
+
+def as_shown(run):
+    return {
+        name: getattr(run, name)
+        for name in (
+            "id",
+            "trace_id",
+            "dotted_order",
+            "name",
+            "run_type",
+            "inputs",
+            "outputs",
+            "metadata",
+            "tags",
+        )
+    }

@@ -92,14 +92,18 @@ def test_what_only_opentelemetrys_encoder_knows_is_its(attributes, caplog):
     assert copy.SerializeToString() == theirs(made).SerializeToString()
 
 
-def test_events_and_links_are_its_as_well():
+def test_links_and_odd_events_are_its_as_well():
     linked = span({}, links=[Link(context(), {"a": 1})])
     assert plain_spans.encoded(linked) is None
     provider = TracerProvider(shutdown_on_exit=False)
     failed = provider.get_tracer("a scope").start_span("name")
     failed.record_exception(ValueError("no"))
     failed.end()
-    assert plain_spans.encoded(failed) is None
+    assert plain_spans.encoded(failed) == theirs(failed)
+    odd = provider.get_tracer("a scope").start_span("name")
+    odd.add_event("numbers", {"n": [1, 2]})
+    odd.end()
+    assert plain_spans.encoded(odd) is None
     groups = SpanEncoder(Privacy()).of([linked, failed, span({})], None)
     copies = [copy for _, copies in groups for copy in copies]
     assert [len(copy.links) for copy in copies] == [1, 0, 0]

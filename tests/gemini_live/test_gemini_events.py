@@ -557,7 +557,8 @@ def test_the_application_s_own_turn_taking(call):
     call.client(realtimeInput={"activityStart": {}}).client(realtimeInput={"activityEnd": {}}, after=1)
     call.audio(after=0.3).complete().end()
     assert fact(call.named("turn_complete"), "latency_to_first_audio_ms") == 300
-    assert call.names[1:3] == ["activity_start", "activity_end"]
+    assert call.names[1:4] == ["activity_start", "user_speech", "activity_end"]
+    assert seconds(call.named("user_speech")) == 1
     assert fact(call.root, "turn_detection") == "manual"
 
 

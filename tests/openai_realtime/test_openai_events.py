@@ -27,6 +27,7 @@ def test_a_spoken_turn_is_one_transcription_of_each_side_and_one_turn(call):
     assert call.names == [
         "session.created",
         "input_audio_buffer.speech_started",
+        "user_speech",
         "input_audio_buffer.speech_stopped",
         "output_transcription",
         "turn_complete",

@@ -29,7 +29,6 @@ from voicespan.openai_realtime.connection import RealtimeConnection
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.testing.openai_realtime import Answer, Close, Drop, Expect, OpenAIRealtimeServer, Refuse, Send
 from voicespan.tracing import root_span, semconv, tracer
-from voicespan.tracing.context import CURRENT
 from voicespan.tracing.conversation import Conversation
 from voicespan.tracing.registry import open_conversations
 from voicespan.tracing.scope import current_conversation
@@ -248,7 +247,7 @@ def test_what_leaves_the_block_decides_the_status(instrumented, roots, error, st
     assert (root.status.status_code is StatusCode.ERROR) == (status == "error")
     if status == "error":
         assert root.attributes["error.type"] == "ValueError"
-        assert root.events[0].attributes["exception.message"] == "broken"
+        assert root.events[-1].attributes["exception.message"] == "broken"
 
 
 @pytest.mark.parametrize("step", [Close(1011, "internal error"), Drop()])
@@ -550,10 +549,10 @@ def test_a_conversation_that_is_being_opened_can_be_asked_for_its_facts(tracer_p
     asked = []
 
     class Watched(SpanTranslator):
-        def __init__(self, tracer, context, *args, **kwargs):
-            opening = otel_context.get_value(CURRENT, context).conversation
+        def __init__(self, *args):
+            opening = args[-1].conversation
             asked.append((opening.root_facts(), opening.open_calls()))
-            super().__init__(tracer, context, *args, **kwargs)
+            super().__init__(*args)
 
     monkeypatch.setattr(translator, "SpanTranslator", Watched)
     conversation = Conversation(tracer_provider=tracer_provider)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from voicespan.protocol import events
 from voicespan.tracing import semconv
+from voicespan.tracing.messages import own_name
 from voicespan.tracing.server_spans import is_message
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def is_root(span: ReadableSpan) -> bool:
 
 def is_essential(span: ReadableSpan) -> bool:
     """Whether the span is kept when a conversation has more than LangSmith takes."""
-    return is_ours(span) and (span.name in _ESSENTIAL_NAMES or span.name.startswith(_ESSENTIAL_PREFIXES))
+    return is_ours(span) and (
+        own_name(span.name) in _ESSENTIAL_NAMES or span.name.startswith(_ESSENTIAL_PREFIXES)
+    )
 
 
 def is_langsmiths(span: ReadableSpan) -> bool:

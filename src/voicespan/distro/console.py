@@ -14,7 +14,7 @@ from voicespan.runtime.background import Loop
 from voicespan.runtime.guard import guarded
 from voicespan.tracing import semconv
 from voicespan.tracing.figures_in_words import in_words
-from voicespan.tracing.messages import contents
+from voicespan.tracing.messages import contents, own_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -100,7 +100,7 @@ def things(span: ReadableSpan) -> Iterator[tuple[int, str, str]]:
     """What there is to say of a span: when (wall clock, nanoseconds), of whom, and the words."""
     attributes = dict(span.attributes or {})
     start, end = span.start_time or 0, span.end_time or 0
-    name = span.name
+    name = own_name(span.name)
     if _is_root(span):
         yield end, "over", f"{_fact(attributes, 'status') or ''}, {(end - start) / 1e9:.1f} s".lstrip(", ")
         facts = {

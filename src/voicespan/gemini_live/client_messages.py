@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Of the agent's audio, in Hz: the service speaks at no other.
 _AUDIO_RATE = 24_000
+#: Characters; a span shows fewer.
+_LONGEST_INSTRUCTIONS = 100_000
 
 
 def setup(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
@@ -40,10 +42,38 @@ def setup(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[
         "resumed": bool(values.as_object(given.get("sessionResumption")).get("handle")) or None,
     }
     model = frames.model_name(given.get("model"))
-    yield events.SessionDescribed(at, "setup", None, model, facts, _AUDIO_RATE)
+    yield events.SessionDescribed(
+        at,
+        "setup",
+        None,
+        model,
+        facts,
+        _AUDIO_RATE,
+        instructions=_instructions(given),
+        tools=_tools(given) or None,
+        max_output_tokens=values.integer(generation.get("maxOutputTokens")),
+    )
     if session.level >= Level.ALL:
         payload = {"setup": frames.without_handle(given)}
         yield ProviderEvent(at, "setup", Level.ALL, payload, from_client=True)
+
+
+def _instructions(setup: dict[str, Any]) -> str | None:
+    parts = values.as_objects(values.as_object(setup.get("systemInstruction")).get("parts"))
+    words = [words for part in parts if (words := values.text(part.get("text"), _LONGEST_INSTRUCTIONS))]
+    return "\n".join(words)[:_LONGEST_INSTRUCTIONS] or None
+
+
+def _tools(setup: dict[str, Any]) -> list[dict[str, Any]]:
+    """The functions, and what the service runs itself, as definitions that have a type."""
+    found: list[dict[str, Any]] = []
+    for tool in values.as_objects(setup.get("tools")):
+        for name, definition in tool.items():
+            if name == "functionDeclarations":
+                found += [{"type": "function", **each} for each in values.as_objects(definition)]
+            else:
+                found.append({"type": values.snake(name)})
+    return found
 
 
 def _non_blocking(setup: dict[str, Any]) -> Iterator[str]:

@@ -24,7 +24,7 @@ _LONGEST_MESSAGE = 4_000
 
 def setup_complete(_session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
     session_id = values.name(values.as_object(value).get("sessionId"))
-    yield events.SessionDescribed(at, "setup_complete", session_id, None)
+    yield events.SessionDescribed(at, "setup_complete", session_id, None, begins=True)
 
 
 def resumption_update(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:

@@ -65,6 +65,10 @@ def _own(read: _Method[Protocol]) -> _Reader:
     return attrgetter(read.__name__)
 
 
+#: Characters; a span shows fewer.
+_LONGEST_INSTRUCTIONS = 100_000
+
+
 class Protocol:
     """The state of one connection."""
 
@@ -161,6 +165,11 @@ class Protocol:
                 "output_audio_format": values.format_name(format_out),
             },
             None if format_out is None else values.sample_rate(format_out),
+            instructions=values.text(session.get("instructions"), _LONGEST_INSTRUCTIONS),
+            tools=list(values.elements(session["tools"])) if "tools" in session else None,
+            max_output_tokens=_limit(
+                session.get("max_output_tokens", session.get("max_response_output_tokens"))
+            ),
         )
 
     def error(self, event: dict[str, Any], at: int) -> Iterator[Event]:
@@ -291,3 +300,8 @@ def _quiet(wanted: Level) -> frozenset[bytes]:
 def _unreadable(frame: Any, at: int, *, from_client: bool) -> Event:
     size = len(frame) if isinstance(frame, (bytes, str)) else 0
     return ProviderEvent(at, "unreadable_frame", Level.STANDARD, {"bytes": size}, from_client)
+
+
+def _limit(tokens: Any) -> int | None:
+    """How many tokens an answer may have; 0: any number, which is `inf` on the wire. None: nobody says it."""
+    return 0 if tokens == "inf" else values.integer(tokens)

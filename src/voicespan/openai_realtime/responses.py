@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from voicespan.openai_realtime.transcripts import Transcripts
     from voicespan.protocol.events import Event
 
+#: What a response can be asked for with instead of what the session says.
+_OWN_REQUEST = frozenset({"instructions", "tools", "max_output_tokens", "max_response_output_tokens"})
 #: Applications compute in samples, and round.
 _ROUNDING = 1
 
@@ -52,7 +54,10 @@ class Responses:
             yield from self._unanswered_cuts()
         self._states.begin(response_id, out_of_band=out_of_band)
         inputs = _inputs(asked) if out_of_band else None
-        yield events.GenerationStarted(at, event["type"], response_id, out_of_band, inputs)
+        own = not _OWN_REQUEST.isdisjoint(asked)
+        yield events.GenerationStarted(
+            at, event["type"], response_id, out_of_band, inputs, own_request=own or out_of_band
+        )
 
     def _asked_for(self, response: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         """What the application asked for with this response, if it did, and whether that is out of band.

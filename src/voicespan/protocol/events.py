@@ -62,6 +62,12 @@ class SessionDescribed(Event):
     facts: dict[str, Any] = field(default_factory=dict)
     #: Of the agent's audio, in Hz.
     audio_rate: int | None = None
+    #: It begins with this, also where it has no id.
+    begins: bool = False
+    #: What each generation is given besides messages, as far as this says it. Empty, or 0: it has none any more.
+    instructions: str | None = None
+    tools: list[Any] | None = None
+    max_output_tokens: int | None = None
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -268,6 +274,8 @@ class GenerationStarted(Event):
     inputs: list[tuple[Role, str]] | None = None
     #: The user could be heard, and this service does not say when the user speaks and is silent.
     speech_unmarked: bool = False
+    #: It has instructions, tools or limits of its own instead of the session's.
+    own_request: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

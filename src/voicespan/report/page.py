@@ -26,6 +26,7 @@ _OURS = frozenset({
     semconv.SPAN_KIND, semconv.EVENT_TYPE, semconv.MODALITY, semconv.INTEGRATION, semconv.INTEGRATION_VERSION,
     semconv.PROVIDER, semconv.SYSTEM, semconv.OPERATION, semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL,
     semconv.OUTPUT_TYPE, semconv.TOOL_NAME, semconv.AUDIO_ATTACH_STATUS, semconv.THREAD_ID,
+    semconv.CONVERSATION_ID, semconv.REALTIME_SESSION_ID,
     *(semconv.METADATA + name for name in (
         "status", "outcome", "cause", "response_gap_basis", "response_gap_from", "recording", "recording_source",
     )),

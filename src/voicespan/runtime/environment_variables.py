@@ -21,6 +21,10 @@ VOICESPAN_SOCKETS = "VOICESPAN_SOCKETS"
 VOICESPAN_EVENTS = "VOICESPAN_EVENTS"
 #: `1` keeps each frame whole beside what was made of it.
 VOICESPAN_RAW_EVENTS = "VOICESPAN_RAW_EVENTS"
+#: `1` puts the session's instructions, tools and limit of tokens on each generation.
+VOICESPAN_REQUEST = "VOICESPAN_REQUEST"
+#: Names of generations: `stable` (default), or `draft` for those of OpenTelemetry's draft for realtime sessions.
+VOICESPAN_SEMCONV = "VOICESPAN_SEMCONV"
 #: What is kept of what was said: all but these, separated by commas: `user_text`, `agent_text`,
 #: `function_arguments`, `function_results`, `instructions`, `audio`; or `all`.
 VOICESPAN_HIDE = "VOICESPAN_HIDE"

@@ -95,6 +95,10 @@ class Settings:
 
     events: Level = Level.STANDARD
     raw_events: bool = False
+    #: Whether a generation has the session's instructions, tools and limits.
+    request: bool = False
+    #: Whether generations have the names of OpenTelemetry's draft for realtime sessions.
+    draft_names: bool = False
     parent: Literal["root", "child"] = "root"
     #: Whether anything of what was said is kept at all.
     capture_content: bool = True
@@ -118,6 +122,9 @@ class Settings:
         found = cls(
             events=_LEVELS[_choice(environ, "VOICESPAN_EVENTS", _LEVELS, "standard")],
             raw_events=flag(environ, "VOICESPAN_RAW_EVENTS", default=False),
+            request=flag(environ, "VOICESPAN_REQUEST", default=False),
+            draft_names=_choice(environ, "VOICESPAN_SEMCONV", ("stable", "draft"), _semconv(environ))
+            == "draft",
             parent="child"
             if _choice(environ, "VOICESPAN_PARENT", ("root", "child"), "root") == "child"
             else "root",
@@ -216,6 +223,12 @@ def set_recording(share: float | bool | None) -> None:
     if share is not None and not 0 <= share <= 1:
         raise ValueError("record is a share of the conversations: 0 to 1")
     _record = share
+
+
+def _semconv(environ: Mapping[str, str]) -> str:
+    """What OpenTelemetry's own variable asks for."""
+    named = environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "").split(",")
+    return "draft" if "gen_ai_latest_experimental" in map(str.strip, named) else "stable"
 
 
 def _share(environ: Mapping[str, str], name: str) -> float:

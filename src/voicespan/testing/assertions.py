@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from voicespan.tracing.messages import contents
+from voicespan.tracing.messages import contents, own_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -201,7 +201,7 @@ def _of_spans(spans: Iterable[ReadableSpan]) -> list[_Node]:
 def _of_span(span: ReadableSpan, depth: int, began: int) -> _Node:
     attributes = dict(span.attributes or {})
     return _Node(
-        span.name,
+        own_name(span.name),
         depth,
         (span.start_time or 0) - began,
         (span.end_time or 0) - began,

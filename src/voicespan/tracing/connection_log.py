@@ -16,6 +16,7 @@ from voicespan.protocol.events import (
     SpeechStarted,
     SpeechStopped,
 )
+from voicespan.protocol.sessions import SessionOver, SessionSwitched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,8 @@ class ConnectionLog:
         self._numbers: dict[Connection, tuple[int, int]] = {}
         self._none_since: int | None = None
         self._close: dict[str, Any] = {}
+        #: The session that was said last.
+        self._session: str | None = None
 
     @property
     def are_over(self) -> bool:
@@ -74,8 +77,17 @@ class ConnectionLog:
             else None
         )
 
+    def seen_on(self, connection: Connection, events: Sequence[Event]) -> Sequence[Event]:
+        """What of `events`, which came on this connection, is to be told: where its session is another one, that first."""
+        if connection.beside is not None:
+            events = self._without_repeated(events, connection)
+        if connection.session_id == self._session or not events:
+            return events
+        self._session = connection.session_id
+        return [SessionSwitched(events[0].at, "session", self._session), *events]
+
     @staticmethod
-    def without_repeated(events: Sequence[Event], connection: Connection) -> Sequence[Event]:
+    def _without_repeated(events: Sequence[Event], connection: Connection) -> Sequence[Event]:
         """What the server does not say on the other connection of the session as well.
 
         Turns, transcripts and function calls are known by their ids, and each counts once, whichever connection reports it first.
@@ -132,9 +144,13 @@ class ConnectionLog:
         self._numbers[connection] = (self._sockets, at)
         gap = None if self._none_since is None else round((at - self._none_since) / 1e6, 3)
         self._none_since = None
-        return self._note(
-            ConnectionOpened(at, "connection_opened", {"connection": self._sockets, "gap_ms": gap, **facts})
+        opened = ConnectionOpened(
+            at, "connection_opened", {"connection": self._sockets, "gap_ms": gap, **facts}
         )
+        if self._session is None:
+            return self._note(opened)
+        self._session = None
+        return [SessionSwitched(at, "session", None), *self._note(opened)]
 
     def _closed(self, connection: Connection, at: int) -> list[Event]:
         number, opened_at = self._numbers.pop(connection, (self._sockets, at))
@@ -145,7 +161,11 @@ class ConnectionLog:
             "duration_s": round((at - opened_at) / 1e9, 6),
             **_close_facts(connection),
         }
-        return self._note(ConnectionClosed(at, "connection_closed", facts))
+        closed = self._note(ConnectionClosed(at, "connection_closed", facts))
+        shared = any(
+            each is not connection and each.session_id == connection.session_id for each in self.live
+        )
+        return closed if shared else [*closed, SessionOver(at, "session", connection.session_id)]
 
     def _note(self, event: Event) -> list[Event]:
         if self._kept is not None and self._sockets <= 1:

@@ -93,7 +93,7 @@ class Conversation(Pipeline):
         self._recording_url: str | None = None
         self._clock = clock
         self.context = ConversationContext(self)
-        self._root = RootSpan(Content(self.settings), clock, tracer_provider, enabled=self.settings.enabled)
+        self._root = RootSpan(Content(self.settings), clock, tracer_provider, self.settings)
         #: Not for applications, as all below "What connections use".
         self.lifecycle = Lifecycle(self._root, self.context, self.settings, clock, scoped=scoped)
         #: The application's, or a new UUIDv7: what LangSmith groups conversations by.

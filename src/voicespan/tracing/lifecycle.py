@@ -79,17 +79,8 @@ class Lifecycle:
         from voicespan.tracing.spans.translator import SpanTranslator  # noqa: PLC0415
 
         root = self.root
-        assert root.tracer is not None  # noqa: S101  it has started the root
-        self.spans = SpanTranslator(
-            root.tracer,
-            context,
-            root.content,
-            self.settings,
-            common=root.common,
-            provider=root.provider,
-            wall=root.wall,
-            conversation_context=self.context,
-        )
+        writer = root.writer(context, self.settings)
+        self.spans = SpanTranslator(writer, root.content, self.settings, self.context)
 
     def record(self, recording: ConversationRecording) -> None:
         """It is recorded. The lock is held."""
@@ -205,8 +196,8 @@ class Lifecycle:
         if offered:
             # How to resume the session stands in no span.
             events = [event for event in events if not isinstance(event, ResumptionOffered)]
-        if connection is not None and connection.beside is not None:
-            events = self.connections.without_repeated(events, connection)
+        if connection is not None:
+            events = self.connections.seen_on(connection, events)
         if not events:
             return False
         self.events.put(events, spans.raw(frame))
@@ -251,11 +242,7 @@ class Lifecycle:
             if spans is None or self.state is ENDED:
                 return
             try:
-                if isinstance(event, SessionDescribed):
-                    facts = self.root.redacted_session(event)
-                    with self.lock:
-                        self.root.describe_session(event, facts)
-                else:
+                if not self.root.record_session(event, self.lock):
                     spans.record(event, frame)
             except Exception as error:  # noqa: BLE001  the guard written out: of one event it costs a tenth
                 report(error)
@@ -344,6 +331,7 @@ class Lifecycle:
         facts: dict[str, Any] = {
             "status": self._status.in_words(unanswered=spans.is_unanswered),
             **self.connections.facts(),
+            "transcript_omitted": spans.transcript.omitted or None,
             "duration_s": round((at - self.root.started_at) / 1e9, 6),
             **(self.recording.facts() if self.recording is not None else {}),
             **spans.counts.of_call(
@@ -353,7 +341,7 @@ class Lifecycle:
                 expects_answers=not self._status.is_listening_only,
             ),
         }
-        return {**spans.counts.attributes(), **self.root.attributes(facts, spans.transcript)}
+        return {**spans.counts.attributes(), **self.root.attributes(facts)}
 
     def checkpoint(self) -> dict[str, AttributeValue] | None:
         """The root's attributes as of now; none after its end; None: another thread works on it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from voicespan.protocol import events
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -20,6 +21,14 @@ class Sides(NamedTuple):
 
     given: str
     came: str
+
+
+class Written(NamedTuple):
+    """A message of the transcript, as it stands on the root."""
+
+    role: str
+    json: str
+    finish_reason: str
 
 
 MESSAGES = Sides(semconv.INPUT_MESSAGES, semconv.OUTPUT_MESSAGES)
@@ -41,6 +50,11 @@ _REASONS = {
 }
 _OF_MESSAGES = frozenset({"role", "parts", "finish_reason"})
 _OF_PARTS = frozenset({"role", "content", "tool_calls", "tool_call_id", "reasoning"})
+
+
+def own_name(name: str) -> str:
+    """What a span is called without VOICESPAN_SEMCONV=draft."""
+    return events.TURN_COMPLETE if name.startswith(semconv.REALTIME_INFERENCE) else name
 
 
 def named(prompt: Any, completion: Any, attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

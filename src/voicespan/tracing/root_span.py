@@ -11,18 +11,20 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from voicespan.content.truncation import cut_text, encode, metadata, size_of
+from voicespan.protocol.events import SessionDescribed
 from voicespan.protocol.json_values import safe_str
 from voicespan.runtime import guard
 from voicespan.runtime.clock import WallClock
-from voicespan.runtime.measurements import SHARED
 from voicespan.runtime.settings import NO_LIMIT, ROOT_TRANSCRIPT_BYTES
 from voicespan.runtime.version import __version__
 from voicespan.tracing import semconv
 from voicespan.tracing import tracer as tracing_tracer
 from voicespan.tracing.context import CURRENT
-from voicespan.tracing.spans.span_writer import mark_error
+from voicespan.tracing.sessions import SESSION_EVENTS, Sessions
+from voicespan.tracing.spans import span_writer
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable, Mapping
 
     from opentelemetry.context import Context
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content.policy import Content
-    from voicespan.protocol.events import SessionDescribed, WireError
+    from voicespan.protocol.events import Event, WireError
     from voicespan.runtime.clock import Clock
+    from voicespan.runtime.settings import Settings
     from voicespan.tracing.context import ConversationContext
-    from voicespan.tracing.spans.transcript import Transcript, Written
+    from voicespan.tracing.messages import Written
 
 _MOST_METADATA = 40
 _MOST_TAGS = 40
@@ -42,7 +45,6 @@ _MOST_TAGS_GIVEN = 1_000
 _LONGEST_TAG = 200
 #: Of names and ids that the application gives.
 _LONGEST_NAME = 1_000
-_MOST_SESSIONS = 40
 #: Longer ones than this the propagator complains of; a real one has 55 characters.
 _LONGEST_TRACEPARENT = 256
 #: Metadata keys that LangSmith would take for the thread before `thread_id`.
@@ -58,10 +60,10 @@ class RootSpan:
     """
 
     def __init__(
-        self, content: Content, clock: Clock, tracer_provider: TracerProvider | None, *, enabled: bool
+        self, content: Content, clock: Clock, tracer_provider: TracerProvider | None, settings: Settings
     ) -> None:
-        """`enabled`: whether it is to be traced at all; else no tracer is asked for."""
-        self.tracer = tracing_tracer.tracer(tracer_provider) if enabled else None
+        """Where it is not to be traced at all, no tracer is asked for."""
+        self.tracer = tracing_tracer.tracer(tracer_provider) if settings.enabled else None
         self.content = content
         self.span: Span = trace.INVALID_SPAN
         self.started_at = clock.monotonic_ns()
@@ -73,8 +75,7 @@ class RootSpan:
         self._first: dict[str, AttributeValue] = {}
         self._metadata: dict[str, AttributeValue] = {}
         self._tags: tuple[str, ...] = ()
-        self._session_ids: tuple[str, ...] = ()
-        self._session: dict[str, AttributeValue] = {}
+        self.sessions = Sessions(content, self.wall, keeps_request=settings.request)
 
     # Its start.
 
@@ -108,6 +109,7 @@ class RootSpan:
             semconv.INTEGRATION: "voicespan",
             semconv.INTEGRATION_VERSION: __version__,
         }
+        self.sessions.common.update({semconv.THREAD_ID: thread_id, semconv.CONVERSATION_ID: thread_id})
         self.span = self.tracer.start_span(
             name, context=context, attributes=self._first, links=links, start_time=self.wall(self.started_at)
         )
@@ -116,10 +118,18 @@ class RootSpan:
         conversation_context.open(self.span, opened_in)
         return trace.set_span_in_context(self.span, context)
 
-    @property
-    def common(self) -> dict[str, AttributeValue]:
-        """What stands on every span of the conversation."""
-        return {name: self._first[name] for name in (semconv.THREAD_ID, semconv.CONVERSATION_ID)}
+    def writer(self, context: Context, settings: Settings) -> span_writer.SpanWriter:
+        """Writes its children, in `context`. It has been started."""
+        assert self.tracer is not None  # noqa: S101
+        return span_writer.SpanWriter(
+            self.tracer,
+            context,
+            self.content,
+            settings,
+            sessions=self.sessions,
+            wall=self.wall,
+            provider=self.provider,
+        )
 
     # What it says.
 
@@ -175,30 +185,26 @@ class RootSpan:
             if tag not in self._tags and len(self._tags) < _MOST_TAGS:
                 self._tags += (tag,)
 
-    def redacted_session(self, event: SessionDescribed) -> Mapping[str, AttributeValue]:
-        """The facts of a session as they may be stored. The lock is not held."""
-        return self.content.names(event.facts, self._value_limit)
+    def record_session(self, event: Event, lock: threading.RLock) -> bool:
+        """What happened to a session, if that is what `event` says. `lock`: the lifecycle's, not held yet."""
+        if not isinstance(event, SESSION_EVENTS):
+            return False
+        stored = self.sessions.redacted(event, self._value_limit)
+        with lock:
+            if isinstance(event, SessionDescribed) and event.model is not None:
+                self.describe({semconv.REQUEST_MODEL: event.model})
+            self.sessions.record(event, stored, self.span, self._first)
+        return True
 
-    def describe_session(self, event: SessionDescribed, facts: Mapping[str, AttributeValue]) -> None:
-        """What the service says of a session; the newest word on each fact counts."""
-        known = self._session_ids
-        if event.session_id is not None and event.session_id not in known and len(known) < _MOST_SESSIONS:
-            self._session_ids += (event.session_id,)
-        self._session.update(facts)
-        if event.model is not None:
-            self.describe({semconv.REQUEST_MODEL: event.model})
-
-    def attributes(self, facts: Mapping[str, Any], transcript: Transcript) -> dict[str, AttributeValue]:
+    def attributes(self, facts: Mapping[str, Any]) -> dict[str, AttributeValue]:
         """All of it but the messages, as attributes, with further `facts` as metadata."""
         all_facts = {
-            **self._session,
-            # Not `session_id`: LangSmith would take it for the thread.
-            "realtime_session_id": ",".join(self._session_ids) or None,
+            **self.sessions.facts(),
             **facts,
-            "transcript_omitted": transcript.omitted or None,
         }
         known = {**metadata(all_facts, self._value_limit), **self._metadata}
         attributes = {semconv.METADATA + key: fact for key, fact in known.items()}
+        attributes.update(self.sessions.attributes())
         if self._tags:
             attributes[semconv.SPAN_TAGS] = ",".join(self._tags)
         return attributes
@@ -232,12 +238,11 @@ class RootSpan:
     def fail(self, failure: WireError | None, at: int) -> None:
         """The conversation failed. The lock is not held: the message is redacted."""
         if failure is not None:
-            mark_error(self.span, self.content.error(failure) or failure, self.wall(at))
+            span_writer.mark_error(self.span, self.content.error(failure) or failure, self.wall(at))
 
     def end(self) -> None:
         """End the span, at the latest time that any span of the conversation has. No lock but the queue's is held."""
-        self.span.end(self.wall.last)
-        SHARED.span_ended(self.span, self.provider, is_root=True)
+        span_writer.end(self.span, self.wall.last, self.provider, is_root=True)
 
 
 def given_name(name: object) -> str | None:

@@ -48,6 +48,19 @@ OUTPUT_TYPE = "gen_ai.output.type"
 CONVERSATION_ID = "gen_ai.conversation.id"
 #: The operations of a conversation, a generation and a function call.
 INVOKE_AGENT, CHAT, EXECUTE_TOOL = "invoke_agent", "chat", "execute_tool"
+# Which session of the service's a span belongs to; and when one began and ended, as events of the root. Drafts: pull
+# request 394 of the repository that the names follow.
+REALTIME_SESSION_ID = "gen_ai.realtime_session.id"
+SESSION_STARTED = "gen_ai.client.realtime_session.started"
+SESSION_ENDED = "gen_ai.client.realtime_session.ended"
+USER_SPEECH = "user_speech"
+#: The operation of a generation of such a session: with VOICESPAN_SEMCONV=draft.
+REALTIME_INFERENCE = "realtime_inference"
+# What a generation is given besides messages: with VOICESPAN_REQUEST.
+SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions"
+TOOL_DEFINITIONS = "gen_ai.tool.definitions"
+REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens"
+REQUEST = frozenset({SYSTEM_INSTRUCTIONS, TOOL_DEFINITIONS, REQUEST_MAX_TOKENS})
 # Messages with parts, as JSON: what a model was given, and what it answered.
 INPUT_MESSAGES = "gen_ai.input.messages"
 OUTPUT_MESSAGES = "gen_ai.output.messages"

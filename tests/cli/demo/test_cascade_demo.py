@@ -7,8 +7,10 @@ import re
 
 import pytest
 import soundfile as sf
+from genai_conventions import violations
 
 from voicespan.cli.demo import story
+from voicespan.report import find
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,14 @@ def test_it_is_the_tree_of_a_cascade(runs):
         *("stt", "llm", "tts"),
     ]
     assert {run["run_type"] for run in runs if run["name"] in ("stt", "llm", "tts")} == {"llm"}
+
+
+def test_its_spans_have_what_opentelemetry_asks_for(demo):
+    [call] = demo.folder.glob("*/spans.jsonl")
+    spans = find.read(call.parent).everything
+    assert violations(spans) == []
+    operations = {span.attributes.get("gen_ai.operation.name") for span in spans}
+    assert operations >= {"invoke_agent", "chat", "execute_tool", "speech_to_text", "text_to_speech"}
 
 
 def test_each_answer_says_how_long_the_caller_waited_and_for_what(runs):

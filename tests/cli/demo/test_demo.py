@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from genai_conventions import violations
 
 from voicespan.cli.demo import openai_agent, story
+from voicespan.report import find
 from voicespan.testing import LangSmithServer
 
 #: Settings that would break the demo if it heeded them.
@@ -58,6 +60,7 @@ COMMON = {
 OWN = {
     "openai": {
         "session.created",
+        "user_speech",
         "session.updated",
         "input_audio_buffer.speech_started",
         "input_audio_buffer.speech_stopped",
@@ -94,6 +97,15 @@ def test_it_shows_everything_that_was_said(demo):
     assert -1 not in said
     assert said == sorted(said)
     assert f"“{story.OFFER.text[:60]}" in tree
+
+
+def test_its_spans_have_what_opentelemetry_asks_for(demo, provider):
+    [call] = demo.folder.glob("*/spans.jsonl")
+    spans = find.read(call.parent).everything
+    assert violations(spans) == []
+    operations = {span.attributes.get("gen_ai.operation.name") for span in spans}
+    assert {"invoke_agent", "chat", "execute_tool"} <= operations
+    assert ("user_speech" in operations) == (provider == "openai")
 
 
 def test_no_line_is_wider_than_the_terminal(demo):

@@ -16,6 +16,8 @@ VALUES = {
     "VOICESPAN_SOCKETS": ("gw.example/rt=openai-realtime", "gw.example/rt=openai-realtime"),
     "VOICESPAN_EVENTS": ("ALL", "all"),
     "VOICESPAN_RAW_EVENTS": ("on", "yes"),
+    "VOICESPAN_REQUEST": ("1", "yes"),
+    "VOICESPAN_SEMCONV": ("draft", "draft"),
     "VOICESPAN_HIDE": ("user_text,audio", "audio, user_text"),
     "VOICESPAN_PARENT": ("child", "child"),
     "VOICESPAN_RESUME_WINDOW": ("12.5", "12.5 s"),

@@ -39,6 +39,8 @@ _LANGSMITH = (
 _RESOLVED: dict[str, Callable[[Settings], str]] = {
     "VOICESPAN_EVENTS": lambda settings: settings.events.name.lower(),
     "VOICESPAN_RAW_EVENTS": lambda settings: _yes_or_no(yes=settings.raw_events),
+    "VOICESPAN_REQUEST": lambda settings: _yes_or_no(yes=settings.request),
+    "VOICESPAN_SEMCONV": lambda settings: "draft" if settings.draft_names else "stable",
     "VOICESPAN_PARENT": lambda settings: settings.parent,
     "VOICESPAN_RESUME_WINDOW": lambda settings: f"{settings.resume_window:g} s",
     "VOICESPAN_RECORD": lambda settings: f"{settings.record:g}",

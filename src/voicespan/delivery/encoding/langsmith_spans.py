@@ -120,8 +120,8 @@ class SpanEncoder:
             copy = _encoded(span)
             if copy is None:
                 continue
-            if renamed and self.renamed and _is_ours(span):
-                langsmith_names.rename(copy)
+            if _is_ours(span):
+                (langsmith_names.rename if renamed and self.renamed else langsmith_names.undraft)(copy)
             # LangSmith finds the tokens, the cost and the filters of a thread only on runs that name it.
             if thread_id is not None and semconv.THREAD_ID not in (span.attributes or ()):
                 _add(copy, semconv.THREAD_ID, thread_id)

@@ -1,6 +1,6 @@
 """Encodes a span for OTLP in a quarter of the time that OpenTelemetry's own encoder takes.
 
-Nearly every span has attributes that are texts, numbers, truth values and lists of texts, no events and no links. Such a one becomes
+Nearly every span has attributes that are texts, numbers, truth values and lists of texts, and no links. Such a one becomes
 the same message, byte for byte, without a function call for each value. Any other is for OpenTelemetry's encoder.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace import Event, ReadableSpan
 
 _HAS_IS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _IS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
@@ -19,7 +19,7 @@ _IS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 def encoded(span: ReadableSpan) -> Span | None:
     """The message of this span; None: it has something that only OpenTelemetry's encoder knows how to write."""
-    if span.events or span.links or span.dropped_events or span.dropped_links:
+    if span.links or span.dropped_events or span.dropped_links:
         return None
     context, parent, status = span.get_span_context(), span.parent, span.status
     if context is None:
@@ -44,13 +44,26 @@ def encoded(span: ReadableSpan) -> Span | None:
             message.status.code = status.status_code.value  # type: ignore[assignment]  # as above
         if status.description:
             message.status.message = status.description
-        return message if _add_attributes(message, span) else None
+        return message if _add_attributes(message, span) and _add_events(message, span) else None
     except (AttributeError, TypeError, ValueError, OverflowError):
         # A lone surrogate, a number of more than 64 bits: OpenTelemetry's encoder knows what to leave out.
         return None
 
 
-def _add_attributes(message: Span, span: ReadableSpan) -> bool:
+def _add_events(message: Span, span: ReadableSpan) -> bool:
+    """Whether the attributes of all of them are such. The root has a few, when sessions began and ended."""
+    for event in span.events:
+        written = message.events.add(
+            name=event.name,
+            time_unix_nano=event.timestamp,
+            dropped_attributes_count=event.dropped_attributes,
+        )
+        if not _add_attributes(written, event):
+            return False
+    return True
+
+
+def _add_attributes(message: Span | Span.Event, span: ReadableSpan | Event) -> bool:
     """Whether all of them are scalars or lists of texts."""
     add = message.attributes.add
     for key, value in (span.attributes or {}).items():

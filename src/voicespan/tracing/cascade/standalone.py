@@ -16,9 +16,9 @@ from voicespan.runtime.settings import Settings
 from voicespan.tracing import tracer
 from voicespan.tracing.cascade.pipeline import ModelCalls
 from voicespan.tracing.context import NO_CONVERSATION
+from voicespan.tracing.sessions import Sessions
 from voicespan.tracing.spans.span_writer import SpanWriter
 from voicespan.tracing.spans.stage_span import StageSpan, completion_of
-from voicespan.tracing.spans.usage import Counters
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
@@ -48,14 +48,14 @@ class StandaloneCalls(ModelCalls):
 
     def report_started(self, started: stages.StageStarted) -> None:
         """The model is called."""
+        wall = WallClock(self._clock, started.at)
         self._writer = SpanWriter(
             tracer.tracer(self._tracer_provider),
             otel_context.get_current(),
             self._content,
             self._settings,
-            Counters(),
-            common={},
-            wall=WallClock(self._clock, started.at),
+            sessions=Sessions(self._content, wall, keeps_request=False),
+            wall=wall,
         )
         started.parent = None
         self._open = StageSpan.begin(self._writer, self._content, started)

@@ -31,7 +31,7 @@ _LONGEST = 200
 _MOST_ROOTS = 1_000
 
 #: Operations that are no call of a model.
-_NO_CALLS = frozenset({semconv.EXECUTE_TOOL, semconv.INVOKE_AGENT, "user_speech"})
+_NO_CALLS = frozenset({semconv.EXECUTE_TOOL, semconv.INVOKE_AGENT, semconv.USER_SPEECH})
 _MODALITIES = ("text", "audio", "image", "video")
 _OUTCOMES = ("completed", "cancelled", "failed", "incomplete", "rejected", "empty")
 #: What of a conversation stands on each of its measurements.

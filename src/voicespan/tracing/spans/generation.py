@@ -45,6 +45,8 @@ class Generation:
     audio_ns: int | None = None
     cut: bool = False
     out_of_band: bool = False
+    #: See `voicespan.protocol.events.GenerationStarted`.
+    own_request: bool = False
     #: See `voicespan.protocol.events.FirstAudio`.
     beside: bool = False
     #: Which turn of the user it answers; 0: none.

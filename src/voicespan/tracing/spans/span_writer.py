@@ -9,13 +9,14 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from voicespan.content.truncation import encode
-from voicespan.protocol.events import LocalId, WireError
+from voicespan.protocol.events import TURN_COMPLETE, LocalId, WireError
 from voicespan.protocol.json_values import parsed
 from voicespan.runtime import settings
 from voicespan.runtime.measurements import SHARED
 from voicespan.tracing import semconv
 from voicespan.tracing.messages import named
 from voicespan.tracing.span_limits import content_limit
+from voicespan.tracing.spans.usage import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from voicespan.content.policy import Content
     from voicespan.protocol.events import Event
-    from voicespan.tracing.spans.usage import Counters
+    from voicespan.tracing.sessions import Sessions
 
 #: The SDK drops the oldest attributes past its limit (128), and those are the ones that name the span.
 _MOST_ATTRIBUTES = 60
@@ -46,13 +47,14 @@ class SpanWriter:
         context: Context,
         content: Content,
         config: settings.Settings,
-        counts: Counters,
         *,
-        common: Mapping[str, AttributeValue],
+        sessions: Sessions,
         wall: Callable[[int], int],
         provider: Mapping[str, AttributeValue] | None = None,
     ) -> None:
-        """`context`: the root is current in it. `common` stands on every span, `provider` on its metrics.
+        """`context`: the root is current in it. `sessions` say what stands on every span.
+
+        `provider` gives the model's facts: they stand on generations and on the metrics of all spans.
 
         `wall` maps monotonic nanoseconds, which every time here is, to the wall clock.
         """
@@ -60,10 +62,12 @@ class SpanWriter:
         self._context = context
         self._content = content
         self._raw_events = config.raw_events
-        self.counts = counts
-        self._common = common
+        self.counts = Counters()
+        self.sessions = sessions
+        self._common = sessions.common
+        self._draft_names = config.draft_names
         self._wall = wall
-        self._provider = {} if provider is None else provider
+        self.provider: Mapping[str, AttributeValue] = {} if provider is None else provider
         self._value_limit = content_limit(tracer)
         self._written = 0
         #: The frame whose events are written, for VOICESPAN_RAW_EVENTS.
@@ -111,8 +115,7 @@ class SpanWriter:
             return
         if error is not None:
             mark_error(span, error, self._wall(event.at))
-        span.end(self._wall(event.at))
-        SHARED.span_ended(span, self._provider)
+        end(span, self._wall(event.at), self.provider)
 
     def begin(
         self,
@@ -148,6 +151,9 @@ class SpanWriter:
             room = max(_MOST_ATTRIBUTES - len(whole) - 3, 0)
             for key, value in islice(self._content.names(known, self._value_limit).items(), room):
                 whole[semconv.METADATA + key] = value
+        if self._draft_names and name == TURN_COMPLETE:
+            whole[semconv.OPERATION] = semconv.REALTIME_INFERENCE
+            name = f"{semconv.REALTIME_INFERENCE} {whole.get(semconv.REQUEST_MODEL, '')}".rstrip()
         self._add_content(whole, prompt, completion, self.frame if raw and self._raw_events else None)
         return self._tracer.start_span(
             name,
@@ -176,8 +182,7 @@ class SpanWriter:
         if error is not None:
             mark_error(span, error, self._wall(at))
         # Frames of several threads can overtake each other.
-        span.end(max(self._wall(at), getattr(span, "start_time", None) or 0))
-        SHARED.span_ended(span, self._provider)
+        end(span, max(self._wall(at), getattr(span, "start_time", None) or 0), self.provider)
 
     def _add_content(
         self, whole: dict[str, AttributeValue], prompt: Any, completion: Any, frame: Any
@@ -201,6 +206,12 @@ class SpanWriter:
         shares = max(contents, 2 if whole[semconv.SPAN_KIND] == "tool" else 1)
         share = max((settings.CHILD_SPAN_BYTES - used - _SPARE_BYTES) // shares, _SMALLEST_SHARE)
         return min(share, self._value_limit)
+
+
+def end(span: Span, at: int, provider: Mapping[str, AttributeValue], *, is_root: bool = False) -> None:
+    """End a span (wall clock, nanoseconds), and have it measured."""
+    span.end(at)
+    SHARED.span_ended(span, provider, is_root=is_root)
 
 
 def mark_error(span: Span, error: WireError, at: int) -> None:

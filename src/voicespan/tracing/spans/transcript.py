@@ -8,13 +8,13 @@ from the middle, since how a call began and how it ended say the most.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from voicespan.content.truncation import cut_text, encode
 from voicespan.protocol.events import LocalId
 from voicespan.runtime.bounded import put
 from voicespan.runtime.settings import NO_LIMIT
-from voicespan.tracing.messages import with_parts, without_parts
+from voicespan.tracing.messages import Written, with_parts, without_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,14 +33,6 @@ _MOST_FOUND = 500
 _MOST_LOOKED_AT = 1_000
 #: Stands for words that are in a message's JSON.
 _KEPT = ""
-
-
-class Written(NamedTuple):
-    """A message of the transcript, as it stands on the root."""
-
-    role: str
-    json: str
-    finish_reason: str
 
 
 class Entry:

@@ -18,21 +18,18 @@ from voicespan.tracing.spans.current import CurrentSpan
 from voicespan.tracing.spans.function_calls import FunctionCalls, call_message
 from voicespan.tracing.spans.operations import Operations
 from voicespan.tracing.spans.playback import Playback
-from voicespan.tracing.spans.span_writer import SpanWriter
 from voicespan.tracing.spans.stages import Stages
 from voicespan.tracing.spans.transcript import Transcript
 from voicespan.tracing.spans.turns import Turns
-from voicespan.tracing.spans.usage import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
-    from opentelemetry.util.types import AttributeValue
+    from opentelemetry.trace import Span
 
     from voicespan.content.policy import Content
     from voicespan.tracing.context import ConversationContext
+    from voicespan.tracing.spans.span_writer import SpanWriter
 
 
 class SpanTranslator:
@@ -40,33 +37,22 @@ class SpanTranslator:
 
     def __init__(
         self,
-        tracer: Tracer,
-        context: Context,
+        writer: SpanWriter,
         content: Content,
         config: settings.Settings,
-        *,
-        common: Mapping[str, AttributeValue],
-        provider: Mapping[str, AttributeValue],
-        wall: Callable[[int], int],
         conversation_context: ConversationContext,
     ) -> None:
-        """`context`: the root is current in it.
-
-        `common` stands on every span, `provider` gives the model's facts for llm spans, `wall` maps
-        monotonic nanoseconds to the wall clock, `conversation_context` learns which function call is current.
-        """
+        """`conversation_context` learns which function call is current."""
         self._content = content
         self._events = config.events
         self._now = 0  # of the newest event, in monotonic nanoseconds
         self.transcript = Transcript(settings.ROOT_TRANSCRIPT_CHARACTERS)
-        self.counts = Counters()
+        self.counts = writer.counts
         self.playback = Playback()
-        self._writer = SpanWriter(
-            tracer, context, content, config, self.counts, common=common, wall=wall, provider=provider
-        )
+        self._writer = writer
         current = CurrentSpan(conversation_context)
         self.calls = FunctionCalls(self._writer, current)
-        self._operations = Operations(self._writer, content, current, provider)
+        self._operations = Operations(self._writer, content, current, writer.provider)
         self._barge_ins = BargeIns(self._writer, self.transcript, self.counts, self.playback)
         self._turns = Turns(
             self._writer,
@@ -74,7 +60,6 @@ class SpanTranslator:
             barge_ins=self._barge_ins,
             playback=self.playback,
             transcript=self.transcript,
-            provider=provider,
         )
         self._stages: Stages | None = None  # it is no cascade
 
@@ -142,7 +127,7 @@ class SpanTranslator:
         self._barge_ins.user_spoke(event.at)
         if self._stages is not None:
             self._stages.gap.user_speaks()
-        self._turns.user_speaks(event.at)
+        self._turns.user_speaks(event)
         self._write_ready()
 
     def _speech_stopped(self, event: events.SpeechStopped) -> None:

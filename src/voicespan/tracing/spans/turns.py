@@ -21,11 +21,10 @@ from voicespan.tracing.spans.generation import (
     says_something,
 )
 from voicespan.tracing.spans.response_gap import SynthesizedGap, gap_of_run, response_gap
+from voicespan.tracing.spans.user_speech import UserSpeech
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
-
-    from opentelemetry.util.types import AttributeValue
+    from collections.abc import Container
 
     from voicespan.content.policy import Content
     from voicespan.tracing.spans.barge_ins import BargeIn, BargeIns
@@ -54,16 +53,14 @@ class Turns:
         barge_ins: BargeIns,
         playback: Playback,
         transcript: Transcript,
-        provider: Mapping[str, AttributeValue],
     ) -> None:
-        """`provider` gives the model's facts, as they are when a turn ends."""
         self._writer = writer
         self.figures = writer.counts.figures
         self._content = content
         self._barge_ins = barge_ins
         self._playback = playback
         self._transcript = transcript
-        self._provider = provider
+        self._user_speech = UserSpeech(writer)
         self._inputs: tuple[Entry, ...] = ()
         self._generations: dict[str, Generation] = {}
         self._waiting: tuple[FinishedTurn, ...] = ()
@@ -85,14 +82,16 @@ class Turns:
         """The responses that are under way."""
         return self._generations
 
-    def user_speaks(self, at: int) -> None:
+    def user_speaks(self, event: events.SpeechStarted) -> None:
         """The user begins to speak."""
-        self.user.spoke(at)
-        self.figures.turns.spoke(at)
+        self._user_speech.started(event)
+        self.user.spoke(event.at)
+        self.figures.turns.spoke(event.at)
         self.user_acted()
 
     def user_stopped(self, event: events.SpeechStopped) -> None:
         """The user has stopped speaking."""
+        self._user_speech.stopped(event)
         self.user.stopped(event, beside=bool(self._generations))
 
     def answered_in_words(self, began_at: int) -> None:
@@ -128,6 +127,7 @@ class Turns:
             user_turn=0 if event.out_of_band else self.figures.turns.count,
             given=given if event.out_of_band else None,
             response_id=event.response_id,
+            own_request=event.own_request,
         )
         if not event.out_of_band:
             self.user.answer_began(event)
@@ -204,7 +204,9 @@ class Turns:
             for turn in self._waiting:
                 # The next answer is over: nobody cuts off the one before any more.
                 turn.playing_until = None
-        provider = dict(self._provider)
+        # As they are now: by the time that it is written both may be others.
+        session = self._writer.sessions.of_generation(own_request=generation.own_request)
+        provider = {**self._writer.provider, **session}
         turn = FinishedTurn(generation, event, calls, event.awaits_words, outcome, provider, until)
         self._waiting += (turn,)
         if not generation.out_of_band:

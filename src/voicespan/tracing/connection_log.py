@@ -16,7 +16,7 @@ from voicespan.protocol.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from voicespan.protocol.sessions import SessionOver, SessionSwitched
+from voicespan.tracing.sessions import SessionOver, SessionSwitched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,11 +6,11 @@ connections at a time.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from voicespan.content.truncation import encode
-from voicespan.protocol.events import SessionDescribed
-from voicespan.protocol.sessions import SessionOver, SessionSwitched
+from voicespan.protocol.events import Event, SessionDescribed
 from voicespan.tracing import semconv
 
 if TYPE_CHECKING:
@@ -20,7 +20,21 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from voicespan.content.policy import Content
-    from voicespan.protocol.events import Event
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class SessionSwitched(Event):
+    """What comes after this belongs to another session; None: to one that has no id, or to none."""
+
+    session_id: str | None
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class SessionOver(Event):
+    """No connection of this session is left."""
+
+    session_id: str | None
+
 
 #: What `Sessions.record` takes.
 SESSION_EVENTS = (SessionDescribed, SessionSwitched, SessionOver)

@@ -11,7 +11,9 @@ from html.parser import HTMLParser
 
 import pytest
 from made_call import HOSTILE, NAME, ROOT, TRACE, attribute, spans, write_call
+from opentelemetry.sdk.trace import TracerProvider
 
+import voicespan
 from voicespan.cli.main import main
 from voicespan.report import find, page, sound
 
@@ -140,6 +142,27 @@ def test_a_call_is_found_by_what_people_have(folder, call, tmp_path, wanted, cap
 def test_a_call_that_is_not_there(folder, call, capsys):
     assert main(["report", "booking-8", "--folder", str(folder)]) == 2
     assert "there is no conversation booking-8: 1 conversation is in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["thread_id", "trace_id"])
+def test_a_call_that_waits_in_the_spool_is_found_as_well(folder, tmp_path, monkeypatch, by):
+    monkeypatch.setenv("VOICESPAN_SPOOL_DIR", str(tmp_path / "spool"))
+    monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "0")
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(
+        voicespan.LangSmithSpanProcessor(endpoint="http://127.0.0.1:9", api_key="lsv2_pt_x")
+    )
+    conversation = voicespan.Conversation(tracer_provider=provider, thread_id="booking-9")
+    with conversation.llm(model="m", messages=[]) as llm:
+        llm.output("Good evening")
+    conversation.end()
+    while not any((tmp_path / "spool").glob("2*/root.pb")):
+        provider.force_flush(100)
+    provider.shutdown()
+    written = tmp_path / "call.html"
+    wanted = getattr(conversation, by)
+    assert main(["report", wanted, "-o", str(written), "--folder", str(folder)]) == 0
+    assert "<title>booking-9</title>" in written.read_text()
 
 
 def test_a_file_of_lines_with_its_recording_beside_it(call, tmp_path, monkeypatch):

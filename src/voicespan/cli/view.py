@@ -12,7 +12,8 @@ from voicespan.delivery.destination.privacy import Privacy
 from voicespan.delivery.folder.call_folders import CallFolders, is_running
 from voicespan.delivery.folder.settings import FolderSettings, named_folder
 from voicespan.delivery.folder_pipeline import folder_scheduler
-from voicespan.delivery.spool.spool import own_place
+from voicespan.delivery.spool.settings import SpoolSettings
+from voicespan.delivery.spool.spool import Spool, own_place
 from voicespan.report import find, page
 from voicespan.report.received import Received
 from voicespan.report.server import Viewer
@@ -37,7 +38,7 @@ def report(options: Namespace) -> int:
         return _refuse("report", "-o takes one conversation", MISUSED)
     for wanted in options.calls:
         try:
-            call = find.read(find.find(wanted, folder))
+            call = find.read(find.find(wanted, folder, _waiting()))
             content = page.report(call, with_audio=not options.without_audio, redacted=options.redacted)
             written = Path(options.output or f"{call.name}.html")
             written.write_bytes(content)
@@ -94,6 +95,12 @@ def finish(folder: Path) -> None:
         if not scheduler.left(everything=True) or scheduler.step():
             break
     scheduler.stop()
+
+
+def _waiting() -> list[Path]:
+    """What waits to be sent, or is kept because it could not be: the oldest first."""
+    spool = Spool(SpoolSettings.from_environment(), SYSTEM)
+    return sorted([*spool.waiting(), *spool.kept()])
 
 
 def _folder(named: str | None) -> Path:

@@ -9,6 +9,7 @@ from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
 from voicespan.delivery.export import late_recordings
 from voicespan.delivery.export.http_client import HttpClient
 from voicespan.delivery.export.live import LiveSender
+from voicespan.delivery.export.run_links import RunLinks
 from voicespan.delivery.export.scheduler import ExportScheduler
 from voicespan.delivery.export.uploader import Uploader
 from voicespan.delivery.pipeline import Pipeline, Target
@@ -38,7 +39,8 @@ def to_backend(
     live = partial(LiveSender, destination.project or "", http, clock) if is_live else None
     spool = Spool(settings, clock)
     scored = http.project_id if settings.feedback else None
-    uploader = Uploader(destination, http, clock, privacy, scored_project=scored)
+    links = RunLinks(destination, http.project)
+    uploader = Uploader(destination, http, clock, privacy, scored_project=scored, links=links)
     scheduler = ExportScheduler(spool, destination, uploader, clock, privacy)
     target = Target(destination, scheduler, late_recordings.join, http, live)
     return Pipeline(target, spool, encoder, clock)

@@ -18,11 +18,11 @@ from voicespan.delivery.folder.call_folders import (
     is_complete,
     is_running,
 )
-from voicespan.delivery.spool.folder import OPEN, ROOT
+from voicespan.delivery.spool.folder import OPEN, ROOT, read_meta
 from voicespan.report.call import Call, of_spans, read_lines, unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from voicespan.report.call import CallSpan
 
@@ -37,8 +37,13 @@ class NoCallError(LookupError):
     """There is no such conversation."""
 
 
-def find(wanted: str, folder: Path) -> Path:
+def find(wanted: str, folder: Path, waiting: Iterable[Path] = ()) -> Path:
     """Where the conversation is that `wanted` names: a path, `last`, its trace id, its thread, or the name in `folder`.
+
+    Args:
+        wanted: Its name.
+        folder: Where conversations are kept.
+        waiting: Directories of the spool, the oldest first: looked at where `folder` has no such conversation.
 
     Raises:
         NoCallError: there is none.
@@ -52,6 +57,10 @@ def find(wanted: str, folder: Path) -> Path:
     for call in reversed(there):
         if wanted == call.name or f"-{wanted}" in call.name or facts(call).get("thread_id") == wanted:
             return call
+    for path in reversed(list(waiting)):
+        meta = read_meta(path)
+        if wanted == path.name or (meta is not None and wanted in (meta.thread_id, meta.trace_id)):
+            return path
     kept = "1 conversation is" if len(there) == 1 else f"{len(there)} conversations are"
     raise NoCallError(f"there is no conversation {wanted}: {kept} in {folder}")
 

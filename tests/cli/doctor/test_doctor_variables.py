@@ -56,7 +56,18 @@ def test_each_is_shown_as_it_is_resolved_and_from_where(look, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["EVENTS", "RAW_EVENTS", "HIDE", "PARENT", "RESUME_WINDOW", "RECORD", "RECORD_SOURCE", "SPOOL_MAX_BYTES"],
+    [
+        "EVENTS",
+        "RAW_EVENTS",
+        "HIDE",
+        "PARENT",
+        "RESUME_WINDOW",
+        "RECORD",
+        "RECORD_SOURCE",
+        "SPOOL_MAX_BYTES",
+        "FOLDER_MAX_BYTES",
+        "FOLDER_MAX_AGE",
+    ],
 )
 def test_what_is_not_understood_is_told_but_not_repeated(look, name):
     finding = look(variables.look, **{f"VOICESPAN_{name}": "sécret"})[f"settings.VOICESPAN_{name}"]

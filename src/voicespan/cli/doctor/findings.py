@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from voicespan.delivery.destination.handed_over import resolve_here
+from voicespan.delivery.folder.settings import FolderSettings, named_folder
 from voicespan.delivery.spool.settings import SpoolSettings
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.settings import Settings
@@ -109,19 +110,25 @@ class Surroundings:
         return self._read[1]
 
     @cached_property
+    def folder(self) -> FolderSettings:
+        """What the folder that conversations are kept in would be given."""
+        return self._read[2]
+
+    @cached_property
     def misread(self) -> frozenset[str]:
         """The variables whose values are not understood: those of which voicespan says so in the log."""
         return frozenset(
-            str(record.args[0]) for record in self._read[2] if isinstance(record.args, tuple) and record.args
+            str(record.args[0]) for record in self._read[3] if isinstance(record.args, tuple) and record.args
         )
 
     @cached_property
-    def _read(self) -> tuple[Settings, SpoolSettings, list[logging.LogRecord]]:
+    def _read(self) -> tuple[Settings, SpoolSettings, FolderSettings, list[logging.LogRecord]]:
         # Once: the log has each of them a single time.
         with listening() as heard:
             settings = Settings.from_environment(self.environ)
             spool = SpoolSettings.from_environment(self.environ, folder=self.spool_dir)
-        return settings, spool, heard
+            folder = FolderSettings.from_environment(named_folder(self.environ) or "", self.environ)
+        return settings, spool, folder, heard
 
     @cached_property
     def destination(self) -> Destination | HandedOver | None:

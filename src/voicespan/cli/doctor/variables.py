@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from voicespan.cli.doctor.findings import Finding, Surroundings
+    from voicespan.delivery.folder.settings import FolderSettings
     from voicespan.delivery.spool.settings import SpoolSettings
     from voicespan.runtime.settings import Settings
 
@@ -56,6 +57,10 @@ _RESOLVED_BY_SPOOL: dict[str, Callable[[SpoolSettings], str]] = {
     "VOICESPAN_FEEDBACK": lambda spool: _yes_or_no(yes=spool.feedback),
     "VOICESPAN_SHUTDOWN_TIMEOUT": lambda spool: f"{spool.shutdown_timeout:g} s",
 }
+_RESOLVED_BY_FOLDER: dict[str, Callable[[FolderSettings], str]] = {
+    "VOICESPAN_FOLDER_MAX_BYTES": lambda folder: f"{folder.max_bytes} bytes",
+    "VOICESPAN_FOLDER_MAX_AGE": lambda folder: f"{folder.max_age / 86_400:g} days",
+}
 #: The rest, of which one is an address.
 _RESOLVED_AS_WRITTEN: dict[str, Callable[[str], str]] = {
     "VOICESPAN_ENDPOINT": lambda written: public_url(written) or "none",
@@ -64,8 +69,6 @@ _RESOLVED_AS_WRITTEN: dict[str, Callable[[str], str]] = {
     "VOICESPAN_KEYS_FILE": lambda written: written or "none",
     "VOICESPAN_SOCKETS": lambda written: written or "by their URLs",
     "VOICESPAN_FOLDER": lambda written: written or "none, or the user's own where there is no key",
-    "VOICESPAN_FOLDER_MAX_BYTES": lambda written: f"{written or 1 << 30} bytes",
-    "VOICESPAN_FOLDER_MAX_AGE": lambda written: f"{written or 7} days",
     "VOICESPAN_CONSOLE": lambda written: _yes_or_no(yes=written.lower() in _YES),
     "VOICESPAN_DISABLED": lambda written: _yes_or_no(yes=written.lower() in _YES),
 }
@@ -102,6 +105,8 @@ def _variable(name: str, surroundings: Surroundings) -> Finding:
         value = _RESOLVED[name](surroundings.settings)
     elif name in _RESOLVED_BY_SPOOL:
         value = _RESOLVED_BY_SPOOL[name](surroundings.spool)
+    elif name in _RESOLVED_BY_FOLDER:
+        value = _RESOLVED_BY_FOLDER[name](surroundings.folder)
     else:
         # A newer setting than this table is shown as it is written.
         value = _RESOLVED_AS_WRITTEN.get(name, _as_it_is)(written)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from voicespan.delivery.deliverer.shown_calls import ShownCalls
 from voicespan.delivery.export.http_client import HttpClient
+from voicespan.delivery.export.run_links import RunLinks
 from voicespan.delivery.export.scheduler import AT_ONCE, ExportScheduler
 from voicespan.delivery.export.uploader import Uploader
 from voicespan.delivery.spool.folder import SETTLED
@@ -51,6 +52,7 @@ class Outlet:
             scored_project=self.http.project_id,
             scores_all=spool.settings.feedback,
             has_time=self._has_time,
+            links=RunLinks(destination, self.http.project),
         )
         self.scheduler = ExportScheduler(
             spool, destination, uploader, clock, privacy, sweeps=False, at_once=threads

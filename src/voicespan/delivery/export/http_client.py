@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import requests
 from google.protobuf.message import DecodeError
@@ -39,6 +39,13 @@ _WORDS_READ = 4096
 #: What is said of a project has a few kilobytes.
 _PROJECT_READ = 1 << 20
 _SHORTEST_SECRET = 4
+
+
+class Project(NamedTuple):
+    """A project of LangSmith's, by its id, and the workspace that it is in."""
+
+    id: str
+    workspace: str | None
 
 
 class HttpClient:
@@ -85,6 +92,11 @@ class HttpClient:
 
     def project_id(self) -> str | None:
         """LangSmith's id of the destination's project; None: it does not say."""
+        found = self.project()
+        return None if found is None else found.id
+
+    def project(self) -> Project | None:
+        """What LangSmith says of the destination's project; None: it does not say."""
         trusted = tls.bundle(self._destination)
         try:
             with (
@@ -103,8 +115,11 @@ class HttpClient:
         except (OSError, ValueError):  # RequestException is an OSError
             return None
         first = found[0] if isinstance(found, list) and found else None
-        named = first.get("id") if isinstance(first, dict) else None
-        return named if isinstance(named, str) else None
+        named = first if isinstance(first, dict) else {}
+        project, workspace = named.get("id"), named.get("tenant_id")
+        if not isinstance(project, str):
+            return None
+        return Project(project, workspace if isinstance(workspace, str) else None)
 
     def _open_session(self) -> requests.Session:
         own = self._session

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from voicespan.delivery.destination.destination import Destination
     from voicespan.delivery.destination.privacy import Privacy
     from voicespan.delivery.encoding.protobuf import Message
+    from voicespan.delivery.export.run_links import RunLinks
     from voicespan.delivery.spool.folder import Folder
     from voicespan.runtime.clock import Clock
 
@@ -55,13 +56,15 @@ class Uploader:
         scored_project: Callable[[], str | None] | None = None,
         scores_all: bool = True,
         has_time: Callable[[Folder], bool] = lambda _: True,
+        links: RunLinks | None = None,
     ) -> None:
         """`scored_project`: the figures of conversations become feedback, and this asks for the project's id.
 
         `scores_all`: also where a folder does not ask for it. `has_time`: whether a recording is encoded before it goes,
-        where its process has left that to its deliverer.
+        where its process has left that to its deliverer. `links`: says where what is delivered is seen.
         """
         self._has_time = has_time
+        self._links = links
         self._scores_all = scores_all
         self._scored_project = scored_project if destination.takes_runs else None
         self._project_id: str | None = None
@@ -107,6 +110,8 @@ class Uploader:
                 return answer
         late = self._score(folder, progress) if has_root else None
         if late is None:
+            if self._links is not None and has_root and progress.root_delivered_at is not None:
+                self._links.say(folder, folder.files.read(ROOT) or b"")
             self._close(folder, progress)
         return late
 

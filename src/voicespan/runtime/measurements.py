@@ -13,8 +13,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from voicespan.runtime.background import Loop
+from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.fork import register
 from voicespan.runtime.guard import guard
+from voicespan.runtime.pacing import paced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +27,8 @@ _logger = logging.getLogger("voicespan")
 MOST_WAITING = 20_000
 #: Seconds to wait for more of the same: a thread that wakes up for each span takes the GIL from the application.
 _BATCH_DELAY = 0.1
+#: What waits is recorded over so many seconds.
+_SPREAD = 0.1
 
 
 class EndedSpan(NamedTuple):
@@ -108,22 +112,29 @@ class Measurements:
         loop.wake()
 
     def _step(self) -> None:
-        self.drain()
+        # Hundreds of calls may end together, and the SDK takes long for each value.
+        paced(range(len(self._waiting)), lambda _: self._record_one(0.0), _SPREAD, SYSTEM)
+        self._say_what_is_missing()
 
     def drain(self, patience: float = 0.0) -> None:
-        """Record what waits; where another thread does so, wait for it at most so many seconds."""
-        while self._waiting and self._recording.acquire(timeout=patience):
-            try:
-                self._record_all()
-            finally:
-                self._recording.release()
+        """Record all that waits; where another thread records, wait for it at most so many seconds."""
+        while self._waiting and self._record_one(patience):
+            pass
+        self._say_what_is_missing()
 
-    def _record_all(self) -> None:
-        while self._waiting:
-            measured, record = self._waiting.popleft(), self._record
+    def _record_one(self, patience: float) -> bool:
+        if not self._recording.acquire(timeout=patience):
+            return False
+        try:
             with guard():
+                measured, record = self._waiting.popleft() if self._waiting else None, self._record
                 if record is not None:
                     record(measured)
+            return True
+        finally:
+            self._recording.release()
+
+    def _say_what_is_missing(self) -> None:
         missed, self._missed = self._missed, 0
         if missed:
             _logger.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -10,12 +11,14 @@ pytest.importorskip(
     "livekit.plugins.google", reason="in an environment of its own: tests/compat/run.py livekit"
 )
 
+from frameworks_trace import named, words
 from livekit import rtc
 from livekit.plugins import google
 from span_content import came
 
 from voicespan.gemini_live import GeminiLiveInstrumentor
-from voicespan.testing.gemini_live import Answer, Dialogue
+from voicespan.testing.gemini_live import Answer, Dialogue, FunctionCall, GeminiLiveServer
+from voicespan.testing.gemini_live.certificates import authority
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -49,3 +52,27 @@ async def test_a_realtime_session(tracer_provider, span_exporter, gemini_live_se
     assert spans["turn_complete"].attributes["gen_ai.provider.name"] == "gcp.gemini"
     assert spans["conversation"].attributes["gen_ai.request.model"] == "gemini-live"
     assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize("what", ["spoken", "asked by the agent"])
+def test_an_agent_session(run, environ, the_trace, what):
+    answers = [Answer(calls=[FunctionCall("weather", {"city": "London"})]), Answer("It is foggy in London.")]
+    heard = ["How is the weather in London?"]
+    server = GeminiLiveServer.conversational(answers, heard, voice_activity=True)
+    with authority().file() as certificate, server:
+        environ["SSL_CERT_FILE"] = certificate
+        url = server.client_options()["http_options"].base_url
+        run("livekit_speech_to_speech.py", "google", url, what)
+    root, _ = the_trace()
+    # LiveKit cancels what reads the socket, which is no failure, and gives "." where the user said nothing.
+    assert (root.status, root.error) == ("success", None)
+    (tool,) = named(root, "function_call: weather")
+    assert [child.name for child in tool.children] == ["look up"]
+    assert "foggy in London" in json.dumps(tool.outputs)
+    asked = ("user", heard[0]) if what == "spoken" else ("assistant", "Tell the weather in London.")
+    assert [each for each in words(root) if each[0] != "tool"] == [
+        asked,
+        ("assistant", "It is foggy in London."),
+    ]
+    assert root.metadata["ls_provider"] == "gcp.gemini"
+    assert root.metadata["recording_seconds"] > 1.3

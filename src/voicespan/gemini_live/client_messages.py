@@ -101,6 +101,10 @@ def activity_end(_session: Session, _value: Any, at: int, _: dict[str, Any]) -> 
 # What the application types, shows and answers.
 
 
+#: What LiveKit's plugin gives as the user's turn where the agent is to speak first.
+_LIVEKITS_TRICK = ("user", ".")
+
+
 def client_content(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:
     """Turns that the application puts into the history."""
     yield from session.turns.user_acts()
@@ -116,9 +120,14 @@ def client_content(session: Session, value: Any, at: int, _: dict[str, Any]) -> 
                 yield from session.calls.answered(answer, at, "client_content")
                 yield from session.turns.gets_answers()
         text = " ".join(filter(None, map(_part_text, parts)))
-        if text.strip():
-            role: events.Role = "assistant" if turn.get("role") == "model" else "user"
-            yield events.MessageText(at, "client_content", LocalId.new("typed"), role, text, seeded=True)
+        role: events.Role = "assistant" if turn.get("role") == "model" else "user"
+        if text.strip() and (role, text) != _LIVEKITS_TRICK:
+            # What the model is said to have said was said by nobody here.
+            put_back = role == "assistant"
+            item_id = LocalId.new("typed")
+            yield events.MessageText(
+                at, "client_content", item_id, role, text, seeded=True, put_back=put_back
+            )
 
 
 def text(session: Session, value: Any, at: int, _: dict[str, Any]) -> Iterator[Event]:

@@ -97,6 +97,9 @@ def connecting(
     return connect
 
 
+_INTERNAL_ERROR = 1011
+
+
 @guarded
 def _opened(manager: Any, session: Any, opened: SessionHandshake) -> None:
     connection = opened.set_up(session)
@@ -133,6 +136,9 @@ def _see_what_passes_the_session(socket: Any, connection: Connection) -> None:
 def _before_close(session: Any, connection: Connection) -> None:
     """A socket that was lost without a read to notice it is noticed here."""
     code = _close_code(session)
+    protocol = getattr(getattr(session, "_ws", None), "protocol", None)
+    if _left(getattr(protocol, "close_sent", None), getattr(protocol, "close_rcvd_then_sent", None)):
+        return
     if code is not None and connection.close_code is None:
         lost(connection, ConnectionError(f"closed with code {code}"), code, None)
 
@@ -167,6 +173,8 @@ def reading_failed(session: Any, error: BaseException) -> None:
         return
     closed = _closed_by(error)
     if closed is not None:
+        if _left(getattr(closed, "sent", None), getattr(closed, "rcvd_then_sent", None)):
+            return
         frame = getattr(closed, "rcvd", None) or getattr(closed, "sent", None)
         code, reason = getattr(frame, "code", None), getattr(frame, "reason", None)
         code, reason = code if isinstance(code, int) else 1006, reason if isinstance(reason, str) else None
@@ -176,6 +184,14 @@ def reading_failed(session: Any, error: BaseException) -> None:
     details = getattr(error, "details", None)
     if isinstance(details, dict):
         connection.received(details if "error" in details else {"error": details})
+
+
+def _left(sent: Any, received_first: Any) -> bool:
+    """Whether the application left by an exception: `websockets` closes the socket then, as with an internal error.
+
+    LiveKit ends its sessions by a cancellation, and nothing has failed. What `websockets` itself finds wrong has a reason.
+    """
+    return getattr(sent, "code", None) == _INTERNAL_ERROR and not received_first and not sent.reason
 
 
 def _closed_by(error: BaseException | None) -> BaseException | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import contextmanager
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -48,9 +49,12 @@ def measuring():
     """A `Measured` that conversations record to, until the end of the block."""
     found = Measured()
     meters.name_provider(found.provider)
+    # What an earlier test left waiting is none of this one's.
+    before, SHARED.destinations = SHARED.destinations, weakref.WeakSet()
     try:
         yield found
     finally:
+        SHARED.destinations = before
         stop()
         found.provider.shutdown()
 

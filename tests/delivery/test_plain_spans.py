@@ -9,8 +9,9 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from voicespan.delivery.destination.privacy import Privacy
-from voicespan.delivery.encoding import plain_spans
+from voicespan.delivery.encoding import langsmith_names, plain_spans
 from voicespan.delivery.encoding.langsmith_spans import SpanEncoder
+from voicespan.tracing import semconv
 
 PLAIN = {
     "bare": {},
@@ -108,6 +109,20 @@ def test_links_and_odd_events_are_its_as_well():
     copies = [copy for _, copies in groups for copy in copies]
     assert [len(copy.links) for copy in copies] == [1, 0, 0]
     assert [event.name for event in copies[1].events] == ["exception"]
+
+
+def test_a_renamed_span_is_the_same_whoever_encodes_it():
+    text = '[{"role":"user","parts":[{"type":"text","content":"Hi"}]}]'
+    attributes = {semconv.INPUT_MESSAGES: text, semconv.OUTPUT_VALUE: "{}", "kept": 1}
+    for name in semconv.PRICED_AUDIO.values():
+        attributes[name] = 3
+    made = span(attributes)
+    renamed = theirs(made)
+    langsmith_names.rename(renamed)
+    ours = plain_spans.encoded(made, langsmith_names.NAMES)
+    assert ours is not None
+    assert ours.SerializeToString() == renamed.SerializeToString()
+    assert [each.key for each in ours.attributes] == [semconv.PROMPT, semconv.COMPLETION, "kept"]
 
 
 def test_spans_of_two_providers_and_scopes_stand_apart():

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from voicespan.tracing import semconv
+from voicespan.content.truncation import encode
+from voicespan.runtime.settings import NO_LIMIT
+from voicespan.tracing import messages, semconv
 from voicespan.tracing.messages import contents, langsmith_content, with_parts, without_parts
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"people": 4}'}}
@@ -53,9 +55,32 @@ def test_a_message_comes_back_as_it_was(name):
 
 
 def test_the_copy_has_the_text_that_the_span_has():
-    messages = [with_parts(message) for message, _ in MESSAGES.values()]
-    written = langsmith_content(semconv.INPUT_MESSAGES, json.dumps(messages))
+    said = [with_parts(message) for message, _ in MESSAGES.values()]
+    written = langsmith_content(semconv.INPUT_MESSAGES, json.dumps(said))
     assert json.loads(written) == {"messages": [message for message, _ in MESSAGES.values()]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Good evening",
+        'a "quote"',
+        "\\",
+        '\\"',
+        "ends\\",
+        "\n\x00\x1f",
+        "ü \u2028 \U0001f3a4",
+        '{"role":"user"}',
+        "],[",
+    ],
+)
+def test_a_message_of_one_text_is_copied_without_reading_it(text, monkeypatch):
+    message = {"role": "assistant", "content": text}
+    written = encode([with_parts(message, "stop"), with_parts(message)], NO_LIMIT)
+    monkeypatch.setattr(messages.json, "loads", lambda _: pytest.fail("it was read"))
+    assert langsmith_content(semconv.INPUT_MESSAGES, written) == encode(
+        {"messages": [message, message]}, NO_LIMIT
+    )
 
 
 @pytest.mark.parametrize("damaged", ["", "[", '{"cut":"9 bytes"}', "null", "3"])

@@ -14,25 +14,33 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 _SESSION_EVENTS = frozenset({semconv.SESSION_STARTED, semconv.SESSION_ENDED})
-#: For other backends alone. LangSmith reads some of these names as well, and has its own usage already; instructions and
-#: tools stand in the frame that says them.
-_OTHERS = frozenset({*semconv.PRICED_AUDIO.values(), semconv.SYSTEM_INSTRUCTIONS, semconv.TOOL_DEFINITIONS})
+#: By the span's name for it. None: for other backends alone. LangSmith reads some of these names as well, and has its own
+#: usage already; instructions and tools stand in the frame that says them.
+NAMES: dict[str, str | None] = {
+    **semconv.COPIED,
+    **dict.fromkeys((*semconv.PRICED_AUDIO.values(), semconv.SYSTEM_INSTRUCTIONS, semconv.TOOL_DEFINITIONS)),
+}
 
 
 def rename(span: Span) -> None:
     """Give an encoded span LangSmith's names, and its contents the shape. What has them already stays."""
-    undraft(span)
     unwanted: list[int] = []
     for index, attribute in enumerate(span.attributes):
         key = attribute.key
-        name = semconv.COPIED.get(key)
-        if name is not None:
+        name = NAMES.get(key, key)
+        if name is None:
+            unwanted.append(index)
+        elif name != key:
             attribute.value.string_value = langsmith_content(key, attribute.value.string_value)
             attribute.key = name
-        elif key in _OTHERS:
-            unwanted.append(index)
     for index in reversed(unwanted):
         del span.attributes[index]
+    adapt(span)
+
+
+def adapt(span: Span) -> None:
+    """The rest of it, for a span whose attributes were written with LangSmith's `NAMES`."""
+    undraft(span)
     if span.events and any(event.name in _SESSION_EVENTS for event in span.events):
         kept = [event for event in span.events if event.name not in _SESSION_EVENTS]
         del span.events[:]

@@ -117,11 +117,9 @@ class SpanEncoder:
         """
         groups: dict[tuple[int, int], tuple[Envelope, list[Span]]] = {}
         for span in spans:
-            copy = _encoded(span)
+            copy = _encoded(span, renamed=renamed and self.renamed)
             if copy is None:
                 continue
-            if _is_ours(span):
-                (langsmith_names.rename if renamed and self.renamed else langsmith_names.undraft)(copy)
             # LangSmith finds the tokens, the cost and the filters of a thread only on runs that name it.
             if thread_id is not None and semconv.THREAD_ID not in (span.attributes or ()):
                 _add(copy, semconv.THREAD_ID, thread_id)
@@ -163,13 +161,18 @@ def _is_ours(span: ReadableSpan) -> bool:
     return scope is not None and scope.name == semconv.SCOPE
 
 
-def _encoded(span: ReadableSpan) -> Span | None:
-    """A span by itself; None: it cannot be encoded."""
-    copy = plain_spans.encoded(span)
+def _encoded(span: ReadableSpan, *, renamed: bool) -> Span | None:
+    """A span by itself; None: it cannot be encoded. `renamed`: one of ours has LangSmith's names."""
+    ours = _is_ours(span)
+    copy = plain_spans.encoded(span, langsmith_names.NAMES if renamed and ours else plain_spans.SAME)
+    change = langsmith_names.adapt if renamed else langsmith_names.undraft
     if copy is None:
         # Without the resource, which the encoder would write as JSON to compare it, and encode anew.
         found = _encode(cast("ReadableSpan", _WithoutResource(span))).resource_spans
         copy = found[0].scope_spans[0].spans[0] if found else None
+        change = langsmith_names.rename if renamed else langsmith_names.undraft
+    if copy is not None and ours:
+        change(copy)
     return copy
 
 

@@ -10,15 +10,26 @@ from typing import TYPE_CHECKING
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 
+from voicespan.tracing.messages import langsmith_content
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.sdk.trace import Event, ReadableSpan
 
 _HAS_IS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _IS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 
-def encoded(span: ReadableSpan) -> Span | None:
-    """The message of this span; None: it has something that only OpenTelemetry's encoder knows how to write."""
+#: Every attribute keeps its name.
+SAME: Mapping[str, str | None] = {}
+
+
+def encoded(span: ReadableSpan, names: Mapping[str, str | None] = SAME) -> Span | None:
+    """The message of this span; None: it has something that only OpenTelemetry's encoder knows how to write.
+
+    `names`: what attributes are called that have another name there, None for those that are left out.
+    """
     if span.links or span.dropped_events or span.dropped_links:
         return None
     context, parent, status = span.get_span_context(), span.parent, span.status
@@ -44,7 +55,7 @@ def encoded(span: ReadableSpan) -> Span | None:
             message.status.code = status.status_code.value  # type: ignore[assignment]  # as above
         if status.description:
             message.status.message = status.description
-        return message if _add_attributes(message, span) and _add_events(message, span) else None
+        return message if _add_attributes(message, span, names) and _add_events(message, span) else None
     except (AttributeError, TypeError, ValueError, OverflowError):
         # A lone surrogate, a number of more than 64 bits: OpenTelemetry's encoder knows what to leave out.
         return None
@@ -58,17 +69,24 @@ def _add_events(message: Span, span: ReadableSpan) -> bool:
             time_unix_nano=event.timestamp,
             dropped_attributes_count=event.dropped_attributes,
         )
-        if not _add_attributes(written, event):
+        if not _add_attributes(written, event, SAME):
             return False
     return True
 
 
-def _add_attributes(message: Span | Span.Event, span: ReadableSpan | Event) -> bool:
+def _add_attributes(
+    message: Span | Span.Event, span: ReadableSpan | Event, names: Mapping[str, str | None]
+) -> bool:
     """Whether all of them are scalars or lists of texts."""
     add = message.attributes.add
     for key, value in (span.attributes or {}).items():
         kind = type(value)
-        attribute = add(key=key)
+        name = names.get(key, key)
+        if name is not key:
+            if name is None:
+                continue
+            value = langsmith_content(key, value) if kind is str else value  # type: ignore[arg-type]  # noqa: PLW2901
+        attribute = add(key=name)
         if kind is str:
             attribute.value.string_value = value  # type: ignore[assignment]  # asked above, as below
         elif kind is bool:

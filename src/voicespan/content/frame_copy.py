@@ -76,7 +76,11 @@ class FrameCopy:
                 return "[deeper]"
             # Few objects that hold each other are endlessly many values: each counts as often as it is met.
             room = max(self._values_left, 0)
-            members, more = _members(value, room)
+            members: Any
+            if type(value) is dict and len(value) <= room:  # nearly every one
+                members, more = value.copy(), 0
+            else:
+                members, more = _members(value, room)
             self._values_left -= len(members) + more
             if isinstance(value, dict):
                 return self._object(dict(members), key, kind, depth + 1, more, free=free)

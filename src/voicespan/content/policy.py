@@ -29,6 +29,9 @@ WITHHELD = "[withheld]"
 #: Values under these keys are people's words even where they look like an identifier.
 _WORDS = frozenset({"speaker"})
 _MOST_SECRETS = 16
+#: Numbers and texts that are not looked at for their size.
+_SMALL = 1 << 53
+_SHORT = 64
 #: An error's message stands on its span twice, beside the content.
 _LONGEST_ERROR = 4_000
 #: A text that is longer is not looked through to its end.
@@ -83,9 +86,23 @@ class Content:
 
     def names(self, facts: Mapping[str, Any], limit: int) -> dict[str, str | bool | int | float]:
         """What a frame says beside its texts, as attribute values: names, ids and numbers stay, words do not."""
-        return metadata(
-            {key: self._name(key, fact) for key, fact in facts.items() if fact is not None}, limit
-        )
+        names: dict[str, str | bool | int | float] = {}
+        for key, fact in facts.items():
+            kind = type(fact) if key.isascii() else None
+            # Nearly every fact is a number or an id: what `metadata` would make of it.
+            if kind is bool or (kind is int and -_SMALL < fact < _SMALL):
+                names[key] = fact
+            elif (
+                kind is str
+                and len(fact) <= min(_SHORT, limit)
+                and " " not in fact
+                and fact.isascii()
+                and key not in _WORDS
+            ):
+                names[key] = without_secrets(fact, self._secrets)
+            elif fact is not None:
+                names.update(metadata({key: self._name(key, fact)}, limit))
+        return names
 
     def frame(self, frame: Any, *, role: str) -> Any:
         """A frame without audio, secrets and what the settings hold back; the shape stays."""

@@ -88,7 +88,7 @@ class Content:
         """What a frame says beside its texts, as attribute values: names, ids and numbers stay, words do not."""
         names: dict[str, str | bool | int | float] = {}
         for key, fact in facts.items():
-            kind = type(fact) if key.isascii() else None
+            kind: Any = type(fact) if key.isascii() else None
             # Nearly every fact is a number or an id: what `metadata` would make of it.
             if kind is bool or (kind is int and -_SMALL < fact < _SMALL):
                 names[key] = fact

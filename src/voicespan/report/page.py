@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from voicespan.report import sound, story
 from voicespan.tracing import semconv
 from voicespan.tracing.figures_in_words import in_words
+from voicespan.tracing.spans.figures import SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,7 @@ def page(data: dict[str, Any], *, audio: str = "", live: str = "") -> bytes:
         f'<audio id=audio controls preload=auto src="{_text(audio)}"></audio>' if audio else "",
         "<div id=detail hidden></div>",
         "<main><h2>What was said</h2><ol id=said>", *_said(data), "</ol>",
-        "<h2>Figures</h2><table id=figures>", *_figures(data), "</table>",
+        "<h2>Figures</h2><div id=figures>", *_figures(data), "</div>",
         "<details id=spans><summary>All spans</summary><ol>", *_spans(data), "</ol></details></main>",
         f'<script type="application/json" id=voicespan data-encoding=gzip+base64>{packed}</script>',
         f"<script>{_asset('page.js')}</script></body></html>\n",
@@ -132,8 +133,15 @@ def _said(data: dict[str, Any]) -> Iterator[str]:
 
 
 def _figures(data: dict[str, Any]) -> Iterator[str]:
+    """A table each of what the call was like, of what it used, and of the rest."""
+    tables: dict[str, list[str]] = {"The call": [], "Tokens and cost": [], "Everything else": []}
     for name, value in data["figures"].items():
-        yield f"<tr><th>{_text(name)}<td>{_text(value)}"
+        uses = "token" in name or name.startswith("cost")
+        kind = "The call" if name in SCORES else "Tokens and cost" if uses else "Everything else"
+        tables[kind].append(f"<tr><th>{_text(name)}<td>{_text(value)}")
+    for kind, rows in tables.items():
+        if rows:
+            yield f"<table><caption>{kind}</caption>{''.join(rows)}</table>"
 
 
 def _spans(data: dict[str, Any]) -> Iterator[str]:

@@ -51,6 +51,8 @@ WHATEVER = (
 )
 HEY = "Hey there! How can I help you today?"
 
+#: Where it is not one. In this one the user pauses for 96 ms, and goes on before there is an answer.
+USER_TURNS = {"openai_webrtc_barge_in": 2}
 EXPECTED = {
     "azure_text_in_audio_out": Expected(
         [("user", "Say a short greeting."), ("assistant", "Hello there! Great to meet you!")],
@@ -197,6 +199,8 @@ async def test_a_real_session(path, instrumentors, span_exporter):
     assert root.attributes[METADATA + "status"] == "completed"
     messages = [message for side in sides(root) for message in side.get("messages", [])]
     assert [as_pair(message) for message in messages] == expected.transcript
+    asked = root.attributes[METADATA + "user_turn_count"], root.attributes[METADATA + "unanswered_turn_count"]
+    assert asked == (USER_TURNS.get(path.stem, 1), 0)
 
     turns, details = [], []
     for turn in (span for span in spans if span.name == "turn_complete"):

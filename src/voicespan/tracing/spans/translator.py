@@ -135,7 +135,7 @@ class SpanTranslator:
             # The words say whether that was a turn: what such a detector heard may be noise.
             self._stages.gap.user_silent(event.at)
         else:
-            self.counts.figures.turns.add("speech", event.at, event.item_id)
+            self.counts.figures.turns.add("speech", event.silent_at or event.at, event.item_id)
         self._turns.user_stopped(event)
 
     def _message_added(self, event: events.MessageAdded) -> None:

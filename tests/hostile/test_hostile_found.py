@@ -112,9 +112,9 @@ def test_an_audio_frame_that_is_cut_off_counts_for_nothing():
         speech = AudioDeltaCounter()
         speech.arrives_under("i")
         assert not speech.find(frame)
-        assert speech.characters == 0
+        assert speech.decoded == 0
     assert speech.find(b'{"type":"response.output_audio.delta","item_id":"i","delta" : "AAAA"}')
-    assert speech.characters == 4
+    assert speech.decoded == 3
 
 
 def test_one_frame_is_not_a_hundred_thousand_spans(told):

@@ -569,6 +569,19 @@ def test_a_response_cancelled_before_it_had_speech_is_no_interruption(call):
     assert fact(call.named("turn_complete"), "reason") == "turn_detected"
 
 
+@pytest.mark.parametrize(
+    "sizes", [[1600] * 10, [160, 161, 162, 160, 161] * 20, [16_001, 7, 8]], ids=["alike", "telephone", "odd"]
+)
+def test_generated_milliseconds_have_no_padding_in_them(call, sizes):
+    """A telephone's 200 ms do not fill the last characters of their base64: two bytes too many in each frame."""
+    call.session(audio={"output": {"format": {"type": "audio/pcmu"}}}).answer("r1", "a1", audio_ms=0)
+    for size in sizes:
+        delta = base64.b64encode(bytes(size)).decode()
+        call.server("response.output_audio.delta", response_id="r1", item_id="a1", delta=delta)
+    call.done("r1").end()
+    assert fact(call.named("turn_complete"), "generated_ms") == round(sum(sizes) / 8)
+
+
 def test_generated_milliseconds_follow_the_format(call):
     telephone = {"output": {"format": {"type": "audio/pcmu"}}}
     call.session(audio=telephone).answer("r1", "a1", audio_ms=0)

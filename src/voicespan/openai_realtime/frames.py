@@ -42,6 +42,7 @@ class AudioDeltaCounter:
         "_head",
         "_head_at",
         "_mark",
+        "_padding",
         "_tail",
         "_tail_at",
         "alike",
@@ -62,15 +63,16 @@ class AudioDeltaCounter:
         self.size = self.type_ends = 0
         #: So many frames of that size have come since.
         self.alike = 0
-        # How many bytes are not payload.
-        self._around = 0
+        # How many bytes are not payload, and how much of that is padding.
+        self._around = self._padding = 0
         self._counted = 0
         self._mark = b""
 
     @property
-    def characters(self) -> int:
-        """Characters of base64."""
-        return self._counted + self.alike * (self.size - self._around)
+    def decoded(self) -> int:
+        """Bytes of audio."""
+        # Where all are of one size, all are padded alike.
+        return self._counted + self.alike * ((self.size - self._around) * 3 // 4 - self._padding)
 
     def arrives_under(self, marked_by: str) -> None:
         """From now on its frames carry this id, of an item or of the response itself."""
@@ -83,7 +85,8 @@ class AudioDeltaCounter:
             and frame[self.ids_at] == self.ids
             and frame[self._tail_at] == self._tail
         ):
-            self._counted += len(frame) - self._around
+            end = len(frame) - (self._around - self.ids_at.stop)
+            self._counted += (len(frame) - self._around) * 3 // 4 - frame.count(b"=", end - 2, end)
             return True
         return False
 
@@ -98,7 +101,9 @@ class AudioDeltaCounter:
         end = frame.find(b'"', start)
         if start == 0 or end < 0 or len(frame) - end > _HEAD or frame[key + 7 : start - 1].strip() != b":":
             return False
-        self._counted, self.alike = self.characters + end - start, 0
+        self._counted, self.alike = self.decoded, 0
+        self._padding = frame.count(b"=", max(start, end - 2), end)
+        self._counted += (end - start) * 3 // 4 - self._padding
         self._head_at, self.type_ends = slice(0, kind + 12), kind + 11
         # Where the id follows the payload it is in the tail.
         self.ids_at = slice(min(mark, start - 1), start)

@@ -33,7 +33,7 @@ class Response:
     #: What was said or written, by item, in order.
     texts: dict[str, str] = field(default_factory=dict)
     call_ids: tuple[str, ...] = ()
-    #: By item, the characters of base64 that had arrived before its first.
+    #: By item, the bytes of audio that had arrived before its first.
     starts: dict[str, int] = field(default_factory=dict)
     status: str | None = None
     #: So many times the user had begun to speak before it.
@@ -45,18 +45,18 @@ class Response:
     calling_since: int = 0
     #: When the application first answered one of its calls.
     answered_at: int | None = None
-    #: Characters of base64 that `audio` does not count: of its first frame, and all of it when that is over.
+    #: Bytes of audio that `audio` does not count: of its first frame, and all of it when that is over.
     counted: int = 0
 
     @property
-    def characters(self) -> int:
-        """Characters of base64 of its audio, so far."""
-        return self.counted + (0 if self.audio is None else self.audio.characters)
+    def decoded(self) -> int:
+        """Bytes of its audio, so far."""
+        return self.counted + (0 if self.audio is None else self.audio.decoded)
 
     def end(self) -> None:
         """What it keeps is kept for as long as it can be asked for: minutes, of each answer."""
         self.in_progress = False
-        self.counted, self.audio = self.characters, None
+        self.counted, self.audio = self.decoded, None
 
     def calls(self, at: int) -> None:
         """It asks for a function."""
@@ -131,7 +131,7 @@ class ResponseStates:
         begins = response.starts.get(item_id)
         if begins is None:
             return None
-        ends = min((each for each in response.starts.values() if each > begins), default=response.characters)
+        ends = min((each for each in response.starts.values() if each > begins), default=response.decoded)
         return self._milliseconds(begins), self._milliseconds(ends - begins)
 
     def in_progress(self) -> Iterator[tuple[str, Response]]:
@@ -172,8 +172,8 @@ class ResponseStates:
 
     def generated_ms(self, response: Response | None) -> int | None:
         """Milliseconds of speech that arrived for the response so far."""
-        characters = 0 if response is None else response.characters
-        return self._milliseconds(characters) if characters else None
+        decoded = 0 if response is None else response.decoded
+        return self._milliseconds(decoded) if decoded else None
 
-    def _milliseconds(self, characters: int) -> int:
-        return round(characters * 3 / 4 / self.bytes_per_ms)
+    def _milliseconds(self, decoded: int) -> int:
+        return round(decoded / self.bytes_per_ms)

@@ -89,8 +89,9 @@ class Responses:
         response.had_speech, response.called_at = True, None
         delta = event.get("delta")
         if item_id not in response.starts and len(response.starts) < MOST_ITEMS:
-            response.starts[item_id] = response.characters
-        response.counted += len(delta) if isinstance(delta, str) else 0
+            response.starts[item_id] = response.decoded
+        if isinstance(delta, str):
+            response.counted += len(delta) * 3 // 4 - delta.count("=", -2)
         if response.audio is None:
             response.audio = AudioDeltaCounter()
         response.audio.arrives_under(item_id or response_id)

@@ -41,8 +41,7 @@ class PlayedAudio:
     @guarded
     def user(self, pcm: bytes) -> None:
         """The application sends what the microphone has just given."""
-        at = self._began(len(pcm), self._user_encoding)
-        self._trace.conversation.recorder.user(pcm, encoding=self._user_encoding, at=at)
+        self._trace.conversation.recorder.user_until_now(bytes(pcm), *_kind(len(pcm), self._user_encoding))
 
     def received(self, item_id: str, pcm: bytes) -> None:
         """The model has sent this, of an answer."""
@@ -64,7 +63,7 @@ class PlayedAudio:
         if item_id != self._item:
             self._item = item_id
             recorder.mark_answer()
-        recorder.agent(pcm, encoding=encoding, at=self._began(len(pcm), encoding))
+        recorder.agent_until_now(pcm, *_kind(len(pcm), encoding))
 
     @guarded
     def interrupted(self) -> None:
@@ -73,9 +72,11 @@ class PlayedAudio:
         self._received.clear()
         self._trace.conversation.recorder.cut_agent()
 
-    def _began(self, size: int, encoding: str) -> float:
-        """When sound that has just ended began, in seconds of the monotonic clock."""
-        return self._trace.now() / 1e9 - size / _PER_MS[encoding] / _MS_PER_SECOND
+
+def _kind(size: int, encoding: str) -> tuple[int, float, str]:
+    """What the recorder is told of so many bytes: their rate, how many seconds they last, their encoding."""
+    rate = _PER_MS[encoding] // _SAMPLE_BYTES[encoding] * _MS_PER_SECOND
+    return rate, size / _PER_MS[encoding] / _MS_PER_SECOND, encoding
 
 
 def _input_format(settings: Mapping[str, Any]) -> Any:

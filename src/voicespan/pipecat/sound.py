@@ -24,8 +24,8 @@ class PipelineSound:
         self._recorder: Recorder | None = None
         #: Seconds of the answer that have been written; None: the agent is silent.
         self._written: float | None = None
-        #: When it began to speak, and since when there is a recording: seconds of the monotonic clock.
-        self._began = self._since = 0.0
+        #: When it began to speak: seconds of the monotonic clock.
+        self._began = 0.0
 
     @property
     def recorder(self) -> Recorder:
@@ -38,23 +38,23 @@ class PipelineSound:
     def listen(self) -> None:
         """The pipeline starts: what is given later of a moment ago is not older than the recording."""
         self.recorder  # noqa: B018  it is made when it is asked for
-        self._since = self._trace.now() / 1e9
 
     @guarded
     def user(self, frame: Any) -> None:
         """The input gave a frame, which has just ended."""
-        at = max(self._trace.now() / 1e9 - _seconds(frame), self._since)
-        self.recorder.user(_mono(frame), frame.sample_rate, at=at)
+        self.recorder.user_until_now(bytes(_mono(frame)), frame.sample_rate, _seconds(frame))
 
     def agent(self, frame: Any) -> None:
         """The output has written a frame, and mostly waited for as long as that takes to be heard."""
-        at, seconds = None, _seconds(frame)
-        if not self._written:
+        seconds, pcm = _seconds(frame), bytes(_mono(frame))
+        if self._written == 0.0:
             # The first frame of an answer is not always waited for, but none is heard before the answer begins.
             at = max(self._trace.now() / 1e9 - seconds, self._began)
+            self.recorder.agent(pcm, frame.sample_rate, at=at)
+        else:
+            self.recorder.agent_until_now(pcm, frame.sample_rate, seconds)
         if self._written is not None:
             self._written += seconds
-        self.recorder.agent(_mono(frame), frame.sample_rate, at=at)
 
     def agent_began(self) -> None:
         """The agent begins to speak."""

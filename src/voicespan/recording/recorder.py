@@ -249,19 +249,27 @@ class Recorder(RecordingView):
         """Give audio of a side that the caller reports; see `Track.place`. Times in nanoseconds."""
         self._queue.audio(side, given_at, pcm, *kind, at)
 
-    def user_until_now(self, pcm: bytes, rate: int, seconds: float) -> None:
+    def user_until_now(self, pcm: bytes, rate: int, seconds: float, encoding: str = "pcm16") -> None:
         """Give audio of the user that has just ended, of a stream that may stall, and come in a burst then.
 
         Args:
-            pcm: PCM16.
+            pcm: Samples.
             rate: In Hz.
             seconds: How long that is.
+            encoding: As that of `user`.
         """
-        if self.sources[USER] is None:
+        self._until_now(USER, pcm, seconds, (rate, encoding))
+
+    def agent_until_now(self, pcm: bytes, rate: int, seconds: float, encoding: str = "pcm16") -> None:
+        """Give audio of the agent that has just been played to its end; as `user_until_now`."""
+        self._until_now(AGENT, pcm, seconds, (rate, encoding))
+
+    def _until_now(self, side: int, pcm: bytes, seconds: float, kind: tuple[int, str]) -> None:
+        if self.sources[side] is None:
             # The first of all is often what begins the recording.
             began_at = max(self._clock.monotonic_ns() - round(seconds * NS), self._writer.origin)
             # Without a time of its own: in a burst that would be another piece's.
-            self._queue.audio(USER, began_at, pcm, rate, "pcm16", None)
+            self._queue.audio(side, began_at, pcm, *kind, None)
 
     def put_undecoded(self, side: int, place: Callable[..., None], payload: bytes | str, *more: Any) -> None:
         """Let the writer decode the payload: it calls `place(timeline, paused, payload, *more)`.

@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from otlp_sink import attributes, sink
 from ports import LOOPBACK
 
+from voicespan.delivery.encoding import cost
 from voicespan.openai_realtime.protocol import Protocol
 from voicespan.testing import OpenAIRealtimeServer
 from voicespan.tracing.conversation import Conversation
@@ -43,6 +44,8 @@ exporters:
     sending_queue: {enabled: false}
 """
 METRICS = {"gen_ai.client.operation.duration", "voicespan.call.duration", "voicespan.answers"}
+#: What only a processor of ours knows, with the package of the prices.
+PRICED = {"voicespan.call.cost"} if cost.is_available() else set()
 
 
 @pytest.fixture
@@ -98,9 +101,11 @@ def of(kind, running):
     return {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": running.url}
 
 
-def check(arrived):
+def check(arrived, key):
     """Everything of one conversation came once, under the names that anybody reads."""
-    arrived.wait_for(lambda found: found.named("conversation") and found.metrics >= METRICS)
+    arrived.wait_for(
+        lambda found: found.named("conversation") and found.metrics >= METRICS | (PRICED if key else set())
+    )
     [root] = arrived.named("conversation")
     children = [span for span in arrived.spans if span is not root]
     assert {span.trace_id for span in children} == {root.trace_id}
@@ -130,7 +135,7 @@ def test_set_up_by_hand_and_by_variables(run, existing, arrived, key, kind, lang
     program = tmp_path / "app.py"
     program.write_text(text, encoding="utf-8")
     run(sys.executable, str(program), **key, **of(kind, existing))
-    check(arrived)
+    check(arrived, key)
     assert [root.name for root in langsmith.roots] == (["conversation"] if key else [])
     assert (tmp_path / "spool").exists() == bool(key)
 
@@ -141,7 +146,7 @@ def test_set_up_by_a_distribution(run, existing, arrived, distro, key, kind, lan
         INSTRUMENT, sys.executable, str(AGENT), PYTHONPATH=str(distro), OTEL_LOGS_EXPORTER="none",
         OTEL_TRACES_EXPORTER="otlp", OTEL_METRICS_EXPORTER="otlp", **key, **of(kind, existing),
     )  # fmt: skip
-    check(arrived)
+    check(arrived, key)
     assert [root.name for root in langsmith.roots] == (["conversation"] if key else [])
     assert ("own span exporters only" in said.stderr) == (not key)
 

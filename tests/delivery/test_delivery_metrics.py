@@ -11,6 +11,7 @@ from voicespan.delivery.encoding import cost
 from voicespan.delivery.encoding.cost import ConversationCost
 from voicespan.delivery.encoding.langsmith_spans import set_attributes
 from voicespan.delivery.spool import recovery
+from voicespan.runtime.measurements import SHARED
 
 MODEL = {"gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-realtime"}
 
@@ -102,3 +103,21 @@ def test_two_destinations_that_rebuild_the_same_call_count_it_once(measured, voi
         recovery.finish(entry.folder, hide_recording=False)
     assert [point.count for point in measured.points("voicespan.call.duration")] == [1]
     kept.shutdown()
+
+
+def test_what_has_ended_is_counted_before_the_process_has(measured, agent):
+    """At exit the meter provider may export for the last time before the processor is told to end."""
+    running = agent()
+    conversation = running.conversation()
+    [trace] = [each for traces in running.processor._traces._traces.values() for each in traces]
+    trace.drop(3)
+    conversation.end()
+    SHARED._catch_up()
+    assert measured.of("voicespan.dropped") == [({}, 3)]
+
+
+def test_nobody_who_listens_means_that_an_exit_waits_for_nothing(agent, monkeypatch):
+    running = agent()
+    running.conversation().end()
+    monkeypatch.setattr(type(running.processor), "catch_up", lambda *_: pytest.fail("it was waited for"))
+    SHARED._catch_up()

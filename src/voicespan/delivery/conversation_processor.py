@@ -131,6 +131,12 @@ class ConversationSpanProcessor(SpanProcessor):
         pipeline = self._pipeline
         return 0 if pipeline is None else pipeline.waiting()
 
+    def catch_up(self, seconds: float) -> None:
+        """Have what has ended priced; wait at most so many seconds."""
+        pipeline = self._pipeline
+        if pipeline is not None:
+            pipeline.catch_up(seconds)
+
     def _open(self, root: Span, parent_context: Context | None) -> None:
         context = root.get_span_context()
         if self._off or self._closed or context is None or not context.trace_flags.sampled:

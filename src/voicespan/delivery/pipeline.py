@@ -219,7 +219,15 @@ class Pipeline:
 
     def waiting(self) -> int:
         """How many wait to be delivered, those that dead processes left included."""
-        return self.writer.pending + len(self.scheduler.left(everything=True))
+        return self.writer.pending + self._under_way + len(self.scheduler.left(everything=True))
+
+    def catch_up(self, seconds: float) -> None:
+        """Have what has ended written to the spool, and by that priced; wait at most so many seconds."""
+        written, deadline = threading.Event(), time.monotonic() + seconds
+        self.writer.put(written)
+        self._spool_loop.wake(urgent=True)
+        while not written.wait(_LOOK_EVERY) and time.monotonic() < deadline:
+            self._spool_loop.run_once()
 
     def left_in_memory(self) -> int:
         """How many of them no disk has taken whole: nobody can send them when this process has ended."""

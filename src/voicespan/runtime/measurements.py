@@ -6,6 +6,7 @@ listens, and `put` does nothing. Otherwise the thread `voicespan-metrics` record
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import weakref
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from voicespan.runtime.background import Loop
 from voicespan.runtime.clock import SYSTEM
 from voicespan.runtime.fork import register
-from voicespan.runtime.guard import guard
+from voicespan.runtime.guard import guard, guarded
 from voicespan.runtime.pacing import paced
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ MOST_WAITING = 20_000
 _BATCH_DELAY = 0.1
 #: What waits is recorded over so many seconds.
 _SPREAD = 0.1
+#: Seconds that an exiting process waits at most for each destination, until it has priced what has ended.
+_AT_EXIT = 0.5
 
 
 class EndedSpan(NamedTuple):
@@ -70,6 +73,9 @@ class Waiting(Protocol):
         """How many conversations wait to be delivered. Takes no lock."""
         ...
 
+    def catch_up(self, seconds: float) -> None:
+        """Have what has ended priced; wait at most so many seconds."""
+
 
 class Measurements:
     """A bounded queue with a thread that exists only while something is in it. `put` never waits."""
@@ -80,6 +86,7 @@ class Measurements:
         self._missed = 0
         #: Held by who records. Nobody waits for it without a bound: under it the SDK's own locks are taken.
         self._recording = threading.Lock()
+        self._waits_at_exit = False
         #: None: nobody listens.
         self._loop: Loop | None = None
         #: Where conversations wait.
@@ -94,6 +101,16 @@ class Measurements:
         )
         if before is not None:
             before.stop()
+        if record is not None and not self._waits_at_exit:
+            self._waits_at_exit = True
+            atexit.register(self._catch_up)
+
+    @guarded
+    def _catch_up(self) -> None:
+        """The process ends. Called before the meter provider, which was there before, exports for the last time."""
+        if self._loop is not None:
+            for each in list(self.destinations):
+                each.catch_up(_AT_EXIT)
 
     def span_ended(self, span: Any, provider: Mapping[str, Any], *, is_root: bool = False) -> None:
         """Have it recorded; see `EndedSpan`. Every span comes by here."""

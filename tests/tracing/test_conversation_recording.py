@@ -151,6 +151,7 @@ def test_a_cut_while_the_user_speaks_is_a_barge_in(told):
     assert fact(cut, "heard_ms") == pytest.approx(1200, abs=5)
     assert fact(cut, "generated_ms") == 4000
     assert fact(cut, "barge_in_ms") == pytest.approx(200, abs=5)
+    assert fact(cut, "barge_in_basis") == "server"
     assert fact(cut, "response_id") == "r1"
 
 
@@ -231,6 +232,7 @@ def test_a_barge_in_waits_for_the_agents_silence(told):
     speak(told, 0.4).tell(events.SpeechStopped, "u2")
     (cut,) = told.named("interrupted")
     assert fact(cut, "barge_in_ms") == pytest.approx(300, abs=15)
+    assert fact(cut, "barge_in_basis") == "app"
 
 
 def test_a_cut_and_the_wires_own_sign_are_one_barge_in(told):
@@ -405,6 +407,7 @@ def test_what_was_heard_of_an_answer_that_was_drowned_in_zeros(told):
     (cut,) = told.named("interrupted")
     assert fact(cut, "heard_ms") == pytest.approx(1350, abs=5)
     assert fact(cut, "barge_in_ms") == pytest.approx(150, abs=5)
+    assert fact(cut, "barge_in_basis") == "server"
     (turn,) = told.named("turn_complete")
     assert fact(turn, "heard_ms") == fact(cut, "heard_ms")
     assert fact(turn, "latency_to_first_audio_heard_ms") == pytest.approx(500, abs=5)

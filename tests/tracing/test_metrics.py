@@ -155,10 +155,14 @@ def test_the_response_gap_says_who_knows_it_and_is_absent_where_nobody_does(
     for facts in (GAP, {}):
         event = Interrupted(at, "x", "r", None, "x")
         writer.write("turn_complete", event, facts=facts, attributes=chat)
-    writer.write("interrupted", Interrupted(at, "x", "r", None, "x"), facts={"barge_in_ms": 160.5})
+    writer.write(
+        "interrupted",
+        Interrupted(at, "x", "r", None, "x"),
+        facts={"barge_in_ms": 160.5, "barge_in_basis": "wire"},
+    )
     call.end()
     assert measured.of("voicespan.response.gap") == [({**MODEL, "voicespan.basis": "app"}, 0.64)]
-    assert measured.of("voicespan.barge_in.duration") == [(MODEL, 0.1605)]
+    assert measured.of("voicespan.barge_in.duration") == [({**MODEL, "voicespan.basis": "wire"}, 0.1605)]
     assert [point.count for point in measured.points("voicespan.response.gap")] == [1]
 
 

@@ -57,6 +57,8 @@ class BargeIn:
     in_item: bool = False
     #: The application told the recorder that the playback stopped.
     stopped: bool = False
+    #: Who knows of the time to the silence.
+    basis: str = "server"
 
 
 @dataclass(slots=True)
@@ -267,9 +269,10 @@ class BargeIns:
         silent_at = self.playback.last(until)
         if first is None or silent_at is None or not self._was_cut_in_recording(cut, heard):
             return
-        spoke_at = self._onset(cut, first, silent_at)
+        spoke_at, basis = self._onset(cut, first, silent_at)
         if spoke_at is not None and first <= spoke_at <= silent_at:
             cut.barge_in_ms = round((silent_at - spoke_at) / 1e6, 3)
+            cut.basis = basis
 
     def _was_cut_in_recording(self, cut: BargeIn, heard_ms: int) -> bool:
         """Whether the recording ends where the playback did: an application may hand over what nobody hears."""
@@ -279,8 +282,8 @@ class BargeIns:
             return abs(cut.heard_ms - heard_ms) <= _SAME
         return cut.generated_ms is not None and heard_ms < cut.generated_ms - _SAME
 
-    def _onset(self, cut: BargeIn, first: int, silent_at: int) -> int | None:
-        """When the user's voice began that cut the agent off, whose answer was heard from `first` on."""
+    def _onset(self, cut: BargeIn, first: int, silent_at: int) -> tuple[int | None, str]:
+        """When the user's voice began that cut the agent off, whose answer was heard from `first` on; and who knows."""
         seen_at = self._spoke_before(silent_at)
         if seen_at is not None and seen_at < first:
             seen_at = None
@@ -288,7 +291,7 @@ class BargeIns:
         recorded = self.playback.user_speech_began_before(
             max(cut.event.at, silent_at) if seen_at is None else seen_at
         )
-        return seen_at if recorded is None else recorded
+        return (seen_at, "server") if recorded is None else (recorded, self.playback.basis)
 
     def _write(self, cut: BargeIn) -> None:
         figures = self._counts.figures
@@ -299,6 +302,7 @@ class BargeIns:
             "heard_ms": cut.heard_ms,
             "generated_ms": cut.generated_ms,
             "barge_in_ms": cut.barge_in_ms,
+            "barge_in_basis": None if cut.barge_in_ms is None else cut.basis,
         }
         self._writer.write(
             events.INTERRUPTED,

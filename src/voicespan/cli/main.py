@@ -83,6 +83,12 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     demo.add_argument("--fast", action="store_true", help="several times as fast as people speak")
     demo.add_argument("--folder", help="where the recording is saved; by default a new temporary folder")
     demo.add_argument("--json", action="store_true", help="print the trace and its figures, for scripts")
+    demo.add_argument("--open", action="store_true", help="show the call in a browser when it is over")
+    demo.add_argument(
+        "--to",
+        metavar="URL",
+        help="send the trace to a backend of your own as well (OTLP over HTTP; OTEL_EXPORTER_OTLP_HEADERS counts)",
+    )
     demo.set_defaults(run=_demo)
 
 

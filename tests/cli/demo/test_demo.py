@@ -163,7 +163,7 @@ def live(voicespan, tmp_path_factory):
 
 def test_live_it_tells_where_the_trace_is(live):
     assert live.project == "a-project"
-    assert f"Project a-project, thread {live.thread_id}, run {live.id}" in live.told
+    assert f"Project a-project, thread {live.thread_id}, trace {live.otel_trace_id}" in live.told
 
 
 def test_live_the_transcript_is_in_the_order_in_which_it_was_spoken(live):

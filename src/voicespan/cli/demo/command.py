@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 import tempfile
+import webbrowser
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,13 +21,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan.cli.demo import story
+from voicespan.cli.demo import backend, story
+from voicespan.cli.demo.backend import Backend
 from voicespan.cli.demo.call import Call
 from voicespan.cli.demo.call_clock import CallClock
 from voicespan.cli.demo.json_report import document
 from voicespan.cli.demo.page import Page
 from voicespan.cli.demo.report import report
 from voicespan.delivery import DeliverySettingsError, FolderSpanProcessor, LangSmithSpanProcessor
+from voicespan.report import find
+from voicespan.report import page as one_file
 from voicespan.testing import LangSmithServer
 
 if TYPE_CHECKING:
@@ -79,6 +83,8 @@ _FORGOTTEN = (
     "VOICESPAN_",
 )
 _KEPT = ("VOICESPAN_EVENTS", "VOICESPAN_RAW_EVENTS", "VOICESPAN_RECORDING_FORMAT")
+#: What a backend of one's own may need, which the trace is sent to with `--to`.
+_OF_EXPORTER = "OTEL_EXPORTER_OTLP_"
 
 DONE, FAILED, MISSING = 0, 1, 2
 
@@ -87,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the demo.
 
     Args:
-        options: `provider`, `model`, `live`, `fast`, `folder` and `json`, as the command line has them.
+        options: `provider`, `model`, `live`, `fast`, `folder`, `json`, `to` and `open`, as the command line has them.
 
     Returns:
         The exit status: 0, 1 where something failed, 2 where something is missing.
@@ -95,12 +101,15 @@ def run(options: argparse.Namespace) -> int:
     provider = PROVIDERS[options.provider]
     if not all(map(importlib.util.find_spec, provider.packages)):
         return _refuse(f"the demo needs more packages: pip install 'voicespan[{provider.extra},testing]'")
+    why = backend.why_not(options.to) if options.to else None
+    if why is not None:
+        return _refuse(why)
     if options.live:
         absent = [key for key in (provider.key, "LANGSMITH_API_KEY") if not os.environ.get(key)]
         if absent:
             return _refuse(f"--live needs {' and '.join(absent)} in the environment")
     else:
-        _forget_settings()
+        _forget_settings(but=_OF_EXPORTER if options.to else None)
     try:
         return _demonstrate(importlib.import_module(provider.agent), options)
     except DeliverySettingsError as error:
@@ -119,6 +128,9 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
         spool = stack.enter_context(tempfile.TemporaryDirectory(prefix="voicespan-demo-spool-"))
         provider = _traced(langsmith, spool, live=options.live)
         provider.add_span_processor(FolderSpanProcessor(folder))
+        own = Backend(options.to) if options.to else None
+        if own is not None:
+            provider.add_span_processor(own.processor())
         stack.callback(provider.shutdown)
         clock = CallClock(_FAST if options.fast else 1.0)
         call = Call(story.CUES, provider, clock, partial(_show_words, page))
@@ -135,13 +147,35 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
         return _refuse(
             "nothing was traced: LANGSMITH_TRACING, OTEL_SDK_DISABLED or a sampler says so", FAILED
         )
-    if options.live:
-        _tell_where(page, delivered=delivered)
-    _conclude(page, live=options.live)
-    _show_how_to_look(page, folder)
+    _look_back(page, options, folder, own, delivered=delivered)
     if error is not None:
         return _refuse(f"the call failed: {error}", FAILED)
+    if own is not None and not own.took_all:
+        return _refuse(own.outcome, FAILED)
     return DONE if delivered else FAILED
+
+
+def _look_back(
+    page: Page, options: argparse.Namespace, folder: Path, own: Backend | None, *, delivered: bool
+) -> None:
+    """Say where it is by now, and what to do next."""
+    if options.live:
+        _tell_where(page, delivered=delivered)
+    if own is not None:
+        page.heading("In your own backend")
+        page.paragraph(own.outcome)
+    _conclude(page, live=options.live)
+    _show_how_to_look(page, folder)
+    if options.open:
+        _open(folder)
+
+
+def _open(folder: Path) -> None:
+    """Show the call in a browser: as one file, which stays when the demo is over."""
+    call = find.read(find.find("last", folder))
+    written = folder / "call.html"
+    written.write_bytes(one_file.report(call))
+    webbrowser.open(written.as_uri())
 
 
 def _why_not(folder: Path) -> str | None:
@@ -159,12 +193,12 @@ def _refuse(why: str, status: int = MISSING) -> int:
     return status
 
 
-def _forget_settings() -> None:
+def _forget_settings(but: str | None) -> None:
     """The demo is the same on every machine."""
     for name in list(os.environ):
-        if name.startswith(_FORGOTTEN) and name not in _KEPT:
+        if name.startswith(_FORGOTTEN) and name not in _KEPT and not (but and name.startswith(but)):
             del os.environ[name]
-    # Nothing leaves this machine, so nothing goes through its proxy.
+    # Its own servers are on this machine, so nothing for them goes through its proxy.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 
@@ -204,6 +238,7 @@ def _show_words(page: Page, who: str, words: str, at: float) -> None:
 def _introduce(page: Page, agent: Any, options: argparse.Namespace) -> None:
     page.heading("A caller books a table, and cuts in while the agent is speaking")
     wire = getattr(agent, "WIRE", "its WebSocket")
+    leaves = "Its trace goes to your own backend as well," if options.to else "Nothing leaves the machine"
     if options.live:
         page.paragraph(
             f"The caller's voice is synthesised. {agent.SERVICE} answers, and LangSmith gets the trace; a "
@@ -212,8 +247,8 @@ def _introduce(page: Page, agent: Any, options: argparse.Namespace) -> None:
     else:
         page.paragraph(
             f"Both voices are synthesised. A scripted {agent.SERVICE} server and a LangSmith server run on "
-            f"this machine; what is between them is real: the provider's client, {wire}, OTLP over "
-            "HTTP. Nothing leaves the machine and nothing is sounded."
+            f"this machine; what is between them is real: the provider's client, {wire}, OTLP over HTTP. "
+            f"{leaves} and nothing is sounded."
         )
     page.line()
     page.paragraph(
@@ -227,7 +262,7 @@ def _introduce(page: Page, agent: Any, options: argparse.Namespace) -> None:
 def _tell_where(page: Page, *, delivered: bool) -> None:
     page.heading("In LangSmith")
     page.paragraph(
-        "The same is there now, in this project and under this run."
+        "The same is there now, in this project and under this thread."
         if delivered
         else "It is not there yet: it waits in the spool, and `voicespan recover` sends it."
     )

@@ -83,7 +83,7 @@ def _delivery(langsmith: LangSmithServer, root: Run) -> str:
     return (
         f"{_count(sum(1 for _ in root.walk()), 'run')} in {_count(len(sizes), 'request')} "
         f"({' + '.join(sizes)}): while the call is open nothing is sent; then its spans, and last {root_and}. "
-        f"Project {root.project}, thread {root.thread_id}, run {root.id}."
+        f"Project {root.project}, thread {root.thread_id}, trace {root.otel_trace_id}."
     )
 
 

@@ -201,3 +201,33 @@ def test_five_hundred_calls_in_the_list(opened, folder, call):
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_what_is_heard_is_in_view_however_far_the_page_is_zoomed_in(shown):
+    shown.mouse.move(1000, 250)
+    for _ in range(6):
+        shown.mouse.wheel(0, -400)
+    lanes = shown.locator("#lanes")
+
+    def in_view(seconds):
+        return float(lanes.get_attribute("data-from")) <= seconds <= float(lanes.get_attribute("data-to"))
+
+    assert not in_view(1.2)
+    shown.click("#said [data-start] >> nth=0")
+    wait_until(lambda: in_view(1.2))
+
+
+def test_the_list_has_its_figures_in_view_whatever_a_thread_is_called(opened, call, folder):
+    (call / "conversation.json").write_text(
+        json.dumps({"thread_id": "x" * 400, "metadata": {"turn_count": 7, "status": "completed"}})
+    )
+    server = Viewer(folder, tidy=lambda: None)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        listed = opened(server.url)
+        assert listed.locator("text=turns").bounding_box()["x"] < 900
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

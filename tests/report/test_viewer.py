@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
 import os
@@ -149,3 +150,11 @@ def test_a_running_call_grows_and_is_complete_in_the_end(viewer, folder):
     assert not after["running"]
     assert {"look up", "conversation"} <= {span["name"] for span in after["spans"]}
     provider.shutdown()
+
+
+def test_a_long_thread_is_cut_off_and_whole_where_one_points_at_it(viewer, call):
+    thread = "<b>" + "x" * 100
+    (call / "conversation.json").write_text(json.dumps({"thread_id": thread}))
+    content = get(viewer(), "/")[1].decode()
+    assert f'<td title="{html.escape(thread)}">{html.escape(thread)}' in content
+    assert 'title="<a' not in content

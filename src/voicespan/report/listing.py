@@ -28,6 +28,8 @@ _SHOWN = {
 #: Statuses of a conversation that nothing is wrong with.
 _FINE = ("completed", None)
 _MOST = 2_000
+#: Characters that a column has room for, about.
+_LONG = 30
 
 
 def listing(folder: Path, query: str = "") -> bytes:
@@ -75,7 +77,19 @@ def _row(row: dict[str, Any]) -> str:
         html.escape(str(row.get("thread_id") or "")),
         f"{row['duration_s']:.1f} s" if isinstance(row.get("duration_s"), (int, float)) else "",
         html.escape(str(status)),
-        *(html.escape(str(metadata.get(figure, ""))) for figure in _SHOWN),
+        *(html.escape(_figure(metadata.get(figure, ""))) for figure in _SHOWN),
     ]
     mark = " class=error" if not row["running"] and _is_wrong(row) else ""
-    return f"<tr{mark}>{''.join(f'<td>{cell}' for cell in cells)}"
+    return f"<tr{mark}>{''.join(f'<td{_whole(cell)}>{cell}' for cell in cells)}"
+
+
+def _figure(value: object) -> str:
+    """As exact as somebody who compares calls wants it."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004  three digits
+
+
+def _whole(cell: str) -> str:
+    """A long text is cut off; whoever points at it sees all of it. `cell`: escaped, and no link."""
+    return f' title="{cell}"' if len(cell) > _LONG and not cell.startswith("<a ") else ""

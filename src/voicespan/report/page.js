@@ -19,7 +19,7 @@
   const length = () => Math.max(data.seconds, 0.1);
   const x = (seconds) => ((seconds - from) / (to - from)) * canvas.clientWidth;
   const at = (px) => from + (px / canvas.clientWidth) * (to - from);
-  const clock = (s) => `${Math.floor(Math.max(s, 0) / 60)}:${(Math.max(s, 0) % 60).toFixed(1).padStart(4, "0")}`;
+  const clock = (s) => `${s < 0 ? "-" : ""}${Math.floor(Math.abs(s) / 60)}:${(Math.abs(s) % 60).toFixed(1).padStart(4, "0")}`;
 
   function arrange() {
     // Spans in lanes: each in the first that is free when it starts. The root is the whole width anyway.
@@ -48,6 +48,8 @@
     pen.font = "11px system-ui, sans-serif";
     pen.textBaseline = "middle";
     boxes = [];
+    canvas.dataset.from = from.toFixed(3);
+    canvas.dataset.to = to.toFixed(3);
     ruler(wide);
     ["--user", "--agent"].forEach((color, side) => wave(side, css(color), HEIGHT.ruler + side * HEIGHT.side, wide));
     marks();
@@ -136,7 +138,7 @@
       pen.rect(Math.max(left, 0), top, right - Math.max(left, 0) - 2, HEIGHT.lane);
       pen.clip();
       pen.fillStyle = css("color") || getComputedStyle(document.body).color;
-      pen.fillText(span.name, Math.max(left, 0) + 3, top + HEIGHT.lane / 2);
+      pen.fillText(span.name.replace(/^function_call: /, ""), Math.max(left, 0) + 3, top + HEIGHT.lane / 2);
       pen.restore();
     }
   }
@@ -155,8 +157,17 @@
     detail.hidden = false;
   }
 
+  function bringIntoView() {
+    if (cursor >= from && cursor <= to) return;
+    // With what leads to it.
+    const wide = to - from;
+    from = Math.max(first(), Math.min(cursor - wide / 10, length() - wide));
+    to = from + wide;
+  }
+
   function seek(seconds, play) {
     cursor = Math.min(Math.max(seconds, first()), length());
+    bringIntoView();
     if (audio) {
       audio.currentTime = Math.max(cursor, 0);
       if (play) audio.play().catch(() => {});
@@ -218,7 +229,7 @@
   if (audio) {
     const follow = () => {
       cursor = audio.currentTime;
-      if (cursor > to) { const wide = to - from; from = cursor; to = cursor + wide; }
+      bringIntoView();
       light();
       draw();
       if (!audio.paused) requestAnimationFrame(follow);

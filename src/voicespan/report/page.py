@@ -138,7 +138,8 @@ def _figures(data: dict[str, Any]) -> Iterator[str]:
     for name, value in data["figures"].items():
         uses = "token" in name or name.startswith("cost")
         kind = "The call" if name in SCORES else "Tokens and cost" if uses else "Everything else"
-        tables[kind].append(f"<tr><th>{_text(name)}<td>{_text(value)}")
+        shown = ("no", "yes")[value] if isinstance(value, bool) else value
+        tables[kind].append(f"<tr><th>{_text(name)}<td>{_text(shown)}")
     for kind, rows in tables.items():
         if rows:
             yield f"<table><caption>{kind}</caption>{''.join(rows)}</table>"

@@ -220,12 +220,17 @@ def _is_cascade(call: Call) -> bool:
 
 
 def _figures(root: CallSpan) -> dict[str, Any]:
-    return {
+    figures = {
         name: value
         for key, value in root.attributes.items()
         if key.startswith(semconv.METADATA)
         and not (name := key.removeprefix(semconv.METADATA)).startswith(_NOT_FIGURES)
     }
+    attached = root.attributes.get(semconv.AUDIO_ATTACH_STATUS)
+    if attached is not None:
+        # What became of the recording is known after the root has said what was known of it.
+        figures["recording"] = attached
+    return figures
 
 
 def _span(call: Call, span: CallSpan) -> dict[str, Any]:

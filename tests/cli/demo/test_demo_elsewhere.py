@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from voicespan.cli.demo import backend
+from voicespan.cli.demo import elsewhere
 from voicespan.report import find
 from voicespan.report.received import Received
 from voicespan.report.server import Viewer
@@ -52,7 +52,7 @@ def test_the_call_is_in_both(voicespan, receiving, tmp_path):
 
 @pytest.mark.parametrize("url", ["ftp://x", "nowhere", "http://"])
 def test_what_is_no_url_is_refused(url):
-    assert backend.why_not(url) == f"--to takes an http or https URL, and not {url}"
+    assert elsewhere.why_not(url) == f"--to takes an http or https URL, and not {url}"
 
 
 def test_it_is_refused_before_the_call(voicespan):
@@ -63,7 +63,7 @@ def test_it_is_refused_before_the_call(voicespan):
 def test_a_backend_that_takes_nothing_is_named(receiving):
     server, _ = receiving
     server.received = None
-    refused = backend.Backend(server.url)
+    refused = elsewhere.Backend(server.url)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(refused.processor())
     provider.get_tracer("demo").start_span("call").end()

@@ -12,7 +12,6 @@ import os
 import shlex
 import sys
 import tempfile
-import webbrowser
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,16 +20,13 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
-from voicespan.cli.demo import backend, story
-from voicespan.cli.demo.backend import Backend
+from voicespan.cli.demo import elsewhere, story
 from voicespan.cli.demo.call import Call
 from voicespan.cli.demo.call_clock import CallClock
 from voicespan.cli.demo.json_report import document
 from voicespan.cli.demo.page import Page
 from voicespan.cli.demo.report import report
 from voicespan.delivery import DeliverySettingsError, FolderSpanProcessor, LangSmithSpanProcessor
-from voicespan.report import find
-from voicespan.report import page as one_file
 from voicespan.testing import LangSmithServer
 
 if TYPE_CHECKING:
@@ -101,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     provider = PROVIDERS[options.provider]
     if not all(map(importlib.util.find_spec, provider.packages)):
         return _refuse(f"the demo needs more packages: pip install 'voicespan[{provider.extra},testing]'")
-    why = backend.why_not(options.to) if options.to else None
+    why = elsewhere.why_not(options.to) if options.to else None
     if why is not None:
         return _refuse(why)
     if options.live:
@@ -128,7 +124,7 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
         spool = stack.enter_context(tempfile.TemporaryDirectory(prefix="voicespan-demo-spool-"))
         provider = _traced(langsmith, spool, live=options.live)
         provider.add_span_processor(FolderSpanProcessor(folder))
-        own = Backend(options.to) if options.to else None
+        own = elsewhere.Backend(options.to) if options.to else None
         if own is not None:
             provider.add_span_processor(own.processor())
         stack.callback(provider.shutdown)
@@ -156,7 +152,7 @@ def _demonstrate(agent: Any, options: argparse.Namespace) -> int:
 
 
 def _look_back(
-    page: Page, options: argparse.Namespace, folder: Path, own: Backend | None, *, delivered: bool
+    page: Page, options: argparse.Namespace, folder: Path, own: elsewhere.Backend | None, *, delivered: bool
 ) -> None:
     """Say where it is by now, and what to do next."""
     if options.live:
@@ -167,15 +163,7 @@ def _look_back(
     _conclude(page, live=options.live)
     _show_how_to_look(page, folder)
     if options.open:
-        _open(folder)
-
-
-def _open(folder: Path) -> None:
-    """Show the call in a browser: as one file, which stays when the demo is over."""
-    call = find.read(find.find("last", folder))
-    written = folder / "call.html"
-    written.write_bytes(one_file.report(call))
-    webbrowser.open(written.as_uri())
+        elsewhere.open_call(folder)
 
 
 def _why_not(folder: Path) -> str | None:

@@ -1,15 +1,20 @@
-"""A backend of one's own that the demo's trace goes to as well: any that takes OTLP over HTTP."""
+"""Where the demo's call goes besides: to a backend of one's own (any that takes OTLP over HTTP), and into a browser."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from typing import TYPE_CHECKING
+import webbrowser
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from voicespan.report import find, page
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -36,11 +41,10 @@ class Backend(SpanExporter):
     """Sends spans there, and knows what became of them."""
 
     def __init__(self, url: str) -> None:
-        # Only who asks for it has the package.
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-
         self.url = _traces_url(url)
-        self._exporter = OTLPSpanExporter(self.url, timeout=_TIMEOUT)
+        # Only who asks for it has the package.
+        exporters: Any = importlib.import_module(f"{_MODULE}.trace_exporter")
+        self._exporter: SpanExporter = exporters.OTLPSpanExporter(self.url, timeout=_TIMEOUT)
         self._taken = self._lost = 0
 
     def processor(self) -> BatchSpanProcessor:
@@ -58,7 +62,7 @@ class Backend(SpanExporter):
 
     def shutdown(self) -> None:
         """See the base class."""
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
+        self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """See the base class."""
@@ -80,3 +84,10 @@ class Backend(SpanExporter):
 def _traces_url(url: str) -> str:
     split = urlsplit(url)
     return urlunsplit(split._replace(path=_PATH)) if split.path in ("", "/") else url
+
+
+def open_call(folder: Path) -> None:
+    """Open the newest call of `folder` in a browser: as one file, which stays when the demo is over."""
+    written = folder / "call.html"
+    written.write_bytes(page.report(find.read(find.find("last", folder))))
+    webbrowser.open(written.as_uri())

@@ -40,7 +40,8 @@ _METHOD = """\
 The same scripted call of an unchanged agent on loopback: each turn is a question, a function that the model calls, and an answer
 that streams in 20 pieces. A process for each way, in turn; the first call of a process is not counted. Processor time is
 that of the whole process until everything is delivered, a turn; the cost is what it is more than untraced, of the best rounds.
-Nothing is recorded: LangSmith's processors record nothing here. *Held* is the longest that the event loop was not served.
+What is in memory after the first call is left alone by the garbage collector, for all alike: whether a collection of the whole
+process falls into the second call is chance. Nothing is recorded: LangSmith's processors record nothing here. *Held* is the longest that the event loop was not served.
 voicespan's target is half of what LangSmith's own processor takes."""
 _ANSWER = "It is foggy in London, and it will stay so for the whole day, as far as anybody can see from here."
 

@@ -6,6 +6,7 @@ the copy can be made of the span: what OpenTelemetry's schema has no place for k
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -52,7 +53,6 @@ _REASONS = {
 #: A message of one text, as it is written here, and what the chat APIs write for it. Nearly every one is such.
 _TEXT = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _ONE = rf'{{"role":("\w+"),"parts":\[{{"type":"text","content":({_TEXT})}}\](?:,"finish_reason":"\w*")?}}'
-_OF_ONE_TEXT, _OF_ONE_TEXT_EACH = re.compile(_ONE), re.compile(rf"\[{_ONE}(?:,{_ONE})*\]")
 _PLAIN = r'{"role":\1,"content":\2}'
 _OF_MESSAGES = frozenset({"role", "parts", "finish_reason"})
 _OF_PARTS = frozenset({"role", "content", "tool_calls", "tool_call_id", "reasoning"})
@@ -192,13 +192,20 @@ def _call(part: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": part["id"], **call} if "id" in part else call
 
 
+@functools.cache
+def _of_one_text() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """One message of one text, and a list of such. Compiled for the first, and not while this is imported."""
+    return re.compile(_ONE), re.compile(rf"\[{_ONE}(?:,{_ONE})*\]")
+
+
 def langsmith_content(name: str, written: str) -> str:
     """The text of an attribute as LangSmith's copy has it."""
     if name not in MESSAGES:
         return written
-    if _OF_ONE_TEXT_EACH.fullmatch(written):
+    one, each = _of_one_text()
+    if each.fullmatch(written):
         # As JSON has it in both: to read it and write it again takes ten times as long.
-        return f'{{"messages":{_OF_ONE_TEXT.sub(_PLAIN, written)}}}'
+        return f'{{"messages":{one.sub(_PLAIN, written)}}}'
     try:
         messages = json.loads(written)
     except ValueError:

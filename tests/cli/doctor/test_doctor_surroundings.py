@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -290,8 +291,9 @@ def distribution(monkeypatch):
 
     def install(**exporters):
         def points(*, group, name=None):
-            assert group == "opentelemetry_traces_exporter" or name is None
-            if group != "opentelemetry_traces_exporter":
+            of_exporters = re.fullmatch("opentelemetry_(traces|metrics|logs)_exporter", group)
+            assert of_exporters or name is None
+            if not of_exporters:
                 return metadata.EntryPoints(())
             return [
                 metadata.EntryPoint(name, value, group) for each, value in exporters.items() if each == name
@@ -301,6 +303,9 @@ def distribution(monkeypatch):
         monkeypatch.setattr(zero_code.metadata, "entry_points", points)
 
     return install
+
+
+QUIET = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 
 
 @pytest.mark.parametrize(
@@ -316,9 +321,26 @@ def test_an_exporter_that_cannot_be_loaded_stops_all_tracing(
     look, distribution, environ, exporter, installed
 ):
     distribution(**installed, **({} if "jaeger" in installed else {"otlp_proto_other": "json:dumps"}))
+    found = look(zero_code.look, **QUIET, **environ)
+    [name] = [name for name in found if name.startswith("zero-code.exporter.")]
+    assert (found[name].mark, found[name].facts["exporter"]) == (Mark.PROBLEM, exporter)
+
+
+@pytest.mark.parametrize("signal", ["METRICS", "LOGS"])
+@pytest.mark.parametrize(
+    ("environ", "exporter"),
+    [({}, "otlp_proto_grpc"), ({"OTEL_EXPORTER_OTLP_{}_PROTOCOL": "http/protobuf"}, "otlp_proto_http")],
+)
+def test_an_exporter_of_metrics_or_logs_stops_it_as_well(look, distribution, signal, environ, exporter):
+    """A distribution without its exporter: metrics and logs go to `otlp` where nothing is said."""
+    distribution()
+    environ = {name.format(signal): value for name, value in environ.items()}
+    environ |= {"OTEL_TRACES_EXPORTER": "none", **QUIET}
+    del environ[f"OTEL_{signal}_EXPORTER"]
     found = look(zero_code.look, **environ)
     [name] = [name for name in found if name.startswith("zero-code.exporter.")]
     assert (found[name].mark, found[name].facts["exporter"]) == (Mark.PROBLEM, exporter)
+    assert f"OTEL_{signal}_EXPORTER=none" in found[name].advice
 
 
 def test_an_exporter_that_can_be_loaded_is_no_finding(look, distribution):
@@ -328,7 +350,7 @@ def test_an_exporter_that_can_be_loaded_is_no_finding(look, distribution):
         {"OTEL_TRACES_EXPORTER": "console, none"},
         {"OTEL_TRACES_EXPORTER": "none"},
     ):
-        assert not [name for name in look(zero_code.look, **environ) if "exporter" in name]
+        assert not [name for name in look(zero_code.look, **QUIET, **environ) if "exporter" in name]
 
 
 def test_problems_only(sections):

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from voicespan.cli.doctor.findings import Finding, Surroundings
 
 _COMMAND = "opentelemetry-instrument"
+#: What a distribution loads exporters for. Each is `otlp` where nothing is said.
+_SIGNALS = ("traces", "metrics", "logs")
 #: By which protocol `otlp` speaks, and the exporter that is meant then.
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _OTLP = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
@@ -49,27 +50,32 @@ def look(surroundings: Surroundings) -> Iterator[Finding]:
 
 def _exporters(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Each exporter that the distribution would load. One that cannot be loaded stops it, and with it all tracing."""
-    protocol = next((value for name in _PROTOCOLS if (value := environ.get(name, "").strip())), "grpc")
-    exporters = environ.get("OTEL_TRACES_EXPORTER", "").strip() or "otlp"
-    for name in dict.fromkeys(each.strip() for each in exporters.split(",")):
-        if name in ("", "none"):
-            continue
-        point = _OTLP.get(protocol, name) if name == "otlp" else name
-        why = _why_not_loaded(point)
-        if why is not None:
-            yield problem(
-                f"zero-code.exporter.{name}",
-                f"the exporter {point} (OTEL_TRACES_EXPORTER={exporters}) cannot be loaded: {why}. "
-                f"{_COMMAND} then sets up nothing, and nothing is traced",
-                "install its package (pip install opentelemetry-exporter-otlp), or set OTEL_TRACES_EXPORTER=none: "
-                "voicespan delivers by itself",
-                exporter=point,
-            )
+    for signal in _SIGNALS:
+        variable = f"OTEL_{signal.upper()}_EXPORTER"
+        exporters = environ.get(variable, "").strip() or "otlp"
+        for name in dict.fromkeys(each.strip() for each in exporters.split(",")):
+            point = _OTLP.get(_protocol(signal, environ), name) if name == "otlp" else name
+            why = None if name in ("", "none") else _why_not_loaded(signal, point)
+            if why is not None:
+                yield problem(
+                    f"zero-code.exporter.{name}" + ("" if signal == "traces" else f".{signal}"),
+                    f"the exporter {point} ({variable}={exporters}) cannot be loaded: {why}. "
+                    f"{_COMMAND} then sets up nothing, and nothing is traced",
+                    f"install its package (pip install 'voicespan[otlp]'), or set {variable}=none: "
+                    "voicespan delivers by itself",
+                    exporter=point,
+                )
 
 
-def _why_not_loaded(name: str) -> str | None:
+def _protocol(signal: str, environ: Mapping[str, str]) -> str:
+    """By which protocol `otlp` speaks."""
+    named = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    return next((value for name in named if (value := environ.get(name, "").strip())), "grpc")
+
+
+def _why_not_loaded(signal: str, name: str) -> str | None:
     """Why the entry point of an exporter is of no use."""
-    points = tuple(metadata.entry_points(group="opentelemetry_traces_exporter", name=name))
+    points = tuple(metadata.entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
     if not points:
         return "no package that is installed has it"
     try:

@@ -38,7 +38,6 @@ DEPENDENCIES: Final = {
     "opentelemetry-api": Supported("1.33", "1.45"),
     "opentelemetry-sdk": Supported("1.33", "1.45"),
     "opentelemetry-instrumentation": Supported("0.54", "0.66"),
-    "opentelemetry-semantic-conventions": Supported("0.54", "0.66"),
     "opentelemetry-exporter-otlp-proto-common": Supported("1.33", "1.45"),
     "wrapt": Supported("1.16", "2.5"),
     "langsmith": Supported("0.4", "0.15"),

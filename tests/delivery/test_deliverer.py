@@ -532,6 +532,34 @@ def test_several_share_the_work(spooling, langsmith_server, watching, spool_dir)
     assert all(langsmith_server.received_count(run) == 1 for run in runs)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_root_looks_after_everybodys_and_what_it_writes_is_theirs(
+    spooling, langsmith_server, tmp_path, monkeypatch
+):
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(0o777)
+    monkeypatch.setenv("VOICESPAN_SPOOL_DIR", str(volume / "voicespan-4242"))
+    agent = spooling()
+    conversation = agent.conversation()
+    agent.child(conversation)
+    speak(conversation)
+    conversation.end()
+    assert agent.deliver()
+    own = volume / "voicespan-4242"
+    for path in (own, *own.rglob("*")):
+        os.chown(path, 4242, 4242)
+    monkeypatch.setenv("VOICESPAN_SPOOL_DIR", str(volume))
+    langsmith_server.fail(status=503, after=1, times=None)
+    assert deliver(environment(langsmith_server), timeout=0.5)[0] == 1
+    [folder] = folders(own)
+    assert {"progress.json", "conversation.ogg"} <= {path.name for path in folder.iterdir()}
+    assert {path.stat().st_uid for path in (own, *own.rglob("*"))} == {4242}
+    langsmith_server.clear_failures()
+    assert deliver(environment(langsmith_server))[0] == 0
+    assert [root.id for root in langsmith_server.roots] == [conversation.run_id]
+
+
 def asked(url):
     with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=5) as answer:
         return answer.status, answer.read().decode()
@@ -627,6 +655,7 @@ def test_a_deliverer_shows_a_conversation_while_it_goes_on(
     assert {request.path.rpartition("/")[2] for request in langsmith_server.requests} == {"multipart"}
     assert (langsmith_server.dropped, langsmith_server.waiting) == ([], [])
     until_idle(work)
+    work.stop()
     assert folders(spool_dir) == []
 
 
@@ -649,6 +678,8 @@ def test_one_of_two_deliverers_shows_a_conversation_and_the_other_takes_over(
     conversation.end()
     assert agent.deliver()
     shown(second, langsmith_server, lambda server: server.roots[0].status == "success")
+    until_idle(second)
+    second.stop()
     assert [langsmith_server.received_count(run.id, "post") for run in langsmith_server.runs] == [1, 1, 1]
 
 

@@ -194,17 +194,8 @@ def _opened(folder: Path, name: str, *, create: bool = True) -> _LockFile | None
     identity = (status.st_dev, status.st_ino)
     file = _files[identity] = _LockFile(folder / name, descriptor, identity)
     if create:
-        _give_to_owner(folder, descriptor, status)
         _take_over(file)
     return file
-
-
-def _give_to_owner(folder: Path, descriptor: int, found: os.stat_result) -> None:
-    """Root, who looks after the spool of somebody else, has made the file: it is theirs."""
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        owner = folder.stat()
-        if owner.st_uid != found.st_uid:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _take_over(file: _LockFile) -> None:

@@ -132,5 +132,7 @@ def _transcode(source: Path, form: str) -> Path | None:
 
     # What cannot be encoded (a codec that is not there, no space) goes as it is.
     with contextlib.suppress(OSError, RuntimeError, ValueError, ImportError):
-        return transcode(source, form)
+        encoded = transcode(source, form)
+        secure_file.give_to_owner(encoded)
+        return encoded
     return None

@@ -63,7 +63,10 @@ def open_inside(folder: int, name: str, flags: int) -> int:
         raise OSError(errno.EINVAL, "not the name of a file in a folder")
     descriptor = os.open(name, flags | _FILE, _MODE, dir_fd=folder)
     try:
-        _check(os.fstat(descriptor), {os.fstat(folder).st_uid, os.geteuid()})
+        found, owner = os.fstat(descriptor), os.fstat(folder)
+        _check(found, {owner.st_uid, os.geteuid()})
+        if flags & os.O_CREAT and _is_roots_for_another(found, owner):
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
     except OSError:
         os.close(descriptor)
         raise
@@ -91,6 +94,22 @@ def is_regular(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def give_to_owner(path: Path) -> None:
+    """Have a file that a library has made belong to its folder's owner, where root has made it.
+
+    Raises:
+        OSError: it is not there.
+    """
+    owner = path.parent.stat()
+    if _is_roots_for_another(path.lstat(), owner):
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def _is_roots_for_another(found: os.stat_result, owner: os.stat_result) -> bool:
+    """Whether root, who looks after the spool of somebody else, has made a file: it is theirs."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0 == found.st_uid != owner.st_uid
 
 
 def is_private(found: os.stat_result) -> bool:

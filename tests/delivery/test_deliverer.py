@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 import pathlib
 import signal
@@ -237,6 +238,8 @@ def test_a_project_that_would_begin_a_header_is_not_sent(spooling, langsmith_ser
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     meta["destination"]["project"] = "calls\r\nX-Api-Key: theirs"
     (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    with pytest.raises(DeliverySettingsError, match="line break"):
+        Keys(environment(langsmith_server)).destination(meta["destination"])
     assert deliver(environment(langsmith_server))[0] == 1
     assert langsmith_server.requests == []
 
@@ -438,6 +441,24 @@ def test_another_machines_folder_is_left_alone_but_not_that_of_another_container
 
 
 # How it is looked after.
+
+
+def test_a_call_that_ends_is_seen_before_the_next_whole_look(spooling, langsmith_server):
+    agent = spooling()
+    # With another call the file of locks stays, so that nothing of the directory changes by itself.
+    conversation, other = agent.conversation(), agent.conversation()
+    agent.child(conversation)
+    assert agent.deliver()
+    work = deliverer(environment(langsmith_server))
+    work.look()
+    work._watch._look_at = math.inf
+    conversation.end()
+    assert agent.deliver()
+    work.look()
+    langsmith_server.wait_for(lambda server: server.roots)
+    work.stop()
+    until_idle(work)
+    other.end()
 
 
 def test_a_look_that_finds_nothing_new_reads_no_directory(spooling, langsmith_server, monkeypatch, spool_dir):
@@ -717,6 +738,28 @@ def test_a_recording_that_has_waited_for_a_minute_goes_as_it_is(
     work.stop()
     until_idle(work)
     assert langsmith_server.roots[0].attachments["conversation"].mime_type == kind
+
+
+def test_what_was_sent_as_it_is_is_sent_again_as_it_is(spooling, langsmith_server, spool_dir):
+    agent = spooling()
+    conversation = agent.conversation()
+    speak(conversation)
+    conversation.end()
+    assert agent.deliver()
+    langsmith_server.fail(reset="answer")
+    work = deliverer(environment(langsmith_server))
+    [folder] = folders(spool_dir)
+    outlet = work._outlets.to(work._keys.destination(read_meta(folder).destination))
+    outlet._begun_at = time.time() - 70
+    os.utime(folder / "settled.json", (outlet._begun_at, outlet._begun_at))
+    work.look()
+    langsmith_server.wait_for(lambda server: server.requests and not server.underway)
+    work.stop()
+    until_idle(work)
+    # Another one has just begun, and has time.
+    assert deliver(environment(langsmith_server))[0] == 0
+    assert len({request.length for request in langsmith_server.requests}) == 1
+    assert langsmith_server.roots[0].attachments["conversation"].mime_type == "audio/flac"
 
 
 def test_while_nothing_is_taken_there_is_time_to_encode(spooling, langsmith_server, spool_dir):

@@ -87,7 +87,6 @@ class Outlet:
         """Let the threads end after what they are at, and begin nothing any more."""
         if self.shown is not None:
             self.shown.stop()
-        self.scheduler.pause()
         self.scheduler.stop()
         self.loop.stop()
 

@@ -82,7 +82,6 @@ class ExportScheduler:
         self._privacy = privacy
         self._chance = chance
         self._sweeps = sweeps
-        self._paused = False
         self._jobs: dict[str, ExportJob] = {}
         self.owners = FolderOwners(spool, destination, clock, new_key=new_key)
         self._lock = threading.RLock()
@@ -147,11 +146,6 @@ class ExportScheduler:
     def is_failing(self) -> bool:
         """Whether what was tried last failed, for a reason that concerns all."""
         return bool(self._gate.failures)
-
-    def pause(self) -> None:
-        """Begin no delivery any more: those that are under way go on."""
-        with self._lock:
-            self._paused = True
 
     def stop(self) -> None:
         """Let the threads end that joined the one that calls `step`."""
@@ -258,7 +252,7 @@ class ExportScheduler:
         return [
             job
             for job in self._jobs.values()
-            if not (job.in_progress or self._paused)
+            if not job.in_progress
             and job.not_before <= now
             and (self._gate_opens_at <= now or self._passes(job))
         ]

@@ -108,6 +108,8 @@ def test_words_that_answer_have_the_gap_of_the_services_own_times(call):
     assert gaps(call) == [(600, "server"), (None, None), (900, "server")]
     first = call.all("output_transcription")[0]
     assert (fact(first, "unnamed_ms"), fact(first, "response_gap_from")) == (600, "speech_end")
+    names = ("response_gap_count", "response_gap_p50_ms", "response_gap_basis", "user_turn_count")
+    assert [fact(call.root, name) for name in names] == [2, 750, "server", 2]
     assert not any(fact(span, "response_gap_ms") for span in call.all("input_transcription"))
 
 

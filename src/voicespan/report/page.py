@@ -29,7 +29,7 @@ _OURS = frozenset({
     semconv.OUTPUT_TYPE, semconv.TOOL_NAME, semconv.AUDIO_ATTACH_STATUS, semconv.THREAD_ID,
     semconv.CONVERSATION_ID, semconv.REALTIME_SESSION_ID,
     *(semconv.METADATA + name for name in (
-        "status", "outcome", "cause", "response_gap_basis", "response_gap_from", "recording", "recording_source",
+        "status", "outcome", "cause", "response_gap_basis", "response_gap_from", "figures_basis", "recording", "recording_source",
     )),
 })  # fmt: skip
 _HIDDEN = "[redacted]"

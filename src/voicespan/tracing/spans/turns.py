@@ -215,7 +215,9 @@ class Turns:
 
     def gap_of_run(self, event: events.TranscriptCompleted) -> dict[str, float | str]:
         """The response gap of words, with a service that has no responses."""
-        return gap_of_run(event.answers, self._playback)
+        gap = gap_of_run(event.answers, self._playback)
+        self.figures.add_gap(gap)
+        return gap
 
     def add_words(self, response_id: str, text: str) -> None:
         """Words of an answer that is over."""

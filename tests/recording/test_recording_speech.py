@@ -84,6 +84,25 @@ def test_clicks_and_growing_noise_are_no_speech(studio):
     assert recorder.user_speech_began_after(round(studio.opened_at * 1e9)) is None
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_the_same_in_whatever_pieces_it_comes(seed):
+    """The frames are those of the file, also where a piece ends within one, and where there is nothing between two."""
+    samples = microphone(16_000, -58.0 if seed % 2 else None)
+    samples[5 * 16_000 + 7 : 6 * 16_000 + 3] = 0
+    origin, chance = 1_000_000_007, np.random.default_rng(seed)
+    whole, pieces = SpeechDetector(), SpeechDetector()
+    whole.listen(origin, 16_000, samples, origin)
+    first = 0
+    while first < len(samples):
+        after = min(first + int(chance.integers(1, 2_000)), len(samples))
+        # What has no sound is not given at all.
+        if seed < 2 or samples[first:after].any():
+            pieces.listen(origin + first * 10**9 // 16_000, 16_000, samples[first:after], origin)
+        first = after
+    assert list(pieces.times) == list(whole.times)
+    assert len(list(whole.times)) == len(SAID)
+
+
 def test_a_recorder_that_heard_nothing_knows_nothing(studio):
     recorder = studio.recorder()
     assert recorder.user_speech_began_after(0) is None

@@ -267,6 +267,8 @@ class RecordingWriter:
     def _listening(self) -> Listener:
         if self._listener is None:
             self._listener = _sound().Listener()
+        # With the file it is known whether the user had said something before.
+        self._listener.origin = self.origin
         return self._listener
 
     def _read_queue(self) -> None:

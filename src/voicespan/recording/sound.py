@@ -41,13 +41,16 @@ class Listener:
         agent: When the agent was audible.
         agent_speech: When the agent spoke, by the same measure as the user.
         times: How both shared the call, but for what may still change.
+        origin: When the file begins.
     """
 
     __slots__ = (
-        "_agent_audible_at", "_answer", "_inaudible_answers", "_is_audible", "agent", "agent_speech", "times", "user",
+        "_agent_audible_at", "_answer", "_inaudible_answers", "_is_audible", "agent", "agent_speech", "origin", "times",
+        "user",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        self.origin = 0
         self.user = SpeechDetector()
         self.agent = ActivityDetector()
         self.agent_speech = SpeechDetector()
@@ -103,7 +106,7 @@ class Listener:
         """Note when the user speaks; the samples of each piece."""
         decoded = [(piece, decode(piece.pcm, piece.encoding)) for piece in pieces]
         for piece, samples in decoded:
-            self.user.listen(piece.start, piece.rate, samples)
+            self.user.listen(piece.start, piece.rate, samples, self.origin)
         return decoded
 
     def listen_to_agent(self, pieces: list[Piece], track: AgentTrack) -> Decoded:
@@ -117,7 +120,7 @@ class Listener:
         start, rate = piece.start, piece.rate
         end = start + len(samples) * NS // rate
         answers = track.answers_between(start, end)
-        self.agent_speech.listen(start, rate, samples)
+        self.agent_speech.listen(start, rate, samples, self.origin)
         for begin in (*answers, end):
             count = -((start - begin) * rate // NS)
             if start in answers:

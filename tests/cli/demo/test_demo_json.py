@@ -100,3 +100,21 @@ def test_the_barge_in_is_the_one_in_the_recording(call, heard, provider):
     [barge_in] = [(end - spoke) * 1_000 for spoke, _ in user for start, end in agent if start < spoke < end]
     [interrupted] = [run for run in runs_in(call["trace"]) if run["name"] == "interrupted"]
     assert interrupted["metadata"]["barge_in_ms"] == pytest.approx(barge_in, abs=20)
+
+
+def test_the_figures_of_the_call_are_those_of_the_recording(call, provider):
+    vad = pytest.importorskip("voicebench.vad", reason="voicebench needs Python 3.11")
+    sound, rate = sf.read(call["recording"]["path"])
+    user, agent = (vad.detect_segments(side.copy(), rate) for side in sound.T)
+    talk = [sum(each.duration for each in side) for side in (user, agent)]
+    spoken = max(user[-1].end, agent[-1].end) - min(user[0].start, agent[0].start)
+    both = sum(each.overlaps(other) for each in user for other in agent)
+    figures = call["figures"]
+    assert figures["user_talk_share"] == pytest.approx(talk[0] / sum(talk), abs=0.01)
+    assert figures["agent_talk_share"] == pytest.approx(talk[1] / sum(talk), abs=0.01)
+    assert figures["overlap_share"] == pytest.approx(both / spoken, abs=0.01)
+    assert figures["silence_share"] == pytest.approx(1 - (sum(talk) - both) / spoken, abs=0.01)
+    assert (figures["user_turn_count"], figures["unanswered_turn_count"]) == (3, 0)
+    assert figures["figures_basis"] == "app"
+    # Of OpenAI Live some may rest on the service's own times, where the machine is busy.
+    assert figures["response_gap_count"] == 3 or provider == "openai-live"

@@ -59,7 +59,9 @@ class SpeechDetector:
         loudest: The energy of its loudest 10 ms.
     """
 
-    __slots__ = ("_begins_at", "_ends_at", "_frames", "_noise", "_times", "listened", "loudest")
+    __slots__ = (
+        "_begins_at", "_ends_at", "_frames", "_noise", "_rest", "_rest_at", "_times", "listened", "loudest",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.listened = 0
@@ -69,6 +71,9 @@ class SpeechDetector:
         self._begins_at = 0  # of what may be speech or a click
         self._ends_at = 0
         self._frames = 0  # of it; 0: there is nothing
+        #: Of a frame that is not complete: the squares of its samples, together, and when it begins.
+        self._rest = 0.0
+        self._rest_at = 0
 
     def copy(self) -> SpeechDetector:
         """Another one that can be added to."""
@@ -76,6 +81,7 @@ class SpeechDetector:
         other._times = None if self._times is None else self._times.copy()
         other._noise = self._noise
         other._begins_at, other._ends_at, other._frames = self._begins_at, self._ends_at, self._frames
+        other._rest, other._rest_at = self._rest, self._rest_at
         other.listened, other.loudest = self.listened, self.loudest
         return other
 
@@ -89,29 +95,41 @@ class SpeechDetector:
         """Whether none of the audio rises above -60 dBFS; None: there is too little to say so."""
         return self.loudest < _INAUDIBLE if self.listened >= _ENOUGH else None
 
-    def listen(self, start: int, rate: int, samples: NDArray[np.int16]) -> None:
+    def listen(self, start: int, rate: int, samples: NDArray[np.int16], origin: int = 0) -> None:
         """Note where there is speech in `samples`.
 
         Args:
             start: When the first was captured, in nanoseconds of the monotonic clock.
             rate: In Hz.
             samples: int16, shape `(n,)`.
+            origin: Where the frames begin, in however many pieces the samples come. From the beginning of the file on
+                whoever reads it finds the same ones.
         """
         size = rate // _FRAMES
+        duration = size * NS // rate
         self.listened += len(samples) * NS // rate
+        number, lead = divmod(((start - origin) * rate + NS // 2) // NS, size)
+        begins_at = origin + number * duration
+        if self._rest and begins_at != self._rest_at:
+            # It ended within a frame, and there was silence.
+            energy, self._rest = self._rest / size, 0.0
+            self._add(self._rest_at, duration, [energy])
         # Digital silence costs a comparison, and what begins with a sound is none.
-        if not (len(samples) and samples[0]) and not samples.any():
+        if not self._rest and not (len(samples) and samples[0]) and not samples.any():
             self._noise = _LEAST_NOISE
             if self._frames < _CLICK:
                 self._frames = 0
             return
-        energies = _energies(samples, size)
-        loudest = max(energies, default=0.0)
+        energies, self._rest = _energies(samples, size, lead, self._rest)
+        self._rest_at = begins_at + len(energies) * duration
+        if not energies:
+            return
+        loudest = max(energies)
         self.loudest = max(self.loudest, loudest)
         if not self._frames and loudest < _QUIETEST:  # most of the time
-            self._noise = min(max(min(energies, default=0.0), _LEAST_NOISE), self._noise)
+            self._noise = min(max(min(energies), _LEAST_NOISE), self._noise)
             return
-        self._add(start, size * NS // rate, energies)
+        self._add(begins_at, duration, energies)
 
     def cut(self, place: int) -> None:
         """Forget what would have been heard after `place`."""
@@ -119,6 +137,7 @@ class SpeechDetector:
             self._times.cut(place)
         if self._ends_at > place:
             self._ends_at, self._frames = place, 0
+        self._rest = 0.0
 
     def ended_before(self, at: int) -> int | None:
         """When the last speech before `at` ended; None where there was none, or it goes on at `at`."""
@@ -170,14 +189,23 @@ class SpeechDetector:
         self._noise, self._frames, self._ends_at = noise, frames, ends_at
 
 
-def _energies(samples: NDArray[np.int16], size: int) -> list[float]:
-    """The mean square of each `size` samples; the last may be of fewer."""
+def _energies(samples: NDArray[np.int16], size: int, lead: int, rest: float) -> tuple[list[float], float]:
+    """The mean square of each `size` samples, and the squares of those that are left over, together.
+
+    The first frame has begun before: `lead` samples of it were others, whose squares are `rest`.
+    """
     scaled = samples.astype(np.float32)
-    whole = len(samples) // size * size
+    energies: list[float] = []
+    if lead:
+        head, scaled = scaled[: size - lead], scaled[size - lead :]
+        rest += float(np.dot(head, head))
+        if lead + len(head) < size:
+            return energies, rest
+        energies.append(rest / size)
+    whole = len(scaled) // size * size
     frames = scaled[:whole].reshape(-1, 1, size)
     # Of each its product with itself: half of what `einsum` takes.
     squares = np.matmul(frames, frames.transpose(0, 2, 1)).ravel() / np.float32(size)
-    energies: list[float] = squares.tolist()
-    if 2 * (len(samples) - whole) >= size:
-        energies.append(float(np.square(scaled[whole:]).mean()))
-    return energies
+    energies += squares.tolist()
+    left = scaled[whole:]
+    return energies, float(np.dot(left, left))

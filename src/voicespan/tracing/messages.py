@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from voicespan.protocol import events
 from voicespan.tracing import semconv
+from voicespan.tracing.message_shapes import as_given, as_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -90,12 +91,9 @@ def _is_messages(content: Any) -> bool:
 def with_parts(message: Any, finish_reason: str | None = None) -> dict[str, Any]:
     """A message of the chat APIs as OpenTelemetry writes it. `finish_reason`: of an output message."""
     parts = _parts(message) if isinstance(message, dict) else None
+    written: dict[str, Any]
     if parts is None:
-        role = message.get("role") if isinstance(message, dict) else None
-        written: dict[str, Any] = {
-            "role": role if isinstance(role, str) else "user",
-            "parts": [{"type": _NATIVE, "message": message}],
-        }
+        written = (as_parts(message) if isinstance(message, dict) else None) or _as_it_is(message)
     else:
         written = {"role": message["role"], "parts": parts}
         for key, value in message.items():
@@ -105,6 +103,14 @@ def with_parts(message: Any, finish_reason: str | None = None) -> dict[str, Any]
     if finish_reason is not None:
         written["finish_reason"] = finish_reason
     return written
+
+
+def _as_it_is(message: Any) -> dict[str, Any]:
+    role = message.get("role") if isinstance(message, dict) else None
+    return {
+        "role": role if isinstance(role, str) else "user",
+        "parts": [{"type": _NATIVE, "message": message}],
+    }
 
 
 def _parts(message: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -159,14 +165,18 @@ def without_parts(message: Any) -> Any:
     """The same message as the chat APIs and LangSmith write it: what `with_parts` was given."""
     if not isinstance(message, dict) or not isinstance(message.get("parts"), list):
         return message
+    given = as_given(message)
+    if given is not None:
+        return given
     plain: dict[str, Any] = {"role": message.get("role"), "content": ""}
-    calls = []
+    calls: list[Any] = []
     for part in message["parts"]:
         if not isinstance(part, dict):
-            return message
-        if part.get("type") == _NATIVE:
+            # Where some were left out, for there were too many.
+            calls.append(part)
+        elif part.get("type") == _NATIVE:
             return part.get("message")
-        if part.get("type") == "tool_call":
+        elif part.get("type") == "tool_call":
             calls.append(_call(part))
         else:
             plain.update(_plain_part(part))

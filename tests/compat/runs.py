@@ -52,6 +52,7 @@ PIPECAT = (
     "tests/frameworks/test_pipecat_pipelines.py",
     "tests/frameworks/test_pipecat_speech_to_speech.py",
     "tests/frameworks/test_pipecat_beside_others.py",
+    "tests/frameworks/test_pipecat_streaming.py",
 )
 GENAI = ("tests/instrumentation/test_genai_packages.py",)
 SOCKETS = ("tests/instrumentation/sockets",)

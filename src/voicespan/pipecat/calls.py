@@ -24,13 +24,25 @@ class Services:
     def __init__(self) -> None:
         self.answers: dict[Any, LLMCall] = {}
         self.streams: dict[Any, StreamedTranscription] = {}
-        self.spoken: dict[Any, SpokenCall] = {}
+        #: By the service, and by what it calls the answer (its audio context), where it does.
+        self.spoken: dict[tuple[Any, str | None], SpokenCall] = {}
+        #: How many answers have begun, and been interrupted.
+        self.turn = 0
+        #: Text-to-speech services that give their audio where they are given the text.
+        self.direct: set[Any] = set()
         #: Speech-to-text services that are given an utterance.
         self.segments: set[Any] = set()
         #: What failed last, by the service, until its call is over.
         self.failures: dict[Any, BaseException | WireError] = {}
         #: The answer that is synthesized, and how many seconds of it there are.
         self.generated: tuple[str | None, float] = (None, 0.0)
+
+    def spoken_in(self, service: Any, frame: Any) -> SpokenCall | None:
+        """What a frame of a text-to-speech service is part of."""
+        found = self.spoken.get((service, getattr(frame, "context_id", None)))
+        if found is not None:
+            return found
+        return next((call for (of, _), call in reversed(self.spoken.items()) if of is service), None)
 
     def add_generated(self, answer: str | None, seconds: float) -> None:
         """More of an answer has been synthesized."""
@@ -115,20 +127,55 @@ class StreamedTranscription:
 
 
 class SpokenCall:
-    """One text that is spoken. Its audio comes from the call itself, or later over a socket."""
+    """What is spoken of one text, or of all texts of an answer where the service is given them one by one.
 
-    def __init__(self, trace: FrameworkSession, services: Services, service: Any, text: str | None) -> None:
+    Its audio comes from the call itself, of each text: then that is a call of its own. Or it comes later, over a socket,
+    and nobody says which of it belongs to which text.
+    """
+
+    def __init__(
+        self,
+        trace: FrameworkSession,
+        services: Services,
+        service: Any,
+        text: str | None,
+        context_id: str | None,
+    ) -> None:
         """The service is given the text now."""
         self._trace = trace
         self._services = services
         self._service = service
+        self._key = (service, context_id)
+        self._turn = services.turn
+        self._text = text
         self._seconds = 0.0
+        self._heard_at: int | None = None
         #: The request is through: what still comes, comes over a socket.
         self._sent = False
         self.stage = trace.conversation.tts(
             text, model=model_of(service), voice=voice_of(service), provider=provider_of(service)
         ).start()
-        self.direct = False
+        self.direct = service in services.direct
+        services.spoken[self._key] = self
+
+    def goes_on(self, text: str | None) -> bool:
+        """Take in the next text of the same answer. False: it is another call's."""
+        if not self._sent or self.direct or self._turn != self._services.turn:
+            return False
+        self._sent = False
+        if text:
+            # Tokens carry their own spaces, sentences do not.
+            between = "" if getattr(self._service, "_is_streaming_tokens", False) else " "
+            self._text = f"{self._text or ''}{between if self._text else ''}{text}"
+            self.stage.input(self._text)
+        return True
+
+    def audio_here(self, frame: Any) -> None:
+        """A piece of audio comes from the call itself."""
+        if not self.direct:
+            self.direct = True
+            self._services.direct.add(self._service)
+        self.audio(frame)
 
     def audio(self, frame: Any) -> None:
         """A piece of audio is there."""
@@ -136,29 +183,32 @@ class SpokenCall:
             self.stage.first_byte()
         seconds = len(frame.audio) / 2 / frame.num_channels / frame.sample_rate
         self._seconds += seconds
+        self._heard_at = self._trace.now()
         self.stage.output(seconds=self._seconds)
         self._services.add_generated(self._trace.conversation.audible_answer, seconds)
 
     def returned(self) -> None:
         """The service has taken the text, and given all of its audio, if it gives any here."""
         self._sent = True
-        if self.direct or self._service in self._services.failures:
+        if (self.direct and self._seconds) or self._service in self._services.failures:
             self.end(self._services.failures.pop(self._service, None))
 
     def stopped(self) -> None:
-        """The service says that it is through with what it was given."""
+        """The service says that it is through with what it was given; some say so when nothing has come for seconds."""
         if self._sent and not self.direct:
-            self.end(None)
+            self.end(None, at=self._heard_at)
 
     def cancelled(self) -> None:
         """The user cuts in."""
         self.end(None, cancelled=True)
 
-    def end(self, error: BaseException | WireError | None, *, cancelled: bool = False) -> None:
+    def end(
+        self, error: BaseException | WireError | None, *, cancelled: bool = False, at: int | None = None
+    ) -> None:
         """It is over."""
-        if self._services.spoken.get(self._service) is self:
-            del self._services.spoken[self._service]
-        end_stage(self.stage, error, cancelled=cancelled)
+        if self._services.spoken.get(self._key) is self:
+            del self._services.spoken[self._key]
+        end_stage(self.stage, error, cancelled=cancelled, at=at)
 
 
 def new_stt(trace: FrameworkSession, service: Any) -> SpeechToText:
@@ -168,13 +218,14 @@ def new_stt(trace: FrameworkSession, service: Any) -> SpeechToText:
     )
 
 
-def end_stage(stage: Stage, error: BaseException | WireError | None, *, cancelled: bool = False) -> None:
-    """End a call with what went wrong, if anything did."""
+def end_stage(
+    stage: Stage, error: BaseException | WireError | None, *, cancelled: bool = False, at: int | None = None
+) -> None:
+    """End a call with what went wrong, if anything did. `at`: when; now by default."""
     if isinstance(error, WireError):
         stage.failed(error.message)
-        stage.end()
-    else:
-        stage.end(error, cancelled=cancelled)
+        error = None
+    stage.end(error, cancelled=cancelled, at=at)
 
 
 def _known(**details: Any) -> dict[str, int]:

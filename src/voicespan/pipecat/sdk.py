@@ -181,7 +181,7 @@ class Patches:
             if trace is None:
                 return await original(service, generator)
             if kind == "tts":
-                return await self._speak(trace, service, generator, original, service)
+                return await _speak(trace, None, generator, original, service)
             return await _transcribe(trace, service, generator, original)
 
         return process_generator
@@ -194,33 +194,9 @@ class Patches:
                 trace = self._trace_of(service)
             if trace is None:
                 return await original(service, context_id, generator)
-            return await self._speak(trace, service, generator, original, service, context_id)
+            return await _speak(trace, context_id, generator, original, service, context_id)
 
         return tts_process_generator
-
-    @staticmethod
-    async def _speak(
-        trace: PipelineTrace, service: Any, generator: Any, original: Callable[..., Any], *args: Any
-    ) -> Any:
-        call: SpokenCall | None = None
-        with guard():
-            before = trace.services.spoken.get(service)
-            if before is not None:
-                before.stopped()
-            call = trace.services.spoken[service] = SpokenCall(
-                trace, trace.services, service, _text_of(generator)
-            )
-        if call is None:
-            return await original(*args, generator)
-        try:
-            with trace.conversation.context.attached(call.stage.span):
-                return await original(*args, _with_audio(generator, call))
-        except BaseException as error:
-            call.end(error)
-            raise
-        finally:
-            with guard():
-                call.returned()
 
     def _tool_run(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -280,6 +256,36 @@ def _tool_ends(trace: PipelineTrace, call_id: str, error: BaseException | None) 
     )
 
 
+async def _speak(
+    trace: PipelineTrace, context_id: str | None, generator: Any, original: Callable[..., Any], *args: Any
+) -> Any:
+    """The service, the first of `args`, is given a text."""
+    call: SpokenCall | None = None
+    with guard():
+        call = _call_of(trace, args[0], context_id, _text_of(generator))
+    if call is None:
+        return await original(*args, generator)
+    try:
+        with trace.conversation.context.attached(call.stage.span):
+            return await original(*args, _with_audio(generator, call))
+    except BaseException as error:
+        call.end(error)
+        raise
+    finally:
+        with guard():
+            call.returned()
+
+
+def _call_of(trace: PipelineTrace, service: Any, context_id: str | None, text: str | None) -> SpokenCall:
+    """That which goes on with this text, or another one."""
+    before = trace.services.spoken.get((service, context_id))
+    if before is not None:
+        if before.goes_on(text):
+            return before
+        before.stopped()
+    return SpokenCall(trace, trace.services, service, text, context_id)
+
+
 async def _transcribe(
     trace: PipelineTrace, service: Any, generator: Any, original: Callable[..., Any]
 ) -> Any:
@@ -316,9 +322,8 @@ async def _with_words(generator: Any, stage: Any) -> AsyncIterator[Any]:
 async def _with_audio(generator: Any, call: SpokenCall) -> AsyncIterator[Any]:
     async for frame in generator:
         if type(frame).__name__ == "TTSAudioRawFrame":
-            call.direct = True
             with guard():
-                call.audio(frame)
+                call.audio_here(frame)
         yield frame
 
 

@@ -107,6 +107,7 @@ class PipelineTrace(FrameworkSession):
         if kind_of(source) != "llm" or self.has_wire:
             return
         self._answer_over(source, None)
+        self.services.turn += 1
         self.services.answers[source] = LLMCall(self, source, self.context, first=not self._has_answered)
         self._has_answered = True
 
@@ -139,12 +140,14 @@ class PipelineTrace(FrameworkSession):
     # The voice.
 
     def _audio_made(self, source: Any, frame: Any) -> None:
-        call = self.services.spoken.get(source)
-        if call is not None and not call.direct and kind_of(source) == "tts":
+        if kind_of(source) != "tts":
+            return
+        call = self.services.spoken_in(source, frame)
+        if call is not None and not call.direct:
             call.audio(frame)
 
-    def _speech_ended(self, source: Any, _frame: Any) -> None:
-        call = self.services.spoken.get(source)
+    def _speech_ended(self, source: Any, frame: Any) -> None:
+        call = self.services.spoken_in(source, frame) if kind_of(source) == "tts" else None
         if call is not None:
             call.stopped()
 
@@ -164,6 +167,7 @@ class PipelineTrace(FrameworkSession):
 
     def _interrupted(self, _source: Any, _frame: Any) -> None:
         self.sound.interrupted(self.services.generated)
+        self.services.turn += 1
         for call in list(self.services.spoken.values()):
             call.cancelled()
 

@@ -97,10 +97,9 @@ class StageSpan:
             **ended.facts,
         }
         prompt = None
-        if started.stage == "tts" and ended.text is not None and started.text is None:
+        if started.stage == "tts" and ended.text is not None:
             # It streamed in.
             started.text = ended.text
-        if started.stage == "tts" and ended.text is not None:
             prompt = _prompt(started, content)
             whole["characters"] = len(ended.text)
         if self.first_at is not None and started.stage in _FIRST_OUTPUT:

@@ -192,7 +192,7 @@ class Stages:
 
     def _synthesized(self, found: StageSpan, ended: stages.StageEnded) -> None:
         started = found.started
-        if started.text is None:
+        if ended.text is not None:
             # It streamed in.
             started.text = ended.text
         answer = started.answer or started.key

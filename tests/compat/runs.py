@@ -260,6 +260,12 @@ RUNS = (
         tests=("tests/frameworks/test_livekit_sessions.py", "tests/frameworks/test_livekit_room.py"),
     ),
     Run(
+        "livekit-beside-langsmith",
+        ("livekit-agents[openai]", "websockets", "langsmith", "cachetools"),
+        "the same call as LangSmith's own processor traces it",
+        tests=("tests/frameworks/test_livekit_beside_langsmith.py",),
+    ),
+    Run(
         "pipecat-cascade-oldest",
         ("pipecat-ai[openai,websocket,tracing]==0.0.86", "websockets", "sybil"),
         "Pipecat, the oldest whose pipelines are traced",

@@ -159,16 +159,19 @@ class Utterances:
         """It hears nothing more."""
         task = self._stream._task  # noqa: SLF001  its base class has it so
         failed = isinstance(_outcome(task), Exception)
-        if failed or self._stage is not None:
-            _end(self._open(), task)
+        if failed and self._stage is None:
+            # Its connection failed, whether or not anybody spoke.
+            self._stage = stt_stage(self._trace, self._stream._stt, spoken=False).start()  # noqa: SLF001  as above
+        if self._stage is not None:
+            _end(self._stage, task)
 
 
 _TRANSCRIPTS = ("interim_transcript", "preflight_transcript", "final_transcript")
 
 
-def stt_stage(trace: SessionTrace, model: Any) -> SpeechToText:
+def stt_stage(trace: SessionTrace, model: Any, *, spoken: bool = True) -> SpeechToText:
     """A call of this STT, which has not begun."""
-    return trace.conversation.stt(model=model_of(model), provider=provider_of(model))
+    return trace.conversation.stt(model=model_of(model), provider=provider_of(model), spoken=spoken)
 
 
 def seconds_of(buffer: Any) -> float:

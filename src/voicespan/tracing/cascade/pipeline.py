@@ -31,7 +31,12 @@ class ModelCalls(StageSink):
     _answer: str | None = None
 
     def stt(
-        self, *, model: str | None = None, language: str | None = None, provider: str | None = None
+        self,
+        *,
+        model: str | None = None,
+        language: str | None = None,
+        provider: str | None = None,
+        spoken: bool = True,
     ) -> SpeechToText:
         """A call of a speech-to-text model: a context manager, sync and async.
 
@@ -39,6 +44,7 @@ class ModelCalls(StageSink):
             model: its name.
             language: which it should expect, as BCP 47 (`en-GB`).
             provider: who offers it, in OpenTelemetry's words (`openai`, `deepgram`).
+            spoken: False where nobody has spoken: a connection to the model that fails, say.
 
         Example:
             >>> import voicespan
@@ -46,7 +52,9 @@ class ModelCalls(StageSink):
             ...     with conversation.stt(model="whisper-1", language="en") as stt:
             ...         stt.output("What is the weather in Paris?")
         """
-        return SpeechToText(self, _started("stt", model, provider, {"language": language}))
+        started = _started("stt", model, provider, {"language": language})
+        started.spoken = spoken
+        return SpeechToText(self, started)
 
     def llm(
         self,

@@ -157,7 +157,7 @@ class Stages:
             self._transcribed_until = ended.at
             if place is not None:
                 found.place(*place)
-        elif ended.error is not None:
+        elif ended.error is not None and found.started.spoken:
             # Nobody knows what, but something was said.
             self._turns.figures.turns.add("transcribed", ended.at, ended.key, found.started.at)
         self._end(found, ended, completion_of(ended, self._content), {})

@@ -50,6 +50,25 @@ def test_the_figures_are_scores_on_the_root(voice, langsmith_server, spool_dir):
     assert list(spool_dir.iterdir()) == []
 
 
+def test_a_call_that_is_shown_while_it_goes_on_is_scored_at_its_end(manual, langsmith_server, monkeypatch):
+    monkeypatch.setenv("VOICESPAN_FEEDBACK", "1")
+    monkeypatch.setenv("VOICESPAN_LIVE", "1")
+    voice = manual()
+    conversation = voice.conversation()
+    voice.write()
+    voice.clock.advance(0.3)
+    voice.pipeline.live.step()
+    [root] = langsmith_server.roots
+    assert (root.status, root.feedback) == ("pending", {})
+    speak(conversation, voice.clock)
+    voice.finish(conversation)
+    voice.clock.advance(0.3)
+    voice.pipeline.live.step()
+    voice.send_for(2)
+    assert (root.status, len(root.feedback)) == ("success", 3)
+    assert langsmith_server.dropped == []
+
+
 def test_there_are_none_unless_they_are_asked_for(manual, langsmith_server):
     voice = manual()
     hold(voice)

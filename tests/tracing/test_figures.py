@@ -250,6 +250,13 @@ def test_memory_is_bounded():
     assert len(figures.turns._answered) <= 256
 
 
+def test_what_a_device_plays_says_of_no_answer_that_nobody_could_hear_it():
+    by_basis = {basis: Figures().facts(TALK, basis, 0, 0) for basis in ("app", "device")}
+    assert by_basis["app"]["inaudible_answer_count"] == 0
+    assert by_basis["device"]["inaudible_answer_count"] is None
+    assert by_basis["device"]["figures_basis"] == "device"
+
+
 def test_a_call_in_words():
     figures = Figures()
     figures.add_gap({"response_gap_ms": 900, "response_gap_basis": "app"})

@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry import trace as otel
@@ -618,6 +619,13 @@ def test_a_client_that_says_nothing_holds_up_nobody_for_long(monkeypatch):
         server.close()
 
 
+def test_keys_that_cannot_be_used_are_misuse(tmp_path, monkeypatch, capsys):
+    for name, value in keys_file(tmp_path / "keys.json", {"https://x.example": "k"}, 0o644).items():
+        monkeypatch.setenv(name, value)
+    assert main.main(["deliver", "--once"]) == 2
+    assert "others can read" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:x", "127.0.0.1:99999999", "203.0.113.1:80"])
 def test_an_address_that_cannot_be_listened_at_is_misuse(address, capsys):
     assert main.main(["deliver", "--once", "--http", address]) == 2
@@ -716,6 +724,30 @@ def test_the_figures_become_feedback_where_the_application_asks_for_it(
     assert langsmith_server.run(not_scored.run_id).feedback == {}
 
 
+def test_a_thread_that_has_ended_leaves_no_connection_open(spooling, langsmith_server):
+    work = deliverer(environment(langsmith_server))
+    closed = []
+    converse(spooling())
+    [found] = list(work._watch.look(set()))
+    outlet = work._outlets.to(work._keys.destination(found.meta.destination))
+    outlet.http._sessions[-1] = SimpleNamespace(close=lambda: closed.append(1))
+    work._watch._look_at = 0.0
+    work.look()
+    langsmith_server.wait_for(lambda server: server.roots)
+    work.stop()
+    until_idle(work)
+    assert closed == [1]
+
+
+@pytest.mark.parametrize("took", [0.001, 1.0])
+def test_looking_takes_a_share_of_a_core_however_many_folders_there_are(monkeypatch, took):
+    watch = deliverer({})._watch
+    spent = iter((0.0, took))
+    monkeypatch.setattr(spool_watch.time, "thread_time", lambda: next(spent))
+    assert list(watch.look(set())) == []
+    assert watch._look_at - watch._now() == pytest.approx(max(1.0, took * 50), abs=0.5)
+
+
 # Where there is more to encode than there is time for.
 
 
@@ -781,3 +813,25 @@ def test_while_nothing_is_taken_there_is_time_to_encode(spooling, langsmith_serv
     until_idle(work)
     assert langsmith_server.requests[0].status == 503
     assert langsmith_server.roots[0].attachments["conversation"].mime_type == "audio/ogg"
+
+
+def test_a_conversation_whose_request_is_under_way_is_let_go_of_when_the_keys_change(
+    spooling, langsmith_server, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("VOICESPAN_LIVE", "1")
+    monkeypatch.setattr(spool_watch, "LOOK_EVERY", 0.05)
+    langsmith_server.fail(hang="answer", stored=True)
+    path = tmp_path / "keys.json"
+    work = deliverer(keys_file(path, {langsmith_server.url: langsmith_server.api_key}))
+    agent = spooling()
+    conversation = agent.conversation()
+    shown(work, langsmith_server, lambda server: server.hanging)
+    keys_file(path, {langsmith_server.url: langsmith_server.api_key, "https://more.example": "k"})
+    work.look()
+    conversation.end()
+    assert agent.deliver()
+    langsmith_server.release()
+    shown(work, langsmith_server, lambda server: server.roots and server.roots[0].status == "success")
+    until_idle(work)
+    work.stop()
+    until_idle(work)

@@ -90,6 +90,10 @@ class Outlet:
         self.scheduler.stop()
         self.loop.stop()
 
+    def is_done(self) -> bool:
+        """Whether nothing is under way any more, after `stop`; it has let go of all folders then."""
+        return not self.scheduler.is_busy and (self.shown is None or self.shown.stop())
+
 
 class Outlets:
     """All of them."""
@@ -166,7 +170,7 @@ class Outlets:
 
     def _close(self) -> None:
         """Close those that are at nothing any more."""
-        for outlet in [each for each in self._closing if not each.scheduler.is_busy]:
+        for outlet in [each for each in self._closing if each.is_done()]:
             self._closing.remove(outlet)
             self._delivered[0] += outlet.scheduler.delivered_conversations
             self._delivered[1] += outlet.scheduler.delivered

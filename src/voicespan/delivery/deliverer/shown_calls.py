@@ -56,12 +56,13 @@ class ShownCalls:
         lock.release()
         return True
 
-    def stop(self) -> None:
-        """Show nothing any more; what is under way comes to its end."""
+    def stop(self) -> bool:
+        """Show nothing any more; False: a request is under way, and its folders are let go of the next time."""
         self.sender.loop.stop()
         for name in list(self._locks):
             if self.sender.let_go(name):
                 self._locks.pop(name).release()
+        return not self._locks
 
 
 def _lock(path: Path) -> FolderLock | None:

@@ -86,6 +86,14 @@ class HttpClient:
         self._under_way = set()
         self._lock = threading.RLock()
 
+    def _close_those_of_ended_threads(self) -> None:
+        """Threads come and go for days, and each leaves a connection open."""
+        alive = {thread.ident for thread in threading.enumerate()}
+        for ident in [ident for ident in list(self._sessions) if ident not in alive]:
+            ended = self._sessions.pop(ident, None)
+            if ended is not None:
+                ended.close()
+
     @property
     def _session(self) -> requests.Session | None:
         return self._sessions.get(threading.get_ident())
@@ -124,6 +132,7 @@ class HttpClient:
     def _open_session(self) -> requests.Session:
         own = self._session
         if own is None:
+            self._close_those_of_ended_threads()
             own = self._sessions[threading.get_ident()] = tls.open_session(self._destination)
         return own
 

@@ -49,7 +49,8 @@ def test_who_said_what_and_how_it_ended(provider, written):
     assert call.split(maxsplit=2)[1:] == ["call", "1 turn; 1 unanswered\n"]
 
 
-def test_tools_gaps_and_barge_ins(provider, written):
+@pytest.mark.parametrize("generation", ["turn_complete", "realtime_inference gpt-realtime"])
+def test_tools_gaps_and_barge_ins(provider, written, generation):
     conversation = voicespan.Conversation(tracer_provider=provider)
     tracer = provider.get_tracer("voicespan")
     with conversation.use():
@@ -60,7 +61,7 @@ def test_tools_gaps_and_barge_ins(provider, written):
             ),
             ("interrupted", {"langsmith.metadata.cause": "truncate", "langsmith.metadata.heard_ms": 900}),
             (
-                "turn_complete",
+                generation,
                 {"langsmith.metadata.response_gap_ms": 712.4, "langsmith.metadata.model_ms": 300.2},
             ),
         ):

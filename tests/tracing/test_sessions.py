@@ -8,9 +8,11 @@ import pytest
 from span_content import came
 from wire_call import fact, seconds
 
+from voicespan.delivery import span_kinds
 from voicespan.gemini_live.protocol import Protocol as Gemini
 from voicespan.openai_realtime.protocol import Protocol as OpenAI
 from voicespan.runtime.settings import Level, Settings
+from voicespan.testing import assertions
 from voicespan.tracing import semconv
 from voicespan.tracing.conversation import Conversation
 
@@ -287,6 +289,24 @@ def test_speech_of_which_one_end_is_not_known_is_none(conversation, spans):
 # The draft's names.
 
 
+@pytest.mark.parametrize(
+    ("environ", "draft"),
+    [
+        ({}, False),
+        ({"VOICESPAN_SEMCONV": "Draft "}, True),
+        ({"VOICESPAN_SEMCONV": "newest"}, False),
+        ({"OTEL_SEMCONV_STABILITY_OPT_IN": "http, gen_ai_latest_experimental"}, True),
+        ({"OTEL_SEMCONV_STABILITY_OPT_IN": "http"}, False),
+        (
+            {"OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental", "VOICESPAN_SEMCONV": "stable"},
+            False,
+        ),
+    ],
+)
+def test_who_wants_the_drafts_names(environ, draft):
+    assert Settings.from_environment(environ).draft_names is draft
+
+
 def test_generations_have_the_drafts_names_if_that_is_wanted(conversation, spans):
     scope = conversation(draft_names=True, events=Level.ESSENTIAL)
     answer(openai(scope))
@@ -295,3 +315,21 @@ def test_generations_have_the_drafts_names_if_that_is_wanted(conversation, spans
     assert turn.attributes[semconv.OPERATION] == "realtime_inference"
     assert turn.kind.name == "CLIENT"
     assert not spans("turn_complete")
+
+
+def test_who_reads_spans_by_their_names_knows_the_drafts(conversation, span_exporter):
+    scope = conversation(draft_names=True)
+    connection = openai(scope)
+    receive(connection, type="response.created", response={"id": "r1"})
+    said = {
+        "id": "a1",
+        "type": "message",
+        "content": [{"type": "output_audio", "transcript": "Good evening"}],
+    }
+    receive(connection, type="response.done", response={"id": "r1", "status": "completed", "output": [said]})
+    scope.end()
+    spans = span_exporter.get_finished_spans()
+    assertions.assert_said(spans, "agent", "good evening")
+    assertions.assert_all_answered(spans)
+    (turn,) = [span for span in spans if span.name.startswith("realtime_inference")]
+    assert span_kinds.is_essential(turn)

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import soundfile
 
+from voicespan.recording.timeline.segment import NS
+from voicespan.recording.timeline.speech import SpeechDetector
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,12 +19,11 @@ if TYPE_CHECKING:
 PEAKS_A_SECOND = 50
 #: Samples a second are read in pieces of so many seconds.
 _PIECE_SECONDS = 30
-#: A side speaks where its peaks stand out of its own noise by so much, and are at least so loud (of full scale).
-_ABOVE_NOISE = 4.0
-_LOUD = 0.008
-#: Seconds: a shorter pause does not end speech, and what is shorter is a click.
-_PAUSE = 0.3
-_CLICK = 0.06
+#: So often a side begins to speak in the longest call that is looked at.
+_MOST_SPEECH = 1_000_000
+#: In Hz: in what has fewer samples nobody is heard.
+_LEAST_RATE = 1_000
+_LOUDEST = 127 / 32_767
 
 
 class Sound(NamedTuple):
@@ -48,42 +50,29 @@ def look(path: Path) -> Sound:
         OSError: it is not there.
         RuntimeError: it is no sound that libsndfile knows.
     """
-    loudest: list[NDArray[np.float32]] = []
+    loudest: list[NDArray[np.int32]] = []
     frames = 0
+    # As the figures on the root have it.
+    sides = SpeechDetector(_MOST_SPEECH), SpeechDetector(_MOST_SPEECH)
     with soundfile.SoundFile(path) as file:
         rate = file.samplerate
         step = max(1, rate // PEAKS_A_SECOND)
-        for piece in file.blocks(step * PEAKS_A_SECOND * _PIECE_SECONDS, dtype="float32", always_2d=True):
-            frames += len(piece)
-            whole = np.zeros((-(-len(piece) // step) * step, 2), np.float32)
+        for piece in file.blocks(step * PEAKS_A_SECOND * _PIECE_SECONDS, dtype="int16", always_2d=True):
             # A file with one side was made by somebody else: both sides are in it.
-            whole[: len(piece)] = piece[:, :2] if piece.shape[1] > 1 else np.repeat(piece, 2, axis=1)
+            stereo = piece[:, :2] if piece.shape[1] > 1 else np.repeat(piece, 2, axis=1)
+            if rate >= _LEAST_RATE:
+                for detector, samples in zip(sides, stereo.T, strict=True):
+                    detector.listen(frames * NS // rate, rate, samples)
+            frames += len(piece)
+            whole = np.zeros((-(-len(piece) // step) * step, 2), np.int32)
+            whole[: len(piece)] = stereo
             loudest.append(np.abs(whole).reshape(-1, step, 2).max(axis=1))
     if not loudest:
         return SILENCE
     peaks = np.concatenate(loudest)
-    per_second = rate / step
-    left, right = (np.minimum(side * 127, 127).astype(int).tolist() for side in peaks.T)
-    return Sound(
-        frames / rate,
-        (left, right),
-        (speech(peaks[:, 0], per_second), speech(peaks[:, 1], per_second)),
-    )
+    left, right = (np.minimum(side * _LOUDEST, 127).astype(int).tolist() for side in peaks.T)
+    return Sound(frames / rate, (left, right), (_times(sides[0]), _times(sides[1])))
 
 
-def speech(peaks: NDArray[np.float32], per_second: float) -> list[tuple[float, float]]:
-    """When somebody speaks, in seconds. `peaks`: of one side, `per_second` of them each second, 0 to 1."""
-    if not len(peaks):
-        return []
-    noise = float(np.percentile(peaks, 10))
-    loud = np.flatnonzero(peaks > max(_LOUD, noise * _ABOVE_NOISE))
-    if not len(loud):
-        return []
-    breaks = np.flatnonzero(np.diff(loud) > _PAUSE * per_second)
-    begins = loud[np.concatenate(([0], breaks + 1))] / per_second
-    ends = (loud[np.concatenate((breaks, [len(loud) - 1]))] + 1) / per_second
-    return [
-        (round(float(begin), 3), round(float(end), 3))
-        for begin, end in zip(begins, ends, strict=True)
-        if end - begin >= _CLICK
-    ]
+def _times(detector: SpeechDetector) -> list[tuple[float, float]]:
+    return [(round(start / NS, 3), round(end / NS, 3)) for start, end in detector.times]

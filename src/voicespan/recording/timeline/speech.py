@@ -60,10 +60,12 @@ class SpeechDetector:
     """
 
     __slots__ = (
-        "_begins_at", "_ends_at", "_frames", "_noise", "_rest", "_rest_at", "_times", "listened", "loudest",
+        "_begins_at", "_ends_at", "_frames", "_most", "_noise", "_rest", "_rest_at", "_times", "listened", "loudest",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _KEPT) -> None:
+        """`most`: how many times are remembered."""
+        self._most = most
         self.listened = 0
         self.loudest = 0.0
         self._times: Intervals | None = None  # until there is speech: each call has as few objects as can be
@@ -77,7 +79,7 @@ class SpeechDetector:
 
     def copy(self) -> SpeechDetector:
         """Another one that can be added to."""
-        other = SpeechDetector()
+        other = SpeechDetector(self._most)
         other._times = None if self._times is None else self._times.copy()
         other._noise = self._noise
         other._begins_at, other._ends_at, other._frames = self._begins_at, self._ends_at, self._frames
@@ -184,7 +186,7 @@ class SpeechDetector:
             frames += 1
             ends_at = at + duration
             if frames == _CLICK:
-                times = self._times = times or Intervals(_KEPT)
+                times = self._times = times or Intervals(self._most)
                 times.add(self._begins_at, ends_at)
         self._noise, self._frames, self._ends_at = noise, frames, ends_at
 

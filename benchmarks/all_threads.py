@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-from benchmarks import frames_gemini, frames_openai, peers, sessions, ways
+from benchmarks import frames_gemini, frames_openai, sessions, ways
 from benchmarks.results import UNTRACED, VOICESPAN, Result, Row, row, run
 
 if TYPE_CHECKING:
@@ -157,7 +157,6 @@ def measure(*, quick: bool) -> Iterator[Result]:
             for client, title, peer in sessions.CLIENTS
             for each in _measured(client, title, peer, quick=quick)
         ],
-        versions=peers.versions(),
     )
 
 

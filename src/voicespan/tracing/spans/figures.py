@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FEWEST = 10
 #: The newest values that a percentile is made of: those of ten hours of talk.
 _MOST_VALUES = 4_096
+#: Only the last few answers can still be cut off.
+_MOST_ANSWERS = 32
 _NS = 1e9
 #: What a figure may rest on, the best first.
 _BASES = ("device", "app", "wire", "server")
@@ -158,7 +160,7 @@ class Words:
         count = len(text.split())
         self._count += count
         if answer is not None:
-            put(self._by_answer, answer, self._by_answer.get(answer, 0) + count)
+            put(self._by_answer, answer, self._by_answer.get(answer, 0) + count, _MOST_ANSWERS)
 
     def heard(self, answer: str, generated_ms: float | None) -> None:
         """An answer, or a part of it, was heard; how long that is. Whether it is cut off may be known later."""
@@ -166,13 +168,13 @@ class Words:
             return
         self._lacks_length |= generated_ms is None
         self._whole_ms += generated_ms or 0
-        put(self._lengths, answer, self._lengths.get(answer, 0) + (generated_ms or 0))
+        put(self._lengths, answer, self._lengths.get(answer, 0) + (generated_ms or 0), _MOST_ANSWERS)
 
     def cut(self, answer: str, heard_ms: float | None) -> None:
         """An answer was cut off."""
         if answer in self._cut:
             return
-        put(self._cut, answer, None)
+        put(self._cut, answer, None, _MOST_ANSWERS)
         self._count -= self._by_answer.pop(answer, 0)
         self._whole_ms -= self._lengths.pop(answer, 0)
         self._is_unknown |= heard_ms is None

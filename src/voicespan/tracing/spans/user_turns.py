@@ -10,8 +10,8 @@ from voicespan.runtime.bounded import put
 
 #: Nanoseconds. A shorter pause ends no turn.
 _PAUSE = 1_000_000_000
-#: So many turns are remembered as answered: an answer belongs to one of the last few.
-_MOST_ANSWERED = 64
+#: So many turns are remembered, and their messages: what is told of one late belongs to one of the last few.
+_MOST_KNOWN = 64
 
 
 class UserTurns:
@@ -67,7 +67,7 @@ class UserTurns:
         if sign not in ("words", "transcribed"):
             self._began_at = None
         if key is not None:
-            put(self._by_key, key, self.count)
+            put(self._by_key, key, self.count, _MOST_KNOWN)
 
     def forget_speech(self) -> None:
         """In this conversation words say what a turn was: speech that was heard before any came was none by itself."""
@@ -94,7 +94,7 @@ class UserTurns:
     def answer(self, number: int) -> None:
         """That turn has been answered."""
         if number and number not in self._answered:
-            put(self._answered, number, None, _MOST_ANSWERED)
+            put(self._answered, number, None, _MOST_KNOWN)
             self.answered += 1
 
     def _may_be(self, sign: str, began: int) -> bool:

@@ -281,6 +281,12 @@ RUNS = (
         tests=PIPECAT,
     ),
     Run(
+        "pipecat-genai",
+        ("pipecat-ai[openai]", "opentelemetry-instrumentation-genai-openai"),
+        "Pipecat beside OpenTelemetry's instrumentation of its client",
+        tests=("tests/frameworks/test_pipecat_genai.py",),
+    ),
+    Run(
         "pipecat-oldest",
         ("pipecat-ai[openai]==0.0.86", "websockets"),
         "Pipecat's OpenAI realtime service, with a context of its own kind",

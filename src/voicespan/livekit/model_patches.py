@@ -69,7 +69,9 @@ def _made(stream_class: Any, kind: Any) -> Callable[..., Any]:
             return
         setattr(stream, _CALL, call)
         # Its tasks, and what other instrumentations see in them, are part of the call.
-        with call.trace.conversation.context.attached(within_framework(call.stage.span)):
+        span = call.stage.span
+        call.stage.look_inside(span)
+        with call.trace.conversation.context.attached(within_framework(span)):
             original(stream, *args, **more)
 
     return __init__

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import context as otel_context
-
 from voicespan.pipecat.services import language_of, messages_of, model_of, provider_of, voice_of
 from voicespan.protocol.events import WireError
 
 if TYPE_CHECKING:
-    from contextvars import Token
-
-    from opentelemetry.context import Context
-
     from voicespan.instrumentation.framework_session import FrameworkSession
     from voicespan.tracing.cascade.stage import SpeechToText, Stage
 
@@ -55,18 +49,14 @@ class LLMCall:
 
     def __init__(self, trace: FrameworkSession, service: Any, context: Any, *, first: bool) -> None:
         """The service begins; `context`: what the pipeline has given it last. `first`: see `messages_of`."""
-        conversation = trace.conversation
-        self._trace = trace
-        self.stage = conversation.llm(
+        self.stage = trace.conversation.llm(
             model=model_of(service),
             provider=provider_of(service),
             messages=messages_of(context, service, first=first),
-        ).start()
+        )
         self._calls: list[dict[str, Any]] = []
         # The request that follows, and what other instrumentations see of it, are part of the call.
-        self._token: Token[Context] | None = conversation.context.enter(
-            self.stage.span, otel_context.get_current()
-        )
+        self.stage.enter()
 
     def text(self, text: str) -> None:
         """A piece of the answer."""
@@ -95,9 +85,7 @@ class LLMCall:
 
     def end(self, error: BaseException | WireError | None, *, cancelled: bool = False) -> None:
         """It is over."""
-        token, self._token = self._token, None
-        if token is not None:
-            self._trace.conversation.context.leave(token)
+        self.stage.leave()
         end_stage(self.stage, error, cancelled=cancelled)
 
 

@@ -139,6 +139,13 @@ class Stage:
             self.start(parent=parent)
             self._enter(parent)
 
+    @guarded
+    def look_inside(self, span: Span) -> None:
+        """Spans of other instrumentations may nest in its `span`, which is current; of a language model's, what they count."""
+        if self.name == "llm":
+            self._inside = span
+            self._sink.look_inside(span)
+
     def leave(self) -> None:
         """What was current before `enter` is so again; the call goes on until `end`."""
         token, self._token = self._token, None
@@ -276,9 +283,7 @@ class Stage:
     def _enter(self, parent: Span | None) -> None:
         span = self._sink.span_of_stage(self._key)
         if span is not None:
-            if self.name == "llm":
-                self._inside = span
-                self._sink.look_inside(span)
+            self.look_inside(span)
             self._token = self._sink.context.enter(span, otel_context.set_value(_STAGE, (span, parent, self)))
 
 

@@ -30,6 +30,7 @@ MEASUREMENTS = {
     "memory": 900,
     "recorder": 600,
     "frameworks": 900,
+    "page": 240,
 }
 
 

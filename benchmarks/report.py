@@ -35,6 +35,7 @@ CHAPTERS = {
     "export": "Export",
     "start-up": "Import, start and exit",
     "frameworks": "Agents of LiveKit and Pipecat",
+    "page": "A call as one file",
 }
 
 _INTRODUCTION = """\

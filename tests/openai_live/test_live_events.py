@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from opentelemetry.trace import StatusCode
 from wire_call import content, fact, messages, seconds
@@ -244,7 +246,10 @@ def test_a_failed_response_drops_its_calls(call):
     call.started().delegated("responses").response("created").calls("call_1", "weather")
     call.response("failed", error={"code": "server_error", "message": "Down."}).closed().end()
     assert call.named("function_call: weather").attributes["error.type"] == "cancelled"
-    assert call.named("delegated_response").attributes["error.type"] == "server_error"
+    failed = call.named("delegated_response")
+    assert failed.attributes["error.type"] == "server_error"
+    assert failed.attributes["gen_ai.response.finish_reasons"] == ("failed",)
+    assert json.loads(failed.attributes["gen_ai.output.messages"])[0]["finish_reason"] == "error"
     assert call.named("delegation: responses").attributes["error.type"] == "server_error"
 
 
@@ -262,7 +267,11 @@ def test_a_tool_that_the_service_runs_is_a_span_of_its_own_type(call):
         "response.output_item.done", item=item, after=2
     )
     call.response("completed").closed().end()
-    assert seconds(call.named("web_search_call")) == 2
+    search = call.named("web_search_call")
+    assert seconds(search) == 2
+    assert search.attributes["gen_ai.operation.name"] == "execute_tool"
+    assert search.attributes["gen_ai.tool.name"] == "web_search_call"
+    assert "ws_1" in search.attributes["gen_ai.tool.call.result"]
 
 
 def test_an_output_for_a_call_that_nobody_made_did_not_happen(call):

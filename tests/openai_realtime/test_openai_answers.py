@@ -413,6 +413,8 @@ def test_how_long_a_human_made_a_call_wait(call):
     approval = call.named("mcp_approval: search")
     assert seconds(approval) == 2.0
     assert approval.attributes["langsmith.span.kind"] == "tool"
+    # Neither a tool nor another agent has run.
+    assert "gen_ai.operation.name" not in approval.attributes
     assert content(approval, "out")["approve"] is True
     assert fact(turn(call, "r1"), "outcome") == "completed"
     assert fact(call.named("function_call: search"), "approval_wait_ms") == 2000.0

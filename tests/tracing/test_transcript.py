@@ -28,7 +28,7 @@ def test_a_message_that_was_told_before_is_told_anew_when_it_has_changed(change,
     entry = transcript.place("item_1", "assistant")
     transcript.write(entry, "Hello")
     told_first = '{"role":"assistant","parts":[{"type":"text","content":"Hello"}]}'
-    assert transcript.messages() == [("assistant", told_first, "stop")]
+    assert transcript.messages() == [("assistant", told_first, "")]
 
     change(transcript, entry)
 

@@ -144,6 +144,7 @@ class Delegations:
             prompt=self._about(offset_ms),
             is_current=True,
             facts={"delegation_id": delegation_id, "offset_ms": offset_ms, "input": "inferred"},
+            is_agents=known == "client",
         )
 
     def _about(self, offset_ms: int | None) -> dict[str, Any] | None:

@@ -325,5 +325,6 @@ def _hosted(response: BackendResponse, item: dict[str, Any], item_type: str, at:
         prompt=given,
         within=response.delegation_id,
         facts={"item_id": values.name(item.get("id")), "response_id": response.id},
+        tool=tool or item_type,
     )
     yield OperationEnded(at, event_type, key, completion=item, error=error)

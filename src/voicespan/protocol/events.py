@@ -248,6 +248,9 @@ class OperationStarted(Event):
     #: The application works on it: its own spans nest under it.
     is_current: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    #: The service runs this tool of its own; or another agent does a task.
+    tool: str | None = None
+    is_agents: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -75,7 +75,8 @@ def named(prompt: Any, completion: Any, attributes: Mapping[str, Any]) -> Iterat
     elif prompt is not None:
         yield of_others.given, prompt
     if _is_messages(completion):
-        reasons = attributes.get(semconv.FINISH_REASONS) or ("stop",)
+        # Only a generation says it.
+        reasons = attributes.get(semconv.FINISH_REASONS) or ("",)
         yield (
             MESSAGES.came,
             [with_parts(message, finish_reason(message, reasons[0])) for message in completion["messages"]],
@@ -150,15 +151,15 @@ def _call_part(call: Any) -> dict[str, Any] | None:
     return part
 
 
-def finish_reason(message: Any, reason: str = "stop") -> str:
+def finish_reason(message: Any, reason: str) -> str:
     """Why the model stopped, in OpenTelemetry's word if it has one. `reason`: what the service says.
 
-    What no model generated, which a transcript has among its messages, has none: the schema asks for a text.
+    The schema asks for a text: it is empty where that is not known, and where no model generated the message.
     """
     if not isinstance(message, dict) or message.get("role") != "assistant":
         return ""
     found = _REASONS.get(reason, reason)
-    return "tool_call" if found == "stop" and message.get("tool_calls") else found
+    return "tool_call" if found in ("stop", "") and message.get("tool_calls") else found
 
 
 def without_parts(message: Any) -> Any:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from voicespan.tracing.spans.span_writer import SpanWriter
 
 _NEVER_ENDED = WireError("never_ended", "the conversation ended before this was over")
-_OPERATIONS = {"llm": "chat", "tool": "invoke_agent"}
 
 
 class Operations:
@@ -56,10 +55,12 @@ class Operations:
         if started.key in self._open:
             return
         attributes: dict[str, AttributeValue] = {}
-        if started.kind in _OPERATIONS:
-            attributes[semconv.OPERATION] = _OPERATIONS[started.kind]
         if started.kind == "llm":
-            attributes = {**self._provider, **attributes}
+            attributes = {**self._provider, semconv.OPERATION: semconv.CHAT}
+        elif started.tool is not None:
+            attributes = {semconv.OPERATION: semconv.EXECUTE_TOOL, semconv.TOOL_NAME: started.tool}
+        elif started.is_agents:
+            attributes = {semconv.OPERATION: semconv.INVOKE_AGENT}
         span = self._writer.begin(
             started.name,
             started.event_type,
@@ -91,6 +92,9 @@ class Operations:
                 span.set_attribute(semconv.RESPONSE_MODEL, ended.model)
             if ended.usage is not None:
                 span.set_attributes(usage_attributes(ended.usage))
+            reason = ended.facts.get("reason") or ended.facts.get("status")
+            if isinstance(reason, str) and " " not in reason:
+                span.set_attribute(semconv.FINISH_REASONS, (reason,))
         self._end(
             ended.key,
             ended.at,

@@ -113,10 +113,8 @@ class Entry:
 
     @property
     def finish_reason(self) -> str:
-        """Why the model stopped with it."""
-        if self.role != "assistant":
-            return ""
-        return "tool_call" if self.tool_calls else "stop"
+        """Why the model stopped with it, as far as the message itself says it: the generation's span knows."""
+        return "tool_call" if self.tool_calls else ""
 
     @property
     def has_content(self) -> bool:

@@ -192,6 +192,19 @@ def test_other_spans_stand_for_nothing(scope, spans, tracer_provider, name):
     assert facts(spans("conversation")[0])["turn_count"] == 0
 
 
+def test_the_oldest_of_a_thousand_calls_is_still_looked_after(scope, chat, spans):
+    from voicespan.tracing.cascade import nested_spans
+
+    with scope as conversation:
+        kept = nested_spans.nested_spans(conversation.lifecycle.root.tracer)
+        for other in range(10_000):
+            kept.watch(other + 1, conversation)
+        with chat():
+            pass
+        assert len(kept._around) < 20_000
+    assert facts(spans("conversation")[0])["turn_count"] == 1
+
+
 def test_no_more_is_kept_than_is_open(scope, chat):
     from voicespan.tracing.cascade import nested_spans
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from voicespan.tracing.cascade.stage import LanguageModel
 
-#: Blocks and spans in them that are looked after, and spans around them.
-_MOST = 1_024
+#: Blocks and spans in them that are looked after, and spans around them: of a thousand calls at a time.
+_MOST = 16_384
 #: How the exception is called by which a call is stopped, and no error.
 _CANCELLATIONS = frozenset({"CancelledError", "Cancelled", "GeneratorExit"})
 

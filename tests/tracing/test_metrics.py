@@ -368,3 +368,13 @@ def test_what_is_no_call_of_a_model_is_not_measured_as_one(measured, tracer_prov
     writer.write("user_speech", event, attributes={"gen_ai.operation.name": operation})
     call.end()
     assert measured.of("gen_ai.client.operation.duration") == []
+
+
+def test_with_the_drafts_names_a_generation_is_measured_under_its_operation(
+    measured, tracer_provider, fake_clock, monkeypatch
+):
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental")
+    Call(tracer_provider, fake_clock).asked().answered(usage=USAGE).end()
+    [(point, seconds)] = measured.of("gen_ai.client.operation.duration")
+    assert (point["gen_ai.operation.name"], seconds) == ("realtime_inference", 2.0)
+    assert sum(count for _, count in measured.of("gen_ai.client.token.usage")) == 190

@@ -76,6 +76,42 @@ def test_a_handoff_and_a_tool_that_fails(run, the_trace):
     assert root.status == "success"
 
 
+def test_a_conversation_of_the_applications_own_round_it(run, the_trace):
+    with CascadeServer(["It is."]) as services:
+        run("livekit_scoped.py", services.url, "Is the shop open?")
+    root, _ = the_trace()
+    assert shape(root) == [("llm", [])]
+    assert words(root) == [("user", "Is the shop open?"), ("assistant", "It is.")]
+    # What is said after the session belongs to it, too: it ends with the block.
+    assert (root.metadata["thread_id"], root.metadata["rating"], root.tags) == ("caller-7", 5, ["hotline"])
+    assert root.metadata["framework"] == "livekit-agents"
+
+
+def test_what_no_model_says_is_taken_from_the_history(run, the_trace):
+    with CascadeServer() as services:
+        run("livekit_text.py", services.url, "to a parrot", "Who is there?")
+    root, _ = the_trace()
+    assert shape(root) == []
+    assert words(root) == [
+        ("assistant", "Ahoy!"),
+        ("user", "Who is there?"),
+        ("assistant", "Pieces of eight!"),
+    ]
+
+
+def test_an_adapter_is_no_call_but_what_it_calls_is(run, the_trace):
+    # It tries out in the background whether the first one works again: nobody hears the answer.
+    with CascadeServer(lambda _: "It is open.") as services:
+        services.fail("completions", times=1)
+        run("livekit_text.py", services.url, "with a fallback", "Is the shop open?")
+    root, _ = the_trace()
+    dead, living = named(root, "llm")
+    assert (dead.metadata["ls_model_name"], dead.status) == ("gpt-dead", "error")
+    assert (living.metadata["ls_model_name"], living.status) == ("gpt-4.1", "success")
+    assert words(root) == [("user", "Is the shop open?"), ("assistant", "It is open.")]
+    assert root.status == "success"
+
+
 def test_a_call_is_recorded_as_it_was_heard(run, the_trace):
     answer = "It is foggy in London."
     heard = ["How is the weather in London?", "Thanks a lot."]
@@ -152,6 +188,18 @@ def test_a_model_that_listens_and_speaks_by_itself(run, the_trace):
     assert not named(root, "llm")
     assert ("assistant", "It is foggy in London.") in words(root)
     assert root.metadata["recording_seconds"] > sum(position for position, _ in told(said, "heard"))
+
+
+@needs_ga
+def test_a_session_that_changes_its_socket_is_one_conversation(run, the_trace):
+    with OpenAIRealtimeServer.conversational([Answer("Hello."), Answer("Good bye!")]) as server:
+        run("livekit_speech_to_speech.py", "short", server.url)
+        sockets = len(server.connections)
+    assert sockets > 1
+    root, _ = the_trace()
+    assert root.metadata["connection_count"] == sockets
+    assert [text for _, text in words(root)][:1] == ["Hello."]
+    assert (root.status, root.metadata["error_count"]) == ("success", 0)
 
 
 @needs_ga

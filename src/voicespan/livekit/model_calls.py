@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Whether what runs here is a tool: a model that it calls speaks to the tool, and not to the user.
 IN_TOOL: ContextVar[bool] = ContextVar("voicespan_livekit_tool", default=False)
+#: Whether what runs here only tries out if a model works again, with words that were said before: nobody hears that.
+IN_PROBE: ContextVar[bool] = ContextVar("voicespan_livekit_probe", default=False)
 
 
 class LLMCall:

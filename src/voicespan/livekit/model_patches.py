@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from voicespan.instrumentation.framework_spans import within_framework
 from voicespan.livekit.model_calls import (
+    IN_PROBE,
     ChunkedCall,
     LLMCall,
     SynthesisCall,
@@ -35,6 +36,14 @@ def of(module: ModuleType) -> Iterator[tuple[Any, str, Any]]:
     ):
         yield stream, "_metrics_monitor_task", _measured(stream, functools.partial(_begin_call, begin))
     yield module.stt.STT, "recognize", _recognized(module.stt.STT.recognize)
+    for adapters, names in (
+        (module.llm, ("FallbackLLMStream",)),
+        (module.stt, ("FallbackAdapter", "FallbackRecognizeStream")),
+        (module.tts, ("FallbackChunkedStream", "FallbackSynthesizeStream")),
+    ):
+        for name in names:
+            adapter = getattr(adapters.fallback_adapter, name)
+            yield adapter, "_try_recovery", _probed(adapter._try_recovery)  # noqa: SLF001  as above
 
 
 def _made_before(stream: Any) -> Any:
@@ -49,10 +58,16 @@ def _begin_call(kind: Any, stream: Any, *arguments: Any) -> Any:
     """The call that `stream` makes, if it is part of a session that is traced."""
     call = None
     with guard():
-        trace = SessionTrace.here()
+        trace = None if IN_PROBE.get() or _is_adapter(stream) else SessionTrace.here()
         if trace is not None:
             call = kind(trace, stream, *arguments)
     return call
+
+
+def _is_adapter(stream: Any) -> bool:
+    """Whether LiveKit itself calls others with it: the oldest measure that of a language model's fallback, too."""
+    module = type(stream).__module__
+    return module.startswith("livekit.agents.") and module.endswith("_adapter")
 
 
 def _made(stream_class: Any, kind: Any) -> Callable[..., Any]:
@@ -101,7 +116,7 @@ def _measured(stream_class: Any, begin: Callable[[Any], Any]) -> Callable[..., A
 def _recognized(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def recognize(stt: Any, buffer: Any, *args: Any, **more: Any) -> Any:
-        trace = SessionTrace.here()
+        trace = None if IN_PROBE.get() else SessionTrace.here()
         # Adapters call others in turn, and are part of LiveKit itself.
         if trace is None or type(stt).__module__.startswith("livekit.agents.stt."):
             return await original(stt, buffer, *args, **more)
@@ -114,3 +129,16 @@ def _recognized(original: Callable[..., Any]) -> Callable[..., Any]:
         return event
 
     return recognize
+
+
+def _probed(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def _try_recovery(*args: Any, **more: Any) -> Any:
+        # It makes a task, which takes the context along.
+        before = IN_PROBE.set(True)
+        try:
+            return original(*args, **more)
+        finally:
+            IN_PROBE.reset(before)
+
+    return _try_recovery

@@ -56,7 +56,15 @@ def make_session(kind, url, services_url):
             api_key="sk-test",
         )
         return AgentSession(llm=of_openai(url, modalities=["text"]), tts=tts)
-    return AgentSession(llm=of_openai(url))
+    more = {"max_session_duration": 1.0} if kind == "short" else {}
+    return AgentSession(llm=of_openai(url, **more))
+
+
+async def heard(loudspeaker, count):
+    for _ in range(400):
+        if len(loudspeaker.heard) >= count:
+            return
+        await asyncio.sleep(0.05)
 
 
 async def main(kind: str, url: str, what: str = "", services_url: str = "") -> None:
@@ -69,11 +77,12 @@ async def main(kind: str, url: str, what: str = "", services_url: str = "") -> N
         microphone.say(0.8)
     else:
         session.generate_reply(instructions="Tell the weather in London.")
-    for _ in range(400):
-        if loudspeaker.heard:
-            break
-        await asyncio.sleep(0.05)
+    await heard(loudspeaker, 1)
     await asyncio.sleep(0.3)
+    if kind == "short":
+        await asyncio.sleep(1.5)
+        session.generate_reply(instructions="Say good bye.")
+        await heard(loudspeaker, 2)
     await session.aclose()
     print("heard", loudspeaker.heard)
 

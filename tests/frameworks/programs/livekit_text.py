@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from livekit.agents import Agent, AgentSession, RunContext, function_tool
+from livekit.agents import Agent, AgentSession, RunContext, function_tool, llm
 from livekit.plugins import openai
 from opentelemetry import trace
 
@@ -35,6 +35,14 @@ async def to_billing(context: RunContext):
     return Billing(), "Transferring you."
 
 
+class Parrot(Agent):
+    """Answers by itself, without a model."""
+
+    async def llm_node(self, chat_ctx, tools, model_settings):
+        yield "Pieces of "
+        yield "eight!"
+
+
 async def ask(session, text):
     if hasattr(session, "run"):
         await session.run(user_input=text)
@@ -44,8 +52,16 @@ async def ask(session, text):
 
 async def main(url, *asked):
     options = {"base_url": url, "api_key": "sk-test"}
-    session = AgentSession(llm=openai.LLM(model="gpt-4.1", **options))
-    await session.start(Agent(instructions="You are kind.", tools=[weather, broken, to_billing]))
+    model = openai.LLM(model="gpt-4.1", **options)
+    agent = Agent(instructions="You are kind.", tools=[weather, broken, to_billing])
+    if asked[0] == "with a fallback":
+        dead = openai.LLM(model="gpt-dead", **options)
+        model = llm.FallbackAdapter([dead, model], max_retry_per_llm=0)
+    session = AgentSession(llm=model)
+    await session.start(Parrot(instructions="") if asked[0] == "to a parrot" else agent)
+    if asked[0] == "to a parrot":
+        await session.say("Ahoy!")
+    asked = asked[1:] if asked[0] in ("with a fallback", "to a parrot") else asked
     for text in asked:
         await ask(session, text)
         await asyncio.sleep(0.2)

@@ -167,5 +167,6 @@ def test_how_many_modules_the_import_brings_along():
         "import sys, opentelemetry.trace, opentelemetry.trace.propagation.tracecontext; before = set(sys.modules);"
         "import voicespan; print(len(set(sys.modules) - before))"
     )
-    # Two of each framework: its package, and its instrumentor, which brings nothing along.
-    assert 10 < counted(program) <= 72
+    # Two of each framework: its package, and its instrumentor, which brings nothing along. Two are the figures of a call,
+    # which what writes spans counts for: 1 ms.
+    assert 10 < counted(program) <= 73

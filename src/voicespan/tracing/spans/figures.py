@@ -39,8 +39,8 @@ SCORES = (
     "user_words_per_minute", "agent_words_per_minute", "inaudible_answer_count", "microphone_dead",
     "tool_latency_p50_ms",
 )  # fmt: skip
-#: Scripts that put no space between words.
-_NO_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+#: Scripts that put no space between words. To compile it takes 2 ms: with the first words, and not with the import.
+_NO_SPACES = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
 
 
 class Figures:
@@ -154,7 +154,7 @@ class Words:
         """These words were said; `answer`: the response that they are of."""
         if not text or answer in self._cut:
             return
-        if _NO_SPACES.search(text):
+        if re.search(_NO_SPACES, text):
             self._is_unknown = True
             return
         count = len(text.split())

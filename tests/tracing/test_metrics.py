@@ -378,3 +378,15 @@ def test_with_the_drafts_names_a_generation_is_measured_under_its_operation(
     [(point, seconds)] = measured.of("gen_ai.client.operation.duration")
     assert (point["gen_ai.operation.name"], seconds) == ("realtime_inference", 2.0)
     assert sum(count for _, count in measured.of("gen_ai.client.token.usage")) == 190
+
+
+def test_when_nobody_listens_any_more_nothing_is_kept(measured, tracer_provider, fake_clock, monkeypatch):
+    Call(tracer_provider, fake_clock)
+    monkeypatch.setattr(SHARED._loop, "wake", lambda: None)
+    SHARED.put(LoopBlocked(0.1))
+    stop()
+    assert not SHARED._waiting
+    # One that was on its way meanwhile.
+    SHARED._waiting.append(LoopBlocked(0.1))
+    SHARED.drain(1)
+    assert not SHARED._waiting

@@ -99,6 +99,8 @@ class Measurements:
         self._loop = (
             None if record is None else Loop("voicespan-metrics", self._step, batch_delay=_BATCH_DELAY)
         )
+        if record is None:
+            self._waiting = deque()
         if before is not None:
             before.stop()
         if record is not None and not self._waits_at_exit:
@@ -144,7 +146,9 @@ class Measurements:
             return False
         try:
             with guard():
-                measured, record = self._waiting.popleft() if self._waiting else None, self._record
+                # One reading: who stops listening puts another one there.
+                waiting, record = self._waiting, self._record
+                measured = waiting.popleft() if waiting else None
                 if record is not None:
                     record(measured)
             return True

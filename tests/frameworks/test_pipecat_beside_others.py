@@ -66,26 +66,32 @@ def test_what_langsmiths_processor_tells_is_told_and_its_function_besides(both):
     assert ours.attachments
 
 
-def test_what_pipecats_recorder_heard_is_on_the_recording_when_it_was_heard(
+def test_what_pipecats_recorder_heard_is_on_the_recording_and_no_farther_from_where_it_was_heard(
     run, the_trace, services, tmp_path
 ):
     path = tmp_path / "theirs.wav"
     with services() as server:
-        run("pipecat_cascade.py", server.url, f"recorded={path}")
+        printed = run("pipecat_cascade.py", server.url, f"recorded={path}")
     root, _ = the_trace()
-    for ours, theirs in zip(tracks(root), read_tracks(path), strict=True):
-        assert voiced(ours) == pytest.approx(voiced(theirs), abs=0.1)
-        assert len(starts(ours)) == len(starts(theirs)) == 2
-    # Theirs begins later, with the caller, and on a busy machine neither is told at once what was heard.
-    (user, agent), (their_user, their_agent) = tracks(root), read_tracks(path)
-    for ours, theirs in (
-        ((user, agent), (their_user, their_agent)),
-        ((agent, user), (their_agent, their_user)),
-    ):
-        distance = starts(ours[1])[1] - starts(ours[0])[0]
-        assert distance == pytest.approx(starts(theirs[1])[1] - starts(theirs[0])[0], abs=0.5)
+    recorded, theirs = tracks(root), read_tracks(path)
+    for own, other in zip(recorded, theirs, strict=True):
+        assert voiced(own) == pytest.approx(voiced(other), abs=0.1)
+    (line,) = (line.split()[1:] for line in printed.splitlines() if line.startswith("starts"))
+    caller = from_the_first(float(at) for at in line)
+    assert len(caller) == len(starts(recorded)) == len(starts(theirs)) == 4
+    # On a busy machine both learn late of what was heard.
+    assert farthest(starts(recorded), caller) <= farthest(starts(theirs), caller) + 0.15
 
 
-def starts(track):
-    """When somebody begins to speak, seconds."""
-    return [began for began, _ in stretches(track)]
+def starts(sides):
+    """When the caller and the bot begin to speak, seconds from the first time on."""
+    return from_the_first(began for side in sides for began, _ in stretches(side))
+
+
+def from_the_first(times):
+    ordered = sorted(times)
+    return [at - ordered[0] for at in ordered]
+
+
+def farthest(times, others):
+    return max(abs(at - other) for at, other in zip(times, others, strict=True))

@@ -117,22 +117,31 @@ class Caller:
         self._frames: list[bytes] = []
         self.heard = 0.0
         self.heard_last = 0.0
+        #: When the caller, and the bot, began to speak.
+        self.starts: list[float] = []
 
     def say(self, seconds):
         samples = array.array("h", [int(9000 * math.sin(i * 0.21)) for i in range(int(seconds * RATE))])
         self._frames += [samples[at : at + 320].tobytes() for at in range(0, len(samples) - 319, 320)]
 
     async def speak(self, ws):
-        begin = time.monotonic()
+        begin, spoke = time.monotonic(), False
         for count in range(100_000):
             await asyncio.sleep(max(begin + count * 0.02 - time.monotonic(), 0))
-            await ws.send(self._frames.pop(0) if self._frames else bytes(640))
+            frame = self._frames.pop(0) if self._frames else bytes(640)
+            if any(frame) and not spoke:
+                self.starts.append(time.monotonic())
+            spoke = any(frame)
+            await ws.send(frame)
 
     async def listen(self, ws):
         async for data in ws:
             if isinstance(data, bytes) and any(data):
+                now = time.monotonic()
+                if now - self.heard_last > 0.6:
+                    self.starts.append(now)
                 self.heard += len(data) / 2 / 24_000
-                self.heard_last = time.monotonic()
+                self.heard_last = now
 
     async def answered(self, before):
         """Wait until the bot has spoken and is silent."""
@@ -172,6 +181,7 @@ async def call(make_task, what="", *, greets=False):
     for part in parts:
         part.cancel()
     await ws.close()
+    print("starts", *(round(at, 2) for at in caller.starts))
     print("heard", round(caller.heard, 2))
 
 

@@ -9,6 +9,8 @@ from instruction_count import instructions
 from opentelemetry.sdk.trace import TracerProvider
 
 from voicespan.runtime.settings import Settings
+from voicespan.tracing.cascade import messages
+from voicespan.tracing.cascade.messages import PromptHistory
 from voicespan.tracing.conversation import Conversation
 
 HISTORY = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "When is a table free?"}]
@@ -89,3 +91,15 @@ def test_blocks_of_a_conversation_that_is_not_traced_cost_a_tenth(conversation, 
     untraced = Conversation(settings=Settings(enabled=False), tracer_provider=provider)
     turn(conversation)
     assert instructions(turn, untraced) < instructions(turn, conversation) / 8
+
+
+def test_of_a_history_that_grows_its_end_alone_is_looked_at(monkeypatch):
+    marked = []
+    mark = messages._mark
+    monkeypatch.setattr(messages, "_mark", lambda message: marked.append(message) or mark(message))
+    history, said = PromptHistory(), []
+    for turn in range(200):
+        said.append({"role": "user", "content": f"question {turn}"})
+        assert history.new(said) == said[-1:]
+        said.append({"role": "assistant", "content": f"answer {turn}"})
+    assert len(marked) <= 200 * (messages._MOST_COMPARED + 3)

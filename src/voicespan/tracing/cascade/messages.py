@@ -6,6 +6,7 @@ conversation, so a call has only the messages since the one before.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from voicespan.protocol.events import FunctionCalled, LocalId
@@ -41,15 +42,17 @@ class PromptHistory:
 
     def new(self, messages: Sequence[Any]) -> list[Any]:
         """Those that no call before had, without what the model answered itself."""
-        marks = [_mark(message) for message in messages[-_MOST_MESSAGES:]]
         messages = messages[-_MOST_MESSAGES:]
-        instructions = marks[0] if messages and role_of(messages[0]) in _INSTRUCTIONS else None
+        marks = _Marks(messages)
+        instructions = marks.at(0) if messages and role_of(messages[0]) in _INSTRUCTIONS else None
         known, before = 0, None
         for earlier in self._earlier:
             count = _known(earlier, marks)
             if count > known:
                 known, before = count, earlier
-        given = (tuple(marks[-_MOST_COMPARED:]), len(marks), instructions)
+        first = max(len(messages) - _MOST_COMPARED, 0)
+        last = tuple(marks.at(index) for index in range(first, len(messages)))
+        given = (last, len(messages), instructions)
         others = [each for each in self._earlier if each is not before or not known]
         self._earlier = (given, *others)[:_MOST_EARLIER]
         new = list(messages[known:])
@@ -60,27 +63,39 @@ class PromptHistory:
         return new
 
 
-def _known(given: _Given, marks: list[int]) -> int:
+class _Marks:
+    """The hashes of messages, each made when it is asked for: of a long history nearly none is."""
+
+    def __init__(self, messages: Sequence[Any]) -> None:
+        self._messages = messages
+        self._made: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def at(self, index: int) -> int:
+        """That of the message at this place."""
+        mark = self._made.get(index)
+        if mark is None:
+            mark = self._made[index] = _mark(self._messages[index])
+        return mark
+
+
+def _known(given: _Given, marks: _Marks) -> int:
     """How many of the messages an earlier call was `given`; 0: it has nothing to do with this one."""
     earlier, count, _ = given
     for rewritten in range(min(_MOST_REWRITTEN, len(earlier) - 1) + 1):
         tail = earlier[: len(earlier) - rewritten]
         # Mostly the history has only grown; else its beginning was left out.
-        ends: list[int] = [count - rewritten, *range(len(marks), 0, -1)]
-        for end in ends:
-            if 0 < end <= len(marks) and marks[end - 1] == tail[-1] and _overlap(tail, marks[:end]):
+        for end in chain((count - rewritten,), range(len(marks), 0, -1)):
+            if 0 < end <= len(marks) and tail[-1] == marks.at(end - 1) and _ends_alike(tail, marks, end):
                 return end
     return 0
 
 
-def _overlap(tail: tuple[int, ...], marks: list[int]) -> bool:
-    """Whether `marks` end as `tail` does: in all of it, or, where messages were left out, in two."""
-    alike = 0
-    for one, other in zip(reversed(tail), reversed(marks), strict=False):
-        if one != other:
-            break
-        alike += 1
-    return alike >= min(2, len(tail), len(marks))
+def _ends_alike(tail: tuple[int, ...], marks: _Marks, end: int) -> bool:
+    """Whether the messages before `end`, whose last is that of `tail`, end as it does: in two, if both have as many."""
+    return min(len(tail), end) < 2 or tail[-2] == marks.at(end - 2)  # noqa: PLR2004  the last is asked for by the caller
 
 
 def _mark(message: Any) -> int:

@@ -76,6 +76,40 @@ def test_a_handoff_and_a_tool_that_fails(run, the_trace):
     assert root.status == "success"
 
 
+def test_a_socket_beside_the_agents_model_takes_nothing_away(run, environ, the_trace):
+    with CascadeServer([CALLED, "It is foggy."]) as services, OpenAIRealtimeServer.conversational() as server:
+        environ["BESIDE_URL"] = f"{server.url}/realtime?model=gpt-realtime"
+        run("livekit_text.py", services.url, "How is the weather in London?")
+        assert len(server.connections) == 1
+    root, _ = the_trace()
+    (tool,) = named(root, "function_call: weather")
+    assert [child.name for child in tool.children] == ["look up London"]
+    assert words(root) == [
+        ("user", "How is the weather in London?"),
+        ("tool", "foggy in London"),
+        ("assistant", "It is foggy."),
+    ]
+
+
+@needs_ga
+def test_a_handoff_from_a_language_model_to_one_on_a_socket(run, environ, the_trace):
+    handed_over = Completion(calls=[FunctionCall("to_night_shift", {})])
+    answers = [Answer("Good evening.")]
+    with (
+        CascadeServer([handed_over, "Hold on."]) as services,
+        OpenAIRealtimeServer.conversational(answers) as server,
+    ):
+        environ["REALTIME_URL"] = server.url
+        run("livekit_text.py", services.url, "Is anybody awake?")
+    root, _ = the_trace()
+    assert len(named(root, "llm")) == 2
+    assert len(named(root, "function_call: to_night_shift")) == 1
+    assert [run.metadata["status"] for run in named(root, "turn_complete")] == ["completed"]
+    said = [text for role, text in words(root) if role == "assistant"]
+    assert sorted(said) == ["Good evening.", "Hold on."]
+    assert root.status == "success"
+
+
 def test_a_conversation_of_the_applications_own_round_it(run, the_trace):
     with CascadeServer(["It is."]) as services:
         run("livekit_scoped.py", services.url, "Is the shop open?")

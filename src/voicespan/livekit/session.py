@@ -53,6 +53,16 @@ class SessionTrace(FrameworkSession):
         #: Whether a language model's plugin has been called.
         self.has_model = False
 
+    @property
+    def has_wire(self) -> bool:
+        """Whether the agent's own model speaks on a socket that is seen, and not only a transcription beside it, say."""
+        if not super().has_wire:
+            return False
+        session = self.session
+        agent = getattr(session, "_activity", None) or session
+        # A language model chats; one that listens and speaks has sessions.
+        return not hasattr(getattr(agent, "llm", None), "chat")
+
     @classmethod
     def here(cls) -> SessionTrace | None:
         """The one that runs here, if it is open."""

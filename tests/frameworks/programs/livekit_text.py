@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
+import aiohttp
 from livekit.agents import Agent, AgentSession, RunContext, function_tool, llm
 from livekit.plugins import openai
 from opentelemetry import trace
@@ -27,6 +29,28 @@ async def broken(context: RunContext) -> str:
 class Billing(Agent):
     def __init__(self):
         super().__init__(instructions="You are the billing department.")
+
+
+class Speaker(Agent):
+    """Listens and speaks by itself."""
+
+    def __init__(self, url):
+        model = openai.realtime.RealtimeModel(
+            model="gpt-realtime",
+            modalities=["text"],
+            base_url=url.replace("ws://", "http://"),
+            api_key="sk-test",
+        )
+        super().__init__(instructions="You are the night shift.", llm=model)
+
+    async def on_enter(self):
+        await self.session.generate_reply(instructions="Say hello.")
+
+
+@function_tool
+async def to_night_shift(context: RunContext):
+    """Hand over to the night shift, which is another kind of model."""
+    return Speaker(os.environ["REALTIME_URL"]), "One moment."
 
 
 @function_tool
@@ -53,7 +77,7 @@ async def ask(session, text):
 async def main(url, *asked):
     options = {"base_url": url, "api_key": "sk-test"}
     model = openai.LLM(model="gpt-4.1", **options)
-    agent = Agent(instructions="You are kind.", tools=[weather, broken, to_billing])
+    agent = Agent(instructions="You are kind.", tools=[weather, broken, to_billing, to_night_shift])
     if asked[0] == "with a fallback":
         dead = openai.LLM(model="gpt-dead", **options)
         model = llm.FallbackAdapter([dead, model], max_retry_per_llm=0)
@@ -62,6 +86,15 @@ async def main(url, *asked):
     if asked[0] == "to a parrot":
         await session.say("Ahoy!")
     asked = asked[1:] if asked[0] in ("with a fallback", "to a parrot") else asked
+    if "BESIDE_URL" in os.environ:
+        # As of a transcription of the application's own.
+        async with aiohttp.ClientSession() as http, http.ws_connect(os.environ["BESIDE_URL"]) as socket:
+            await socket.receive()
+            return await talk(session, asked)
+    return await talk(session, asked)
+
+
+async def talk(session, asked):
     for text in asked:
         await ask(session, text)
         await asyncio.sleep(0.2)

@@ -91,19 +91,34 @@ def _is_messages(content: Any) -> bool:
 
 def with_parts(message: Any, finish_reason: str | None = None) -> dict[str, Any]:
     """A message of the chat APIs as OpenTelemetry writes it. `finish_reason`: of an output message."""
-    parts = _parts(message) if isinstance(message, dict) else None
-    written: dict[str, Any]
-    if parts is None:
-        written = (as_parts(message) if isinstance(message, dict) else None) or _as_it_is(message)
-    else:
-        written = {"role": message["role"], "parts": parts}
-        for key, value in message.items():
-            # A content of None goes with function calls, and is no part; only an answer has its call's id in one.
-            if key not in _OF_PARTS or value is None or (key == "tool_call_id" and message["role"] != "tool"):
-                written[key] = value
+    written = None
+    if isinstance(message, dict):
+        written = _one_text(message) or _of_chat(message) or as_parts(message)
+    written = written or _as_it_is(message)
     if finish_reason is not None:
         written["finish_reason"] = finish_reason
     return written
+
+
+def _one_text(message: dict[str, Any]) -> dict[str, Any] | None:
+    """Nearly every one is a role and a text."""
+    role, content = message.get("role"), message.get("content")
+    if len(message) != 2 or type(content) is not str or type(role) is not str or role == "tool":  # noqa: PLR2004
+        return None
+    return {"role": role, "parts": [{"type": "text", "content": content}] if content else []}
+
+
+def _of_chat(message: dict[str, Any]) -> dict[str, Any] | None:
+    parts = _parts(message)
+    if parts is None:
+        return None
+    # A content of None goes with function calls, and is no part; only an answer has its call's id in one.
+    rest = {
+        key: value
+        for key, value in message.items()
+        if key not in _OF_PARTS or value is None or (key == "tool_call_id" and message["role"] != "tool")
+    }
+    return {"role": message["role"], "parts": parts, **rest}
 
 
 def _as_it_is(message: Any) -> dict[str, Any]:

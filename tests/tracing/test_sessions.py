@@ -153,6 +153,26 @@ def test_sessions_are_bounded(conversation, spans):
     assert len(root.events) == 40
 
 
+@pytest.mark.parametrize("session_id", ["a session", KEY])
+def test_an_id_is_kept_but_for_a_secret_and_no_hook_is_asked_under_a_lock(
+    conversation, spans, span_exporter, session_id
+):
+    locked = []
+
+    def redact(text, *, role, place):
+        locked.append(scope.lifecycle.lock._is_owned())
+        return text
+
+    scope = conversation(redact=redact)
+    answer(openai(scope, session_id, instructions="Be brief."))
+    scope.end()
+    assert locked
+    (turn,) = spans("turn_complete")
+    assert (session_of(turn) == session_id) == (session_id != KEY)
+    assert KEY not in str([(span.attributes, span.events) for span in span_exporter.get_finished_spans()])
+    assert locked == [False] * len(locked)
+
+
 # What the model was told.
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from voicespan.content.masking import without_secrets
 from voicespan.content.truncation import encode
 from voicespan.protocol.events import Event, SessionDescribed
 from voicespan.tracing import semconv
@@ -113,8 +114,7 @@ class Sessions:
         elif isinstance(event, SessionSwitched):
             self.common.pop(semconv.REALTIME_SESSION_ID, None)
             if event.session_id is not None:
-                stored = self._content.names({_SESSION: event.session_id}, _LONGEST_REQUEST)
-                self.common[semconv.REALTIME_SESSION_ID] = stored[_SESSION]
+                self.common[semconv.REALTIME_SESSION_ID] = without_secrets(event.session_id)
         elif isinstance(event, SessionOver):
             self._over(event, root, known)
 
@@ -141,7 +141,8 @@ class Sessions:
     def _note(
         self, name: str, at: int, root: Span, known: Mapping[str, AttributeValue], session_id: str | None
     ) -> None:
-        whole = known if session_id is None else {**known, semconv.REALTIME_SESSION_ID: session_id}
+        named = {} if session_id is None else {semconv.REALTIME_SESSION_ID: without_secrets(session_id)}
+        whole: Mapping[str, AttributeValue] = {**known, **named}
         root.add_event(name, {key: whole[key] for key in _NAMED if key in whole}, self._wall(at))
 
     def of_generation(self, *, own_request: bool) -> dict[str, AttributeValue]:
@@ -155,11 +156,13 @@ class Sessions:
     def facts(self) -> dict[str, Any]:
         """For the root's metadata."""
         # Not `session_id`: LangSmith would take it for the thread.
-        return {**self._facts, _SESSION: ",".join(self._ids) or None}
+        return {**self._facts, _SESSION: without_secrets(",".join(self._ids)) or None}
 
     def attributes(self) -> dict[str, AttributeValue]:
         """For the root, where there was one session."""
-        return {semconv.REALTIME_SESSION_ID: self._ids[0]} if len(self._ids) == 1 else {}
+        if len(self._ids) != 1:
+            return {}
+        return {semconv.REALTIME_SESSION_ID: without_secrets(self._ids[0])}
 
 
 def _named(tool: Any) -> Any:

@@ -6,7 +6,7 @@ the same message, byte for byte, without a function call for each value. Any oth
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
 
@@ -79,25 +79,31 @@ def _add_attributes(
 ) -> bool:
     """Whether all of them are scalars or lists of texts."""
     add = message.attributes.add
-    for key, value in (span.attributes or {}).items():
+    for key, value in _attributes(span).items():
         kind = type(value)
         name = names.get(key, key)
         if name is not key:
             if name is None:
                 continue
-            value = langsmith_content(key, value) if kind is str else value  # type: ignore[arg-type]  # noqa: PLW2901
+            value = langsmith_content(key, value) if kind is str else value  # noqa: PLW2901
         attribute = add(key=name)
         if kind is str:
-            attribute.value.string_value = value  # type: ignore[assignment]  # asked above, as below
+            attribute.value.string_value = value
         elif kind is bool:
-            attribute.value.bool_value = value  # type: ignore[assignment]
+            attribute.value.bool_value = value
         elif kind is int:
-            attribute.value.int_value = value  # type: ignore[assignment]
+            attribute.value.int_value = value
         elif kind is float:
-            attribute.value.double_value = value  # type: ignore[assignment]
-        elif kind is tuple and value and all(type(each) is str for each in value):  # type: ignore[union-attr]
-            for each in value:  # type: ignore[union-attr]
+            attribute.value.double_value = value
+        elif kind is tuple and value and all(type(each) is str for each in value):
+            for each in value:
                 attribute.value.array_value.values.add(string_value=each)
         else:
             return False
     return True
+
+
+def _attributes(span: ReadableSpan | Event) -> Mapping[str, Any]:
+    """As the SDK keeps them: what it shows is a view, of which each value takes two calls."""
+    kept = getattr(getattr(span, "_attributes", None), "_dict", None)
+    return kept.copy() if type(kept) is dict else span.attributes or {}

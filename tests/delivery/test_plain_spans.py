@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from voicespan.delivery.destination.privacy import Privacy
@@ -123,6 +123,20 @@ def test_a_renamed_span_is_the_same_whoever_encodes_it():
     assert ours is not None
     assert ours.SerializeToString() == renamed.SerializeToString()
     assert [each.key for each in ours.attributes] == [semconv.PROMPT, semconv.COMPLETION, "kept"]
+
+
+def test_what_an_applications_own_span_shows_is_encoded_and_not_what_it_keeps():
+    class Redacted(ReadableSpan):
+        @property
+        def attributes(self):
+            return {"words": "[hidden]"}
+
+    made = span({"words": "my pin is 1234"})
+    shown = Redacted("name", made.get_span_context(), attributes=made.attributes)
+    ours = plain_spans.encoded(shown)
+    assert ours is not None
+    assert b"1234" not in ours.SerializeToString()
+    assert ours.attributes[0].value.string_value == "[hidden]"
 
 
 def test_spans_of_two_providers_and_scopes_stand_apart():

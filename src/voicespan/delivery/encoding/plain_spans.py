@@ -9,18 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags
+from opentelemetry.sdk.trace import ReadableSpan
 
 from voicespan.tracing.messages import langsmith_content
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.sdk.trace import Event
 
 _HAS_IS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _IS_REMOTE = SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 
+#: How a span of the SDK shows its attributes.
+_SHOWN = ReadableSpan.attributes
 #: Every attribute keeps its name.
 SAME: Mapping[str, str | None] = {}
 
@@ -104,6 +107,12 @@ def _add_attributes(
 
 
 def _attributes(span: ReadableSpan | Event) -> Mapping[str, Any]:
-    """As the SDK keeps them: what it shows is a view, of which each value takes two calls."""
-    kept = getattr(getattr(span, "_attributes", None), "_dict", None)
-    return kept.copy() if type(kept) is dict else span.attributes or {}
+    """As the SDK keeps them: what it shows is a view, of which each value takes two calls.
+
+    What shows others, an application's own that redacts for example, is asked for those.
+    """
+    if getattr(type(span), "attributes", None) is _SHOWN:
+        kept = getattr(getattr(span, "_attributes", None), "_dict", None)
+        if type(kept) is dict:
+            return kept.copy()
+    return span.attributes or {}

@@ -75,12 +75,14 @@ class Pages:
             self._processors[provider] = processor
             add(processor)
 
-    @pytest.hookimpl(wrapper=True)
+    # The older of two ways: this is loaded by every pytest, and before pluggy 1.2 there is no other.
+    @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    ) -> Generator[None, Any, None]:
         """Write the pages of a failed test when it is torn down: what its fixtures end is over by then."""
-        report = yield
+        outcome = yield
+        report: pytest.TestReport = outcome.get_result()
         if call.when == "setup":
             self._failed = False
         self._failed = self._failed or report.failed
@@ -88,7 +90,6 @@ class Pages:
             if self._failed:
                 report.user_properties += [(_PAGE, str(page)) for page in self._write(item.nodeid)]
             self._forget()
-        return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember what was written, also by another process (pytest-xdist)."""

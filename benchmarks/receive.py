@@ -56,7 +56,7 @@ runs.""",
 Whole sessions of 40 turns without their audio, each new, in turn in each way, and each delivered to a LangSmith
 server in another process before the next begins. Counted is what the application's thread does while it
 reads; voicespan writes most spans on a thread of its own, which shares the interpreter, and what all threads of the
-process use for a conversation stands under Export. A round is one paired difference.""",
+process use stands in the last table of this chapter. A round is one paired difference.""",
     WHOLE: """\
 The same with the audio: 20 frames of it in each answer.""",
 }

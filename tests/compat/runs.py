@@ -256,8 +256,12 @@ RUNS = (
     Run(
         "livekit-agents-newest",
         ("livekit-agents[openai]", "websockets", "sybil"),
-        "LiveKit Agents: cascades, with text, with a headset, in a room",
-        tests=("tests/frameworks/test_livekit_sessions.py", "tests/frameworks/test_livekit_room.py"),
+        "LiveKit Agents: cascades, with text, with a headset, in a room, in the console",
+        tests=(
+            "tests/frameworks/test_livekit_sessions.py",
+            "tests/frameworks/test_livekit_room.py",
+            "tests/frameworks/test_livekit_console.py",
+        ),
     ),
     Run(
         "livekit-beside-langsmith",

@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import voicespan
 from voicespan.delivery import LangSmithSpanProcessor
+from voicespan.delivery.processor import processors_of
 from voicespan.gemini_live import GeminiLiveInstrumentor
 from voicespan.openai_realtime import OpenAIRealtimeInstrumentor
 from voicespan.recording import recording_thread
@@ -129,7 +130,7 @@ def provider():
     yield provider
     provider.shutdown()
     # The file of a recording whose copy was broken would show here.
-    for processor in provider._active_span_processor._span_processors:
+    for processor in processors_of(provider):
         processor._after_fork()
     gc.collect()
     # A recording whose end was broken waits for more.

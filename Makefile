@@ -12,8 +12,8 @@
 # `make test PYTEST_ARGS="-k spool"` passes arguments on, `JOBS=1` runs one test at a time; `make PYTHON=python3.12 test` takes another Python
 # (after `make clean`).
 PYTHON ?= python3
-# How many tests run at a time; the times that they allow for are meant for two idle processors.
-JOBS ?= 2
+# How many tests run at a time: they wait for more than half of their time. What they allow for is meant for two idle processors.
+JOBS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet

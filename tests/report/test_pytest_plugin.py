@@ -6,6 +6,13 @@ from pathlib import Path
 
 import pytest
 
+# What is imported first in a run inside of this process is gone after it, and a later one would have half of it anew.
+import voicespan.delivery.parts
+import voicespan.openai_realtime
+import voicespan.report.find
+import voicespan.report.page
+import voicespan.testing.assertions
+import voicespan.tracing.cascade.pipeline  # noqa: F401
 from voicespan.tracing import tracer
 
 pytest_plugins = ["pytester"]
@@ -13,6 +20,7 @@ pytest_plugins = ["pytester"]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "test_restaurant_agent.py"
 #: As an application's own suite: a provider for each test, which ends with it.
 SUITE = """
+import gc
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 import voicespan
@@ -39,7 +47,7 @@ def run(pytester, monkeypatch):
     monkeypatch.setenv("VOICESPAN_SHUTDOWN_TIMEOUT", "5")
 
     def run(tests, *arguments):
-        pytester.makepyfile(test_agent=SUITE + tests)
+        pytester.makepyfile(test_an_agents_call=SUITE + tests)
         # As its entry point has it loaded.
         result = pytester.runpytest_inprocess("-p", "voicespan.report.pytest_plugin", *arguments)
         return result, sorted((pytester.path / "pages").glob("*"))
@@ -63,8 +71,8 @@ def test_fails(provider, who):
     )
     result.assert_outcomes(passed=2, failed=1)
     assert [page.name for page in pages] == [
-        "test_agent.py-test_fails-a-b-2.html",
-        "test_agent.py-test_fails-a-b.html",
+        "test_an_agents_call.py-test_fails-a-b-2.html",
+        "test_an_agents_call.py-test_fails-a-b.html",
     ]
     second, first = (page.read_text() for page in pages)
     assert "<title>a/b</title>" in first
@@ -95,9 +103,11 @@ def test_what_fails_as_it_is_torn_down_leaves_one_as_well(run):
     result, [page] = run(
         """
 @pytest.fixture
-def hung_up(provider):
+def hung_up():
     yield
-    hold(provider, "at the end", "Goodbye")
+    hold(TracerProvider(shutdown_on_exit=False), "at the end", "Goodbye")
+    # What a test has made is gone before the page is written.
+    gc.collect()
     raise OSError
 
 def test_passes(hung_up):
@@ -123,7 +133,7 @@ def test_fails(provider):
 
 def test_the_example_is_a_whole_test(pytester, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    pytester.makepyfile(test_agent=EXAMPLE.read_text(encoding="utf-8"))
+    pytester.makepyfile(test_an_agents_call=EXAMPLE.read_text(encoding="utf-8"))
     arguments = ("-p", "voicespan.report.pytest_plugin", "--voicespan-report=pages")
     pytester.runpytest_inprocess(*arguments).assert_outcomes(passed=1)
     assert not (pytester.path / "pages").exists()

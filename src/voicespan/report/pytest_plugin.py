@@ -60,9 +60,9 @@ class Pages:
         self._folder = folder
         # Every conversation is kept, as long as it is not known whether its test fails.
         self._kept = Path(tempfile.mkdtemp(prefix="voicespan-"))
-        self._processors: weakref.WeakKeyDictionary[TracerProvider, FolderSpanProcessor] = (
-            weakref.WeakKeyDictionary()
-        )
+        # A provider that a test has made may be gone before its page is written. What keeps its conversations is not.
+        self._watched: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
+        self._processors: list[tuple[weakref.ref[TracerProvider], FolderSpanProcessor]] = []
         self._before: set[str] = set()
         self._failed = False
         self._written: list[str] = []
@@ -70,9 +70,10 @@ class Pages:
 
     def _keep(self, provider: TracerProvider) -> None:
         add = getattr(provider, "add_span_processor", None)
-        if add is not None and provider not in self._processors:
+        if add is not None and provider not in self._watched:
             processor = _part("delivery").FolderSpanProcessor(self._kept)
-            self._processors[provider] = processor
+            self._watched.add(provider)
+            self._processors.append((weakref.ref(provider), processor))
             add(processor)
 
     # The older of two ways: this is loaded by every pytest, and before pluggy 1.2 there is no other.
@@ -105,13 +106,13 @@ class Pages:
     def pytest_unconfigure(self) -> None:
         """Forget everything that was kept."""
         tracer.watch(None)
-        for processor in list(self._processors.values()):
+        for _, processor in self._processors:
             processor.shutdown()
         shutil.rmtree(self._kept, ignore_errors=True)
 
     def _write(self, test: str) -> list[Path]:
         find, page = _part("report.find"), _part("report.page")
-        for processor in list(self._processors.values()):
+        for _, processor in self._processors:
             processor.force_flush(_PATIENCE_MS)
         calls = []
         for kept in find.calls(self._kept):
@@ -131,6 +132,10 @@ class Pages:
     def _forget(self) -> None:
         """What was said until now is not the next test's."""
         find = _part("report.find")
+        for provider, processor in self._processors:
+            if provider() is None:
+                processor.shutdown()
+        self._processors = [each for each in self._processors if each[0]() is not None]
         self._before = set()
         for kept in find.calls(self._kept):
             if kept.name.startswith("."):

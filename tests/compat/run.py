@@ -49,6 +49,9 @@ def _passes(run: Run) -> bool:
     if run.kind:
         environ["VOICESPAN_ENVIRONMENT"] = run.kind
     command = [str(made), "-m", "pytest", "-q", "-p", "no:cacheprovider", *run.tests]
+    if run.tests == ("tests",):
+        # All of them wait for more than half of their time.
+        command += ["-n", "2", "--dist", "worksteal"]
     result = subprocess.run(
         command,
         cwd=ROOT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import threading
@@ -49,6 +50,15 @@ def _no_calls_of_the_users(tmp_path_factory):
 def _loud_guard(monkeypatch):
     """What production swallows is raised here."""
     monkeypatch.setattr(guard, "reraise", True)
+
+
+@pytest.fixture(autouse=True)
+def _own_log_level():
+    """A command that is called here sets it for its process."""
+    ours = logging.getLogger("voicespan")
+    before = ours.level
+    yield
+    ours.setLevel(before)
 
 
 def _join(thread):

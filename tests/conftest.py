@@ -13,6 +13,7 @@ import pytest
 from opentelemetry import context as otel_context
 
 from voicespan.runtime import guard
+from voicespan.runtime.background import Loop
 from voicespan.testing.gemini_live.certificates import authority
 from voicespan.tracing import event_queue, registry, tracer
 
@@ -50,6 +51,10 @@ def _no_calls_of_the_users(tmp_path_factory):
 def _loud_guard(monkeypatch):
     """What production swallows is raised here."""
     monkeypatch.setattr(guard, "reraise", True)
+
+
+#: A thread of ours stays for five seconds for what comes next, and each test waits for its threads.
+Loop.__init__.__kwdefaults__["idle_seconds"] = 0.2
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ import pytest
 from websockets.sync.client import connect
 
 from voicespan.cli import recover
+from voicespan.delivery.spool.locks import SPOOL_LOCK
 from voicespan.testing import LangSmithServer
 
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
@@ -117,7 +118,8 @@ def test_gunicorns_workers_deliver_each_their_own(server, run, preload, spool_di
     assert process.pid not in {call["process"] for call in calls}
     assert {root.id for root in server.roots} == {call["run"] for call in calls}
     assert {server.received_count(run.id) for run in server.runs} == {1}
-    assert list(spool_dir.iterdir()) == []
+    # Two that end at once may each leave the file of locks to the other.
+    assert {path.name for path in spool_dir.iterdir()} <= {SPOOL_LOCK}
 
 
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])

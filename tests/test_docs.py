@@ -66,7 +66,9 @@ def run(services, tmp_path):
             check=False,
         )
         assert finished.returncode == 0, finished.stdout + finished.stderr
-        assert finished.stderr == ""
+        # Pages deliver to more than one project from one spool: the second may look before the first has delivered.
+        said = [line for line in finished.stderr.splitlines() if "for another key or project" not in line]
+        assert said == []
         return int(finished.stdout.splitlines()[-1].split()[0])
 
     return run

@@ -10,6 +10,22 @@ from opentelemetry import trace as otel
 SOUND = b"sound" * 1000
 
 
+def test_a_call_whose_request_breaks_is_delivered_all_the_same(voice, langsmith_server, monkeypatch):
+    def broken(_body):
+        raise MemoryError
+
+    post = voice.pipeline.live._post
+    conversation = voice.conversation()
+    monkeypatch.setattr(voice.pipeline.live, "_post", broken)
+    with pytest.raises(MemoryError):
+        show(voice)
+    monkeypatch.setattr(voice.pipeline.live, "_post", post)
+    voice.finish(conversation)
+    assert voice.pipeline.live.pending == 0
+    voice.send_for(2)
+    assert [root.status for root in langsmith_server.roots] == ["success"]
+
+
 @pytest.fixture
 def voice(manual, monkeypatch):
     monkeypatch.setenv("VOICESPAN_LIVE", "1")

@@ -209,7 +209,7 @@ class DeliveryState:
         if isinstance(what, Batch) and self._is_not_for_runs(what, answer, sent_before):
             self._create_no_runs()
             return Outcome.SETTLED
-        if answer.action in _WAITING:
+        if answer.action in WAITING:
             self.reason, self.failed_at = str(answer), now
             return Outcome.WAIT
         self.reason = self.failed_at = None
@@ -311,7 +311,8 @@ class DeliveryState:
         )
 
 
-_WAITING = frozenset({Action.KEY, Action.NOWHERE, Action.LATER})
+#: Answers after which the same is sent again, some time later.
+WAITING = frozenset({Action.KEY, Action.NOWHERE, Action.LATER})
 
 
 def _is_place(segment: object, *numbers: object) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from voicespan.delivery.encoding import langsmith_spans
 from voicespan.delivery.export import live_runs, requests, run_requests
-from voicespan.delivery.export.delivery_state import Batch, DeliveryState, Outcome
+from voicespan.delivery.export.delivery_state import WAITING, Batch, DeliveryState, Outcome
 from voicespan.delivery.export.live_state import LiveRuns
 from voicespan.delivery.export.responses import Action, BackOff
 from voicespan.delivery.export.run_requests import RunsBody
@@ -174,18 +174,25 @@ class LiveSender:
             sent, body = self._collect()
             if not sent:
                 break
-            answer = self._post(body.message())
-            for call in dict.fromkeys(each.call for each in sent):
-                with guard():
-                    self._answered(call, [each for each in sent if each.call is call], answer, len(sent) == 1)
-                self._let_go(call)
+            calls = list(dict.fromkeys(each.call for each in sent))
+            try:
+                answer = self._post(body.message())
+                for call in calls:
+                    own = [each for each in sent if each.call is call]
+                    with guard():
+                        self._answered(call, own, answer, len(sent) == 1)
+            finally:
+                # Whatever went wrong: a call that stayed busy would never be delivered.
+                for call in calls:
+                    with guard():
+                        self._let_go(call)
             if not self._goes_on(answer):
                 return max(self._opens_at - self._now(), 0.001)
         waits = any(call.missed for call in list(self._calls.values()))
         return _LOOK_AGAIN if waits else None
 
     def _goes_on(self, answer: Answer) -> bool:
-        if answer.status is None or answer.action in (Action.LATER, Action.KEY, Action.NOWHERE):
+        if answer.action in WAITING:
             self._opens_at = self._now() + self._back_off.failed(answer.retry_after)
             return False
         self._back_off.succeeded()

@@ -1,9 +1,9 @@
 """The bodies of requests to LangSmith's REST API: runs that are created and completed, `POST /runs/multipart`.
 
 A part for each run (`post.ID`, or `patch.ID` where it was created before), one for each of its large fields
-(`post.ID.inputs`), the recording as it is (`attachment.ID.conversation`), and scores (`feedback.ID`): as the `langsmith` package's client
-writes it. That client is not used for it: it swallows what the server answers, sends another body each time, waits
-129 s for a server that is silent, and keeps what it has not sent in memory.
+(`post.ID.inputs`), the recording as it is (`attachment.ID.conversation`), and scores (`feedback.ID`): as the
+`langsmith` package's client writes it. That client is not used for it: it swallows what the server answers, sends
+another body each time, waits 129 s for a server that is silent, and keeps what it has not sent in memory.
 """
 
 from __future__ import annotations
